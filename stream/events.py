@@ -1,0 +1,195 @@
+"""What an event is: one definition for HTTP, for Kafka and for files.
+
+`Click`, `Purchase` and `Feedback` are the whole set. The HTTP routes and the worker decode the same bytes with the same
+decoder, so what one of them accepts the other accepts too. This file decides which fields there are, which values are
+allowed and what an id may look like. It does not decide what an event *weighs* (`stream.settings`), nor whether its
+time is too far ahead, which needs a second time to compare with: that one is an argument of `check_event`.
+
+>>> event = decoder("clicks").decode(b'{"item": 42, "user": "ada", "timestamp": "2026-01-01T00:00:00Z"}')
+>>> check_event(event, now=1767225600.0)
+>>> text_of(event.item), visitor_of(event), seconds_of(event.timestamp)
+('42', 'ada', 1767225600.0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+ID_MAX_BYTES = 256
+LATEST_SECONDS = 4_294_967_295
+"""The model keeps times as whole seconds in 32 bits: 1970 to 2106."""
+
+
+class InvalidEvent(ValueError):
+    """An event that can't be learned. The text names the field, says what was wrong and what would be right."""
+
+
+Id = str | int
+"""1 to 256 bytes of UTF-8 without control characters; an integer stands for its decimal digits."""
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What every event has. Unknown fields are ignored: producers may send more than we read."""
+
+    item: Id
+    user: Id | None = None
+    session: Id | None = None
+    timestamp: float | str | None = None
+    event_id: Id | None = None
+    answer: str | None = None
+    position: int | None = None
+    context: dict[str, Any] | None = None
+
+
+class Click(Event):
+    """A visitor looked at an item."""
+
+
+class Purchase(Event):
+    """A visitor bought an item."""
+
+    quantity: float | None = None
+    price: float | None = None
+    currency: str | None = None
+
+
+class Feedback(Event):
+    """Anything else a visitor says about an item: a view, a cart, a like or dislike, a rating, a return, or your own."""
+
+    kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    value: float | None = None
+
+
+TOPIC_TYPES: Mapping[str, type[Event]] = {"clicks": Click, "purchases": Purchase, "feedback": Feedback}
+"""Our topics, in the order in which ties of the merge are broken."""
+
+
+def decoder(topic: str, fields: Mapping[str, str] | None = None) -> msgspec.json.Decoder[Any]:
+    """The JSON decoder of a topic, for one event.
+
+    Args:
+        topic: `clicks`, `purchases` or `feedback`.
+        fields: our field name to the producer's, for producers that name theirs otherwise.
+
+    >>> decoder("clicks", {"item": "product_id", "user": "customer"}).decode(b'{"product_id": "a", "customer": 7}').item
+    'a'
+
+    Raises:
+        ValueError: `fields` renames a field that no event has.
+    """
+    return msgspec.json.Decoder(renamed(TOPIC_TYPES[topic], fields or {}))
+
+
+def renamed(event_type: type[Event], fields: Mapping[str, str]) -> type[Event]:
+    """The same event under other field names; the attributes keep ours."""
+    known = {field for each in TOPIC_TYPES.values() for field in each.__struct_fields__}
+    if unknown := set(fields) - known:
+        raise ValueError(f"no event has a field {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")
+    ours = {field: name for field, name in fields.items() if field in event_type.__struct_fields__}
+    if not ours:
+        return event_type
+    fields_again = [  # a renaming holds only for fields that the class itself defines
+        (field.name, field.type) if field.required else (field.name, field.type, field.default)
+        for field in msgspec.structs.fields(event_type)
+    ]
+    return msgspec.defstruct(event_type.__name__, fields_again, bases=(event_type,), rename=ours, kw_only=True)
+
+
+def text_of(identifier: Id) -> str:
+    """An id as the string it stands for."""
+    return identifier if identifier.__class__ is str else str(identifier)
+
+
+def visitor_of(event: Event) -> str:
+    """Whom the event counts for, and its Kafka key: the user if named, else the session."""
+    return text_of(event.user if event.user is not None else event.session)  # type: ignore[arg-type]
+
+
+def seconds_of(timestamp: float | str) -> float:
+    """A timestamp as seconds since the epoch.
+
+    Raises:
+        InvalidEvent: neither a finite number nor RFC 3339, or outside 1970 to 2106.
+    """
+    if isinstance(timestamp, str):
+        try:
+            moment = datetime.fromisoformat(timestamp)
+        except ValueError:
+            raise InvalidEvent(
+                f"timestamp: {timestamp[:80]!r} is neither seconds since the epoch nor RFC 3339 "
+                "(2026-01-31T12:00:00Z)"
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = moment.timestamp()
+    else:
+        seconds = timestamp
+    if not (math.isfinite(seconds) and 0 <= seconds <= LATEST_SECONDS):
+        raise InvalidEvent(
+            f"timestamp: {timestamp!r} is outside 1970 to 2106 (seconds since the epoch, not milliseconds)"
+        )
+    return float(seconds)
+
+
+def check_event(event: Event, now: float, ahead_seconds: float = 300.0) -> None:
+    """Refuse what can't be learned.
+
+    Args:
+        event: as decoded.
+        now: seconds to compare the event's own time with: the clock for HTTP, the record's timestamp for Kafka.
+        ahead_seconds: how far the event may be ahead of that.
+
+    Raises:
+        InvalidEvent: the first thing that is wrong.
+    """
+    check_id("item", event.item)
+    if event.user is None and event.session is None:
+        raise InvalidEvent("user: an event needs a user or a session, this one has neither")
+    for field in ("user", "session", "event_id"):
+        identifier = getattr(event, field)
+        if identifier is not None:
+            check_id(field, identifier)
+    if event.timestamp is not None:
+        seconds = seconds_of(event.timestamp)
+        if seconds > now + ahead_seconds:
+            raise InvalidEvent(
+                f"timestamp: {event.timestamp!r} is {seconds - now:.0f} seconds ahead; at most {ahead_seconds:.0f} are allowed"
+            )
+    for field in ("value", "quantity", "price"):
+        number = getattr(event, field, None)
+        if number is not None and not math.isfinite(number):
+            raise InvalidEvent(f"{field}: {number!r} is not a finite number")
+
+
+def check_id(field: str, identifier: Id) -> None:
+    """Raises `InvalidEvent` unless the id has 1 to 256 bytes of UTF-8 and no control characters."""
+    text = text_of(identifier)
+    if not text:
+        raise InvalidEvent(f"{field}: an id is 1 to {ID_MAX_BYTES} bytes, this one is empty")
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidEvent(f"{field}: {text[:40]!r} is not valid Unicode (a lone surrogate)") from None
+    if size > ID_MAX_BYTES:
+        raise InvalidEvent(f"{field}: an id is 1 to {ID_MAX_BYTES} bytes, this one has {size} ({text[:40]!r}…)")
+    if not plain([text]) and any(is_control(character) for character in text):
+        raise InvalidEvent(f"{field}: {text[:40]!r} has a control character")
+
+
+def plain(texts: Iterable[str]) -> bool:
+    """True if nothing in these texts could be a control character: one quick look at a whole batch.
+
+    False says only that a closer look is needed.
+    """
+    return "".join(texts).isprintable()
+
+
+def is_control(character: str) -> bool:
+    """Unicode category Cc: C0, delete and C1."""
+    code = ord(character)
+    return code < 0x20 or 0x7F <= code < 0xA0
