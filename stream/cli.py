@@ -1,0 +1,92 @@
+"""The console command `corrente`: finds its commands by name and imports one only when it is asked for.
+
+Which commands there are is decided by the entry points of the group `corrente.commands` (`pyproject.toml`): a package
+adds a command there, and this file imports none of them. A command whose module can't be imported is shown as such and
+leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+GROUP = "corrente.commands"
+
+
+class CommandsByName(TyperGroup):
+    """A group whose commands are entry points."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  the signature is the library's
+        return sorted(_found())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        found = _found().get(cmd_name)
+        return _load(found) if found else None
+
+
+def _found() -> dict[str, EntryPoint]:
+    return {found.name: found for found in entry_points(group=GROUP)}
+
+
+def _load(found: EntryPoint) -> Any:
+    """The command behind an entry point: a typer app as it is, a function as a command of its name."""
+    try:
+        target = found.load()
+    except ImportError as error:
+        target = _unavailable(found.name, str(error))
+    app = target
+    if not isinstance(target, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        app.command(found.name)(target)
+    command = typer.main.get_command(app)
+    command.name = found.name
+    return command
+
+
+def _unavailable(name: str, reason: str) -> Any:
+    def unavailable() -> None:
+        print(f"corrente {name} can't run here: {reason}", file=sys.stderr)
+        raise typer.Exit(2)
+
+    unavailable.__doc__ = f"Not available here: {reason}."
+    return unavailable
+
+
+app = typer.Typer(
+    cls=CommandsByName,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Corrente: a recommender that learns from every click, and keeps every model that ever served.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _corrente(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(version_of("corrente"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """What the console script calls.
+
+    Settings that don't fit end the program with what would be right, and no traceback.
+    """
+    try:
+        app(prog_name="corrente")
+    except ValueError as error:
+        from stream.settings import WrongSetting  # slow to import, and of use only now
+
+        if not isinstance(error, WrongSetting):
+            raise
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
