@@ -1,0 +1,33 @@
+"""What a shard hands over at a version: the blocks it wrote, its readable state, and the journal of its batches.
+
+A cut that could not be published is not lost and not repeated: it is folded with the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream.journal import Journal, concatenate
+from stream.tables import Delta, fold
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Everything a version holds of one shard.
+
+    Attributes:
+        delta: blocks written since the previous cut (all that are not zero, for a keyframe).
+        state: what is small and readable, JSON-able: `offsets` {topic: next offset}, `counters`, `clock`, `metrics`,
+            `drift`.
+        journal: batches applied since the previous cut.
+    """
+
+    delta: Delta
+    state: dict[str, Any]
+    journal: Journal = field(default_factory=Journal)
+
+
+def fold_cuts(older: Cut, newer: Cut) -> Cut:
+    """One cut that does what publishing `older` and then `newer` would have done."""
+    return Cut(fold(older.delta, newer.delta), newer.state, concatenate([older.journal, newer.journal]))

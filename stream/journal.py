@@ -1,0 +1,112 @@
+"""What a shard was given: the bounds of every batch and the rate at which its events were tested.
+
+A journal and Kafka's log together give back the tables bit for bit: the bounds say which records were one batch (inside
+a batch the merge of the topics orders them), the rate says which of them were tested. One journal belongs to each cut;
+journals of neighbouring cuts are concatenated when the version between them goes.
+
+This file decides how a journal is kept and encoded. Which batches there are is decided by the worker.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+_FORMAT = 1
+
+
+class CorruptJournal(ValueError):
+    """Bytes that are no encoded journal, or a journal of a format that this release does not know."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Batches in the order in which they were applied.
+
+    >>> journal = Journal(["clicks"], np.array([1.0, 0.5]), np.array([[10], [25]]))
+    >>> journal.batches, Journal.decode(journal.encode()) == journal
+    (2, True)
+
+    Attributes:
+        topics: our topic names, one for each column of `offsets`.
+        rates: (batches,) float64, the share of the batch's events that were tested.
+        offsets: (batches, topics) int64, the next offset of each topic after the batch.
+    """
+
+    topics: list[str] = field(default_factory=list)
+    rates: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def __post_init__(self) -> None:
+        if self.offsets.shape != (len(self.rates), len(self.topics)):
+            raise ValueError(
+                f"a journal of {len(self.rates)} batches over {len(self.topics)} topics needs offsets of shape "
+                f"{(len(self.rates), len(self.topics))}, not {self.offsets.shape}"
+            )
+
+    @property
+    def batches(self) -> int:
+        return len(self.rates)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Journal):
+            return NotImplemented
+        return (
+            self.topics == other.topics
+            and np.array_equal(self.rates, other.rates)
+            and np.array_equal(self.offsets, other.offsets)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def after(self, offsets: dict[str, int]) -> Journal:
+        """The batches that lead beyond `offsets` (next offset by topic). Batches that read nothing new are left out."""
+        reached = np.array([offsets.get(topic, 0) for topic in self.topics], np.int64)
+        new = (self.offsets > reached).any(axis=1)
+        return Journal(self.topics, self.rates[new], self.offsets[new])
+
+    def encode(self) -> bytes:
+        """Offsets as differences, which are small and repeat; then zlib."""
+        steps = np.diff(self.offsets, axis=0, prepend=0)
+        columns = [
+            self.rates.astype("<f8").tobytes(),
+            np.ascontiguousarray(steps.astype("<i8").T).tobytes(),
+        ]
+        return zlib.compress(msgspec.msgpack.encode([_FORMAT, self.topics, *columns]), 6)
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Journal:
+        """Raises `CorruptJournal` if the bytes are no journal."""
+        try:
+            version, topics, rates, steps = msgspec.msgpack.decode(
+                zlib.decompress(encoded), type=tuple[int, list[str], bytes, bytes]
+            )
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise CorruptJournal(f"{len(encoded)} bytes are no encoded journal: {error}") from error
+        if version != _FORMAT:
+            raise CorruptJournal(f"a journal of format {version}; this release reads format {_FORMAT}")
+        rate_column = np.frombuffer(rates, "<f8").astype(np.float64)
+        columns = np.frombuffer(steps, "<i8").reshape(len(topics), len(rate_column))
+        return cls(topics, rate_column, np.ascontiguousarray(np.cumsum(columns, axis=1).T, dtype=np.int64))
+
+
+def concatenate(journals: Sequence[Journal]) -> Journal:
+    """One journal of all batches, in order. A topic that an earlier journal doesn't have was not read then: offset 0.
+
+    >>> early, late = Journal(["a"], np.ones(1), np.array([[3]])), Journal(["a", "b"], np.ones(1), np.array([[4, 9]]))
+    >>> concatenate([early, late]).offsets.tolist()
+    [[3, 0], [4, 9]]
+    """
+    topics = list(dict.fromkeys(topic for journal in journals for topic in journal.topics))
+    offsets = np.zeros((sum(journal.batches for journal in journals), len(topics)), np.int64)
+    at = 0
+    for journal in journals:
+        for column, topic in enumerate(journal.topics):
+            offsets[at : at + journal.batches, topics.index(topic)] = journal.offsets[:, column]
+        at += journal.batches
+    return Journal(topics, np.concatenate([np.zeros(0), *(journal.rates for journal in journals)]), offsets)
