@@ -1,24 +1,33 @@
 """Every setting, typed, from the environment: `CORRENTE_<NAME>`, and `CORRENTE_MODEL__<NAME>` for the model's.
 
-The table in the README is made from this file. A variable that starts with `CORRENTE_` and names no setting, and a value
-that doesn't fit, stop the program at its start with the name, the value and what would be right: a misspelt setting that
-is silently ignored is worse than none.
+The table in the README is made from this file. A variable that starts with `CORRENTE_` and names no setting, and a
+value that doesn't fit, stop the program at its start with the name, the value and what would be right: a misspelt
+setting that is silently ignored is worse than none.
 
-`ModelSettings` are part of every version: two shards with the same model settings, given the same records, hold the same
-tables. The other settings never change what is learned.
+`ModelSettings` are part of every version: two shards with the same model settings, given the same records, hold the
+same tables. The other settings never change what is learned.
+
+>>> load_settings({"CORRENTE_PORT": "9000", "CORRENTE_MODEL__SEED": "7"}).model.seed
+7
+>>> load_settings({"CORRENTE_PROT": "9000"})
+Traceback (most recent call last):
+stream.settings.WrongSetting: CORRENTE_PROT='9000': there is no such setting. Did you mean CORRENTE_PORT?
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "CORRENTE_"
+NESTED = "__"
 
 
 class WrongSetting(ValueError):
@@ -65,11 +74,17 @@ class ModelSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Where things are and how the edges behave."""
+    """Where things are and how the edges behave. Made by `load_settings`; the class itself reads no environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+        env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True, validate_default=True
     )
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # the sources that aren't wanted stay unnamed
+        cls, _: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
     # ---- Kafka
     kafka: str = Field("localhost:9092", description="Bootstrap servers, `host:port`, separated by commas.")
@@ -102,7 +117,9 @@ class Settings(BaseSettings):
         0.25, description="How often a worker publishes a version while events flow."
     )
     keep_last: Annotated[int, Field(ge=2)] = Field(64, description="Newest versions that are all kept.")
-    keep_minutes: Annotated[int, Field(ge=0)] = Field(60, description="How many minutes back one version a minute is kept.")
+    keep_minutes: Annotated[int, Field(ge=0)] = Field(
+        60, description="How many minutes back one version a minute is kept."
+    )
     keep_hours: Annotated[int, Field(ge=0)] = Field(48, description="How many hours back one version an hour is kept.")
     keep_days: Annotated[int, Field(ge=0)] = Field(30, description="How many days back one version a day is kept.")
 
@@ -116,7 +133,21 @@ class Settings(BaseSettings):
 
     # ---- serving
     host: str = Field("127.0.0.1", description="Address that the HTTP server binds.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port of the HTTP server; 0 picks a free one.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="Port of the HTTP server; 0 picks a free one."
+    )
+    body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        4_194_304, description="Largest body that the HTTP server reads."
+    )
+    acknowledge_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="How long the HTTP server waits for Kafka to acknowledge posted events."
+    )
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="How often a server asks for a new version when no announcement came."
+    )
+    resident_versions: Annotated[int, Field(ge=2)] = Field(
+        6, description="Versions a server holds in memory: the served, the previous, and those asked for by number."
+    )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port of the worker's metrics; 0 turns them off."
     )
@@ -131,7 +162,14 @@ class Settings(BaseSettings):
         for server in value.split(","):
             host, _, port = server.strip().rpartition(":")
             if not host or not port.isdigit():
-                raise ValueError(f"{server!r} is not host:port")
+                raise ValueError(f"{server!r} is not host:port, such as localhost:9092")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("a Redis address is redis://host:port/0, rediss://… (TLS) or unix://path")
         return value
 
     @property
@@ -141,49 +179,84 @@ class Settings(BaseSettings):
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Settings from the environment, with `overrides` (command-line options) winning.
+    """Settings from the environment (`os.environ` unless given), with `overrides` (command-line options) winning.
 
     Raises:
         WrongSetting: a `CORRENTE_` variable names no setting, or a value doesn't fit.
     """
-    names = os.environ if environment is None else environment
-    known = setting_names()
-    for name in names:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            close = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
-            raise WrongSetting(f"{name}={names[name]!r}: there is no such setting. {hint}")
+    given = os.environ if environment is None else environment
+    ours = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
+    described = {row.name: row for row in setting_table()}
+    for name, value in ours.items():
+        if name not in described:
+            raise WrongSetting(f"{name}={_shown(value)}: there is no such setting. {_nearest(name, described)}")
+        if described[name].json:
+            _check_json(name, value, described[name].description)
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in ours.items()}
+    values: dict[str, Any] = source()
+    if isinstance(overrides.get("model"), Mapping):
+        overrides["model"] = {**values.get("model", {}), **overrides["model"]}
     try:
-        if environment is None:
-            return Settings(**overrides)
-        return _from_mapping(environment, overrides)
+        return Settings(**{**values, **overrides})
     except ValidationError as error:
-        raise WrongSetting("\n".join(_explain(problem) for problem in error.errors())) from None
+        raise WrongSetting("\n".join(_explain(problem, described) for problem in error.errors())) from None
+
+
+class SettingRow(NamedTuple):
+    """One line of the settings table. `default` as it would be written in the environment; `json`: so is the value."""
+
+    name: str
+    default: str
+    description: str
+    json: bool
+
+
+def setting_table() -> list[SettingRow]:
+    """Every environment variable, in the order in which the classes define them."""
+    return list(_rows(Settings, PREFIX))
 
 
 def setting_names() -> dict[str, str]:
     """Every environment variable to its description."""
-    names = {}
-    for field, info in Settings.model_fields.items():
-        if field == "model":
-            for inner, inner_info in ModelSettings.model_fields.items():
-                names[f"{PREFIX}MODEL__{inner}".upper()] = inner_info.description or ""
-        else:
-            names[f"{PREFIX}{field}".upper()] = info.description or ""
-    return names
+    return {row.name: row.description for row in setting_table()}
 
 
-def _from_mapping(environment: Mapping[str, str], overrides: dict[str, Any]) -> Settings:
-    saved = dict(os.environ)
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
+    for field, info in model.model_fields.items():
+        name = (prefix + field).upper()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _rows(info.annotation, name + NESTED)
+            continue
+        default = info.get_default(call_default_factory=True, validated_data={})
+        as_json = get_origin(info.annotation) in {dict, list, tuple}
+        text = json.dumps(default) if as_json or not isinstance(default, str) else default
+        yield SettingRow(name, text, info.description or "", as_json)
+
+
+def _nearest(name: str, known: Mapping[str, SettingRow]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
+
+
+def _check_json(name: str, value: str, description: str) -> None:
     try:
-        os.environ.clear()
-        os.environ.update(environment)
-        return Settings(**overrides)
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
+        json.loads(value)
+    except ValueError as error:
+        raise WrongSetting(f"{name}={_shown(value)}: not JSON ({error}). It is: {description}") from None
 
 
-def _explain(problem: Any) -> str:
-    name = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
-    return f"{name}={problem['input']!r}: {problem['msg']}"
+def _explain(problem: Any, described: Mapping[str, SettingRow]) -> str:
+    """Name, value and what would be right, from one of pydantic's errors."""
+    path = [str(part) for part in problem["loc"]]
+    name, rest = PREFIX + path[0].upper(), path[1:]
+    while name not in described and rest:
+        name, rest = name + NESTED + rest[0].upper(), rest[1:]
+    where = f" ({'.'.join(rest)})" if rest else ""
+    meaning = f" It is: {described[name].description}" if name in described else f" {_nearest(name, described)}"
+    return f"{name}{where}={_shown(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}.{meaning}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it was given, less what may be a password in an address."""
+    return re.sub(r"://[^@/]*@", "://…@", repr(value))
