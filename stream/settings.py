@@ -235,8 +235,9 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
 
 
 def _nearest(name: str, known: Mapping[str, SettingRow]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
+    bare = [each.removeprefix(PREFIX) for each in known]  # the prefix is alike in all of them
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1)
+    return f"Did you mean {PREFIX}{close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
 
 
 def _check_json(name: str, value: str, description: str) -> None:

@@ -1,0 +1,95 @@
+"""Settings: what is read, what wins, and that nothing misspelt or impossible gets through."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from stream.settings import ModelSettings, Settings, WrongSetting, load_settings, setting_table
+
+
+def test_variables_reach_their_settings() -> None:
+    settings = load_settings(
+        {
+            "CORRENTE_KAFKA": "one:9092,two:9093",
+            "CORRENTE_FIELDS": '{"item": "product_id"}',
+            "CORRENTE_MODEL__ITEMS": "1000",
+            "CORRENTE_MODEL__WEIGHTS": '{"click": 2}',
+            "PATH": "/bin",
+        }
+    )
+    assert settings.kafka == "one:9092,two:9093"
+    assert settings.fields == {"item": "product_id"}
+    assert settings.model.items == 1000
+    assert settings.model.weights == {"click": 2.0}
+
+
+def test_options_win_over_variables_and_leave_the_rest_of_the_model_alone() -> None:
+    settings = load_settings(
+        {"CORRENTE_PORT": "1", "CORRENTE_MODEL__ITEMS": "1000"}, port=2, model={"seed": 5}
+    )
+    assert (settings.port, settings.model.items, settings.model.seed) == (2, 1000, 5)
+
+
+def test_the_environment_is_read_by_load_settings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORRENTE_PORT", "1234")
+    assert Settings().port == Settings.model_fields["port"].default
+    assert load_settings({}).port == Settings().port
+    assert load_settings().port == 1234
+    assert os.environ["CORRENTE_PORT"] == "1234"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("CORRENTE_PORT", "abc", "integer"),
+        ("CORRENTE_PORT", "", "integer"),
+        ("CORRENTE_PORT", "70000", "65535"),
+        ("CORRENTE_KAFKA", "localhost", "host:port"),
+        ("CORRENTE_REDIS", "localhost:6379", "redis://"),
+        ("CORRENTE_FIELDS", "{item", "as JSON"),
+        ("CORRENTE_FIELDS", "[1]", "dictionary"),
+        ("CORRENTE_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("CORRENTE_MODEL__ITEMS", "1", "64"),
+        ("CORRENTE_PUBLISH_SECONDS", "0", "greater than 0"),
+        ("CORRENTE_PROT", "8080", "Did you mean CORRENTE_PORT?"),
+        ("CORRENTE_MODEL__SEEDS", "1", "Did you mean CORRENTE_MODEL__SEED?"),
+        ("CORRENTE_MODEL", "{}", "there is no such setting"),
+        ("CORRENTE_XYZZY", "1", "There are: CORRENTE_"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_name_value_and_what_would_be_right(name: str, value: str, right: str) -> None:
+    with pytest.raises(WrongSetting) as told:
+        load_settings({name: value})
+    assert str(told.value).startswith(name)
+    assert repr(value)[1:-1] in str(told.value)
+    assert right in str(told.value)
+
+
+def test_one_wrong_weight_is_told_by_its_kind() -> None:
+    with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__WEIGHTS \(click\)='much': .*number"):
+        load_settings({"CORRENTE_MODEL__WEIGHTS": '{"click": "much"}'})
+
+
+def test_every_wrong_setting_is_told_at_once() -> None:
+    with pytest.raises(WrongSetting) as told:
+        load_settings({"CORRENTE_PORT": "x", "CORRENTE_PARTITIONS": "0"})
+    assert len(str(told.value).splitlines()) == 2
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(WrongSetting) as told:
+        load_settings({"CORRENTE_REDIS": "http://user:secret@host:1"})
+    assert "secret" not in str(told.value)
+
+
+def test_every_setting_says_what_it_is_and_its_default_can_be_written_as_a_variable() -> None:
+    for row in setting_table():
+        assert row.description.endswith((".", "`.")), row.name
+        assert load_settings({row.name: row.default}) == Settings(), row.name
+
+
+def test_model_settings_survive_the_way_through_a_version() -> None:
+    settings = ModelSettings(seed=3, repeats="first")
+    assert ModelSettings.model_validate_json(settings.model_dump_json()) == settings
