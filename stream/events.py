@@ -59,7 +59,7 @@ class Purchase(Event):
 
 
 class Feedback(Event):
-    """Anything else a visitor says about an item: a view, a cart, a like or dislike, a rating, a return, or your own."""
+    """Anything else said about an item: a view, a cart, a like or dislike, a rating, a return, or your own kind."""
 
     kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     value: float | None = None
@@ -89,7 +89,7 @@ def renamed(event_type: type[Event], fields: Mapping[str, str]) -> type[Event]:
     """The same event under other field names; the attributes keep ours."""
     known = {field for each in TOPIC_TYPES.values() for field in each.__struct_fields__}
     if unknown := set(fields) - known:
-        raise ValueError(f"no event has a field {sorted(unknown)[0]!r}; there are {', '.join(sorted(known))}")
+        raise ValueError(f"no event has a field {min(unknown)!r}; there are {', '.join(sorted(known))}")
     ours = {field: name for field, name in fields.items() if field in event_type.__struct_fields__}
     if not ours:
         return event_type
@@ -158,7 +158,8 @@ def check_event(event: Event, now: float, ahead_seconds: float = 300.0) -> None:
         seconds = seconds_of(event.timestamp)
         if seconds > now + ahead_seconds:
             raise InvalidEvent(
-                f"timestamp: {event.timestamp!r} is {seconds - now:.0f} seconds ahead; at most {ahead_seconds:.0f} are allowed"
+                f"timestamp: {event.timestamp!r} is {seconds - now:.0f} seconds ahead; "
+                f"at most {ahead_seconds:.0f} are allowed"
             )
     for field in ("value", "quantity", "price"):
         number = getattr(event, field, None)
