@@ -1,0 +1,140 @@
+"""How tables and journals lie in Redis: self-contained pieces of at most 4 MiB, each with its checksum.
+
+A large value blocks Redis for everyone while it is written, and blocks Python while it is copied; small pieces do
+neither. Each piece of tables is a delta of its own (safetensors), so a reader can decode and apply one while the next
+arrives. Chunks are written first and expire by themselves: only the script that makes a state visible lets them stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from stream.journal import CorruptJournal, Journal
+from stream.tables import CorruptDelta, Delta, TableDelta, decode_delta, encode_delta
+from stream.versions.errors import CorruptVersion, UnknownFormat
+from stream.versions.keys import Keys
+
+CHUNK_BYTES = 4 * 1024 * 1024
+UNREFERENCED_SECONDS = 600
+"""How long a chunk lives that nothing refers to: before its state is visible, and after it was re-encoded."""
+
+FETCH_BYTES = 8 * 1024 * 1024
+"""How much is asked for at once."""
+
+_HEADER_BYTES = 4096
+"""Room for the names and shapes in a safetensors file."""
+
+
+class ChunkRef(msgspec.Struct, frozen=True):
+    """Where a chunk is and what it must be. `bytes` and `sha256` are of the stored (compressed) form."""
+
+    name: str
+    bytes: int
+    sha256: str
+    codec: str
+
+
+class ChunkVanished(LookupError):
+    """A chunk is gone: its state was re-encoded long ago (read the record again), or Redis lost it."""
+
+
+def split(delta: Delta, limit_bytes: int = CHUNK_BYTES - _HEADER_BYTES) -> Iterator[Delta]:
+    """The same delta in pieces of at most `limit_bytes`, in the order of table names and blocks."""
+    piece: Delta = {}
+    room = limit_bytes
+    for name in sorted(delta):
+        blocks, data = delta[name].blocks, delta[name].data
+        each_bytes = blocks.itemsize + data.shape[1]
+        at = 0
+        while at < len(blocks):
+            take = min(room // each_bytes, len(blocks) - at)
+            if take == 0:
+                yield piece
+                piece, room = {}, limit_bytes
+                continue
+            piece[name] = TableDelta(blocks[at : at + take], data[at : at + take])
+            room -= take * each_bytes
+            at += take
+    if piece:
+        yield piece
+
+
+def encode_tables(delta: Delta, *, compress: bool) -> Iterator[tuple[bytes, str]]:
+    """Pieces of a delta as (bytes, codec). Compressed only where that saves an eighth or more."""
+    for piece in split(delta):
+        encoded = encode_delta(piece)
+        if compress and len(packed := zlib.compress(encoded, 1)) < len(encoded) * 7 // 8:
+            yield packed, "safetensors+zlib"
+        else:
+            yield encoded, "safetensors"
+
+
+def decode_tables(encoded: bytes, codec: str) -> Delta:
+    """Raises `UnknownFormat` or `CorruptVersion`."""
+    try:
+        if codec == "safetensors+zlib":
+            return decode_delta(zlib.decompress(encoded))
+        if codec == "safetensors":
+            return decode_delta(encoded)
+    except (zlib.error, CorruptDelta) as error:
+        raise CorruptVersion(f"a chunk with the right checksum can't be decoded: {error}") from error
+    raise UnknownFormat(f"a chunk of tables is encoded as {codec!r}, which this release does not read")
+
+
+def decode_journal(encoded: bytes, codec: str) -> Journal:
+    """Raises `UnknownFormat` or `CorruptVersion`."""
+    if codec != "journal":
+        raise UnknownFormat(f"a journal is encoded as {codec!r}, which this release does not read")
+    try:
+        return Journal.decode(encoded)
+    except CorruptJournal as error:
+        raise CorruptVersion(f"a journal with the right checksum can't be decoded: {error}") from error
+
+
+def write_chunks(redis: Any, keys: Keys, pieces: Iterable[tuple[bytes, str]]) -> list[ChunkRef]:
+    """Write pieces under new names, expiring. One round trip a piece: no piece waits behind a large buffer."""
+    refs = []
+    attempt = uuid.uuid4().hex
+    for number, (encoded, codec) in enumerate(pieces):
+        ref = ChunkRef(f"{attempt}-{number}", len(encoded), hashlib.sha256(encoded).hexdigest(), codec)
+        redis.set(keys.chunk(ref.name), encoded, ex=UNREFERENCED_SECONDS)
+        refs.append(ref)
+    return refs
+
+
+def read_chunks(redis: Any, keys: Keys, refs: Sequence[ChunkRef]) -> Iterator[bytes]:
+    """The chunks in order, each checked.
+
+    Raises:
+        ChunkVanished: one is not there.
+        CorruptVersion: one is not what was written.
+    """
+    for group in _groups(refs):
+        for ref, encoded in zip(group, redis.mget([keys.chunk(ref.name) for ref in group]), strict=True):
+            if encoded is None:
+                raise ChunkVanished(f"chunk {ref.name} is gone")
+            if len(encoded) != ref.bytes or hashlib.sha256(encoded).hexdigest() != ref.sha256:
+                raise CorruptVersion(
+                    f"chunk {ref.name} ({ref.bytes} bytes) does not have the checksum that its state names: "
+                    "Redis holds other bytes than were published. Roll back to another version"
+                )
+            yield encoded
+
+
+def _groups(refs: Sequence[ChunkRef]) -> Iterator[list[ChunkRef]]:
+    group: list[ChunkRef] = []
+    size = 0
+    for ref in refs:
+        if group and size + ref.bytes > FETCH_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(ref)
+        size += ref.bytes
+    if group:
+        yield group

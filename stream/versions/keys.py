@@ -1,0 +1,61 @@
+"""Where everything of one model is in Redis. Nothing else builds a key.
+
+One hash tag, the model's name, keeps all keys of a model on one node of a Redis Cluster, so that one script can write
+them together.
+
+| key | type | holds |
+|---|---|---|
+| `…:store` | hash | `format`, `lineage`, `number_floor` |
+| `…:latest` | hash | `number`, `id` of the newest version |
+| `…:versions` | sorted set | numbers of all kept versions by time of creation |
+| `…:version:<number>` | hash | `id`, `manifest` (JSON), `shards` (JSON: partition to state) |
+| `…:ids` | hash | id to number |
+| `…:aliases` | hash | name to number |
+| `…:alias-history` | list | who moved which alias when and why, newest first (JSON) |
+| `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at` |
+| `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state |
+| `…:shard:<p>:states` | sorted set | numbers of all kept states by time of creation |
+| `…:shard:<p>:state:<seq>` | hash | one state: what it is, and the chunks that encode it |
+| `…:chunk:<name>` | string | at most 4 MiB of tables or journal |
+"""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Key names of one model.
+
+    >>> Keys("shop").state(0, 12)
+    'corrente:{shop}:shard:0:state:12'
+    """
+
+    def __init__(self, model: str) -> None:
+        self.prefix = f"corrente:{{{model}}}:"
+        self.store = self.prefix + "store"
+        self.latest = self.prefix + "latest"
+        self.versions = self.prefix + "versions"
+        self.ids = self.prefix + "ids"
+        self.aliases = self.prefix + "aliases"
+        self.alias_history = self.prefix + "alias-history"
+        self.announcements = self.prefix + "announcements"
+
+    def version(self, number: int) -> str:
+        return f"{self.prefix}version:{number}"
+
+    def shard(self, partition: int) -> str:
+        return f"{self.prefix}shard:{partition}:"
+
+    def fence(self, partition: int) -> str:
+        return self.shard(partition) + "fence"
+
+    def head(self, partition: int) -> str:
+        return self.shard(partition) + "head"
+
+    def states(self, partition: int) -> str:
+        return self.shard(partition) + "states"
+
+    def state(self, partition: int, seq: int) -> str:
+        return f"{self.shard(partition)}state:{seq}"
+
+    def chunk(self, name: str) -> str:
+        return f"{self.prefix}chunk:{name}"

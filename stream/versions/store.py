@@ -1,0 +1,547 @@
+"""Versions in Redis: claimed, published as one atomic step, read back bit for bit.
+
+A worker **claims** a shard, which raises the shard's fence, and **publishes** cuts: chunks first, unreferenced and
+expiring, then one script that checks fence and parents and makes everything visible at once. Readers **load** a state
+from a keyframe and the deltas after it, or only the **changes** between two states.
+
+This file decides what a reader and a writer see. It does not decide which versions are kept (`stream.versions.retention`)
+nor when states are encoded anew (`stream.versions.maintenance`). Nothing here waits, sleeps or reads a clock; callers
+bring the time and use threads. Errors of the connection are redis-py's own and pass through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+import redis
+import redis.exceptions
+
+from stream.cut import Cut
+from stream.journal import Journal, concatenate
+from stream.tables import Delta
+from stream.versions import scripts
+from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove, check_alias, is_id_prefix
+from stream.versions.chunks import (
+    ChunkRef,
+    ChunkVanished,
+    decode_journal,
+    decode_tables,
+    encode_tables,
+    read_chunks,
+    write_chunks,
+)
+from stream.versions.errors import (
+    CorruptVersion,
+    Fenced,
+    JournalGone,
+    StaleParent,
+    UnknownFormat,
+    UnknownVersion,
+)
+from stream.versions.folding import fold_all
+from stream.versions.keys import Keys
+from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
+
+_ATTEMPTS = 100
+"""How often a publish follows other shards that were quicker; each time at least one of them got through."""
+
+_READ_ATTEMPTS = 8
+
+_refs_decoder = msgspec.json.Decoder(list[ChunkRef])
+
+
+@dataclass
+class Claim:
+    """The right to publish one shard, until somebody else claims it. It follows its own publishes.
+
+    Attributes:
+        partition: the shard.
+        epoch: rises with every claim.
+        token: told apart from another claim of the same epoch, after Redis came back older.
+        lineage: of the versions that will be published.
+        head: the state to restore and to publish upon; None for a shard without any.
+        new_lineage: the store turned out older than what had been seen, so this claim has started a new lineage.
+        next_seq: of the next state.
+        unconfirmed: states whose publishing ended without an answer, by digest.
+    """
+
+    partition: int
+    epoch: int
+    token: str
+    worker: str
+    lineage: str
+    head: ShardState | None
+    new_lineage: bool
+    next_seq: int
+    unconfirmed: dict[str, ShardState] = field(default_factory=dict)
+
+
+class Loaded(NamedTuple):
+    """One state of a shard: all its blocks that were ever written, and its readable part."""
+
+    delta: Delta
+    state: dict[str, Any]
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """Something moved: a new version, or an alias."""
+
+    number: int | None
+    partition: int | None = None
+    alias: str | None = None
+
+
+class StateRecord(NamedTuple):
+    """How Redis encodes one state at this moment."""
+
+    seq: int
+    digest: str
+    parent: int | None
+    delta: list[ChunkRef]
+    keyframe: list[ChunkRef]
+    journal: list[ChunkRef]
+    state: bytes
+
+
+class VersionStore:
+    """All versions of one model.
+
+    Args:
+        redis: a client of redis-py that does not decode responses. It is safe to share between threads.
+        model: name of the model; several share a Redis.
+        compress: pack chunks with zlib where that pays.
+    """
+
+    def __init__(self, redis: redis.Redis, model: str, *, compress: bool = False) -> None:
+        self.redis: Any = redis
+        self.model = model
+        self.keys = Keys(model)
+        self.compress = compress
+        self._claim = self.script(scripts.CLAIM)
+        self._new_lineage = self.script(scripts.NEW_LINEAGE)
+        self._tip = self.script(scripts.TIP)
+        self._publish = self.script(scripts.PUBLISH)
+        self._read = self.script(scripts.READ)
+        self._chain = self.script(scripts.CHAIN)
+        self._move_alias = self.script(scripts.MOVE_ALIAS)
+
+    @classmethod
+    def connect(cls, url: str, model: str, *, timeout_seconds: float = 5.0, compress: bool = False) -> VersionStore:
+        """A store at `redis://host:port/db`. Connects when it is first used."""
+        client = redis.Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+        return cls(client, model, compress=compress)
+
+    def close(self) -> None:
+        self.redis.close()
+
+    def script(self, source: str) -> Any:
+        """A Lua script as a function of its arguments."""
+        registered = self.redis.register_script(source)
+
+        def run(*arguments: Any) -> Any:
+            return registered(keys=[self.keys.prefix], args=arguments)
+
+        return run
+
+    # ---- writing
+
+    def claim(
+        self,
+        partition: int,
+        *,
+        worker: str,
+        token: str,
+        now: float,
+        known_offsets: Mapping[str, int] | None = None,
+        known_number: int = 0,
+    ) -> Claim:
+        """Take over a shard: from now on every other worker's publish to it is refused.
+
+        Args:
+            partition: the shard.
+            worker: who claims, for people.
+            token: anything that no other claim has.
+            now: seconds since the epoch.
+            known_offsets: next offsets by topic that a published state is known to have reached (what Kafka has
+                committed, if that follows publishing). A head behind them means that Redis came back older.
+            known_number: the highest version number that this worker has seen.
+
+        Raises:
+            UnknownFormat: another release wrote the store.
+        """
+        reply = self._claim(partition, token, worker, now, FORMAT, _lineage(token))
+        if reply[0] == b"format":
+            raise UnknownFormat(
+                f"model {self.model!r} in Redis has format {_text(reply[1])}; this release reads and writes {FORMAT}. "
+                "Use another CORRENTE_MODEL_NAME or the release that wrote it"
+            )
+        _, epoch, lineage, entry, head_seq, latest, newest = reply
+        head = msgspec.json.decode(entry, type=ShardState) if entry else None
+        if head is None and head_seq:
+            raise CorruptVersion(f"shard {partition} has a head {_text(head_seq)} whose record is missing")
+        claim = Claim(
+            partition=partition,
+            epoch=int(epoch),
+            token=token,
+            worker=worker,
+            lineage=_text(lineage),
+            head=head,
+            new_lineage=False,
+            next_seq=max(int(newest), head.seq if head else 0) + 1,
+        )
+        reached = head.offsets if head else {}
+        behind = any(offset > reached.get(topic, 0) for topic, offset in (known_offsets or {}).items())
+        if behind or known_number > int(latest):
+            lineage = _lineage(token)
+            if self._new_lineage(partition, claim.epoch, token, lineage, known_number)[0] == b"ok":
+                claim.lineage, claim.new_lineage = lineage, True
+        return claim
+
+    def publish(self, claim: Claim, cut: Cut, *, settings: Mapping[str, Any], code_version: str, now: float) -> Version:
+        """Make a cut the newest state of its shard, and a version of it and the other shards' states.
+
+        Chunks are written first and mean nothing; one script then checks and makes all of it visible. Whatever fails
+        before leaves nothing visible. If the connection breaks so that the outcome is unknown, call again with the same
+        cut, or with that cut folded with a later one (`stream.cut.fold_cuts`): what did get through is recognised.
+
+        Args:
+            claim: of the shard; its head follows.
+            cut: what was written since the claim's head.
+            settings: the model's settings, for the manifest.
+            code_version: of the program that learned.
+            now: seconds since the epoch.
+
+        Raises:
+            Fenced, StaleParent: somebody else owns the shard, or the store is another one than it was.
+            redis.exceptions.RedisError: Redis can't be reached or refuses; keep the cut.
+        """
+        tables = write_chunks(self.redis, self.keys, encode_tables(cut.delta, compress=self.compress))
+        written = {name: len(part.blocks) for name, part in sorted(cut.delta.items())}
+        journal, journal_refs = cut.journal, self._write_journal(cut.journal)
+        encoded_state = canonical_json(cut.state)
+        for _ in range(_ATTEMPTS):
+            parent = claim.head
+            digest = hashlib.sha256(
+                canonical_json(
+                    [
+                        parent.digest if parent else "",
+                        [ref.sha256 for ref in tables],
+                        [ref.sha256 for ref in journal_refs],
+                        hashlib.sha256(encoded_state).hexdigest(),
+                    ]
+                )
+            ).hexdigest()
+            entry = ShardState(
+                seq=claim.next_seq,
+                digest=digest,
+                offsets=dict(cut.state.get("offsets", {})),
+                counters=dict(cut.state.get("counters", {})),
+                tables=written,
+                journal={"batches": journal.batches},
+            )
+            tip_number, tip_id, tip_manifest, lineage, floor = self._tip()
+            latest = read_manifest(tip_manifest) if tip_manifest else None
+            shard = str(claim.partition)
+            version, manifest = write_manifest(
+                number=max(int(tip_number), int(floor)) + 1,
+                parent=latest.id if latest else None,
+                lineage=_text(lineage),
+                now=now,
+                model=self.model,
+                shards={**(latest.shards if latest else {}), claim.partition: entry},
+                metrics={**(latest.metrics if latest else {}), shard: cut.state.get("metrics", {})},
+                drift={**(latest.drift if latest else {}), shard: cut.state.get("drift", {})},
+                settings=settings,
+                code_version=code_version,
+            )
+            claim.unconfirmed[digest] = entry
+            reply = self._publish(
+                claim.partition,
+                claim.epoch,
+                claim.token,
+                parent.seq if parent else "",
+                parent.digest if parent else "",
+                entry.seq,
+                digest,
+                tip_id,
+                lineage,
+                version.number,
+                version.id,
+                manifest,
+                canonical_json({str(partition): state.seq for partition, state in version.shards.items()}),
+                repr(now),
+                msgspec.json.encode(entry),
+                encoded_state,
+                msgspec.json.encode(tables) if parent else "",
+                "" if parent else msgspec.json.encode(tables),
+                msgspec.json.encode(journal_refs),
+                msgspec.json.encode(Announcement(version.number, claim.partition)),
+                *(ref.name for ref in [*tables, *journal_refs]),
+            )
+            outcome = _text(reply[0])
+            if outcome in ("ok", "done"):
+                claim.head, claim.next_seq = entry, entry.seq + 1
+                claim.unconfirmed.clear()
+                return version if outcome == "ok" else self.version(int(reply[1]))
+            if outcome == "fenced":
+                raise Fenced(
+                    f"shard {claim.partition} is claimed with epoch {_text(reply[1]) or 'none'} by "
+                    f"{_text(reply[2]) or 'nobody'}; this worker ({claim.worker}) holds epoch {claim.epoch}. Nothing was "
+                    "published. Drop the shard's state; if Kafka still assigns the partition, claim, restore and seek again"
+                )
+            if outcome == "stale":
+                head_seq, head_digest = _text(reply[1]), _text(reply[2])
+                if head_digest not in claim.unconfirmed:
+                    raise StaleParent(
+                        f"the head of shard {claim.partition} is state {head_seq or 'none'} ({head_digest[:12]}); this cut "
+                        f"was made upon state {parent.seq if parent else 'none'} ({parent.digest[:12] if parent else ''}). "
+                        "Nothing was published: Redis came back with other data, or another worker has published. "
+                        "Drop the shard's state, then claim, restore and seek again"
+                    )
+                # an earlier publish got through although its answer did not; its batches are in the store already
+                claim.head = claim.unconfirmed[head_digest]
+                claim.next_seq = claim.head.seq + 1
+                journal = cut.journal.after(claim.head.offsets)
+                journal_refs = self._write_journal(journal)
+            if outcome == "missing":  # Redis lost the chunks, or they expired before the script came
+                tables = write_chunks(self.redis, self.keys, encode_tables(cut.delta, compress=self.compress))
+                journal_refs = self._write_journal(journal)
+        raise StaleParent(
+            f"shard {claim.partition}: other shards were quicker {_ATTEMPTS} times; nothing was published"
+        )
+
+    def _write_journal(self, journal: Journal) -> list[ChunkRef]:
+        return write_chunks(self.redis, self.keys, [(journal.encode(), "journal")] if journal.batches else [])
+
+    # ---- reading states
+
+    def load(self, partition: int, state: ShardState) -> Loaded:
+        """One state of a shard, from its nearest keyframe and the deltas after it, every checksum verified.
+
+        Raises:
+            UnknownVersion: the state is no longer kept.
+            CorruptVersion: a part is missing or is not what was published.
+        """
+
+        def read() -> Loaded:
+            chain = self.chain(partition, state, "keyframe")
+            if chain is None:
+                raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
+            refs = [*chain[-1].keyframe, *(ref for record in reversed(chain[:-1]) for ref in record.delta)]
+            return Loaded(self._read_tables(refs), msgspec.json.decode(chain[0].state))
+
+        return self._while_chunks_move(read)
+
+    def changes(self, partition: int, since: ShardState, to: ShardState) -> Delta | None:
+        """The blocks in which `to` differs from the older state `since`; None if `to` was not built upon `since`.
+
+        None also when `since` has been thinned out, or is the newer one. Then `load` it.
+        """
+        if since.digest == to.digest:
+            return {}
+
+        def read() -> Delta | None:
+            try:
+                chain = self.chain(partition, to, since.digest)
+            except UnknownVersion:
+                return None
+            if chain is None:
+                return None
+            return self._read_tables([ref for record in reversed(chain) for ref in record.delta])
+
+        return self._while_chunks_move(read)
+
+    def state(self, partition: int, state: ShardState) -> dict[str, Any]:
+        """Only the readable part of a state."""
+        found = self.redis.hmget(self.keys.state(partition, state.seq), ["digest", "state"])
+        if found[0] is None or _text(found[0]) != state.digest:
+            raise UnknownVersion(_state_gone(partition, state))
+        return msgspec.json.decode(found[1])
+
+    def journal(self, partition: int, since: ShardState | None, to: ShardState) -> Journal:
+        """The batches that lead from `since` to `to`; from the empty shard if `since` is None.
+
+        Raises:
+            JournalGone: `to` was not built upon `since`, or the batches are no longer kept.
+        """
+
+        def read() -> Journal:
+            chain = self.chain(partition, to, since.digest if since else "root")
+            if chain is None:
+                raise JournalGone(
+                    f"shard {partition}: state {to.seq} was not built upon state {since.seq if since else 0}, "
+                    "or that one has been thinned out"
+                )
+            refs = [ref for record in reversed(chain) for ref in record.journal]
+            if any(ref.codec == JOURNAL_DROPPED for ref in refs):
+                raise JournalGone(f"shard {partition}: the batches before the oldest kept state are no longer kept")
+            chunks = read_chunks(self.redis, self.keys, refs)
+            return concatenate([decode_journal(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
+
+        return self._while_chunks_move(read)
+
+    def chain(self, partition: int, state: ShardState, stop: str) -> list[StateRecord] | None:
+        """Records from `state` back to `stop` (see the script), newest first; None if it doesn't lead there."""
+        status, *rest = self._chain(partition, state.seq, state.digest, stop)
+        if status == b"gone":
+            if int(rest[0]) == state.seq:
+                raise UnknownVersion(_state_gone(partition, state))
+            raise CorruptVersion(f"state {_text(rest[0])} of shard {partition}, which others need, is missing")
+        if status == b"unconnected":
+            return None
+        return [
+            StateRecord(
+                seq=int(seq),
+                digest=_text(digest),
+                parent=int(parent) if parent else None,
+                delta=_refs(delta),
+                keyframe=_refs(keyframe),
+                journal=_refs(journal),
+                state=encoded,
+            )
+            for seq, digest, parent, delta, keyframe, journal, encoded in rest[0]
+        ]
+
+    def _read_tables(self, refs: Sequence[ChunkRef]) -> Delta:
+        chunks = read_chunks(self.redis, self.keys, refs)
+        return fold_all([decode_tables(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
+
+    def _while_chunks_move(self, read: Any) -> Any:
+        """A state may be encoded anew while it is read; then its record names other chunks."""
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                return read()
+            except ChunkVanished as error:
+                vanished = error
+        raise CorruptVersion(f"{vanished}, and the state's record still names it: Redis has lost data") from vanished
+
+    # ---- reading versions
+
+    def latest(self) -> Version | None:
+        """The newest version."""
+        return self._first_of(LATEST)
+
+    def served(self) -> Version | None:
+        """What serving answers from: `pinned` if it is set, else the newest."""
+        return self._first_of(PINNED, LATEST)
+
+    def version(self, name: int | str) -> Version:
+        """The version of a number, an alias, or an id (or the first seven or more characters of one).
+
+        Raises:
+            UnknownVersion: there is none.
+        """
+        text = str(name)
+        if text.isdecimal():
+            found = self._first_of(f"#{int(text)}")
+        elif is_id_prefix(text):
+            numbers = [
+                int(number) for id_, number in self.redis.hgetall(self.keys.ids).items() if _text(id_).startswith(text)
+            ]
+            if len(numbers) > 1:
+                raise UnknownVersion(f"{len(numbers)} ids of model {self.model!r} start with {text}; give more of it")
+            found = self._first_of(f"#{numbers[0]}") if numbers else None
+        else:
+            found = self._first_of(text)
+        if found is None:
+            raise UnknownVersion(
+                f"model {self.model!r} has no version {name!r}: it never was, or retention has thinned it out. "
+                "`corrente versions list` shows what there is"
+            )
+        return found
+
+    def versions(self) -> list[Version]:
+        """All versions that are kept, newest first."""
+        numbers = sorted((int(number) for number in self.redis.zrange(self.keys.versions, 0, -1)), reverse=True)
+        found: list[Version] = []
+        for at in range(0, len(numbers), 64):
+            with self.redis.pipeline(transaction=False) as pipe:
+                for number in numbers[at : at + 64]:
+                    pipe.hmget(self.keys.version(number), ["manifest", "id"])
+                found.extend(read_manifest(manifest, _text(id_)) for manifest, id_ in pipe.execute() if manifest)
+        return found
+
+    def _first_of(self, *names: str) -> Version | None:
+        reply = self._read(*names)
+        if not reply or reply[2] is None:
+            return None
+        return read_manifest(reply[2], _text(reply[1]))
+
+    # ---- aliases
+
+    def aliases(self) -> dict[str, int]:
+        """Every alias with the number that it points to; `latest` is among them."""
+        found = {_text(name): int(number) for name, number in self.redis.hgetall(self.keys.aliases).items()}
+        latest = self.redis.hget(self.keys.latest, "number")
+        return {**({LATEST: int(latest)} if latest else {}), **dict(sorted(found.items()))}
+
+    def move_alias(self, name: str, number: int | None, *, who: str, why: str, now: float) -> None:
+        """Point an alias to a version, or take it away (None). The move is kept in the history.
+
+        Raises:
+            WrongAlias: an alias can't have this name.
+            UnknownVersion: there is no such version (any more).
+        """
+        announcement = msgspec.json.encode(Announcement(number, alias=check_alias(name)))
+        reply = self._move_alias(
+            name,
+            "" if number is None else number,
+            json.dumps(name),
+            json.dumps(who),
+            json.dumps(why),
+            repr(now),
+            announcement,
+        )
+        if reply[0] == b"unknown":
+            raise UnknownVersion(
+                f"alias {name!r} can't point to version {number}: model {self.model!r} doesn't have it"
+            )
+
+    def history(self, limit: int = 1000) -> list[AliasMove]:
+        """Moves of aliases, newest first."""
+        moves = self.redis.lrange(self.keys.alias_history, 0, limit - 1)
+        return [msgspec.json.decode(move, type=AliasMove) for move in moves]
+
+    # ---- announcements
+
+    def announcements(self, wait_seconds: float = 1.0) -> Iterator[Announcement | None]:
+        """What is announced, and None whenever nothing was for `wait_seconds`: the moment to look for oneself.
+
+        Announcements are hints. One may be lost, so a reader polls on every None too.
+
+        Raises:
+            redis.exceptions.RedisError: the connection broke; ask again.
+        """
+        with self.redis.pubsub(ignore_subscribe_messages=True) as subscription:
+            subscription.subscribe(self.keys.announcements)
+            while True:
+                message = subscription.get_message(timeout=wait_seconds)
+                yield None if message is None else msgspec.json.decode(message["data"], type=Announcement)
+
+
+JOURNAL_DROPPED = "dropped"
+"""Codec of a reference to batches that are no longer kept."""
+
+
+def _lineage(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:12]
+
+
+def _state_gone(partition: int, state: ShardState) -> str:
+    return f"state {state.seq} ({state.digest[:12]}) of shard {partition} is not kept any more"
+
+
+def _refs(encoded: bytes) -> list[ChunkRef]:
+    return _refs_decoder.decode(encoded) if encoded else []
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+__all__ = ["CANARY", "LATEST", "PINNED", "Announcement", "Claim", "Loaded", "StateRecord", "VersionStore"]
