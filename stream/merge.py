@@ -1,0 +1,162 @@
+"""In which order the records of several topics are learned: by record time, whatever the fetches looked like.
+
+One partition number of `clicks`, `purchases` and `feedback` is one shard, and a shard learns one record after the other.
+The next one is taken from the topic whose head has the smallest (record timestamp, topic, offset). A topic whose buffer is
+empty holds the others up only while its **known end** is ahead of what was handed over, that is while Kafka is known to
+hold a record that has not arrived yet: the rule of Kafka Streams. So a worker that starts with a backlog does not learn
+a purchase before the click that led to it, and a topic in which nothing happens stops nobody.
+
+Within a topic the order is Kafka's: records never overtake each other by time.
+
+This file decides the order and how much is buffered. Where records come from, and when the end of a topic is looked up, is
+decided in `stream.transport`; the order that came out is journaled by `stream.shard`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from stream.decoding import Record
+
+
+class Merge:
+    """The records of one partition number, waiting for their turn.
+
+    Args:
+        offsets: topic to the next offset to learn, in the order in which ties are broken. Topics without a place in it
+            do not exist here.
+        full_records: a topic with so many waiting records is `full`: nobody should fetch more of it.
+        full_bytes: the same for their values.
+
+    >>> merge = Merge({"clicks": 0, "purchases": 0})
+    >>> merge.add("clicks", [Record("clicks", 0, 1000, b""), Record("clicks", 1, 3000, b"")], end=2)
+    >>> merge.take(10)              # the end of purchases isn't known yet: something older may be there
+    []
+    >>> merge.known_end("purchases", 1)
+    >>> merge.take(10)              # there is something that hasn't arrived
+    []
+    >>> merge.add("purchases", [Record("purchases", 0, 2000, b"")], end=1)
+    >>> [(record.topic, record.offset) for record in merge.take(10)]
+    [('clicks', 0), ('purchases', 0), ('clicks', 1)]
+    """
+
+    def __init__(
+        self, offsets: Mapping[str, int], *, full_records: int = 20_000, full_bytes: int = 32 * 1024 * 1024
+    ) -> None:
+        self._waiting: dict[str, deque[Record]] = {topic: deque() for topic in offsets}
+        self._bytes = dict.fromkeys(offsets, 0)
+        self._next = dict(offsets)
+        self._ends: dict[str, int | None] = dict.fromkeys(offsets)
+        self._full_records = full_records
+        self._full_bytes = full_bytes
+
+    def add(self, topic: str, records: Sequence[Record], *, next_offset: int | None = None, end: int | None = None) -> None:
+        """Take records over from Kafka. Those that were already handed over are dropped.
+
+        Args:
+            topic: our name of it.
+            records: in offset order.
+            next_offset: where the next fetch starts; by default behind the last of these records. Further ahead when
+                Kafka left something out (compaction, markers of transactions).
+            end: the topic's known end, if it is known: the offset that its next record will get.
+        """
+        expected = self._next[topic]
+        if records and records[0].offset < expected:
+            records = [record for record in records if record.offset >= expected]
+        self._waiting[topic].extend(records)
+        self._bytes[topic] += sum([len(record.value) for record in records if record.value is not None])
+        behind = records[-1].offset + 1 if records else expected
+        self._next[topic] = max(expected, behind, next_offset or 0)
+        if end is not None:
+            self.known_end(topic, end)
+
+    def known_end(self, topic: str, end: int) -> None:
+        """The topic is known to reach to `end`, the offset of its next record."""
+        self._ends[topic] = end
+
+    def skipped(self, topic: str, *, since: int, to: int) -> None:
+        """Kafka holds no record from offset `since` to before `to`. Ignored unless `since` is what comes next."""
+        if self._next[topic] == since:
+            self._next[topic] = max(since, to)
+
+    def take(self, most: int) -> list[Record]:
+        """At most `most` records, in order; fewer when a topic has to be waited for."""
+        waiting = [(topic, records) for topic, records in self._waiting.items() if records]
+        if not waiting:
+            return []
+        for topic, records in self._waiting.items():
+            if not records and self._behind(topic):
+                return []
+        taken: list[Record] = []
+        while len(taken) < most and waiting:
+            topic, records = min(waiting, key=_head_time)
+            others = [each for each in waiting if each[1] is not records]
+            if others:
+                # A run of this topic goes up to the next head of the others.
+                other_topic, other_records = min(others, key=_head_time)
+                limit = other_records[0].timestamp_ms
+                wins_ties = self._rank(topic) < self._rank(other_topic)
+                first = len(taken)
+                while records and len(taken) < most:
+                    time_ms = records[0].timestamp_ms
+                    if time_ms > limit or (time_ms == limit and not wins_ties):
+                        break
+                    taken.append(records.popleft())
+                self._forget(topic, taken[first:])
+            elif len(records) <= most - len(taken):
+                self._forget(topic, list(records))
+                taken.extend(records)
+                records.clear()
+            else:
+                part = [records.popleft() for _ in range(most - len(taken))]
+                self._forget(topic, part)
+                taken.extend(part)
+            if not records:
+                if self._behind(topic):
+                    break
+                waiting = others
+        return taken
+
+    def full(self, topic: str) -> bool:
+        """Whether enough of this topic is waiting, so that it should not be fetched now.
+
+        A topic is judged by its own records alone: were all of them stopped together, the one that the others wait for
+        would never arrive.
+        """
+        return len(self._waiting[topic]) >= self._full_records or self._bytes[topic] >= self._full_bytes
+
+    def next_offset(self, topic: str) -> int:
+        """The offset behind everything that was handed over."""
+        return self._next[topic]
+
+    @property
+    def end(self) -> dict[str, int | None]:
+        """The known end of each topic; None where nobody has asked Kafka yet."""
+        return dict(self._ends)
+
+    @property
+    def waiting_records(self) -> int:
+        """How many records wait for their turn."""
+        return sum(len(records) for records in self._waiting.values())
+
+    @property
+    def held_up_by(self) -> list[str]:
+        """Topics that the others are waiting for."""
+        if not self.waiting_records:
+            return []
+        return [topic for topic, records in self._waiting.items() if not records and self._behind(topic)]
+
+    def _behind(self, topic: str) -> bool:
+        end = self._ends[topic]
+        return end is None or self._next[topic] < end
+
+    def _rank(self, topic: str) -> int:
+        return list(self._waiting).index(topic)
+
+    def _forget(self, topic: str, records: Sequence[Record]) -> None:
+        self._bytes[topic] -= sum([len(record.value) for record in records if record.value is not None])
+
+
+def _head_time(topic_records: tuple[str, deque[Record]]) -> int:
+    return topic_records[1][0].timestamp_ms  # min() keeps the first of equals: the order of the topics

@@ -1,0 +1,57 @@
+"""The sample rate: known costs in, the right share of tests out."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.rate import QUIET_CORE, SampleRate
+
+
+def run(rate: SampleRate, *, events_a_second: float, learn: float, test: float, seconds: float, start: float = 0.0) -> tuple[float, float]:
+    """Apply batches of 20 ms at a simulated cost; gives (tests, share of CPU that went into testing) of the last half."""
+    tested = testing = total = 0.0
+    for step in range(int(seconds / 0.02)):
+        now = start + step * 0.02
+        events = max(1, round(events_a_second * 0.02))
+        r = rate.next(now)
+        cost = events * (learn + r * test)
+        rate.spent(events, r, cost, now)
+        if step > seconds / 0.04:
+            tested += r * events
+            testing += r * events * test
+            total += cost
+    return tested / (seconds / 2), testing / total
+
+
+@pytest.mark.parametrize("test_microseconds", [30, 100, 800])
+def test_a_fast_stream_spends_its_share_on_tests(test_microseconds: float) -> None:
+    rate = SampleRate(share=0.15, floor=20.0)
+    tests, share = run(rate, events_a_second=150_000, learn=5e-6, test=test_microseconds * 1e-6, seconds=60)
+    assert 0.10 < share < 0.17
+    assert tests > 20
+
+
+def test_a_quiet_stream_is_tested_event_by_event() -> None:
+    rate = SampleRate(share=0.15, floor=20.0)
+    run(rate, events_a_second=100, learn=5e-6, test=100e-6, seconds=30)
+    assert rate.next(30.0) == 1.0
+
+
+def test_costly_tests_are_still_made_at_the_floor() -> None:
+    rate = SampleRate(share=0.15, floor=20.0)
+    tests, _ = run(rate, events_a_second=50_000, learn=5e-6, test=0.05, seconds=60)
+    assert 15 < tests < 30
+
+
+def test_tests_between_quiet_and_fast_take_what_a_quiet_core_allows() -> None:
+    rate = SampleRate(share=0.15, floor=20.0)
+    tests, _ = run(rate, events_a_second=5_000, learn=5e-6, test=100e-6, seconds=60)
+    assert 0.8 * QUIET_CORE / 100e-6 < tests < 1.3 * QUIET_CORE / 100e-6
+
+
+def test_the_rate_follows_when_tests_become_cheaper() -> None:
+    rate = SampleRate(share=0.15, floor=20.0)
+    run(rate, events_a_second=100_000, learn=5e-6, test=400e-6, seconds=60)
+    before = rate.wanted(60.0)
+    run(rate, events_a_second=100_000, learn=5e-6, test=50e-6, seconds=60, start=60.0)
+    assert rate.wanted(120.0) > 4 * before
