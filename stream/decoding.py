@@ -1,0 +1,303 @@
+"""From records to columns: what the learner takes is arrays, one row an event.
+
+A whole batch is decoded, checked and hashed at once. Only a batch in which something is wrong is looked at record by
+record; then each bad record becomes a `Letter` with the reason, and the good ones go on as if it had never been there.
+
+This file decides what is wrong with a record and what an event weighs. It does not decide which events are duplicates
+(the learner does, in order) nor where letters go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.events import (
+    ID_MAX_BYTES,
+    LATEST_SECONDS,
+    TOPIC_TYPES,
+    Event,
+    InvalidEvent,
+    check_event,
+    decoder,
+    plain,
+    seconds_of,
+    text_of,
+)
+from stream.models.hashing import SEPARATOR, Keys, hash_joined, salt_key
+from stream.models.layout import WEIGHT_ONE
+from stream.settings import ModelSettings
+
+RECORD_MAX_BYTES = 1_048_576
+"""A longer record is no event: ids, numbers and a small context fit into a fraction of it."""
+
+ITEM_SALT = "corrente items"
+EVENT_SALT = "corrente events"
+
+OTHER_KIND = 15
+KINDS: Mapping[str, int] = {
+    "click": 1,
+    "purchase": 2,
+    "view": 3,
+    "cart": 4,
+    "like": 5,
+    "dislike": 6,
+    "rating": 7,
+    "return": 8,
+}
+RATING_CENTRE = 2.5
+RATING_STEP = 1.25
+"""A rating weighs (value - centre) / step: five stars 2, one star -1.2."""
+WEIGHT_MOST = 100.0
+
+
+class Record(NamedTuple):
+    """One Kafka record. `topic` is our name of the topic, `timestamp_ms` the record's own time."""
+
+    topic: str
+    offset: int
+    timestamp_ms: int
+    value: bytes | None
+    key: bytes | None = None
+
+
+class Letter(NamedTuple):
+    """A record that could not be learned, and why. `refused`: decoded well, but its time is too far ahead."""
+
+    record: Record
+    reason: str
+    refused: bool = False
+
+
+class Columns(NamedTuple):
+    """Events as arrays, in the order in which they are learned.
+
+    Attributes:
+        items, visitors, sessions: (n, 2) uint64 keys. Without a session, the visitor's key.
+        event_ids: (n,) uint64 hashes; 0 = the event has none.
+        seconds: (n,) float64.
+        weights: (n,) int16 in 1/WEIGHT_ONE; negative takes weight back.
+        kinds: (n,) uint8.
+        values: (n,) float32, the value of a rating, else NaN.
+        learned: (n,) uint8; 0 = shown to the visitor's history, and nothing is learned from it.
+        tested: (n,) uint8; 1 = test before learning.
+        names, starts: names of the items joined by NUL, and where each starts (n + 1).
+    """
+
+    items: Keys
+    visitors: Keys
+    sessions: Keys
+    event_ids: NDArray[np.uint64]
+    seconds: NDArray[np.float64]
+    weights: NDArray[np.int16]
+    kinds: NDArray[np.uint8]
+    values: NDArray[np.float32]
+    learned: NDArray[np.uint8]
+    tested: NDArray[np.uint8]
+    names: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+
+
+class Decoder:
+    """Decodes, checks and hashes batches of records.
+
+    Args:
+        settings: weights of kinds and the salt of visitors.
+        fields: our field names to the producers'.
+        ahead_seconds: how far an event's time may be ahead of its record's.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, fields: Mapping[str, str] | None = None, ahead_seconds: float = 300.0
+    ) -> None:
+        self._decode = {topic: decoder(topic, fields).decode for topic in TOPIC_TYPES}
+        self._weights = settings.weights
+        self._visitor_salt = salt_key(settings.visitor_salt)
+        self._item_salt = salt_key(ITEM_SALT)
+        self._event_salt = salt_key(EVENT_SALT)
+        self._ahead_seconds = ahead_seconds
+
+    def decode(self, records: Sequence[Record]) -> tuple[Columns, list[Record], list[Letter]]:
+        """Columns of the good records, these records, and letters for the others. `tested` is all 0."""
+        try:
+            events = [self._decode[record.topic](record.value) for record in records]
+            return self._columns(events, records), list(records), []
+        except (msgspec.MsgspecError, InvalidEvent, TypeError, KeyError, UnicodeError, ValueError):
+            events, good, letters = self._one_by_one(records)
+            return self._columns(events, good), good, letters
+
+    def _one_by_one(self, records: Sequence[Record]) -> tuple[list[Event], list[Record], list[Letter]]:
+        events, good, letters = [], [], []
+        for record in records:
+            try:
+                event = self._one(record)
+                check_event(event, math.inf)
+            except InvalidEvent as error:
+                letters.append(Letter(record, str(error)))
+                continue
+            try:
+                check_event(event, record.timestamp_ms / 1000, self._ahead_seconds)
+            except InvalidEvent as error:
+                letters.append(Letter(record, str(error), refused=True))
+                continue
+            events.append(event)
+            good.append(record)
+        return events, good, letters
+
+    def _one(self, record: Record) -> Event:
+        """Raises `InvalidEvent`."""
+        if record.topic not in self._decode:
+            raise InvalidEvent(f"topic: there is no topic {record.topic!r}, only {', '.join(self._decode)}")
+        if record.value is None:
+            raise InvalidEvent("value: the record is empty (a tombstone); an event is a JSON object")
+        if len(record.value) > RECORD_MAX_BYTES:
+            raise InvalidEvent(f"value: {len(record.value)} bytes; an event has at most {RECORD_MAX_BYTES}")
+        try:
+            event: Event = self._decode[record.topic](record.value)
+        except msgspec.MsgspecError as error:
+            raise InvalidEvent(f"value: {error}") from None
+        except UnicodeDecodeError as error:
+            raise InvalidEvent(f"value: not valid UTF-8 ({error.reason} at byte {error.start})") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidEvent(f"value: {error}") from None
+        return event
+
+    def _columns(self, events: Sequence[Event], records: Sequence[Record]) -> Columns:
+        """Raises something of what `decode` catches if any event is not as it should be."""
+        count = len(events)
+        items, names, starts = _hashed([event.item for event in events], self._item_salt)
+        users = [event.session if event.user is None else event.user for event in events]
+        visitors, _, _ = _hashed(users, self._visitor_salt)
+        sessions = visitors
+        if any(event.session is not None for event in events):
+            named = [event.user if event.session is None else event.session for event in events]
+            sessions, _, _ = _hashed(named, self._visitor_salt)
+        arrived = np.fromiter((record.timestamp_ms for record in records), np.float64, count) / 1000
+        seconds = _seconds([event.timestamp for event in events], arrived)
+        if not np.all((seconds >= 0) & (seconds <= np.minimum(arrived + self._ahead_seconds, LATEST_SECONDS))):
+            raise InvalidEvent("timestamp: one of them is out of bounds")
+        weights, kinds, values = self._kinds(events, records)
+        if max((len(record.value or b"") for record in records), default=0) > RECORD_MAX_BYTES:
+            raise InvalidEvent("value: too long")
+        return Columns(
+            items=items,
+            visitors=visitors,
+            sessions=sessions,
+            event_ids=self._event_ids(events),
+            seconds=seconds,
+            weights=weights,
+            kinds=kinds,
+            values=values,
+            learned=np.ones(count, np.uint8),
+            tested=np.zeros(count, np.uint8),
+            names=names,
+            starts=starts,
+        )
+
+    def _event_ids(self, events: Sequence[Event]) -> NDArray[np.uint64]:
+        hashes = np.zeros(len(events), np.uint64)
+        places = [place for place, event in enumerate(events) if event.event_id is not None]
+        if places:
+            keys, _, _ = _hashed([events[place].event_id for place in places], self._event_salt)
+            hashes[places] = np.maximum(keys[:, 0], 1)
+        return hashes
+
+    def _kinds(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[Any, Any, Any]:
+        weights = np.empty(len(events), np.float64)
+        kinds = np.empty(len(events), np.uint8)
+        values = np.full(len(events), np.nan, np.float32)
+        click = self._weights.get("click", 1.0)
+        purchase = self._weights.get("purchase", 1.0)
+        for place, record in enumerate(records):
+            if record.topic == "clicks":
+                weights[place] = click
+                kinds[place] = 1
+                continue
+            event: Any = events[place]
+            if record.topic == "purchases":
+                weights[place] = purchase
+                kinds[place] = 2
+                _check_finite(event.quantity, event.price)
+                continue
+            kind, value = event.kind, event.value
+            _check_finite(value)
+            kinds[place] = KINDS.get(kind, OTHER_KIND)
+            if kind == "rating" and value is not None:
+                weights[place] = min(2.0, max(-2.0, (value - RATING_CENTRE) / RATING_STEP))
+                values[place] = value
+            else:
+                weights[place] = self._weights.get(kind, 1.0)
+        bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)
+        return np.rint(bounded * WEIGHT_ONE).astype(np.int16), kinds, values
+
+
+def _check_finite(*numbers: float | None) -> None:
+    for number in numbers:
+        if number is not None and not math.isfinite(number):
+            raise InvalidEvent("a number is not finite")
+
+
+def _hashed(ids: Sequence[Any], key: Keys) -> tuple[Keys, NDArray[np.uint8], NDArray[np.int64]]:
+    """Keys, the joined text, and starts. Raises `InvalidEvent`, `TypeError` or `UnicodeError` for a bad id."""
+    if not ids:
+        return np.empty((0, 2), np.uint64), np.empty(0, np.uint8), np.zeros(1, np.int64)
+    if not all([identifier.__class__ is str for identifier in ids]):
+        if any(identifier is None for identifier in ids):
+            raise InvalidEvent("user: one event has neither user nor session")
+        ids = [text_of(identifier) for identifier in ids]
+    if not plain(ids):
+        for identifier in ids:
+            _check_text(identifier)
+    joined = np.frombuffer(SEPARATOR.join(ids).encode(), np.uint8)
+    keys, starts = hash_joined(joined, len(ids), key)
+    sizes = np.diff(starts)
+    if sizes.min() <= 1 or sizes.max() > ID_MAX_BYTES + 1:
+        raise InvalidEvent("an id is empty or too long")
+    return keys, joined, starts
+
+
+def _check_text(text: str) -> None:
+    if not text.isprintable() and any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):
+        raise InvalidEvent("an id has a control character")
+
+
+def _seconds(timestamps: list[Any], arrived: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of events; one without takes its record's."""
+    if not any([stamp.__class__ is str for stamp in timestamps]):
+        seconds = np.array(timestamps, np.float64)  # None becomes NaN, which JSON can't say
+        return np.where(np.isnan(seconds), arrived, seconds)
+    return np.array(
+        [
+            when if stamp is None else seconds_of(stamp)
+            for stamp, when in zip(timestamps, arrived.tolist(), strict=True)
+        ],
+        np.float64,
+    )
+
+
+def tested_share(
+    settings: ModelSettings, records: Sequence[Record], partition: int, rate: float
+) -> NDArray[np.uint8]:
+    """1 for each record that is tested: a hash of where it is in the log, so that a replay tests the same ones."""
+    if rate <= 0 or not records:
+        return np.zeros(len(records), np.uint8)
+    seeds = {
+        topic: int.from_bytes(
+            hashlib.blake2b(f"{settings.seed} {partition} {topic}".encode(), digest_size=8).digest(), "little"
+        )
+        for topic in TOPIC_TYPES
+    }
+    places = np.array([seeds[record.topic] for record in records], np.uint64)
+    places ^= np.fromiter((record.offset for record in records), np.uint64, len(records)) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    places = (places ^ (places >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    places = (places ^ (places >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    places ^= places >> np.uint64(31)
+    return (places.astype(np.float64) < rate * 2.0**64).astype(np.uint8)

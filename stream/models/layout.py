@@ -1,0 +1,191 @@
+"""Which tables a model has, what their rows hold and how many there are.
+
+Every row layout reads zeros as "nothing here", and row 0 of a table that others point into is never used. Rows of
+several sizes (pair rows, session lists of an item, a visitor's history) are *runs* of neighbouring rows in one pool: a
+pointer of 32 bits holds the size class in its upper 2 bits and the first row in the other 30.
+
+This file decides shapes and capacities. Who writes a row, and when, is decided by the file that is named beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.settings import ModelSettings
+from stream.tables import TableSpec
+
+HALF_LIVES_SECONDS = (1200.0, 7200.0, 43_200.0, 259_200.0, 2_592_000.0)
+HALF_LIFE_NAMES = ("20m", "2h", "12h", "3d", "30d")
+HALF_LIVES = len(HALF_LIVES_SECONDS)
+LONGEST = HALF_LIVES - 1
+
+TOP_ITEMS = 200
+TOP_WIDTH = 256
+NEWEST = HALF_LIVES
+"""Row of `top` that is a ring of the newest items."""
+
+PAIR_SLOTS = 16
+"""Slots of a pair row: two sets of `SET_SLOTS`."""
+SET_SLOTS = 8
+RUNS = (1, 4, 16)
+"""Rows of a run, by size class."""
+HISTORY_ENTRIES = 8
+"""Entries of a history row."""
+POSTING_ENTRIES = 8
+SESSION_ITEMS = 50
+SEEN_WAYS = 8
+CELL_WORDS = 8
+NAME_BYTES = 28
+"""Bytes of a name in a cell; the first word of a cell is the number of the next."""
+DIMENSIONS = 32
+
+ITEM = np.dtype(
+    [
+        ("key0", "<u8"),
+        ("key1", "<u8"),
+        ("name", "<u4"),  # first cell in `names`
+        ("name_bytes", "<u4"),
+        ("first_seconds", "<u4"),
+        ("next_free", "<u4"),
+        # ---- the half that moves
+        ("pairs", "<u4"),
+        ("postings", "<u4"),
+        ("posted", "<u4"),  # sessions ever posted: the ring position
+        ("last_seconds", "<u4"),
+        ("last_visitor", "<u4"),
+        ("other_seconds", "<u4"),  # last event of a visitor other than `last_visitor`
+        ("listed", "<u8"),  # a byte a half-life: place in its top list, from 1; 0 = not in it
+    ]
+)
+VISITOR = np.dtype(
+    [
+        ("key0", "<u8"),
+        ("key1", "<u8"),
+        ("history", "<u4"),
+        ("entries", "<u4"),  # ever written: the ring position
+        ("last_seconds", "<u4"),
+        ("next_free", "<u4"),
+        ("session", "<u4"),
+        ("session_ordinal", "<u4"),
+        ("first_seconds", "<u4"),
+        ("spare", "<u4"),
+    ]
+)
+SESSION = np.dtype(
+    [
+        ("key0", "<u8"),
+        ("key1", "<u8"),
+        ("ordinal", "<u4"),
+        ("last_seconds", "<u4"),
+        ("items", "<u4"),  # unique items, at most SESSION_ITEMS
+        ("visitor", "<u4"),
+    ]
+)
+ENTRY = np.dtype([("item", "<u4"), ("seconds", "<u4"), ("weight", "<i2"), ("kind", "u1"), ("learned", "u1")])
+"""One event in a visitor's history. `weight` is in 1/WEIGHT_ONE."""
+PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fast", "<f4")])
+"""Counts of two items: in one history at all, one after the other, and the latter decayed."""
+
+WEIGHT_ONE = 256
+
+# Columns of `sums`, float64: the decayed counts come first.
+COUNT = 5
+FORWARD_SUM = 6
+FAST_SUM = 7
+SUMS = 8
+
+# Cells of `scalars`, float64 (whole numbers are exact up to 2^53).
+CLOCK = 0
+POPULARITY_LANDMARK = 1
+FAST_LANDMARK = 2
+EVENTS = 3
+ITEM_ROWS = 4
+ITEM_FREE = 5
+ITEMS_LIVE = 6
+ITEMS_EVICTED = 7
+VISITOR_ROWS = 8
+VISITOR_FREE = 9
+VISITORS_LIVE = 10
+VISITORS_EVICTED = 11
+SESSIONS_BEGUN = 12
+EVENT_IDS_SEEN = 13
+NEWEST_WRITTEN = 14
+TESTS = 15
+UPDATES = 16
+RESERVOIR_WRITTEN = 17
+PENDING_WRITTEN = 18
+RANDOM = 19
+TOP_SIZES = 20  # HALF_LIVES cells
+STARTED = 25
+DETECTOR_TESTS = 26
+NAME_CELLS = 30
+NAME_FREE = 31
+NAME_CELLS_FREE = 32
+POOL_PAIRS = 40  # pools: POOL_CELLS each
+POOL_POSTINGS = 48
+POOL_HISTORY = 56
+POOL_CELLS = 8
+SCALARS = 128
+
+METRIC_CELLS = 512
+
+
+class Capacities(NamedTuple):
+    """Rows of each table, row 0 included where it stands for none."""
+
+    items: int
+    visitors: int
+    sessions: int
+    event_ids: int
+    names: int
+    pairs: int
+    postings: int
+    history: int
+    seen: int
+
+
+def capacities(settings: ModelSettings) -> Capacities:
+    """How many rows each table gets: enough for every item and visitor to have a short run, and for the busiest
+    20,000 to have the longest."""
+    items, visitors = settings.items + 1, settings.visitors + 1
+    return Capacities(
+        items=items,
+        visitors=visitors,
+        sessions=settings.sessions,
+        event_ids=-(-settings.event_ids // 8),
+        names=settings.items * 2 + 16,
+        pairs=_pool(settings.items),
+        postings=_pool(settings.items),
+        history=_pool(settings.visitors),
+        seen=max(64, settings.visitors * 2) if settings.repeats == "first" else 1,
+    )
+
+
+def _pool(owners: int) -> int:
+    busiest = min(owners, 20_000)
+    return RUNS[-1] * busiest + 2 * (owners - busiest) + 1
+
+
+def table_specs(settings: ModelSettings) -> list[TableSpec]:
+    """Every table of a model with these settings."""
+    rows = capacities(settings)
+    return [
+        TableSpec("scalars", 1, _wide("<f8", SCALARS), 64),
+        TableSpec("items", rows.items, ITEM, 32),
+        TableSpec("sums", rows.items, _wide("<f8", SUMS), 64),
+        TableSpec("names", rows.names, _wide("<u4", CELL_WORDS), 4 * CELL_WORDS),
+        TableSpec("top", HALF_LIVES + 1, _wide("<u4", TOP_WIDTH), 32),
+        TableSpec("visitors", rows.visitors, VISITOR, 48),
+        TableSpec("history", rows.history, _wide(ENTRY, HISTORY_ENTRIES), 48),
+        TableSpec("seen", rows.seen, _wide("<u8", SEEN_WAYS), 64),
+        TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
+    ]
+
+
+def _wide(kind: Any, columns: int) -> np.dtype:
+    return np.dtype((np.dtype(kind), (columns,)))
+
+

@@ -1,0 +1,139 @@
+"""Popularity at five half-lives, from twenty minutes to thirty days.
+
+A decayed count is stored as the sum of weight · 2^((t - L) / half-life) for a landmark L that all items share. Then a
+count never has to be touched to decay, the order of items is the order of the stored numbers, a late event adds what it
+would have added in time, and a list of the best 200 changes only where an event happened. Once in many half-lives the
+landmark moves and all numbers are scaled by one factor.
+
+Cormode, Shkapenyuk, Srivastava & Xu, "Forward decay", ICDE 2009.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from stream.models.layout import (
+    HALF_LIVES,
+    HALF_LIVES_SECONDS,
+    NEWEST,
+    NEWEST_WRITTEN,
+    POPULARITY_LANDMARK,
+    TOP_ITEMS,
+    TOP_SIZES,
+    TOP_WIDTH,
+)
+
+MOST_HALVINGS = 500.0
+"""Halvings between landmark and event before the landmark moves (a float64 holds 1,023)."""
+
+TOP_BLOCK_ITEMS = 8
+
+
+@nb.njit(cache=True, nogil=True)
+def learn(state, item, seconds, weight):  # type: ignore[no-untyped-def]
+    """Add an event's weight to its item (negative takes away, never below zero) and keep the top lists in order."""
+    landmark = state.scalars[POPULARITY_LANDMARK]
+    if (seconds - landmark) / HALF_LIVES_SECONDS[0] > MOST_HALVINGS:
+        move_landmark(state, seconds)
+        landmark = seconds
+    for half_life in range(HALF_LIVES):
+        gained = weight * 2.0 ** (max(-1000.0, (seconds - landmark) / HALF_LIVES_SECONDS[half_life]))
+        state.sums[item, half_life] = max(0.0, state.sums[item, half_life] + gained)
+        place(state, half_life, item)
+    state.sums_dirty[item] = 1
+
+
+@nb.njit(cache=True, nogil=True)
+def move_landmark(state, seconds):  # type: ignore[no-untyped-def]
+    """Scale every count so that `seconds` is the new landmark."""
+    passed = seconds - state.scalars[POPULARITY_LANDMARK]
+    for half_life in range(HALF_LIVES):
+        factor = 2.0 ** max(-1074.0, -passed / HALF_LIVES_SECONDS[half_life])
+        for item in range(1, state.sums.shape[0]):
+            if state.sums[item, half_life] != 0.0:
+                state.sums[item, half_life] *= factor
+                state.sums_dirty[item] = 1
+    state.scalars[POPULARITY_LANDMARK] = seconds
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def get_place(state, half_life, item):  # type: ignore[no-untyped-def]
+    return np.int64((state.items[item].listed >> np.uint64(8 * half_life)) & np.uint64(0xFF))
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def set_place(state, half_life, item, position):  # type: ignore[no-untyped-def]
+    shift = np.uint64(8 * half_life)
+    kept = state.items[item].listed & ~(np.uint64(0xFF) << shift)
+    state.items[item].listed = kept | (np.uint64(position) << shift)
+    state.items_dirty[2 * item + 1] = 1
+
+
+@nb.njit(cache=True, nogil=True)
+def place(state, half_life, item):  # type: ignore[no-untyped-def]
+    """Move an item whose count changed to where it belongs in the list of a half-life."""
+    value = state.sums[item, half_life]
+    size = np.int64(state.scalars[TOP_SIZES + half_life])
+    position = get_place(state, half_life, item)
+    if position == 0:
+        if value <= 0.0:
+            return
+        if size < TOP_ITEMS:
+            size += 1
+            state.scalars[TOP_SIZES + half_life] = size
+        else:
+            last = np.int64(state.top[half_life, size - 1])
+            if state.sums[last, half_life] >= value:
+                return
+            set_place(state, half_life, last, 0)
+        position = size
+        put(state, half_life, position, item)
+    while position > 1:
+        other = np.int64(state.top[half_life, position - 2])
+        if state.sums[other, half_life] >= value:
+            break
+        put(state, half_life, position, other)
+        position -= 1
+        put(state, half_life, position, item)
+    while position < size:
+        other = np.int64(state.top[half_life, position])
+        if state.sums[other, half_life] <= value:
+            break
+        put(state, half_life, position, other)
+        position += 1
+        put(state, half_life, position, item)
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def put(state, half_life, position, item):  # type: ignore[no-untyped-def]
+    state.top[half_life, position - 1] = item
+    state.top_dirty[half_life * (TOP_WIDTH // TOP_BLOCK_ITEMS) + (position - 1) // TOP_BLOCK_ITEMS] = 1
+    set_place(state, half_life, item, position)
+
+
+@nb.njit(cache=True, nogil=True)
+def forget(state, item):  # type: ignore[no-untyped-def]
+    """Take an item that is about to go out of every list."""
+    for half_life in range(HALF_LIVES):
+        position = get_place(state, half_life, item)
+        if position:
+            size = np.int64(state.scalars[TOP_SIZES + half_life])
+            for later in range(position, size):
+                put(state, half_life, later, np.int64(state.top[half_life, later]))
+            state.top[half_life, size - 1] = 0
+            state.top_dirty[half_life * (TOP_WIDTH // TOP_BLOCK_ITEMS) + (size - 1) // TOP_BLOCK_ITEMS] = 1
+            state.scalars[TOP_SIZES + half_life] = size - 1
+    for position in range(TOP_WIDTH):
+        if state.top[NEWEST, position] == item:
+            state.top[NEWEST, position] = 0
+            state.top_dirty[NEWEST * (TOP_WIDTH // TOP_BLOCK_ITEMS) + position // TOP_BLOCK_ITEMS] = 1
+
+
+@nb.njit(cache=True, nogil=True)
+def note_new(state, item):  # type: ignore[no-untyped-def]
+    """Write an item into the ring of the newest."""
+    position = np.int64(state.scalars[NEWEST_WRITTEN]) % TOP_WIDTH
+    state.top[NEWEST, position] = item
+    state.top_dirty[NEWEST * (TOP_WIDTH // TOP_BLOCK_ITEMS) + position // TOP_BLOCK_ITEMS] = 1
+    state.scalars[NEWEST_WRITTEN] += 1

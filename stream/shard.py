@@ -1,0 +1,179 @@
+"""One partition's learning state: records in, tables out. Pure: no clock, no network, no randomness.
+
+A shard is its tables and a few numbers that say how far it is: the next offset of each topic and what became of every
+record. `apply` takes one batch, `cut` hands over what was written since the last cut, `restore` goes on from a version
+exactly as the shard that wrote it would have gone on. Of every record `learned + duplicates + refused + dead letters =
+read`, per topic.
+
+This file decides what a batch does to the state. The order of records is decided before (`stream.merge`), how an event
+is learned in `stream.models`, and what happens to a cut in `stream.versions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stream.cut import Cut
+from stream.decoding import Decoder, Letter, Record, tested_share
+from stream.events import TOPIC_TYPES
+from stream.journal import Journal
+from stream.models.layout import CLOCK, table_specs
+from stream.models.learner import DUPLICATE, Learner
+from stream.models.model import Model, Views
+from stream.settings import ModelSettings
+from stream.tables import Delta, Tables
+
+__all__ = ["Cut", "Letter", "Record", "Shard"]
+
+COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
+
+
+class Shard:
+    """The learner of one partition.
+
+    >>> shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64))
+    >>> records = [Record("clicks", n, 1_000_000 + n, b'{"item": "a", "user": "u%d"}' % n) for n in range(3)]
+    >>> shard.apply([*records, Record("clicks", 3, 1_000_003, b"no event")], rate=1.0)[0].reason
+    'value: JSON is malformed: ...'
+    >>> shard.counters["clicks"]
+    {'read': 4, 'learned': 3, 'duplicates': 0, 'refused': 0, 'dead_letters': 1}
+    >>> shard.model().popular(1, now=1003.0).items
+    ['a']
+
+    Args:
+        settings: what the model is.
+        partition, shards: which partition of how many.
+        fields: our field names to the producers'.
+        ahead_seconds: how far an event's time may be ahead of its record's.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        partition: int = 0,
+        shards: int = 1,
+        fields: Mapping[str, str] | None = None,
+        ahead_seconds: float = 300.0,
+    ) -> None:
+        self.settings = settings
+        self.partition = partition
+        self.shards = shards
+        self.offsets: dict[str, int] = {}
+        self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
+        self._decoder = Decoder(settings, fields, ahead_seconds)
+        self._learner = Learner(settings)
+        self._rates: list[float] = []
+        self._bounds: list[dict[str, int]] = []
+
+    @property
+    def tables(self) -> Tables:
+        return self._learner.tables
+
+    @property
+    def clock(self) -> float:
+        """Time of the latest event that was learned, in seconds."""
+        return float(self._learner.state.scalars[CLOCK])
+
+    def apply(self, records: Sequence[Record], rate: float) -> list[Letter]:
+        """Test and learn one batch, in this order. Records that are in the state already are skipped.
+
+        Args:
+            records: in merged order.
+            rate: share of events, from 0 to 1, that is tested before it is learned.
+
+        Returns:
+            A letter for every record that could not be learned.
+        """
+        fresh = [record for record in records if record.offset >= self.offsets.get(record.topic, 0)]
+        if not fresh:
+            return []
+        columns, good, letters = self._decoder.decode(fresh)
+        columns = columns._replace(tested=tested_share(self.settings, good, self.partition, rate))
+        outcomes = self._learner.learn(columns)
+        self._count(fresh, good, letters, outcomes)
+        for record in fresh:
+            self.offsets[record.topic] = record.offset + 1
+        self._rates.append(rate)
+        self._bounds.append(dict(self.offsets))
+        return letters
+
+    def _count(
+        self, fresh: Sequence[Record], good: Sequence[Record], letters: Sequence[Letter], outcomes: np.ndarray
+    ) -> None:
+        for record in fresh:
+            self._counted(record)["read"] += 1
+        for letter in letters:
+            self._counted(letter.record)["refused" if letter.refused else "dead_letters"] += 1
+        for record in good:
+            self._counted(record)["learned"] += 1
+        for place in np.flatnonzero(outcomes == DUPLICATE).tolist():
+            self._counted(good[place])["learned"] -= 1
+            self._counted(good[place])["duplicates"] += 1
+
+    def _counted(self, record: Record) -> dict[str, int]:
+        return self.counters.setdefault(record.topic, dict.fromkeys(COUNTERS, 0))
+
+    def model(self) -> Model:
+        """The model as it is now, for answers and tests; it reads the live tables."""
+        return Model(self.settings, views_of(self.tables), self.readable_state())
+
+    def cut(self) -> Cut:
+        """What was written since the last cut."""
+        journal = self._journal()
+        self._rates, self._bounds = [], []
+        return Cut(self.tables.cut(), self.readable_state(), journal)
+
+    def whole(self) -> Cut:
+        """A keyframe of this moment; the next `cut` is not affected."""
+        return Cut(self.tables.whole(), self.readable_state(), self._journal())
+
+    def readable_state(self) -> dict[str, Any]:
+        return {
+            "offsets": dict(self.offsets),
+            "counters": {topic: dict(counts) for topic, counts in self.counters.items()},
+            "clock": self.clock,
+            "partition": self.partition,
+            "shards": self.shards,
+            "metrics": {},
+            "drift": {},
+        }
+
+    def _journal(self) -> Journal:
+        topics = list(dict.fromkeys([*TOPIC_TYPES, *self.offsets]))
+        offsets = [[bounds.get(topic, 0) for topic in topics] for bounds in self._bounds]
+        return Journal(topics, np.array(self._rates, np.float64), np.array(offsets, np.int64).reshape(-1, len(topics)))
+
+    @classmethod
+    def restore(
+        cls,
+        settings: ModelSettings,
+        delta: Delta,
+        state: Mapping[str, Any],
+        *,
+        partition: int = 0,
+        shards: int = 1,
+        fields: Mapping[str, str] | None = None,
+        ahead_seconds: float = 300.0,
+    ) -> Shard:
+        """The shard that goes on from a version exactly as the one that wrote it.
+
+        Raises:
+            CorruptDelta: the delta belongs to other settings.
+        """
+        shard = cls(settings, partition=partition, shards=shards, fields=fields, ahead_seconds=ahead_seconds)
+        tables = Tables(table_specs(settings))
+        tables.write(delta)
+        shard._learner = Learner(settings, tables)
+        shard.offsets = {topic: int(offset) for topic, offset in state["offsets"].items()}
+        for topic, counts in state["counters"].items():
+            shard.counters[topic] = {name: int(counts.get(name, 0)) for name in COUNTERS}
+        return shard
+
+
+def views_of(tables: Tables) -> Views:
+    """Live tables as a model reads them: every row through an index, which here is the identity."""
+    return {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}

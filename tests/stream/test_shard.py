@@ -1,0 +1,135 @@
+"""A shard: counters close, what was applied is skipped, and restoring changes nothing that comes after."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stream.models.model import Query
+from stream.settings import ModelSettings
+from stream.shard import Record, Shard
+from stream.tables import fold
+
+SMALL = ModelSettings(items=200, visitors=300, sessions=128, event_ids=512)
+
+
+def click(offset: int, item: str, user: str, *, seconds: float = 1_700_000_000.0, **more) -> Record:
+    value = {"item": item, "user": user, "timestamp": seconds, **more}
+    return Record("clicks", offset, int(seconds * 1000), json.dumps(value).encode())
+
+
+def stream_of(count: int, *, seed: int = 0, items: int = 400, users: int = 500) -> list[Record]:
+    """More items and visitors than `SMALL` holds, so that rows are evicted."""
+    draw = np.random.default_rng(seed)
+    offsets = dict.fromkeys(("clicks", "purchases", "feedback"), 0)
+    records = []
+    for number in range(count):
+        topic = str(draw.choice(["clicks", "purchases", "feedback"], p=[0.8, 0.1, 0.1]))
+        seconds = 1_700_000_000.0 + number * 7 - float(draw.integers(0, 3000))
+        value = {
+            "item": f"item {int(items * draw.random() ** 2)} {'long ' * int(draw.integers(0, 12))}".strip(),
+            "user": f"user {int(users * draw.random() ** 2)}",
+            "event_id": f"event {draw.integers(0, count * 3)}",
+            "timestamp": seconds,
+        }
+        if draw.random() < 0.3:
+            value["session"] = f"session {draw.integers(0, 300)}"
+        if topic == "feedback":
+            kind = str(draw.choice(["view", "like", "dislike", "rating", "return", "custom"]))
+            value |= {"kind": kind} | ({"value": float(draw.integers(1, 6))} if kind == "rating" else {})
+        if draw.random() < 0.02:
+            del value["item"]
+        records.append(Record(topic, offsets[topic], 1_700_000_000_000 + number * 7000, json.dumps(value).encode()))
+        offsets[topic] += 1
+    return records
+
+
+def test_every_record_is_counted_once_and_bad_ones_come_back_with_the_reason():
+    good = click(0, "a", "u", event_id="once")
+    records = [
+        good,
+        good._replace(offset=1),
+        good._replace(offset=2, value=b"{"),
+        good._replace(offset=3, value=None),
+        good._replace(offset=4, value=b'{"item": "a"}'),
+        good._replace(offset=5, value=b'{"item": "", "user": "u"}'),
+        good._replace(offset=6, value=b'{"item": "a\\u0000b", "user": "u"}'),
+        good._replace(offset=7, value=b'{"item": "a", "user": "u", "timestamp": 1e12}'),
+        good._replace(offset=8, value=b'{"item": "a", "user": "u", "timestamp": 1700000301}'),
+        good._replace(offset=9, value=b'{"item": "\xff", "user": "u"}'),
+        good._replace(offset=10, value=b'{"item": "' + b"x" * 10_000_000 + b'", "user": "u"}'),
+        good._replace(offset=11, value=b'{"item": 7, "user": 8}'),
+    ]
+    shard = Shard(SMALL)
+    letters = shard.apply(records, rate=1.0)
+    assert [letter.record.offset for letter in letters] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert [letter.record.offset for letter in letters if letter.refused] == [8]
+    assert all(letter.reason for letter in letters)
+    assert shard.counters["clicks"] == {"read": 12, "learned": 2, "duplicates": 1, "refused": 1, "dead_letters": 8}
+    assert shard.offsets == {"clicks": 12}
+
+
+def test_what_is_in_the_state_is_skipped_and_not_counted():
+    records = stream_of(200)
+    once, twice = Shard(SMALL), Shard(SMALL)
+    once.apply(records, rate=1.0)
+    twice.apply(records, rate=1.0)
+    twice.apply(records[50:], rate=1.0)
+    assert twice.tables == once.tables
+    assert twice.counters == once.counters
+
+
+@pytest.mark.parametrize("repeats", ["all", "first"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats):
+    settings = SMALL.model_copy(update={"repeats": repeats, "seed": seed})
+    records = stream_of(6000, seed=seed)
+    draw = np.random.default_rng(seed)
+    whole, broken = Shard(settings), Shard(settings)
+    folded, state = {}, None
+    for start in range(0, len(records), 250):
+        batch = records[start : start + 250]
+        whole.apply(batch, rate=0.5)
+        broken.apply(batch, rate=0.5)
+        if draw.random() < 0.5:
+            cut = broken.cut()
+            folded, state = fold(folded, cut.delta), cut.state
+            if draw.random() < 0.5:
+                broken = Shard.restore(settings, folded, json.loads(json.dumps(state)))
+    assert broken.tables == whole.tables
+    assert broken.readable_state() == whole.readable_state()
+    for topic, counts in whole.counters.items():
+        parts = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
+        assert counts["read"] == parts > 0, topic
+
+
+def test_the_deltas_of_all_cuts_make_the_keyframe():
+    shard = Shard(SMALL)
+    folded: dict = {}
+    records = stream_of(3000)
+    for start in range(0, len(records), 500):
+        shard.apply(records[start : start + 500], rate=0.2)
+        folded = fold(folded, shard.cut().delta)
+    restored = Shard.restore(SMALL, folded, shard.readable_state())
+    assert restored.tables == shard.tables
+    keyframe = Shard.restore(SMALL, shard.whole().delta, shard.readable_state())
+    assert keyframe.tables == shard.tables
+
+
+def test_a_journal_has_a_row_for_each_batch():
+    shard = Shard(SMALL)
+    shard.apply(stream_of(10), rate=0.25)
+    shard.apply([click(100, "a", "u")], rate=1.0)
+    journal = shard.cut().journal
+    assert journal.rates.tolist() == [0.25, 1.0]
+    assert journal.offsets[-1].tolist()[journal.topics.index("clicks")] == 101
+    assert shard.cut().journal.batches == 0
+
+
+def test_an_unknown_visitor_gets_a_useful_list():
+    shard = Shard(SMALL)
+    assert shard.model().recommend(Query(user="nobody")).items == []
+    shard.apply([click(n, f"i{n % 3}", f"u{n}") for n in range(9)], rate=0.0)
+    ranking = shard.model().recommend(Query(user="nobody", n=3))
+    assert sorted(ranking.items) == ["i0", "i1", "i2"]
+    assert ranking.fallback is not None
