@@ -1,0 +1,85 @@
+"""Quality over time: a sliding window over the tests, and where it changed.
+
+A curve is what a mean hides: a model that stops learning, a source that helps only at night, a drift. Detections come
+from River's ADWIN on the blend's hits; a change for the better is marked as one too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from river.drift import ADWIN
+
+from stream.evaluation.metrics import moving_mean
+from stream.evaluation.result import BLEND, Evaluation
+
+POINTS = 400
+"""Points of a curve: more can't be seen."""
+DETECTION_DELTA = 1e-5
+"""How unlikely a change must be by chance before it is marked. The default of River, 0.002, is an alarm in some streams
+of coin flips of this length; what is marked in a plot should be there."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """HR over time.
+
+    Attributes:
+        window: tests in a window.
+        event: (points,) number of the event at the end of each window.
+        time: (points,) its time.
+        hr: by name, (points,) mean HR of the window.
+        detections: (d,) event numbers where the blend's hit rate changed.
+        cutoff: the k of HR@k.
+    """
+
+    window: int
+    event: NDArray[np.int64]
+    time: NDArray[np.float64]
+    hr: dict[str, NDArray[np.float64]]
+    detections: list[int]
+    cutoff: int
+
+
+def curves(evaluation: Evaluation, window: int | None = None, names: list[str] | None = None) -> Curves:
+    """Sliding-window HR of the blend, the sources and the challengers.
+
+    Args:
+        evaluation: what was found.
+        window: tests in a window; a twentieth of all, at least 50, if not given.
+        names: which rankings, all if not given.
+    """
+    tests = evaluation.tests
+    size = window or max(50, len(tests) // 20)
+    wanted = names or [BLEND, *evaluation.sources, *evaluation.challengers]
+    hr: dict[str, NDArray[np.float64]] = {}
+    for name in wanted:
+        ends, hr[name] = moving_mean(evaluation.measured(name), size)
+    shown = np.unique(np.linspace(0, len(ends) - 1, POINTS).astype(int))
+    event = tests.event[ends[shown] - 1]
+    return Curves(
+        window=min(size, len(tests)),
+        event=event,
+        time=evaluation.time[event],
+        hr={name: values[shown] for name, values in hr.items()},
+        detections=[int(tests.event[at]) for at in changes(evaluation.measured(BLEND))],
+        cutoff=evaluation.cutoff,
+    )
+
+
+def changes(values: NDArray[np.float64]) -> list[int]:
+    """Numbers of the tests at which ADWIN (Bifet & Gavaldà, SDM 2007) sees that their mean has changed.
+
+    >>> steady, worse = np.tile([1.0, 1.0, 1.0, 0.0], 500), np.tile([1.0, 0.0, 0.0, 0.0], 500)
+    >>> changes(steady), len(changes(np.concatenate([steady, worse]))) > 0
+    ([], True)
+    """
+    detector = ADWIN(delta=DETECTION_DELTA)
+    found = []
+    for number, value in enumerate(values.tolist()):
+        detector.update(value)
+        if detector.drift_detected:
+            found.append(number)
+    return found

@@ -1,0 +1,240 @@
+"""Which events are learned and which are tested: the evaluation protocol as pure functions over columns.
+
+For each event, in file order: first test, then learn. `plan` decides this for a whole stream at once and writes one
+byte of `Action` bits an event, which the compiled walk follows. Nothing here looks at a model, so that the protocol is
+the same for every model and can be checked by hand.
+
+A stream is **prequential** (every event is learned, those after the warm-up are tested) or a **frozen split**: its
+`event` column has both `train` and `test`. There, `train` rows are learned, `ctx` rows are shown, `test` rows are
+ranked with all of the visitor's earlier rows as context; nothing is learned from either.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int32] | NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+RANKER_EVENTS = 20_000
+"""The ranker learns from event number e with probability min(1, RANKER_EVENTS / e)."""
+
+
+class WrongInput(ValueError):
+    """A stream that can't be evaluated; the text says what is wrong with it and what would be right."""
+
+
+class Action(enum.IntFlag):
+    """What is done with an event, in the order TEST, TEACH, then LEARN or SHOW."""
+
+    NONE = 0
+    LEARN = 1
+    """The sources learn it."""
+    SHOW = 2
+    """It becomes the visitor's context, and nothing is learned from it."""
+    TEST = 4
+    """Its item is ranked and the rank is reported."""
+    TEACH = 8
+    """Its item is ranked and the ranker learns from the outcome."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a stream is evaluated.
+
+    Attributes:
+        by: the visitor: whose history, whose repeats, whose last item.
+        no_repeats: only a visitor's first event on an item counts; items they had are never ranked.
+        warmup: share of the events that are only learned.
+        every: each so-manieth testable event is tested; all are learned.
+        exclude_last: the visitor's last item is never ranked.
+        cutoffs: the k of HR@k, MRR@k and NDCG@k; the first is the one that curves and slices show.
+        seed: of everything random: the ranker's sample, the model, the resampling of significance tests.
+
+    Raises:
+        WrongInput: a value outside its range.
+    """
+
+    by: Literal["user", "session"] = "user"
+    no_repeats: bool = False
+    warmup: float = 0.2
+    every: int = 1
+    exclude_last: bool = False
+    cutoffs: tuple[int, ...] = (10, 20)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.by not in ("user", "session"):
+            raise WrongInput(f"by: {self.by!r} is neither 'user' nor 'session'")
+        if not 0 <= self.warmup < 1:
+            raise WrongInput(f"warmup: {self.warmup!r} is a share of the events, from 0 to below 1 (0.2 is a fifth)")
+        if self.every < 1:
+            raise WrongInput(f"every: {self.every!r} is at least 1 (every event)")
+        if not self.cutoffs or any(k < 1 for k in self.cutoffs) or len(set(self.cutoffs)) != len(self.cutoffs):
+            raise WrongInput(f"k: {self.cutoffs!r} are different whole numbers, at least 1")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with each event of a stream.
+
+    Attributes:
+        actions: uint8[n] of `Action` bits.
+        weights: float32[n], what each event weighs for those that learn it.
+        frozen: the stream is a frozen split.
+        notes: what a reader of the figures should know about the stream.
+    """
+
+    actions: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+    frozen: bool
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def tested(self) -> NDArray[np.int64]:
+        """Numbers of the tested events, rising."""
+        return np.flatnonzero(self.actions & Action.TEST)
+
+
+def is_frozen_split(kinds: Sequence[str]) -> bool:
+    """Whether a stream with these kinds of events is a split that somebody else made."""
+    return {"train", "test"} <= set(kinds)
+
+
+def plan(
+    *,
+    visitor: Ints,
+    item: Ints,
+    kind: Ints,
+    kinds: Sequence[str],
+    time: NDArray[np.float64],
+    protocol: Protocol,
+    kind_weights: Mapping[str, float] | None = None,
+) -> Plan:
+    """Decide what is done with each event.
+
+    Args:
+        visitor: (n,) code of the visitor, at least 0.
+        item: (n,) code of the item, at least 0.
+        kind: (n,) index into `kinds`.
+        kinds: names of the kinds that occur.
+        time: (n,) seconds; only looked at for notes, the order is the file's.
+        protocol: how to evaluate.
+        kind_weights: what a kind weighs; others weigh 1, and so do all where only one kind occurs.
+
+    Raises:
+        WrongInput: the stream is empty, nothing can be tested, a time is NaN, or a split has rows of other kinds.
+    """
+    n = len(item)
+    if n == 0:
+        raise WrongInput("the stream is empty: no event was left to learn (see --events)")
+    if not np.isfinite(time).all():
+        raise WrongInput(f"event {int(np.flatnonzero(~np.isfinite(time))[0]) + 1} has a time that is not a number")
+    occurring = np.unique(kind)
+    names = [kinds[code] for code in occurring]
+    frozen = is_frozen_split(names)
+    fresh = first_events_on_item(visitor, item)
+    testable = fresh if protocol.no_repeats else ~first_events(visitor)
+    actions = np.zeros(n, np.int64)
+    if frozen:
+        if others := sorted(set(names) - {"train", "test", "ctx"}):
+            raise WrongInput(
+                f"the event column has 'train' and 'test', so this is a frozen split, but also {others[0]!r}; "
+                "a split has 'train', 'ctx' and 'test' (keep some kinds with --events, or rename them)"
+            )
+        learned = np.isin(kind, [code for code in occurring if kinds[code] == "train"])
+        to_test = testable & np.isin(kind, [code for code in occurring if kinds[code] == "test"])
+        actions[~learned] |= Action.SHOW
+        learned &= fresh | (not protocol.no_repeats)
+    else:
+        learned = fresh if protocol.no_repeats else np.ones(n, bool)
+        to_test = testable & (np.arange(n) >= int(protocol.warmup * n))
+    weights = event_weights(kind, kinds, {} if frozen else (kind_weights or {}))
+    actions[learned] |= Action.LEARN
+    actions[np.flatnonzero(to_test)[:: protocol.every]] |= Action.TEST
+    actions[testable & learned & (weights > 0) & ranker_sample(learned, protocol.seed)] |= Action.TEACH
+    if not (actions & Action.TEST).any():
+        raise WrongInput(_why_nothing_is_tested(testable, frozen=frozen, protocol=protocol))
+    return Plan(actions.astype(np.uint8), weights, frozen, _notes(time, visitor, item, kind))
+
+
+def first_events(visitor: Ints) -> Mask:
+    """Which events are the first of their visitor.
+
+    >>> first_events(np.array([3, 3, 5, 3, 5])).tolist()
+    [True, False, True, False, False]
+    """
+    first = np.zeros(len(visitor), bool)
+    first[np.unique(visitor, return_index=True)[1]] = True
+    return first
+
+
+def first_events_on_item(visitor: Ints, item: Ints) -> Mask:
+    """Which events are the first of their visitor on their item."""
+    return first_events(visitor.astype(np.int64) * (int(item.max(initial=0)) + 1) + item)
+
+
+def event_weights(kind: Ints, kinds: Sequence[str], kind_weights: Mapping[str, float]) -> NDArray[np.float32]:
+    """What each event weighs. Unknown kinds weigh 1; where only one kind occurs, that one does too.
+
+    >>> kinds = ["click", "purchase", "r5"]
+    >>> event_weights(np.array([0, 1, 2]), kinds, {"click": 1, "purchase": 3}).tolist()
+    [1.0, 3.0, 1.0]
+    >>> event_weights(np.array([1, 1]), kinds, {"click": 1, "purchase": 3}).tolist()
+    [1.0, 1.0]
+    """
+    if len(np.unique(kind)) == 1:
+        return np.ones(len(kind), np.float32)
+    table = np.array([kind_weights.get(name, 1.0) for name in kinds], np.float32)
+    return table[kind]
+
+
+def ranker_sample(learned: Mask, seed: int) -> Mask:
+    """Which events the ranker may learn from: learned event number e with probability min(1, RANKER_EVENTS / e).
+
+    The draw is a hash of the seed and e, so it depends on neither the machine nor on which events are tested.
+    """
+    number = np.cumsum(learned)
+    chance = np.minimum(1.0, RANKER_EVENTS / np.maximum(number, 1))
+    return learned & (_uniform(number.astype(np.uint64), seed) < chance)
+
+
+def _uniform(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
+    """Hash (splitmix64, Steele et al. 2014) to [0, 1)."""
+    with np.errstate(over="ignore"):
+        z = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _why_nothing_is_tested(testable: Mask, *, frozen: bool, protocol: Protocol) -> str:
+    if frozen:
+        return "nothing can be tested: no `test` row's visitor has an earlier row"
+    if not testable.any():
+        return (
+            "nothing can be tested: no visitor has a second event, and a visitor's first event is only tested with "
+            f"--no-repeats ({testable.size} events, each of another {protocol.by}; is --by {protocol.by} right?)"
+        )
+    return f"nothing can be tested: all testable events are in the warm-up (the first {protocol.warmup:.0%})"
+
+
+def _notes(time: NDArray[np.float64], visitor: Ints, item: Ints, kind: Ints) -> list[str]:
+    notes = []
+    if backwards := int((np.diff(time) < 0).sum()):
+        notes.append(f"{backwards} of {len(time)} rows are older than the row before them; taken in file order")
+    same = (np.diff(time) == 0) & (np.diff(visitor) == 0) & (np.diff(item) == 0) & (np.diff(kind) == 0)
+    if copies := int(same.sum()):
+        notes.append(f"{copies} rows repeat the row before them; each was taken as an event of its own")
+    if len(np.unique(visitor)) == 1:
+        notes.append("there is one visitor: nothing is learned from others, and no error bar covers other visitors")
+    if len(np.unique(item)) == 1:
+        notes.append("there is one item: every list that has it is right")
+    return notes

@@ -1,0 +1,146 @@
+"""Results as tables that people read: on a terminal with rich, in a notebook as HTML. Figures come from elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream.evaluation.result import BLEND, Evaluation
+from stream.evaluation.significance import Difference
+from stream.evaluation.slices import Fairness, Slice
+
+Row = Sequence[str]
+
+
+def summary(evaluation: Evaluation) -> RenderableType:
+    """Everything that one run says, for a terminal."""
+    parts: list[RenderableType] = [_figures(evaluation), Text()]
+    parts.extend(Text(line) for line in lines(evaluation))
+    return Group(*parts)
+
+
+def lines(evaluation: Evaluation) -> list[str]:
+    """What the table of figures doesn't say, a sentence a line."""
+    said = []
+    if evaluation.sources:
+        best, k = evaluation.sources[0], evaluation.cutoff
+        said.append(f"blend - {best}: {difference_text(evaluation.compare(theirs=best), f'HR@{k}')}")
+    beyond = evaluation.beyond_accuracy()
+    said.append(
+        f"coverage {beyond['coverage']:.1%} of the catalogue, novelty {beyond['novelty_bits']:.1f} bits, "
+        f"fallback answers {beyond['fallback_share']:.1%}, {beyond['candidates']:.0f} candidates a test"
+    )
+    said.append(
+        f"targets nobody could rank: {beyond['new_target_share']:.1%} never seen before, "
+        f"{beyond['not_candidate_share']:.1%} seen but not among the candidates"
+    )
+    if evaluation.sharding:
+        cost, shards = evaluation.sharding["hr_cost"], evaluation.sharding["shards"]
+        said.append(f"{shards} shards cost {cost:+.4f} of HR@{evaluation.cutoff} ({evaluation.sharding['how']})")
+    if evaluation.seconds:
+        rate = evaluation.events / evaluation.seconds
+        timing = f"{evaluation.events:,} events in {evaluation.seconds:.1f} s, {rate:,.0f}/s"
+        if evaluation.test_microseconds:
+            timing += f", {evaluation.test_microseconds:.0f} µs a test"
+        said.append(timing)
+    said.extend(f"note: {note}" for note in [*evaluation.plan.notes, *evaluation.warnings()])
+    return said
+
+
+def difference_text(difference: Difference, measure: str) -> str:
+    """One sentence on a difference."""
+    if difference.p is None:
+        return f"{measure} {difference.difference:+.4f} ({difference.method})"
+    verdict = "may be noise" if difference.is_noise else "more than noise"
+    text = f"{measure} {difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], "
+    text += f"p = {difference.p:.3g}: {verdict} ({difference.method}"
+    if difference.only_ours is not None:
+        text += f"; better in {difference.only_ours} tests, worse in {difference.only_theirs}"
+    return text + ")"
+
+
+def slices_table(slices: dict[str, list[Slice]], cutoff: int, best_source: str | None) -> RenderableType:
+    """Slices of the errors."""
+    return Group(*(_slice_table(title, rows, cutoff, best_source) for title, rows in slices.items()))
+
+
+def fairness_table(column: str, fairness: Fairness, cutoff: int, best_source: str | None) -> RenderableType:
+    """Groups of visitors and how far they are apart."""
+    return Group(_slice_table(column, fairness.slices, cutoff, best_source), Text(fairness_text(fairness, cutoff)))
+
+
+def fairness_text(fairness: Fairness, cutoff: int) -> str:
+    """One sentence on how differently groups are served."""
+    if fairness.gap is None or fairness.p is None:
+        return "fewer than two groups with enough tests to compare"
+    verdict = "more than noise" if fairness.p < 0.05 else "may be noise"
+    return (
+        f"HR@{cutoff} is {fairness.gap:.4f} (± {fairness.error:.4f}) higher for {fairness.best!r} than for "
+        f"{fairness.worst!r}; the group farthest from the rest: p = {fairness.p:.3g}, {verdict}"
+    )
+
+
+def figures_html(evaluation: Evaluation) -> str:
+    """The figures and what belongs to them, for a notebook."""
+    header, rows = _figure_rows(evaluation)
+    below = "".join(f"<li>{html.escape(line)}</li>" for line in lines(evaluation))
+    return f"<b>{html.escape(_title(evaluation))}</b>{html_table(header, rows)}<ul>{below}</ul>"
+
+
+def html_table(header: Row, rows: Iterable[Row]) -> str:
+    """A plain HTML table."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to the terminal (or a notebook's output)."""
+    Console().print(*parts)
+
+
+def _title(evaluation: Evaluation) -> str:
+    start, end = (datetime.fromtimestamp(moment, UTC) for moment in (evaluation.time.min(), evaluation.time.max()))
+    dates = f"{start:%Y-%m-%d} to {end:%Y-%m-%d}, " if start.year > 1980 else ""  # an order of events has no dates
+    return f"{evaluation.stream}: {dates}{evaluation.events:,} events, {len(evaluation.tests):,} tests"
+
+
+def _figures(evaluation: Evaluation) -> Table:
+    header, rows = _figure_rows(evaluation)
+    table = Table(title=_title(evaluation), title_justify="left")
+    for number, cell in enumerate(header):
+        table.add_column(cell, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == BLEND else None)
+    return table
+
+
+def _figure_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    cutoffs = evaluation.protocol.cutoffs
+    header = ["", *(f"{name.upper()}@{k}" for k in cutoffs for name in ("hr", "mrr", "ndcg")), f"SE HR@{cutoffs[0]}"]
+    rows = []
+    for name in [BLEND, *evaluation.challengers, *evaluation.sources]:
+        figures = evaluation.figures[name]
+        cells = [f"{figures[measure][str(k)]:.4f}" for k in cutoffs for measure in ("hr", "mrr", "ndcg")]
+        label = f"{name} (challenger)" if name in evaluation.challengers else name
+        rows.append([label, *cells, f"{figures['hr_se'][str(cutoffs[0])]:.4f}"])
+    return header, rows
+
+
+def _slice_table(title: str, rows: Sequence[Slice], cutoff: int, best_source: str | None) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for column in ("tests", f"HR@{cutoff}", "SE", best_source or "best source"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row.label, f"{row.tests:,}", *(_cell(value) for value in (row.hr, row.error, row.best_source_hr)))
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,34 @@
+"""Results with a planted answer."""
+
+import numpy as np
+import pytest
+
+from stream.evaluation.protocol import Plan, Protocol
+from stream.evaluation.result import Evaluation, Tests
+
+
+def evaluation_of(blend, best, *, visitor=None, item=None, time=None, protocol=None, top=None):
+    """An evaluation whose every event was tested, with these ranks of the blend and of one source."""
+    n = len(blend)
+    return Evaluation(
+        stream="planted",
+        protocol=protocol or Protocol(warmup=0),
+        plan=Plan(np.full(n, 5, np.uint8), np.ones(n, np.float32), frozen=False),
+        tests=Tests(
+            names=("rules", "blend"),
+            event=np.arange(n),
+            ranks=np.column_stack([best, blend]).astype(np.float64),
+            candidates=np.full(n, 30, np.int32),
+            fallback=np.zeros(n, np.uint8),
+            top=np.zeros((n, 10), np.int32) if top is None else top,
+        ),
+        visitor=np.arange(n) // 5 if visitor is None else visitor,
+        item=np.arange(n) % 7 if item is None else item,
+        time=np.arange(n, dtype=np.float64) if time is None else time,
+        items=7,
+    )
+
+
+@pytest.fixture
+def planted():
+    return evaluation_of
