@@ -1,0 +1,236 @@
+"""Several versions in memory at the price of their differences.
+
+For each table there is one flat buffer of rows, the *arena*, and for each resident version an *index*: logical row →
+arena row. A delta writes new copies of the rows it touches and a new index; rows that it leaves alone are shared. Arena
+row 0 is all zeros and stands for every row that was never written.
+
+Nobody says that a version is no longer needed: its rows are free when its index arrays are gone, that is, when the last
+request that still reads them has ended. So a reader needs no lock and never sees a row change: it keeps the views it was
+given for as long as it reads (the arrays themselves, not copies of an index).
+
+One thread at a time writes (a lock sees to it). The buffers are reserved as address space and cost memory only where
+rows were written. This file decides where rows lie. Which versions are resident is decided by whoever holds their views.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.tables import CorruptDelta, Delta, TableDelta, TableSpec
+
+Index = NDArray[np.int32]
+Views = dict[str, tuple[np.ndarray, Index]]
+"""By table: the arena's rows, and for each logical row where in them it lies. Row r of the version is `data[index[r]]`."""
+
+Allocate = Callable[[str, int], NDArray[np.uint8]]
+"""Table name and bytes to a zeroed buffer: private memory, or memory that processes share."""
+
+RESERVED_PER_ROW = 1.5
+"""Arena rows reserved at first for each logical row: the served version, and half as much for those beside it."""
+
+
+def private_memory(name: str, nbytes: int) -> NDArray[np.uint8]:  # noqa: ARG001  shared memory needs the name
+    """Zeroed memory that is committed page by page as it is written."""
+    return np.zeros(nbytes, np.uint8)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of one table's arena is in use: `rows` of `row_bytes` bytes, held by `indexes` different indexes."""
+
+    rows: int
+    row_bytes: int
+    indexes: int
+    index_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows * self.row_bytes + self.index_bytes
+
+
+class Arena:
+    """The rows of all resident versions of one shard.
+
+    >>> spec = TableSpec("counts", rows=3, dtype=np.dtype([("n", "<f4", (4,))]), block_bytes=16)
+    >>> one_block = lambda number, value: {"counts": TableDelta(
+    ...     np.array([number], np.uint32), np.full((1, 4), value, "<f4").view(np.uint8))}
+    >>> arena = Arena([spec])
+    >>> first = arena.load(one_block(2, 7.0))
+    >>> second = arena.apply(first, one_block(1, 5.0))
+    >>> row = lambda views, number: float(views["counts"][0]["n"][views["counts"][1][number]][0])
+    >>> [row(first, r) for r in range(3)], [row(second, r) for r in range(3)]
+    ([0.0, 0.0, 7.0], [0.0, 5.0, 7.0])
+    >>> arena.usage()["counts"].rows        # row 2 is shared
+    2
+    >>> del first
+    >>> arena.usage()["counts"].rows, [row(second, r) for r in range(3)]
+    (2, [0.0, 5.0, 7.0])
+    """
+
+    def __init__(self, specs: Iterable[TableSpec], *, allocate: Allocate = private_memory) -> None:
+        self._lock = threading.Lock()
+        self._tables = {spec.name: _TableArena(spec, allocate) for spec in specs}
+
+    def load(self, delta: Delta) -> Views:
+        """A version from nothing: a state's blocks upon empty tables.
+
+        Raises:
+            CorruptDelta: the blocks do not fit these tables.
+        """
+        return self.apply({}, delta)
+
+    def apply(self, base: Views, delta: Delta) -> Views:
+        """The version that differs from `base` by `delta`. `base` stays what it is.
+
+        Raises:
+            CorruptDelta: the blocks do not fit these tables; nothing was changed.
+        """
+        with self._lock:
+            for name, part in delta.items():
+                if name not in self._tables:
+                    raise CorruptDelta(f"the delta has a table {name!r}; this model has {', '.join(self._tables)}")
+                self._tables[name].check(part)
+            return {
+                name: table.write(base[name] if name in base else table.empty(), delta.get(name))
+                for name, table in self._tables.items()
+            }
+
+    def usage(self) -> dict[str, Usage]:
+        """What is in use, by table, after freeing what no version needs any more."""
+        with self._lock:
+            return {name: table.usage() for name, table in self._tables.items()}
+
+
+class _TableArena:
+    """One table's rows. `_living` has every index that some version still reads."""
+
+    def __init__(self, spec: TableSpec, allocate: Allocate) -> None:
+        self.spec = spec
+        self._allocate = allocate
+        self._reserved = max(int(spec.rows * RESERVED_PER_ROW), 64) + 1
+        self._data = self._reserve()
+        self._end = 1
+        """Rows from here on were never used."""
+        self._free = np.zeros(0, np.int32)
+        self._living: dict[int, Index] = {}
+        self._released: deque[int] = deque()
+        self._next_key = 0
+        self._empty = np.zeros(spec.rows, np.int32)
+
+    def empty(self) -> tuple[np.ndarray, Index]:
+        return self._data, self._empty
+
+    def check(self, delta: TableDelta) -> None:
+        if len(delta.blocks) and (
+            delta.data.shape[1] != self.spec.block_bytes or int(delta.blocks.max()) >= self.spec.blocks
+        ):
+            raise CorruptDelta(
+                f"table {self.spec.name!r} has {self.spec.blocks} blocks of {self.spec.block_bytes} bytes; the delta has "
+                f"blocks of {delta.data.shape[1]} bytes up to number {int(delta.blocks.max())}. "
+                "Was the version published with other capacity settings?"
+            )
+
+    def write(self, base: tuple[np.ndarray, Index], delta: TableDelta | None) -> tuple[np.ndarray, Index]:
+        if delta is None or len(delta.blocks) == 0:
+            return base
+        self._free_released()
+        width = self.spec.blocks_per_row
+        rows = _distinct_rows(delta.blocks, width)
+        places = self._take(len(rows))
+        buffer = base[1].copy()
+        _copy_and_write(self._raw(), base[1], buffer, rows, places, delta.blocks, delta.data, width)
+        return self._data, self._hand_out(buffer)
+
+    def usage(self) -> Usage:
+        self._free_released()
+        return Usage(
+            rows=self._end - 1 - len(self._free),
+            row_bytes=self.spec.row_bytes,
+            indexes=len(self._living),
+            index_bytes=sum(index.nbytes for index in self._living.values()),
+        )
+
+    def _raw(self) -> NDArray[np.uint8]:
+        """The rows as (rows × blocks, bytes of a block)."""
+        return self._data.view(np.uint8).reshape(-1, self.spec.block_bytes)
+
+    def _reserve(self) -> np.ndarray:
+        return self._allocate(self.spec.name, self._reserved * self.spec.row_bytes).view(self.spec.dtype)
+
+    def _take(self, count: int) -> Index:
+        """Arena rows that no version reads: freed ones first, then new ones."""
+        reused, self._free = self._free[:count], self._free[count:]
+        start = self._end
+        self._end += count - len(reused)
+        if self._end > self._reserved:
+            self._grow()
+        return np.concatenate([reused, np.arange(start, self._end, dtype=np.int32)])
+
+    def _grow(self) -> None:
+        """A larger buffer with the same rows. Versions that are already out go on reading the old one."""
+        old = self._data
+        self._reserved = max(self._end, self._reserved + self._reserved // 2)
+        self._data = self._reserve()
+        self._data[: len(old)] = old
+
+    def _hand_out(self, buffer: Index) -> Index:
+        """The index that versions hold; when it is gone, `buffer` says which rows may be free."""
+        key, self._next_key = self._next_key, self._next_key + 1
+        self._living[key] = buffer
+        handed = buffer.view()
+        weakref.finalize(handed, self._released.append, key).atexit = False
+        return handed
+
+    def _free_released(self) -> None:
+        """Free the rows of indexes that are gone, unless another version has them too."""
+        while self._released:
+            gone = self._living.pop(self._released.popleft())
+            others = list(self._living.values())
+            unneeded = gone != 0
+            for other in others:
+                unneeded &= gone != other
+            self._free = np.concatenate([gone[unneeded], self._free])
+
+
+@nb.njit(cache=True, nogil=True)
+def _distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
+    """Logical rows of rising block numbers."""
+    rows = np.empty(blocks.size, np.int32)
+    count = 0
+    for at in range(blocks.size):
+        row = blocks[at] // width
+        if count == 0 or rows[count - 1] != row:
+            rows[count] = row
+            count += 1
+    return rows[:count]
+
+
+@nb.njit(cache=True, nogil=True)
+def _copy_and_write(
+    raw: NDArray[np.uint8],
+    old: Index,
+    new: Index,
+    rows: Index,
+    places: Index,
+    blocks: NDArray[np.uint32],
+    data: NDArray[np.uint8],
+    width: int,
+) -> None:
+    """Copy the old rows to their new places, point the new index there, and write the blocks."""
+    for at in range(rows.size):
+        source = np.int64(old[rows[at]]) * width
+        target = np.int64(places[at]) * width
+        for block in range(width):
+            raw[target + block] = raw[source + block]
+        new[rows[at]] = places[at]
+    for at in range(blocks.size):
+        row = blocks[at] // width
+        raw[np.int64(new[row]) * width + np.int64(blocks[at] - row * width)] = data[at]
