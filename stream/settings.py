@@ -127,9 +127,7 @@ class Settings(BaseSettings):
     sample_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.15, description="Share of learning's CPU time that testing and the ranker may take."
     )
-    sample_floor: Annotated[float, Field(ge=0)] = Field(
-        20.0, description="Events a second that are tested at least."
-    )
+    sample_floor: Annotated[float, Field(ge=0)] = Field(20.0, description="Events a second that are tested at least.")
 
     # ---- serving
     host: str = Field("127.0.0.1", description="Address that the HTTP server binds.")

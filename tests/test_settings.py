@@ -26,9 +26,7 @@ def test_variables_reach_their_settings() -> None:
 
 
 def test_options_win_over_variables_and_leave_the_rest_of_the_model_alone() -> None:
-    settings = load_settings(
-        {"CORRENTE_PORT": "1", "CORRENTE_MODEL__ITEMS": "1000"}, port=2, model={"seed": 5}
-    )
+    settings = load_settings({"CORRENTE_PORT": "1", "CORRENTE_MODEL__ITEMS": "1000"}, port=2, model={"seed": 5})
     assert (settings.port, settings.model.items, settings.model.seed) == (2, 1000, 5)
 
 

@@ -1,0 +1,183 @@
+"""Files of events: every format gives the same rows, and what is wrong is told with its place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.datasets import Chunk, WrongFile, read_chunks, read_dataset
+
+ROWS = [
+    {"ts": 1.5, "user": "ada", "session": "s1", "item": "tea", "event": "click"},
+    {"ts": 2, "user": "ada", "session": "s1", "item": "cup, blue", "event": "purchase"},
+    {"ts": 1.0, "user": "bob", "session": "s2", "item": "tea", "event": "r5"},
+]
+
+
+def written(path: Path, text: str | bytes) -> Path:
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def table(delimiter: str, rows: list[dict]) -> str:
+    quoted = [
+        [f'"{cell}"' if delimiter == "," and "," in str(cell) else str(cell) for cell in row.values()] for row in rows
+    ]
+    return "\n".join(delimiter.join(cells) for cells in [list(rows[0]), *quoted]) + "\n"
+
+
+FORMS = {
+    "rows.tsv": table("\t", ROWS),
+    "rows.csv": table(",", ROWS),
+    "rows.jsonl": "\n".join(json.dumps(row) for row in ROWS),
+    "rows.tsv.gz": table("\t", ROWS),
+    "rows.ndjson.gz": "\n\n".join(json.dumps(row) for row in ROWS),
+    "tabs_without_an_ending": table("\t", ROWS),
+    "commas.txt": table(",", ROWS),
+    "objects.log": "\n".join(json.dumps(row) for row in ROWS),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_format_gives_the_same_columns_in_file_order(tmp_path: Path, name: str) -> None:
+    read = read_dataset(written(tmp_path / name, FORMS[name]))
+    assert read.seconds.tolist() == [1.5, 2.0, 1.0]
+    assert [read.item.names[code] for code in read.item.codes] == ["tea", "cup, blue", "tea"]
+    assert [read.event.names[code] for code in read.event.codes] == ["click", "purchase", "r5"]
+    assert read.user is not None
+    assert read.user.codes.tolist() == [0, 0, 1]
+    assert read.session is not None
+    assert read.session.names == ["s1", "s2"]
+
+
+def test_columns_can_have_other_names_and_more_of_them_are_ignored(tmp_path: Path) -> None:
+    path = written(tmp_path / "shop.csv", "colour,when,who,product\nred,2026-01-01T00:00:00Z,7,a\n")
+    read = read_dataset(path, {"ts": "when", "user": "who", "item": "product"}, kind="click")
+    assert read.seconds.tolist() == [1767225600.0]
+    assert (read.user.names, read.event.names, read.session) == (["7"], ["click"], None)
+
+
+def test_json_numbers_are_ids_and_values(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", '{"ts": 5, "user": 7, "item": 42, "event": "rating", "value": 4.5}\n')
+    (chunk,) = read_chunks(path)
+    assert (chunk.cells["user"], chunk.cells["item"], chunk.cells["value"]) == (["7"], ["42"], ["4.5"])
+
+
+def test_an_empty_cell_is_no_value(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", "ts\tuser\tsession\titem\tevent\n1\t\ts\ta\tclick\n2\tu\t\ta\tclick\n")
+    read = read_dataset(path)
+    assert read.user.codes.tolist() == [-1, 0]
+    assert read.session.codes.tolist() == [0, -1]
+
+
+def test_a_file_of_many_batches_is_read_to_the_end(tmp_path: Path) -> None:
+    count = 30_001
+    path = written(
+        tmp_path / "many.csv.gz", "ts,user,item,event\n" + "".join(f"{i},u{i % 7},i{i},click\n" for i in range(count))
+    )
+    chunks: list[Chunk] = list(read_chunks(path))
+    assert len(chunks) > 1
+    assert np.array_equal(np.concatenate([chunk.seconds for chunk in chunks]), np.arange(count))
+    assert [line for chunk in chunks for line in chunk.lines] == list(range(2, count + 2))
+    assert chunks[-1].file_bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("when,user,item,event\n", "no column 'ts'. There are: when, user, item, event."),
+        ("ts,user,event\n", "no column 'item'. There are: ts, user, event."),
+        ("ts,item,event\n", "no column 'user' or 'session'."),
+        ("ts,user,item\n", "no column 'event'."),
+        ("", "There are: none"),
+        ("ts,user,item,event\n", "no event in it"),
+    ],
+)
+def test_a_missing_column_is_told_with_what_there_is(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(WrongFile) as error:
+        read_dataset(written(tmp_path / "a.csv", text))
+    assert told in str(error.value)
+    assert "a.csv" in str(error.value)
+
+
+def test_a_named_column_that_is_not_there_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "ts,user,item,event\n1,u,a,click\n")
+    with pytest.raises(WrongFile, match=r"no column 'product'.*You named it for 'item'"):
+        read_dataset(path, {"item": "product"})
+    with pytest.raises(WrongFile, match="'itme' is no column of events"):
+        read_dataset(path, {"itme": "item"})
+
+
+BAD_ROWS = {
+    "soon,u,a,click": "timestamp",
+    "nan,u,a,click": "timestamp",
+    "inf,u,a,click": "timestamp",
+    "1e13,u,a,click": "not milliseconds",
+    "-1,u,a,click": "timestamp",
+    ",u,a,click": "timestamp",
+    "1,,a,click": "neither a user nor a session",
+    "1,u,,click": "item",
+    "1,u,a,": "event",
+    "1,u,a\x00b,click": "control character",
+    "1,u," + "x" * 257 + ",click": "256 bytes",
+    "1,u": "2 cells instead of 4",
+    "1,u,\udcff\udcfe,click": "Unicode",
+}
+
+
+@pytest.mark.parametrize("row", BAD_ROWS)
+def test_a_row_that_cannot_be_read_is_told_with_its_line_and_costs_no_other_row(tmp_path: Path, row: str) -> None:
+    text = f"ts,user,item,event\n1,u,a,click\n{row}\n3,u,b,click\n"
+    path = written(tmp_path / "a.csv", text.encode("utf-8", "surrogateescape"))
+    told: dict[int, str] = {}
+    read = read_dataset(path, bad_row=told.__setitem__)
+    assert read.seconds.tolist() == [1.0, 3.0]
+    assert list(told) == [3]
+    assert BAD_ROWS[row] in told[3]
+    with pytest.raises(WrongFile, match="line 3"):
+        read_dataset(path)
+
+
+def test_a_field_of_ten_megabytes_is_one_bad_row(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.tsv", f"ts\tuser\titem\tevent\n1\tu\ta\tclick\n2\tu\t{'x' * 10_000_000}\tclick\n3\tu\tb\tclick\n"
+    )
+    told: dict[int, str] = {}
+    read = read_dataset(path, bad_row=told.__setitem__)
+    assert read.seconds.tolist() == [1.0, 3.0]
+    assert set(told) == {3}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"ts": 1',
+        "[1]",
+        '{"ts": 1, "user": "u", "item": 1.5, "event": "x"}',
+        '{"ts": true, "item": "a", "user": "u", "event": "x"}',
+    ],
+)
+def test_a_broken_json_line_is_told(tmp_path: Path, line: str) -> None:
+    good = '{"ts": 1, "user": "u", "item": "a", "event": "click"}'
+    told: dict[int, str] = {}
+    read = read_dataset(written(tmp_path / "a.jsonl", f"{good}\n{line}\n{good}\n"), bad_row=told.__setitem__)
+    assert (len(read), list(told)) == (2, [2])
+
+
+def test_a_cut_off_gzip_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv.gz"
+    path.write_bytes(gzip.compress(FORMS["rows.tsv"].encode() * 50)[:-20])
+    with pytest.raises(WrongFile, match="gzip"):
+        read_dataset(path)
+
+
+def test_no_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(WrongFile, match="no such file"):
+        read_dataset(tmp_path / "none.tsv")
+    with pytest.raises(WrongFile, match="a folder"):
+        read_dataset(tmp_path)
