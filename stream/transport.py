@@ -16,6 +16,8 @@ This file decides how records travel and when a partition is fetched. What is do
 and what was published is decided by the `PartitionOwner` that the worker sets.
 """
 
+# ruff: noqa: SLF001  Faust and aiokafka have no public way to most of what a transport needs
+
 from __future__ import annotations
 
 import asyncio
@@ -111,6 +113,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         first, end = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         return {TP(tp.topic, tp.partition): (first[tp], end[tp]) for tp in partitions}
 
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        """Offsets that were committed, of those partitions that have any."""
+        return await self.call_thread(self._committed_offsets, [driver.ensure_aiokafka_TP(tp) for tp in partitions])
+
+    async def _committed_offsets(self, partitions: list[TopicPartition]) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        offsets = {tp: await consumer.committed(tp) for tp in partitions}
+        return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items() if offset is not None}
+
     async def fetch(self, wanted: set[TP], started: set[TP]) -> tuple[list[Fetch], list[tuple[TP, int, int, int, Any]]]:
         """What has arrived for the wanted partitions, after a short wait if nothing has; how far the others are."""
         return await self.call_thread(
@@ -192,7 +203,7 @@ class Consumer(driver.Consumer):
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         self.owner = transport.owner
         self.our_names = transport.our_names
-        self._started: set[TP] = set()
+        self._fetched_partitions: set[TP] = set()
         self._committed: dict[TP, int] = {}
         super().__init__(transport, *args, **options)
         self._read_offset = _NoReadOffsets()
@@ -207,21 +218,25 @@ class Consumer(driver.Consumer):
             IllegalStateError: one of them isn't ours any more.
         """
         sessions = await self._thread.start_at(offsets)
-        self._started |= set(sessions)
+        self._fetched_partitions |= set(sessions)
         return sessions
 
     def halt(self, partitions: Iterable[TP]) -> None:
         """Don't fetch these until they are started again."""
-        self._started -= set(partitions)
+        self._fetched_partitions -= set(partitions)
 
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """First offset that Kafka still has, and the one behind the last, of each partition."""
         return await self._thread.ranges(partitions)
 
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        """Offsets that were committed, of those partitions that have any: how far some published state was."""
+        return await self._thread.committed(partitions)
+
     async def perform_seek(self) -> None:
         """Called after each rebalance, when records may flow again."""
         assigned = self.assignment()
-        self._started &= assigned
+        self._fetched_partitions &= assigned
         self._committed.clear()
         await self.owner.assigned(assigned)
 
@@ -229,7 +244,7 @@ class Consumer(driver.Consumer):
         """One message for each partition that something has arrived for."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-        started = set(self._started)
+        started = set(self._fetched_partitions)
         wanted = {tp for tp in started if self.owner.has_room(tp)}
         fetches, idle = await self._thread.fetch(wanted, started)
         for tp, session, handed, position, end in idle:
@@ -261,6 +276,8 @@ class Consumer(driver.Consumer):
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
         """Tell Kafka how far the published state is."""
+        if self._thread._consumer is None:  # stopped before it began
+            return False
         assignment = self.assignment()
         offsets = {
             tp: offset

@@ -1,0 +1,236 @@
+"""What could not be learned, kept: the original bytes and the reason, in a topic of its own.
+
+A letter is a Kafka record: its value is the original bytes, its headers say where they came from and what was wrong. Its
+key is `topic-partition-offset`, and the topic is compacted: a worker that ends between writing a letter and publishing the
+state that passes it writes the letter again, and it is still one letter. A record that was too large for the topic is cut,
+and says so.
+
+This file decides how a letter looks, and that it is acknowledged before `send` returns. Which records become letters is
+decided by `stream.decoding`; that no state passes a record whose letter isn't acknowledged, by `stream.partition`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from structlog import get_logger
+
+from stream.decoding import Letter
+
+log = get_logger(__name__)
+
+LARGEST_BYTES = 64 * 1024 * 1024
+"""What our own client lets through; the broker decides."""
+
+RETRY_SECONDS = (0.1, 5.0)
+"""First and longest pause before a letter is sent again."""
+
+REASON_MOST_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A letter as it is read back.
+
+    Attributes:
+        topic, partition, offset, key: of the original record; `topic` is its name in Kafka.
+        value: the original bytes, or the beginning of them; None for a record without a value.
+        reason: why it could not be learned.
+        original_bytes: size of the original value.
+        refused: it was a good event whose time was too far ahead.
+        timestamp_ms: time of the original record.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    original_bytes: int
+    refused: bool
+    timestamp_ms: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the value is only the beginning of the original."""
+        return self.value is not None and len(self.value) < self.original_bytes
+
+    @property
+    def name(self) -> str:
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+def dead_letter(letter: Letter, *, topic: str, partition: int) -> DeadLetter:
+    """The letter of a record that was read from `topic` (its name in Kafka)."""
+    record = letter.record
+    return DeadLetter(
+        topic=topic,
+        partition=partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        reason=letter.reason,
+        original_bytes=len(record.value) if record.value is not None else 0,
+        refused=letter.refused,
+        timestamp_ms=record.timestamp_ms,
+    )
+
+
+def encode_letter(letter: DeadLetter) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    """Key, value and headers of the Kafka record.
+
+    >>> letter = DeadLetter("clicks", 0, 7, b"ada", b"{", "value: JSON is malformed", 1, False, 1000)
+    >>> key, value, headers = encode_letter(letter)
+    >>> key, value, dict(headers)["reason"]
+    (b'clicks-0-7', b'{', b'value: JSON is malformed')
+    >>> decode_letter(value, headers) == letter
+    True
+    """
+    headers = [
+        ("topic", letter.topic.encode()),
+        ("partition", b"%d" % letter.partition),
+        ("offset", b"%d" % letter.offset),
+        ("reason", letter.reason.encode(errors="replace")[:REASON_MOST_BYTES]),
+        ("original_bytes", b"%d" % letter.original_bytes),
+        ("timestamp_ms", b"%d" % letter.timestamp_ms),
+    ]
+    if letter.key is not None:
+        headers.append(("key", letter.key))
+    if letter.refused:
+        headers.append(("refused", b"1"))
+    if letter.cut:
+        headers.append(("cut", b"1"))
+    if letter.value is None:
+        headers.append(("no_value", b"1"))
+    # An empty value, never none: a record without value deletes the letter when the topic is compacted.
+    return letter.name.encode(), letter.value or b"", headers
+
+
+def decode_letter(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
+    """The letter in a Kafka record. Raises `ValueError` if it is none."""
+    named = dict(headers)
+    try:
+        return DeadLetter(
+            topic=named["topic"].decode(),
+            partition=int(named["partition"]),
+            offset=int(named["offset"]),
+            key=named.get("key"),
+            value=None if "no_value" in named else value or b"",
+            reason=named["reason"].decode(errors="replace"),
+            original_bytes=int(named["original_bytes"]),
+            refused="refused" in named,
+            timestamp_ms=int(named["timestamp_ms"]),
+        )
+    except KeyError as missing:
+        raise ValueError(f"no dead letter: the header {missing} is missing") from None
+
+
+class DeadLetters:
+    """Writes letters, and returns only when Kafka has them.
+
+    Args:
+        kafka: bootstrap servers.
+        topic: where letters go.
+    """
+
+    def __init__(self, kafka: str, topic: str) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def send(self, letters: Sequence[DeadLetter]) -> None:
+        """Returns when all of them are acknowledged. Tries for as long as it takes."""
+        await asyncio.gather(*(self._send_one(letter) for letter in letters))
+
+    async def stop(self) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def _send_one(self, letter: DeadLetter) -> None:
+        pause, longest = RETRY_SECONDS
+        key, value, headers = encode_letter(letter)
+        while True:
+            try:
+                producer = await self._started()
+                await producer.send_and_wait(self._topic, value, key=key, headers=headers)
+                return
+            except (MessageSizeTooLargeError, RecordListTooLargeError):
+                keep = len(value) // 2
+                log.warning("a dead letter is too large for its topic and is cut", letter=letter.name, keep_bytes=keep)
+                value = value[:keep]
+                if ("cut", b"1") not in headers:
+                    headers = [*headers, ("cut", b"1")]
+            except KafkaError as error:
+                log.warning("a dead letter could not be written; trying again", letter=letter.name, error=repr(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._kafka,
+                    acks="all",
+                    enable_idempotence=True,
+                    max_request_size=LARGEST_BYTES,
+                    linger_ms=2,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+
+async def read_letters(kafka: str, topic: str) -> AsyncIterator[DeadLetter]:
+    """Every letter that is in the topic now, in the order of writing; of repeats, the last one.
+
+    Raises:
+        KafkaError: no broker answered.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
+        if not partitions:
+            return
+        consumer.assign(partitions)
+        first = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: dict[str, DeadLetter] = {}
+        for partition in partitions:
+            consumer.seek(partition, first[partition])
+        while any(await consumer.position(partition) < ends[partition] for partition in partitions):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    if (letter := _letter_in(record)) is not None:
+                        found.pop(letter.name, None)
+                        found[letter.name] = letter
+        for letter in found.values():
+            yield letter
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    if topic not in await consumer.topics():
+        return set()
+    return consumer.partitions_for_topic(topic) or set()
+
+
+def _letter_in(record: Any) -> DeadLetter | None:
+    try:
+        return decode_letter(record.value, record.headers)
+    except ValueError as error:
+        log.warning("something in the topic of dead letters is none", offset=record.offset, error=str(error))
+        return None

@@ -1,0 +1,108 @@
+"""The topics at start: created where they are missing, refused where their partitions don't match.
+
+`clicks`, `purchases` and `feedback` must have the same number of partitions: partition 3 of all of them is shard 3, and one
+worker must get all of it. This file decides what is checked and created. It deletes and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from structlog import get_logger
+
+from stream.settings import Settings
+
+log = get_logger(__name__)
+
+CONNECT_SECONDS = 2.0
+
+
+class WrongTopics(RuntimeError):
+    """Topics that can't be learned from as they are. The text has the command that mends it."""
+
+
+async def prepare_topics(settings: Settings, *, patience_seconds: float = 60.0) -> int:
+    """Create what is missing, check what is there, and give the number of partitions.
+
+    Waits for Kafka for a while: in a compose file everything starts at once.
+
+    Raises:
+        WrongTopics: a topic is missing and may not be created, or the numbers of partitions differ.
+        KafkaError: no broker answered.
+    """
+    deadline = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=10_000)
+        try:
+            await admin.start()
+            return await _prepare(admin, settings)
+        except KafkaError as error:
+            if not error.retriable or asyncio.get_running_loop().time() > deadline:
+                raise
+            log.warning("Kafka does not answer yet", kafka=settings.kafka, error=repr(error))
+            await asyncio.sleep(CONNECT_SECONDS)
+        finally:
+            await admin.close()
+
+
+async def _prepare(admin: AIOKafkaAdminClient, settings: Settings) -> int:
+    names = list(settings.topics.values())
+    found = await _partition_counts(admin, [*names, settings.dead_letters_topic])
+    present = {found[name] for name in names if found[name]}
+    if len(present) > 1:
+        raise WrongTopics(_mending(settings, {name: found[name] for name in names}))
+    partitions = present.pop() if present else settings.partitions
+    missing = [name for name, count in found.items() if not count]
+    if missing and not settings.create_topics:
+        raise WrongTopics(
+            f"Kafka at {settings.kafka} has no topic {', '.join(missing)}, and CORRENTE_CREATE_TOPICS is off. Create:\n"
+            + "\n".join(_create_command(settings, name, partitions) for name in missing)
+        )
+    if missing:
+        await _create(admin, settings, missing, partitions)
+    return partitions
+
+
+async def _create(admin: AIOKafkaAdminClient, settings: Settings, names: list[str], partitions: int) -> None:
+    for name in names:
+        letters = name == settings.dead_letters_topic
+        topic = NewTopic(
+            name=name,
+            num_partitions=1 if letters else partitions,
+            replication_factor=1,
+            topic_configs={"cleanup.policy": "compact"} if letters else {},
+        )
+        topic.replication_factor = -1  # the broker's default, which the class does not let one ask for
+        try:
+            await admin.create_topics([topic])
+        except TopicAlreadyExistsError:  # another worker was quicker
+            continue
+        log.info("created a topic", topic=name, partitions=topic.num_partitions)
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    existing = set(await admin.list_topics())
+    described = await admin.describe_topics([name for name in names if name in existing]) if existing else []
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    return {name: counts.get(name, 0) for name in names}
+
+
+def _mending(settings: Settings, counts: dict[str, int]) -> str:
+    most = max(counts.values())
+    few = [name for name, count in counts.items() if 0 < count < most]
+    listed = ", ".join(f"{name} has {count}" for name, count in counts.items() if count)
+    commands = "\n".join(
+        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --alter --topic {name} --partitions {most}" for name in few
+    )
+    return (
+        f"the event topics must have the same number of partitions, but {listed}. Partition n of each of them is learned "
+        f"by one shard. Mend it with:\n{commands}\n(keys move to other partitions then; histories follow by visitor)"
+    )
+
+
+def _create_command(settings: Settings, name: str, partitions: int) -> str:
+    compact = " --config cleanup.policy=compact" if name == settings.dead_letters_topic else ""
+    count = 1 if name == settings.dead_letters_topic else partitions
+    return f"  kafka-topics.sh --bootstrap-server {settings.kafka} --create --topic {name} --partitions {count}{compact}"

@@ -1,0 +1,222 @@
+"""The worker: a Faust app whose agents hand whole fetches to the shards of this process.
+
+    faust -A stream.worker worker         or        corrente worker
+
+Three agents, over `clicks`, `purchases` and `feedback`, do nothing but hand over. Kafka's group decides which partitions
+are this worker's; each of them is a `Partition` that claims, restores, learns and publishes.
+
+Producers that want the events of a visitor in order give them the visitor as key and partition with murmur2, as Java
+clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise count all the same, once.
+
+This file decides what starts and ends when. It is imported by nobody; programs name it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import socket
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import faust
+from faust.types import TP
+from structlog import get_logger
+
+from stream.dead_letters import DeadLetters
+from stream.logs import configure_logs
+from stream.metrics import WorkerMetrics
+from stream.partition import Partition, Workshop
+from stream.settings import Settings, load_settings
+from stream.topics import prepare_topics
+from stream.transport import Fetch, FetchSchema, Transport
+from stream.versions import VersionStore
+from stream.warmup import warm_up
+
+log = get_logger(__name__)
+
+LAST_PUBLISH_SECONDS = 4.0
+"""How long a worker that must let go of a partition may take to publish what it has learned."""
+
+
+class WorkerApp(faust.App):
+    """Faust's app with our transport and our way to stop."""
+
+    worker: Worker
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self, owner=self.worker, topics=self.worker.settings.topics)
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk."""
+
+    async def on_start(self) -> None:
+        """Everything that must be right before the group is joined."""
+        await self.worker.prepare()
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Publish what was learned, tell Kafka, and only then leave the group."""
+        await self.worker.halt()
+        await super().on_stop()
+        await self.worker.close()
+
+
+class Worker:
+    """The partitions of this process. It is the `PartitionOwner` of the transport."""
+
+    def __init__(self, settings: Settings, app: faust.App) -> None:
+        self.settings = settings
+        self._app = app
+        self._partitions: dict[int, Partition] = {}
+        self._shop: Workshop | None = None
+        self._by_kafka_name = {name: topic for topic, name in settings.topics.items()}
+        self._stopping = False
+
+    async def prepare(self) -> None:
+        """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
+        shards = await prepare_topics(self.settings)
+        metrics = WorkerMetrics()
+        self._shop = Workshop(
+            settings=self.settings,
+            name=f"{socket.gethostname()}:{os.getpid()}",
+            shards=shards,
+            store=VersionStore.connect(self.settings.redis, self.settings.model_name),
+            letters=DeadLetters(self.settings.kafka, self.settings.dead_letters_topic),
+            metrics=metrics,
+            code_version=code_version(),
+            consumer=lambda: self._app.consumer,
+        )
+        seconds = await self._shop.in_learning(warm_up, self.settings.model)
+        if self.settings.metrics_port:
+            metrics.serve(self.settings.metrics_port)
+        log.info(
+            "ready to join the group",
+            group=self.settings.group,
+            kafka=self.settings.kafka,
+            partitions=shards,
+            model=self.settings.model_name,
+            warm_up_seconds=round(seconds, 2),
+            version=code_version(),
+        )
+
+    def hand(self, fetch: Fetch) -> None:
+        """What the agents do."""
+        partition = self._partitions.get(fetch.partition)
+        if partition is not None:
+            partition.hand(fetch)
+
+    async def halt(self) -> None:
+        """Stop learning and publish what was learned."""
+        self._stopping = True
+        await asyncio.gather(*(partition.halt(LAST_PUBLISH_SECONDS) for partition in self._partitions.values()))
+
+    async def close(self) -> None:
+        for partition in list(self._partitions.values()):
+            await partition.drop()
+        if self._shop is not None:
+            await self._shop.letters.stop()
+            self._shop.close()
+
+    # ---- what the transport asks and tells
+
+    async def revoked(self, _: Iterable[TP]) -> None:
+        """A rebalance begins: nothing is learned until it has ended, and nothing that was learned is held back."""
+        patience = min(LAST_PUBLISH_SECONDS, self.settings.session_timeout_seconds / 2)
+        await asyncio.gather(*(partition.halt(patience) for partition in self._partitions.values()))
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """A rebalance has ended. Shards that stay go on with the state they have: were they somebody else's
+        in between, their first publish is refused."""
+        assert self._shop is not None
+        if self._stopping:
+            return
+        numbers = {tp.partition for tp in partitions if tp.topic in self._by_kafka_name}
+        for number in sorted(numbers):
+            absent = [name for name in self._by_kafka_name if TP(name, number) not in partitions]
+            if absent:
+                log.error("only a part of a partition was assigned; it is not learned", partition=number, absent=absent)
+                numbers.discard(number)
+        for number in set(self._partitions) - numbers:
+            await self._partitions.pop(number).drop()
+        for number in sorted(numbers):
+            if number not in self._partitions:
+                self._partitions[number] = Partition(number, self._shop)
+            self._partitions[number].start()
+        self._shop.metrics.partitions.set(len(numbers))
+        log.info("assigned", partitions=sorted(numbers))
+
+    def has_room(self, tp: TP) -> bool:
+        partition = self._partitions.get(tp.partition)
+        return partition is not None and partition.has_room(self._by_kafka_name[tp.topic])
+
+    def reached(self, tp: TP, session: int, *, handed: int, position: int, end: int | None) -> None:
+        partition = self._partitions.get(tp.partition)
+        if partition is not None:
+            partition.reached(self._by_kafka_name[tp.topic], session, handed=handed, position=position, end=end)
+
+    def published(self) -> Mapping[TP, int]:
+        return {
+            TP(self.settings.topics[topic], number): offset
+            for number, partition in self._partitions.items()
+            for topic, offset in partition.published.items()
+        }
+
+
+def make_app(settings: Settings) -> WorkerApp:
+    """The Faust app of one worker process."""
+    session_seconds = settings.session_timeout_seconds
+    app = WorkerApp(
+        settings.group,
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        store="memory://",
+        datadir=str(Path(gettempdir()) / "corrente-keeps-nothing-here"),
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=session_seconds,
+        broker_heartbeat_interval=session_seconds / 5,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        worker_redirect_stdouts=False,
+        logging_config=configure_logs(settings.log_format, settings.log_level),
+    )
+    app.worker = Worker(settings, app)
+    schema = FetchSchema()
+    for topic, kafka_name in settings.topics.items():
+
+        async def hand_over(fetches: Any) -> None:
+            async for fetch in fetches:
+                app.worker.hand(fetch)
+
+        channel = app.topic(kafka_name, schema=schema, acks=False)
+        app.agent(channel, name=f"stream.worker.{topic}")(hand_over)
+
+    async def revoked(_: Any, partitions: set[TP], **__: Any) -> None:
+        await app.worker.revoked(partitions)
+
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    return app
+
+
+def code_version() -> str:
+    """Of this program, for the manifest of a version."""
+    try:
+        return version("corrente")
+    except PackageNotFoundError:  # a checkout that isn't installed
+        return f"checkout, Python {platform.python_version()}"
+
+
+def __getattr__(name: str) -> Any:
+    """`app` is made when Faust asks for it, so that importing this file reads no environment."""
+    if name == "app":
+        return globals().setdefault("app", make_app(load_settings()))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,16 @@
+"""`corrente worker`: the worker without Faust's own command line."""
+
+from __future__ import annotations
+
+
+def worker() -> None:
+    """Learn from Kafka and publish versions to Redis, until stopped. Everything is set by CORRENTE_… variables."""
+    from faust import Worker as FaustWorker
+
+    from stream.settings import load_settings
+    from stream.worker import make_app
+
+    settings = load_settings()
+    app = make_app(settings)
+    app.finalize()
+    FaustWorker(app, loglevel=settings.log_level.upper(), quiet=False).execute_from_commandline()

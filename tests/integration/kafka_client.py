@@ -1,0 +1,120 @@
+"""What tests do to Kafka: make topics, write to them, read them back. Plain functions over aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import OffsetAndMetadata
+
+
+class Message(NamedTuple):
+    """One record to write. Without a partition, murmur2 of the key decides."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    timestamp_ms: int | None = None
+
+
+class Stored(NamedTuple):
+    """One record as it lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def make_topics(bootstrap: str, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+    """Make topics, by name with their number of partitions."""
+
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics(
+                [
+                    NewTopic(name, num_partitions=count, replication_factor=1, topic_configs=dict(config or {}))
+                    for name, count in topics.items()
+                ]
+            )
+        finally:
+            await admin.close()
+
+    asyncio.run(make())
+
+
+def produce(bootstrap: str, messages: Iterable[Message], *, largest_bytes: int = 1_048_576) -> None:
+    """Write, and return when all of it is acknowledged."""
+
+    async def write() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_request_size=largest_bytes)
+        await producer.start()
+        try:
+            sent = [
+                await producer.send(
+                    message.topic,
+                    message.value,
+                    key=message.key,
+                    partition=message.partition,
+                    timestamp_ms=message.timestamp_ms,
+                )
+                for message in messages
+            ]
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+
+    asyncio.run(write())
+
+
+def read_all(bootstrap: str, topics: Sequence[str]) -> list[Stored]:
+    """Everything that is in these topics now, by topic, partition and offset."""
+
+    async def read() -> list[Stored]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            partitions = []
+            for topic in topics:
+                if topic in await consumer.topics():
+                    partitions += [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+            if not partitions:
+                return []
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
+            found: list[Stored] = []
+            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += [
+                        Stored(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
+                    ]
+            return sorted(found, key=lambda stored: (stored.topic, stored.partition, stored.offset))
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(read())
+
+
+def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """Offsets that the group has committed, by topic and partition."""
+
+    async def ask() -> dict[tuple[str, int], int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            offsets: Mapping[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
+            return {(tp.topic, tp.partition): found.offset for tp, found in offsets.items()}
+        finally:
+            await admin.close()
+
+    return asyncio.run(ask())

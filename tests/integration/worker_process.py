@@ -1,0 +1,74 @@
+"""A worker in a process of its own, that tests kill, pause and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.servers import wait_until
+
+
+class WorkerProcess:
+    """`corrente worker` with its own log file. `environment` are its CORRENTE_ variables."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.environment = environment
+        self.log = log
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from stream.worker_cli import worker; worker()"],
+                env={**inherited, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def logged(self, text: str) -> bool:
+        """Whether a line with this text has been written; an error if the worker has ended instead."""
+        found = text in self.log.read_text(errors="replace")
+        if not found and not self.running():
+            raise RuntimeError(f"the worker ended with {self._process.returncode}:\n{self.tail()}")
+        return found
+
+    def wait_for_log(self, text: str, seconds: float = 60.0) -> None:
+        wait_until(lambda: self.logged(text), f"{text!r} in the log of the worker:\n{self.tail()}", seconds)
+
+    def tail(self, characters: int = 4000) -> str:
+        return self.log.read_text(errors="replace")[-characters:]
+
+    def kill(self) -> None:
+        """SIGKILL: no last publish, no goodbye to the group."""
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self, seconds: float = 20.0) -> int:
+        """SIGTERM, as an orchestrator does it; gives the exit code."""
+        self.resume()
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the worker did not end within {seconds} seconds:\n{self.tail()}") from None
+
+    def end(self) -> None:
+        """Whatever it is doing."""
+        if self.running():
+            self.resume()
+            self.kill()
