@@ -133,8 +133,8 @@ class _TableArena:
             delta.data.shape[1] != self.spec.block_bytes or int(delta.blocks.max()) >= self.spec.blocks
         ):
             raise CorruptDelta(
-                f"table {self.spec.name!r} has {self.spec.blocks} blocks of {self.spec.block_bytes} bytes; the delta has "
-                f"blocks of {delta.data.shape[1]} bytes up to number {int(delta.blocks.max())}. "
+                f"table {self.spec.name!r} has {self.spec.blocks} blocks of {self.spec.block_bytes} bytes; the delta "
+                f"has blocks of {delta.data.shape[1]} bytes up to number {int(delta.blocks.max())}. "
                 "Was the version published with other capacity settings?"
             )
 
@@ -159,11 +159,13 @@ class _TableArena:
         )
 
     def _raw(self) -> NDArray[np.uint8]:
-        """The rows as (rows × blocks, bytes of a block)."""
+        """The same memory as (blocks, bytes of a block)."""
         return self._data.view(np.uint8).reshape(-1, self.spec.block_bytes)
 
     def _reserve(self) -> np.ndarray:
-        return self._allocate(self.spec.name, self._reserved * self.spec.row_bytes).view(self.spec.dtype)
+        kind, shape = self.spec.dtype.subdtype or (self.spec.dtype, ())
+        buffer = self._allocate(self.spec.name, self._reserved * self.spec.row_bytes)
+        return buffer.view(kind).reshape(self._reserved, *shape)
 
     def _take(self, count: int) -> Index:
         """Arena rows that no version reads: freed ones first, then new ones."""

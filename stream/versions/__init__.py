@@ -12,6 +12,7 @@ from `latest`; a rollback is a pin.
 | `scripts` | which steps are atomic |
 | `store` | what readers and writers see |
 | `aliases` | which names there may be |
+| `records` | how one state is encoded at the moment |
 | `retention` | which versions are kept |
 | `maintenance` | when states are folded and encoded anew |
 | `comparison` | what moved between two versions |
@@ -29,6 +30,7 @@ from stream.versions.errors import (
     WrongAlias,
 )
 from stream.versions.manifest import ShardState, Version
+from stream.versions.retention import Policy
 from stream.versions.store import Announcement, Claim, Loaded, VersionStore
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Fenced",
     "JournalGone",
     "Loaded",
+    "Policy",
     "ShardState",
     "StaleParent",
     "UnknownFormat",

@@ -165,11 +165,15 @@ DROP_STATES = """
 -- states, 4... for each: seq, digest, revision; then the chunks
 local shard = KEYS[1] .. 'shard:' .. ARGV[1] .. ':'
 local head = redis.call('HGET', shard .. 'head', 'seq')
-local count = tonumber(ARGV[3])
+local count, going = tonumber(ARGV[3]), {}
 for i = 0, count - 1 do
   local seq = ARGV[4 + 3 * i]
+  going[seq] = true
   local now = redis.call('HMGET', shard .. 'state:' .. seq, 'digest', 'revision')
   if seq == head or now[1] ~= ARGV[5 + 3 * i] or now[2] ~= ARGV[6 + 3 * i] then return {'changed'} end
+end
+for _, seq in ipairs(redis.call('ZRANGE', shard .. 'states', 0, -1)) do
+  if not going[seq] and going[redis.call('HGET', shard .. 'state:' .. seq, 'parent')] then return {'changed'} end
 end
 for i = 0, count - 1 do
   redis.call('DEL', shard .. 'state:' .. ARGV[4 + 3 * i])

@@ -45,14 +45,15 @@ from stream.versions.errors import (
 )
 from stream.versions.folding import fold_all
 from stream.versions.keys import Keys
+from stream.versions.maintenance import Maintained, maintain
 from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
+from stream.versions.records import JOURNAL_DROPPED, StateRecord, decode_refs
+from stream.versions.retention import Policy
 
 _ATTEMPTS = 100
 """How often a publish follows other shards that were quicker; each time at least one of them got through."""
 
 _READ_ATTEMPTS = 8
-
-_refs_decoder = msgspec.json.Decoder(list[ChunkRef])
 
 
 @dataclass
@@ -94,18 +95,6 @@ class Announcement(msgspec.Struct, frozen=True):
     number: int | None
     partition: int | None = None
     alias: str | None = None
-
-
-class StateRecord(NamedTuple):
-    """How Redis encodes one state at this moment."""
-
-    seq: int
-    digest: str
-    parent: int | None
-    delta: list[ChunkRef]
-    keyframe: list[ChunkRef]
-    journal: list[ChunkRef]
-    state: bytes
 
 
 class VersionStore:
@@ -333,7 +322,7 @@ class VersionStore:
             if chain is None:
                 raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
             refs = [*chain[-1].keyframe, *(ref for record in reversed(chain[:-1]) for ref in record.delta)]
-            return Loaded(self._read_tables(refs), msgspec.json.decode(chain[0].state))
+            return Loaded(self.read_tables(refs), msgspec.json.decode(chain[0].state))
 
         return self._while_chunks_move(read)
 
@@ -352,7 +341,7 @@ class VersionStore:
                 return None
             if chain is None:
                 return None
-            return self._read_tables([ref for record in reversed(chain) for ref in record.delta])
+            return self.read_tables([ref for record in reversed(chain) for ref in record.delta])
 
         return self._while_chunks_move(read)
 
@@ -399,15 +388,21 @@ class VersionStore:
                 seq=int(seq),
                 digest=_text(digest),
                 parent=int(parent) if parent else None,
-                delta=_refs(delta),
-                keyframe=_refs(keyframe),
-                journal=_refs(journal),
+                delta=decode_refs(delta),
+                keyframe=decode_refs(keyframe),
+                journal=decode_refs(journal),
                 state=encoded,
             )
             for seq, digest, parent, delta, keyframe, journal, encoded in rest[0]
         ]
 
-    def _read_tables(self, refs: Sequence[ChunkRef]) -> Delta:
+    def read_tables(self, refs: Sequence[ChunkRef]) -> Delta:
+        """The blocks in these chunks, folded in their order.
+
+        Raises:
+            ChunkVanished: one is not there.
+            CorruptVersion: one is not what was written.
+        """
         chunks = read_chunks(self.redis, self.keys, refs)
         return fold_all([decode_tables(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
 
@@ -466,6 +461,17 @@ class VersionStore:
                 found.extend(read_manifest(manifest, _text(id_)) for manifest, id_ in pipe.execute() if manifest)
         return found
 
+    def states_in_versions(self, partition: int) -> set[int]:
+        """Numbers of the states of a shard that the kept versions have."""
+        numbers = self.redis.zrange(self.keys.versions, 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for number in numbers:
+                pipe.hget(self.keys.version(int(number)), "shards")
+            found = [
+                msgspec.json.decode(shards, type=dict[int, int], strict=False) for shards in pipe.execute() if shards
+            ]
+        return {shards[partition] for shards in found if partition in shards}
+
     def _first_of(self, *names: str) -> Version | None:
         reply = self._read(*names)
         if not reply or reply[2] is None:
@@ -507,6 +513,15 @@ class VersionStore:
         moves = self.redis.lrange(self.keys.alias_history, 0, limit - 1)
         return [msgspec.json.decode(move, type=AliasMove) for move in moves]
 
+    # ---- keeping history small
+
+    def maintain(self, partition: int, policy: Policy, now: float) -> Maintained:
+        """One round of thinning, folding and keyframes for a shard (see `stream.versions.maintenance`).
+
+        Takes from milliseconds to seconds; call it from a thread, every few seconds, where the shard is owned.
+        """
+        return maintain(self, partition, policy, now)
+
     # ---- announcements
 
     def announcements(self, wait_seconds: float = 1.0) -> Iterator[Announcement | None]:
@@ -524,10 +539,6 @@ class VersionStore:
                 yield None if message is None else msgspec.json.decode(message["data"], type=Announcement)
 
 
-JOURNAL_DROPPED = "dropped"
-"""Codec of a reference to batches that are no longer kept."""
-
-
 def _lineage(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:12]
 
@@ -536,12 +547,8 @@ def _state_gone(partition: int, state: ShardState) -> str:
     return f"state {state.seq} ({state.digest[:12]}) of shard {partition} is not kept any more"
 
 
-def _refs(encoded: bytes) -> list[ChunkRef]:
-    return _refs_decoder.decode(encoded) if encoded else []
-
-
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-__all__ = ["CANARY", "LATEST", "PINNED", "Announcement", "Claim", "Loaded", "StateRecord", "VersionStore"]
+__all__ = ["CANARY", "LATEST", "PINNED", "Announcement", "Claim", "Loaded", "VersionStore"]

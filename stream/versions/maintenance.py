@@ -1,0 +1,314 @@
+"""Keeping history small: versions thinned, their states folded, keyframes made where chains grow long.
+
+Works like the compaction of a log-structured store, beside readers and the publishing worker:
+
+1. Retention names the versions to drop; one script drops them unless an alias names them by then.
+2. A run of states that no version has any more is folded into the state after it: of each block the last write stays,
+   the batches of their journals are concatenated, and the run is dropped.
+3. A state whose chain back to a keyframe has grown longer than a keyframe becomes one itself, folded from the previous
+   keyframe and the deltas after it. Live tables are never copied for it.
+4. The oldest state gives way to the next one, which becomes a keyframe and the oldest.
+
+Each change of a record is one script that checks that nobody changed it meanwhile; if somebody did, the step is left for
+the next time. Chunks that are replaced live on for some minutes, for readers that are on their way. Folding reads and
+writes a lot and may run in any thread; it holds no lock and no claim.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from stream.journal import concatenate
+from stream.tables import Delta, TableDelta
+from stream.versions import scripts
+from stream.versions.chunks import (
+    UNREFERENCED_SECONDS,
+    ChunkRef,
+    ChunkVanished,
+    decode_journal,
+    encode_tables,
+    read_chunks,
+    write_chunks,
+)
+from stream.versions.folding import fold_all
+from stream.versions.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
+from stream.versions.retention import Listed, Policy, kept, settled
+
+if TYPE_CHECKING:
+    from stream.versions.store import VersionStore
+
+FOLD_RUN = 16
+"""So many states that no version has are folded even where more are to come."""
+
+CHAIN_BYTES = 8 * 1024 * 1024
+"""A chain of deltas up to this is no reason for a keyframe, however small the keyframe would be."""
+
+SMALL_JOURNAL_BYTES = 256 * 1024
+"""Neighbouring journals below this are written as one."""
+
+ROOT_JOURNAL_BYTES = 32 * 1024 * 1024
+"""The batches before the oldest kept state are kept up to this; then all of them go."""
+
+
+class Maintained(NamedTuple):
+    """What one round did."""
+
+    versions_dropped: int
+    states_dropped: int
+    states_folded: int
+    keyframes: int
+    bytes_written: int
+
+
+class _Raced(Exception):  # noqa: N818  an outcome, not an error: the round ends early
+    """Somebody else changed what this round was built upon."""
+
+
+def maintain(store: VersionStore, partition: int, policy: Policy, now: float) -> Maintained:
+    """One round for one shard: thin, fold, make keyframes, drop.
+
+    Args:
+        store: of the model.
+        partition: the shard; its owner calls this, but nothing breaks if two do.
+        policy: how much history is kept.
+        now: seconds since the epoch.
+
+    Raises:
+        CorruptVersion: a chunk that has to be folded is damaged; nothing that refers to it is changed.
+    """
+    versions_dropped = drop_versions(store, policy, now)
+    shelf = _Shelf(store, partition, policy)
+    try:
+        shelf.fold_runs()
+        shelf.place_keyframes()
+        shelf.drop_unneeded()
+    except (_Raced, ChunkVanished):
+        pass
+    return Maintained(versions_dropped, shelf.dropped, shelf.folded, shelf.keyframes, shelf.bytes_written)
+
+
+def drop_versions(store: VersionStore, policy: Policy, now: float) -> int:
+    """Let go of the versions that the policy does not keep. Their states stay until they are folded."""
+    listed = [
+        Listed(int(number), float(at)) for number, at in store.redis.zrange(store.keys.versions, 0, -1, withscores=True)
+    ]
+    keep = kept(listed, policy, now, named=set(store.aliases().values()))
+    drop = sorted(version.number for version in listed if version.number not in keep)
+    run = store.script(scripts.DROP_VERSIONS)
+    return sum(len(run(*drop[at : at + 500])) for at in range(0, len(drop), 500))
+
+
+class _Shelf:
+    """The states of one shard as this round knows them."""
+
+    def __init__(self, store: VersionStore, partition: int, policy: Policy) -> None:
+        self.store = store
+        self.partition = partition
+        self.reencode_script = store.script(scripts.REENCODE)
+        self.drop_script = store.script(scripts.DROP_STATES)
+        self.records = self._read_records()  # before the versions: what is published meanwhile is in neither
+        self.needed = self._read_needed()
+        self.recent = set(sorted(self.records)[-policy.keep_last :])
+        self.dropped = self.folded = self.keyframes = self.bytes_written = 0
+
+    def _read_records(self) -> dict[int, StateRecord]:
+        redis, keys = self.store.redis, self.store.keys
+        seqs = [int(seq) for seq in redis.zrange(keys.states(self.partition), 0, -1)]
+        records = {}
+        for at in range(0, len(seqs), 128):
+            with redis.pipeline(transaction=False) as pipe:
+                for seq in seqs[at : at + 128]:
+                    pipe.hmget(keys.state(self.partition, seq), [name for name in FIELDS if name != "state"])
+                for seq, row in zip(seqs[at : at + 128], pipe.execute(), strict=True):
+                    if row[0] is not None:
+                        records[seq] = StateRecord.read(seq, [*row[:5], b"", *row[5:]])
+        return records
+
+    def _read_needed(self) -> set[int]:
+        """States that a version has, and the head."""
+        redis, keys = self.store.redis, self.store.keys
+        needed = set(self.store.states_in_versions(self.partition))
+        head = redis.hget(keys.head(self.partition), "seq")
+        return needed | ({int(head)} if head else set())
+
+    # ---- steps
+
+    def fold_runs(self) -> None:
+        newest_keyframe = max((seq for seq, record in self.records.items() if record.keyframe), default=None)
+        following = self._following()
+        for seq in sorted(self.needed & self.records.keys()):
+            child = self.records[seq]
+            run: list[StateRecord] = []
+            base = self.records.get(child.parent) if child.parent is not None else None
+            while base is not None and base.seq not in self.needed and base.seq != newest_keyframe and base.parent:
+                run.append(base)
+                base = self.records.get(base.parent)
+            if base is None:
+                continue
+            if base.parent is None and base.seq not in self.needed and self._move_root(base, run, child):
+                continue
+            if run and (
+                len(run) >= FOLD_RUN
+                or sum(stored_bytes(record.delta) for record in run) >= CHAIN_BYTES
+                or (seq not in self.recent and settled(run[-1].created_at, child.created_at, following.get(seq)))
+            ):
+                chain = [*reversed(run), child]
+                delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]))
+                self._reencode(child, base.seq, delta, child.keyframe, self._join_journals(chain))
+
+    def _following(self) -> dict[int, float]:
+        """When the next needed state after each was created."""
+        seqs = sorted(self.needed & self.records.keys())
+        return {seq: self.records[after].created_at for seq, after in zip(seqs, seqs[1:], strict=False)}
+
+    def _move_root(self, root: StateRecord, run: list[StateRecord], child: StateRecord) -> bool:
+        """Make `child` the oldest state, if it is a keyframe already or the old one has grown stale enough."""
+        chain = [root, *reversed(run), child]
+        deltas = [ref for record in chain[1:] for ref in record.delta]
+        keyframe = child.keyframe
+        if not keyframe:
+            if stored_bytes(deltas) < stored_bytes(root.keyframe) / 2:
+                return False
+            keyframe = self._write_keyframe([*root.keyframe, *deltas])
+        journal = self._join_journals(chain)
+        if stored_bytes(journal) > ROOT_JOURNAL_BYTES:
+            journal = [ChunkRef("", 0, "", JOURNAL_DROPPED)]
+        self._reencode(child, None, [], keyframe, journal)
+        return True
+
+    def place_keyframes(self) -> None:
+        """A keyframe for the head and for lasting states where the chain is long; none where it is not."""
+        head = max(self.records, default=None)
+        path: list[StateRecord] = []
+        at = self.records.get(head) if head is not None else None
+        while at is not None:
+            path.append(at)
+            at = self.records.get(at.parent) if at.parent is not None else None
+        if not path or not path[-1].keyframe:
+            return
+        path.reverse()
+        last_keyframe, chain_bytes = path[0], 0
+        for index, record in enumerate(path[1:], start=1):
+            chain_bytes += stored_bytes(record.delta)
+            limit = max(CHAIN_BYTES, stored_bytes(last_keyframe.keyframe))
+            if record.keyframe:
+                following = next((at for at, later in enumerate(path[index + 1 :], index + 1) if later.keyframe), None)
+                if following is not None:
+                    bridged = chain_bytes + sum(stored_bytes(later.delta) for later in path[index + 1 : following])
+                    if bridged <= limit:
+                        self._reencode(record, record.parent, record.delta, [], record.journal)
+                        continue
+                last_keyframe, chain_bytes = record, 0
+            elif chain_bytes > limit and (
+                record.seq == head or (record.seq in self.needed and record.seq not in self.recent)
+            ):
+                since = path[path.index(last_keyframe) + 1 : index + 1]
+                refs = [*last_keyframe.keyframe, *(ref for later in since for ref in later.delta)]
+                self._reencode(record, record.parent, record.delta, self._write_keyframe(refs), record.journal)
+                last_keyframe, chain_bytes = record, 0
+
+    def drop_unneeded(self) -> None:
+        """Drop states that no version has and no other state is built upon, children before parents."""
+        children = Counter(record.parent for record in self.records.values())
+        gone: list[StateRecord] = []
+        for seq in sorted(self.records, reverse=True):
+            if seq not in self.needed and children[seq] == 0:
+                record = self.records[seq]
+                gone.append(record)
+                children[record.parent] -= 1
+        if not gone:
+            return
+        for record in gone:
+            del self.records[record.seq]
+        staying = {name for record in self.records.values() for name in record.chunks}
+        chunks = {name for record in gone for name in record.chunks if name} - staying
+        named = [value for record in gone for value in (record.seq, record.digest, record.revision)]
+        reply = self.drop_script(self.partition, UNREFERENCED_SECONDS, len(gone), *named, *chunks)
+        if reply[0] != b"ok":
+            raise _Raced
+        self.dropped += len(gone)
+
+    # ---- reading and writing
+
+    def _read(self, refs: list[ChunkRef]) -> Delta:
+        return self.store.read_tables(refs)
+
+    def _write_tables(self, delta: Delta) -> list[ChunkRef]:
+        refs = write_chunks(self.store.redis, self.store.keys, encode_tables(delta, compress=self.store.compress))
+        self.bytes_written += stored_bytes(refs)
+        return refs
+
+    def _write_keyframe(self, refs: list[ChunkRef]) -> list[ChunkRef]:
+        self.keyframes += 1
+        return self._write_tables(without_zeros(self._read(refs)))
+
+    def _join_journals(self, chain: Iterable[StateRecord]) -> list[ChunkRef]:
+        """The chunks of neighbouring journals, small ones written as one."""
+        refs = [ref for record in chain for ref in record.journal]
+        if any(ref.codec == JOURNAL_DROPPED for ref in refs):
+            return [ChunkRef("", 0, "", JOURNAL_DROPPED)]
+        joined: list[ChunkRef] = []
+        small: list[ChunkRef] = []
+        for ref in [*refs, None]:
+            if ref is not None and ref.bytes < SMALL_JOURNAL_BYTES:
+                small.append(ref)
+                continue
+            joined.extend(small if len(small) <= 1 else self._one_journal(small))
+            small = []
+            if ref is not None:
+                joined.append(ref)
+        return joined
+
+    def _one_journal(self, refs: list[ChunkRef]) -> list[ChunkRef]:
+        chunks = read_chunks(self.store.redis, self.store.keys, refs)
+        journal = concatenate([decode_journal(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
+        return write_chunks(self.store.redis, self.store.keys, [(journal.encode(), "journal")])
+
+    def _reencode(
+        self,
+        record: StateRecord,
+        parent: int | None,
+        delta: list[ChunkRef],
+        keyframe: list[ChunkRef],
+        journal: list[ChunkRef],
+    ) -> None:
+        """Swap a record's encoding, in Redis and here. Only chunks that are of no use to any record expire."""
+        before = record.chunks
+        after = {ref.name for refs in (delta, keyframe, journal) for ref in refs if ref.name}
+        elsewhere = {name for other in self.records.values() if other is not record for name in other.chunks}
+        new, old = sorted(after - before), sorted(before - after - elsewhere - {""})
+        reply = self.reencode_script(
+            self.partition,
+            record.seq,
+            record.digest,
+            record.revision,
+            "" if parent is None else parent,
+            encode_refs(delta),
+            encode_refs(keyframe),
+            encode_refs(journal),
+            UNREFERENCED_SECONDS,
+            len(new),
+            *new,
+            *old,
+        )
+        if reply[0] != b"ok":
+            raise _Raced
+        record.parent, record.delta, record.keyframe, record.journal = parent, delta, keyframe, journal
+        record.revision += 1
+        self.folded += 1
+
+
+def without_zeros(delta: Delta) -> Delta:
+    """The same keyframe without blocks that are all zero: tables start as zeros."""
+    kept_parts = {}
+    for name, part in delta.items():
+        written = part.data.view(np.uint32).any(axis=1)
+        if written.all():
+            kept_parts[name] = part
+        elif written.any():
+            kept_parts[name] = TableDelta(part.blocks[written], part.data[written])
+    return kept_parts
