@@ -1,0 +1,36 @@
+"""`corrente serve`: the HTTP server as a command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind; overrides CORRENTE_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any free one; overrides CORRENTE_PORT.")] = None,
+) -> None:
+    """Answer recommendations over HTTP, from the versions in Redis, and take events for Kafka."""
+    import sys
+
+    from stream.settings import WrongSetting, load_settings
+
+    overrides = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        settings = load_settings(**overrides)
+    except WrongSetting as error:
+        typer.echo(f"corrente serve: {error}", err=True)
+        raise typer.Exit(2) from None
+
+    from serving.server import run
+
+    try:
+        run(settings)
+    except OSError as error:
+        typer.echo(
+            f"corrente serve: can't bind {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Choose another with --port, or 0 for any free one.",
+            err=True,
+        )
+        sys.exit(1)

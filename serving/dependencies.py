@@ -1,0 +1,55 @@
+"""What routes ask for, as named types, so that they read as plain signatures.
+
+Everything is made once by `serving.app` and lives in the application's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from serving.event_reader import EventReader
+from serving.loader import Loader
+from serving.metrics import Metrics
+from serving.problems import Problem
+from serving.producer import EventProducer
+from stream.versions import VersionStore
+
+
+
+def _loader(request: Request) -> Loader:
+    return request.app.state.loader
+
+
+def _store(request: Request) -> VersionStore:
+    return request.app.state.store
+
+
+def _producer(request: Request) -> EventProducer:
+    return request.app.state.producer
+
+
+def _inbox(request: Request) -> Mapping[str, EventReader]:
+    return request.app.state.inbox
+
+
+def _metrics(request: Request) -> Metrics:
+    return request.app.state.metrics
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """A dependency of every FastAPI route: its declared query parameters are all there are."""
+    declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in declared:
+            there_are = f"there are {', '.join(sorted(declared))}" if declared else "this route takes none"
+            raise Problem(422, f"{name}: there is no such parameter; {there_are}", field=name)
+
+
+ServedVersions = Annotated[Loader, Depends(_loader)]
+Store = Annotated[VersionStore, Depends(_store)]
+Inbox = Annotated[Mapping[str, EventReader], Depends(_inbox)]
+Producer = Annotated[EventProducer, Depends(_producer)]
+ServerMetrics = Annotated[Metrics, Depends(_metrics)]

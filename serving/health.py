@@ -1,0 +1,93 @@
+"""`/health/live`, `/health/ready` and `/metrics`.
+
+Ready means: the store of versions has been asked, the newest version (if there is one) is loaded and its kernels are
+compiled. From then on the server stays ready, because it goes on answering from its last good version; what is away is
+told as `degraded`, with since when and why.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+from fastapi import APIRouter, Depends, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from serving.dependencies import Producer, ServedVersions, ServerMetrics, refuse_unknown_parameters
+from serving.dependency import Dependency
+
+
+class DependencyHealth(msgspec.Struct, omit_defaults=True):
+    """Redis or Kafka, as this server sees it."""
+
+    up: bool
+    since: str | None = None
+    """When it went away."""
+    reason: str | None = None
+
+
+class Health(msgspec.Struct):
+    """How this server is doing."""
+
+    status: str
+    """`starting` (503), `ready`, or `degraded`: it answers, but something that it needs is away."""
+    since: str | None
+    """Since when it is degraded."""
+    model: str
+    version: int | None
+    version_id: str | None
+    redis: DependencyHealth
+    kafka: DependencyHealth
+    problem: str | None
+    """Why the newest version could not be loaded, if so."""
+
+
+router = APIRouter(tags=["operations"], dependencies=[Depends(refuse_unknown_parameters)])
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """Say that the process runs."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready", response_class=Response)
+async def ready(loader: ServedVersions, producer: Producer) -> Response:
+    """Say whether this server answers, from which version, and what is away."""
+    away = [each.since for each in (loader.redis, producer.kafka) if not each.up]
+    troubled = [moment for moment in (*away, loader.problem_since) if moment is not None]
+    if not loader.ready:
+        status = "starting"
+    elif away or loader.problem:
+        status = "degraded"
+    else:
+        status = "ready"
+    served = loader.served.version if loader.served else None
+    health = Health(
+        status=status,
+        since=_moment(min(troubled)) if status == "degraded" and troubled else None,
+        model=loader.model_name,
+        version=served.number if served else None,
+        version_id=served.id if served else None,
+        redis=_health(loader.redis),
+        kafka=_health(producer.kafka),
+        problem=loader.problem,
+    )
+    return Response(msgspec.json.encode(health), 200 if loader.ready else 503, media_type="application/json")
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(registry: ServerMetrics, request: Request) -> Response:
+    """Show counters for Prometheus."""
+    return Response(generate_latest(registry.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _health(dependency: Dependency) -> DependencyHealth:
+    if dependency.up:
+        return DependencyHealth(True)
+    return DependencyHealth(False, None if dependency.since is None else _moment(dependency.since), dependency.reason)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,138 @@
+"""Posted events to Kafka, and how Kafka is doing.
+
+The key is the visitor and the partitioner is aiokafka's default, which is Java's: murmur2 of the key, so events of one
+visitor stay in order whichever client sent them. A record counts as accepted when all in-sync replicas have it.
+
+While Kafka is away nothing is held back for later: a post is refused at once, so that the client, which knows what its
+event is worth, decides whether to send it again. This file does not create topics; the worker does, with the right
+number of partitions, and until then posts are refused too (asking for a topic by name could make the broker create it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from serving.dependency import Dependency
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often Kafka is looked at."""
+
+
+class EventProducer:
+    """Sends records and waits for their acknowledgement.
+
+    Args:
+        servers: bootstrap servers, `host:port`, separated by commas.
+        topics: names of the topics in Kafka that must be there.
+        acknowledge_seconds: how long to wait for the broker.
+        kafka: where it is told how Kafka is doing.
+    """
+
+    def __init__(self, servers: str, topics: Sequence[str], acknowledge_seconds: float, kafka: Dependency) -> None:
+        self.servers = servers
+        self.topics = list(topics)
+        self.acknowledge_seconds = acknowledge_seconds
+        self.kafka = kafka
+        self._producer: AIOKafkaProducer | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect in the background: the server answers from its versions while Kafka is not there yet."""
+        self._watch = asyncio.create_task(self._stay_connected(), name="watch Kafka")
+
+    async def stop(self) -> None:
+        """What was taken is sent, then the connection is closed."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        if self._producer is not None:
+            with contextlib.suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(self._producer.stop(), self.acknowledge_seconds)
+
+    async def send(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
+        """Send (key, value) records to one topic.
+
+        Returns:
+            For each record None if it was acknowledged, else why it was not.
+        """
+        producer = self._producer
+        if producer is None or not self.kafka.up:
+            return [f"Kafka is away: {self.kafka.reason}"] * len(records)
+        deadline = asyncio.get_running_loop().time() + self.acknowledge_seconds
+        acknowledgements: list[asyncio.Future] = []
+        failed: str | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                for key, value in records:
+                    acknowledgements.append(await producer.send(topic, value=value, key=key))
+                await asyncio.wait(acknowledgements)
+        except TimeoutError:
+            failed = f"not acknowledged within {self.acknowledge_seconds:g} s; it may still arrive"
+        except KafkaError as error:
+            failed = _reason(error)
+            if acknowledgements:
+                await asyncio.wait(acknowledgements, timeout=deadline - asyncio.get_running_loop().time())
+        outcomes: list[str | None] = [_outcome(each, failed) for each in acknowledgements]
+        outcomes += [failed or "not sent"] * (len(records) - len(outcomes))
+        if any(outcomes):
+            log.warning("events were not acknowledged", topic=topic, events=sum(map(bool, outcomes)), reason=failed)
+        return outcomes
+
+    async def _stay_connected(self) -> None:
+        while True:
+            try:
+                if self._producer is None:
+                    self._producer = await self._connected()
+                updated = await asyncio.wait_for(self._producer.client.force_metadata_update(), self.acknowledge_seconds)
+                if updated:
+                    self.kafka.answered()
+                else:
+                    self.kafka.failed(f"no broker of {self.servers} answers", time.time())
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.kafka.failed(_reason(error), time.time())
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _connected(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.servers.split(","),
+            client_id="corrente-serving",
+            acks="all",
+            request_timeout_ms=int(self.acknowledge_seconds * 1000),
+        )
+        try:
+            await producer.start()
+            there: Mapping[str, object] | set[str] = (await producer.client.fetch_all_metadata()).topics()
+            if missing := [topic for topic in self.topics if topic not in there]:
+                raise MissingTopic(f"there is no topic {', '.join(missing)} yet; a worker creates it")
+            for topic in self.topics:
+                await producer.client.add_topic(topic)
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+
+class MissingTopic(KafkaError):
+    """An event topic is not there."""
+
+
+def _outcome(acknowledgement: asyncio.Future, failed: str | None) -> str | None:
+    if not acknowledgement.done():
+        acknowledgement.add_done_callback(lambda late: late.cancelled() or late.exception())
+        return failed or "not acknowledged"
+    error = None if acknowledgement.cancelled() else acknowledgement.exception()
+    return None if error is None and not acknowledgement.cancelled() else _reason(error)
+
+
+def _reason(error: BaseException | None) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,40 @@
+"""Ids in paths that may hold any character, a slash too.
+
+A server hands over the path twice: decoded, where `a%2Fb` has become two segments, and as it was sent. `routed_by_raw_path`
+lets routes match what was sent, so that `{user:id}` is always one segment, and the `id` convertor decodes that segment
+afterwards. What an id may look like is decided by `stream.events`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from starlette.convertors import Convertor, register_url_convertor
+
+
+class IdConvertor(Convertor[str]):
+    """One segment, percent-decoded. Bytes that are not UTF-8 become lone surrogates, which no id may have.
+
+    >>> IdConvertor().convert("a%2Fb%20c")
+    'a/b c'
+    """
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return unquote(value, errors="surrogateescape") if "%" in value else value
+
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+register_url_convertor("id", IdConvertor())
+
+
+def routed_by_raw_path(scope: MutableMapping[str, Any]) -> None:
+    """Put the path as it was sent in place of the decoded one (both are the same for most requests)."""
+    raw = scope.get("raw_path")
+    if raw and b"%" in raw:
+        scope["path"] = raw.decode("ascii")

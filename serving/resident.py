@@ -1,0 +1,58 @@
+"""One shard's versions in memory: an arena of rows, and where to find a visitor or an item in them.
+
+This file decides what is kept beside the rows so that a model can answer from them. Which versions are kept is decided
+by the loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from serving.arena import Arena, Views
+from stream.models.layout import table_specs
+from stream.models.model import Hints, Model
+from stream.settings import ModelSettings
+from stream.tables import Delta
+
+
+class ShardMemory:
+    """Memory that all versions of one shard with the same settings share."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        specs = table_specs(settings)
+        self._arena = Arena(specs)
+        self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
+        self.hints: dict[str, Hints] = {}
+
+    def load(self, delta: Delta) -> Views:
+        """A state from everything that was ever written."""
+        views = self._arena.load(delta)
+        self._add_hints(views, delta)
+        return views
+
+    def apply(self, base: Views, changes: Delta) -> Views:
+        """A state from an older one, which stays what it is."""
+        views = self._arena.apply(base, changes)
+        self._add_hints(views, changes)
+        return views
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of rows and indexes that some version needs."""
+        return sum(usage.nbytes for usage in self._arena.usage().values())
+
+    def _add_hints(self, views: Views, written: Delta) -> None:
+        for name in Model.HINTED:
+            if name not in self.hints:
+                self.hints[name] = Hints(*views[name])
+            elif name in written:
+                rows = np.unique(written[name].blocks // self._blocks_per_row[name])
+                self.hints[name].add(*views[name], rows)
+
+
+def model_of(settings: ModelSettings, views: Mapping[int, Views], memories: Mapping[int, ShardMemory]) -> Model:
+    """What answers from the shards' states."""
+    ((partition, only),) = views.items()
+    return Model(settings, only, hints=memories[partition].hints)

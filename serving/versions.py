@@ -1,0 +1,203 @@
+"""The history of versions over HTTP: what there is, what is in one, what moved between two, and going back.
+
+A rollback moves the alias `pinned` and takes effect on every server; this one answers from the chosen version before
+the call returns. Learning goes on underneath, and `DELETE /v1/pin` goes back to the newest.
+
+What aliases and versions are is decided by `stream.versions`. Redis is asked in a thread: the event loop goes on
+answering from the version that it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import redis.exceptions
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+import serving.raw_paths  # noqa: F401  paths with `{name:id}`
+from serving.decoding import BodyReader, read_body
+from serving.dependencies import ServedVersions, Store, refuse_unknown_parameters
+from serving.endpoint import PROBLEM_RESPONSES
+from serving.problems import Problem
+from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError
+from stream.versions.manifest import rfc3339
+
+T = TypeVar("T")
+
+
+class VersionSummary(msgspec.Struct):
+    """One version in a list."""
+
+    number: int
+    id: str
+    parent: str | None
+    lineage: str
+    created_at: str
+    events: int
+    aliases: list[str]
+    served: bool
+    """Whether this server answers from it."""
+
+
+class VersionList(msgspec.Struct):
+    """Kept versions, newest first, and who moved which alias."""
+
+    model: str
+    served: int | None
+    pinned: int | None
+    aliases: dict[str, int]
+    versions: list[VersionSummary]
+    history: list[AliasMove]
+
+
+class RollbackReason(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Body of a rollback; both go into the history."""
+
+    who: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    why: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+
+
+class Pinned(msgspec.Struct):
+    """What this server answers from now, and what is pinned."""
+
+    served: int | None
+    served_id: str | None
+    pinned: int | None
+
+
+_read_reason = BodyReader(RollbackReason)
+
+router = APIRouter(
+    prefix="/v1", tags=["versions"], dependencies=[Depends(refuse_unknown_parameters)], default_response_class=Response
+)
+
+
+def _answers(shape: str, *problems: str) -> dict[int | str, dict[str, Any]]:
+    schema = {"$ref": f"#/components/schemas/{shape}"} if shape else {"type": "object"}
+    return {
+        "200": {"description": "Done", "content": {"application/json": {"schema": schema}}},
+        **{status: PROBLEM_RESPONSES[status] for status in problems},
+    }
+
+
+_REASON_BODY = {
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/RollbackReason"}}},
+    }
+}
+
+
+@router.get("/versions", responses=_answers("VersionList", "422", "503"))
+async def list_versions(
+    loader: ServedVersions, store: Store, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
+) -> Response:
+    """List kept versions, newest first, with aliases and who moved them."""
+
+    def read() -> tuple[list[Version], dict[str, int], list[AliasMove]]:
+        return store.versions()[:limit], store.aliases(), store.history()
+
+    versions, aliases, history = await asked(read)
+    served = loader.served.version if loader.served else None
+    return _json(
+        VersionList(
+            model=loader.model_name,
+            served=served.number if served else None,
+            pinned=aliases.get(PINNED),
+            aliases=aliases,
+            versions=[
+                VersionSummary(
+                    number=version.number,
+                    id=version.id,
+                    parent=version.parent,
+                    lineage=version.lineage,
+                    created_at=rfc3339(version.created_at),
+                    events=version.events,
+                    aliases=sorted(name for name, number in aliases.items() if number == version.number),
+                    served=served is not None and served.id == version.id,
+                )
+                for version in versions
+            ],
+            history=history,
+        )
+    )
+
+
+@router.get("/versions/{version:id}", responses=_answers("", "404", "422", "503"))
+async def show_version(version: str, store: Store) -> Response:
+    """Show the manifest of a version, by number, alias or id."""
+    found = await asked(lambda: store.version(version))
+    return _json({"id": found.id, **found.manifest})
+
+
+@router.get("/versions/{a:id}/diff/{b:id}", responses=_answers("", "404", "422", "503"))
+async def compare_versions(a: str, b: str, store: Store) -> Response:
+    """Show what moved from one version to another."""
+    return _json(await asked(lambda: store.diff(a, b)))
+
+
+@router.post(
+    "/versions/{version:id}/rollback",
+    responses=_answers("Pinned", "404", "413", "422", "503"),
+    openapi_extra=_REASON_BODY,
+)
+async def roll_back(version: str, request: Request, loader: ServedVersions, store: Store) -> Response:
+    """Pin a version: every server answers from it until another is pinned or the pin is taken away."""
+    reason = await _reason(request)
+
+    def pin() -> Version:
+        found = store.version(version)
+        store.move_alias(PINNED, found.number, who=reason.who, why=reason.why, now=time.time())
+        return found
+
+    pinned = await asked(pin)
+    await loader.caught_up()
+    return _json(_pinned(loader, pinned.number))
+
+
+@router.delete("/pin", responses=_answers("Pinned", "422", "503"), openapi_extra=_REASON_BODY)
+async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
+    """Take the pin away: answer from the newest version again."""
+    reason = await _reason(request)
+    await asked(lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time()))
+    await loader.caught_up()
+    return _json(_pinned(loader, None))
+
+
+async def asked(question: Callable[[], T]) -> T:
+    """Ask the version store in a thread.
+
+    Raises:
+        Problem: 404 there is no such version, 409 the store can't do it, 503 Redis is away.
+    """
+    try:
+        return await asyncio.to_thread(question)
+    except UnknownVersion as error:
+        raise Problem(404, str(error)) from None
+    except VersionError as error:
+        raise Problem(409, str(error)) from None
+    except redis.exceptions.RedisError as error:
+        raise Problem(
+            503,
+            f"The store of versions (Redis) does not answer: {error}. Lists are still answered.",
+            headers={"Retry-After": "1"},
+        ) from None
+
+
+async def _reason(request: Request) -> RollbackReason:
+    body = await read_body(request.scope, request.receive, request.app.state.settings.body_bytes)
+    return _read_reason(body) if body else RollbackReason()
+
+
+def _pinned(loader: ServedVersions, pinned: int | None) -> Pinned:
+    served = loader.served.version if loader.served else None
+    return Pinned(served.number if served else None, served.id if served else None, pinned)
+
+
+def _json(content: Any) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")

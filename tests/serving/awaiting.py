@@ -1,0 +1,38 @@
+"""Waiting for a condition of a running application without guessing how long it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+
+
+async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 30.0) -> Any:
+    async def wait() -> Any:
+        while not (found := await holds()):
+            await asyncio.sleep(0.01)
+        return found
+
+    try:
+        return await asyncio.wait_for(wait(), seconds)
+    except TimeoutError:
+        raise AssertionError(f"waited {seconds} s and it never held that {what}") from None
+
+
+async def served_version(client: httpx.AsyncClient, number: int) -> None:
+    """Until the server answers from this version."""
+
+    async def serves() -> bool:
+        health = await client.get("/health/ready")
+        return health.status_code == 200 and health.json()["version"] == number
+
+    await eventually(serves, f"version {number} is served")
+
+
+async def kafka_up(client: httpx.AsyncClient) -> None:
+    async def up() -> bool:
+        return (await client.get("/health/ready")).json()["kafka"]["up"]
+
+    await eventually(up, "Kafka is reached")
