@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stream.evaluation.compare import Comparison
 from stream.evaluation.result import BLEND, Evaluation
 from stream.evaluation.significance import Difference
 from stream.evaluation.slices import Fairness, Slice
@@ -83,6 +84,29 @@ def fairness_text(fairness: Fairness, cutoff: int) -> str:
         f"HR@{cutoff} is {fairness.gap:.4f} (± {fairness.error:.4f}) higher for {fairness.best!r} than for "
         f"{fairness.worst!r}; the group farthest from the rest: p = {fairness.p:.3g}, {verdict}"
     )
+
+
+def comparison_table(comparison: Comparison, before: str, after: str) -> RenderableType:
+    """What changed between two results."""
+    table = Table(title=f"{after} - {before}", title_justify="left")
+    table.add_column("")
+    for column in ("figure", "before", "after", "change", "95 %", "p", ""):
+        table.add_column(column, justify="right")
+    for change in comparison.changes:
+        found = change.difference
+        span, p = ("", "-") if found.p is None else (f"{found.low:+.4f} to {found.high:+.4f}", f"{found.p:.3g}")
+        verdict = "no change" if found.difference == 0 else "may be noise" if found.is_noise else "more than noise"
+        figures = (f"{change.before:.4f}", f"{change.after:.4f}", f"{found.difference:+.4f}")
+        table.add_row(change.name, change.measure, *figures, span, p, verdict)
+    said = [f"{key}: {old!r} → {new!r}" for key, (old, new) in comparison.settings.items()]
+    said += [f"{name}: only in {before}" for name in comparison.only_before]
+    said += [f"{name}: only in {after}" for name in comparison.only_after]
+    if comparison.changes:
+        corrections = f"p-values are corrected for {len(comparison.changes)} comparisons (Holm)"
+        said.append(f"{comparison.changes[0].difference.method}; {corrections}")
+    if not comparison.paired:
+        said.append("the two results made different tests, so they can't be paired: small changes stay hidden in noise")
+    return Group(table, *(Text(line) for line in said))
 
 
 def figures_html(evaluation: Evaluation) -> str:

@@ -1,8 +1,13 @@
 """Results with a planted answer."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stream.datasets import Coded, Dataset
+from stream.evaluation.history import history_of
 from stream.evaluation.protocol import Plan, Protocol
 from stream.evaluation.result import Evaluation, Tests
 
@@ -32,3 +37,34 @@ def evaluation_of(blend, best, *, visitor=None, item=None, time=None, protocol=N
 @pytest.fixture
 def planted():
     return evaluation_of
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """The module with the learner that is plain enough to be checked by eye."""
+    spec = importlib.util.spec_from_file_location("plain", Path(__file__).with_name("plain.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def coded(cells):
+    names = sorted(set(cells))
+    return Coded(np.array([names.index(cell) for cell in cells], np.int32), names)
+
+
+@pytest.fixture
+def made():
+    """A history of (user, item) or (user, item, kind), a second apart."""
+
+    def make(rows):
+        data = Dataset(
+            seconds=np.arange(len(rows), dtype=np.float64),
+            item=coded([row[1] for row in rows]),
+            event=coded([row[2] if len(row) > 2 else "click" for row in rows]),
+            user=coded([row[0] for row in rows]),
+            session=None,
+        )
+        return history_of(data, "made")
+
+    return make

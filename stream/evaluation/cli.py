@@ -1,0 +1,320 @@
+"""`corrente evaluate`, `corrente tune`, `corrente quality`: files in, tables and JSON out.
+
+Progress goes to standard error, results to standard output; with `--json` the last line is one JSON object. Everything
+that is decided here is how a result is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from stream.evaluation.protocol import Protocol
+    from stream.evaluation.result import Evaluation
+    from stream.evaluation.run import Progress, Walk
+    from stream.settings import ModelSettings
+
+PathArgument = Annotated[Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or gzipped, in the order of time.")]
+By = Annotated[str | None, typer.Option(help="The visitor: `user` or `session`. The user if the file names users.")]
+Events = Annotated[str | None, typer.Option(help="Kinds of events to keep, `purchase,click`; others are dropped.")]
+NoRepeats = Annotated[bool, typer.Option("--no-repeats", help="Only a visitor's first event on an item counts.")]
+Warmup = Annotated[float, typer.Option(help="Share of the events that is only learned.")]
+Every = Annotated[int, typer.Option(help="Test each Nth event that can be tested; all are learned.")]
+ExcludeLast = Annotated[bool, typer.Option("--exclude-last", help="Never rank the visitor's last item.")]
+Cutoffs = Annotated[str, typer.Option("--k", help="Cut-offs of the figures; the first is used by curves and slices.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="Our column=yours, `item=product_id`; as often as needed.")
+]
+Kind = Annotated[str | None, typer.Option(help="Kind of all events, for a file without an `event` column.")]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="Settings to use instead of the default, as `corrente tune` writes.")
+]
+
+
+def evaluate(  # noqa: PLR0917  typer reads options off parameters; the next two likewise
+    path: PathArgument = None,
+    by: By = None,
+    events: Events = None,
+    no_repeats: NoRepeats = False,
+    warmup: Warmup = 0.2,
+    every: Every = 1,
+    exclude_last: ExcludeLast = False,
+    k: Cutoffs = "10,20",
+    seed: Seed = 0,
+    shards: Annotated[int, typer.Option(min=1, help="Learn as so many shards, and say what that costs.")] = 1,
+    column: Columns = None,
+    kind: Kind = None,
+    settings: SettingsFile = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the curves to FILE.png or FILE.html.")] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="Tests in the curves' sliding window.")] = None,
+    slices: Annotated[bool, typer.Option("--slices", help="Where the errors are.")] = False,
+    group: Annotated[
+        str | None, typer.Option(help="A column with an attribute of the visitor: who is served how.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Two saved results (`--json`): what changed, and is it noise?")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Test, then learn, each event of a history; say how good the lists were."""
+    with _told():
+        if compare is not None:
+            _compare(*compare, as_json=as_json)
+            return
+        if path is None:
+            raise typer.BadParameter("name a file, or two results with --compare", param_hint="PATH")
+        from stream.evaluation.history import attribute, load
+        from stream.evaluation.plot import check_plot_name
+        from stream.evaluation.plot import plot as draw
+
+        if plot is not None:
+            check_plot_name(plot)
+        names = _column_names(column)
+        history = load(path, events=_words(events), columns=names, kind=kind)
+        wanted = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
+        codes = attribute(path, history, group, names) if group else None
+        result = _evaluated(history, wanted, settings, shards)
+        report = result.report()
+        if plot is not None:
+            draw(result, plot, window=window)
+        if slices or codes is not None:
+            from stream.evaluation.slices import by_group, error_analysis
+
+            if slices:
+                session = None if history.data.session is None else history.data.session.codes
+                report["slices"] = error_analysis(result, session)
+            if codes is not None:
+                report["groups"] = by_group(result, codes.codes, codes.names)
+        if as_json:
+            _print_json(report)
+        else:
+            _show(result, report, group, plot)
+
+
+def tune(  # noqa: PLR0917
+    path: Annotated[Path, typer.Argument(help="The history to tune on: its leading part is used, the rest judges.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the settings are written.")] = Path("corrente.env"),
+    trials: Annotated[int, typer.Option(min=1, help="How many settings are tried.")] = 30,
+    share: Annotated[float, typer.Option(help="Leading share of the history that is tuned on.")] = 0.6,
+    by: By = None,
+    events: Events = None,
+    no_repeats: NoRepeats = False,
+    warmup: Warmup = 0.2,
+    every: Every = 1,
+    exclude_last: ExcludeLast = False,
+    k: Cutoffs = "10,20",
+    seed: Seed = 0,
+    column: Columns = None,
+    kind: Kind = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Search better settings on the leading part of a history, judge them on the following part, write a file."""
+    with _told():
+        from stream.evaluation.history import load
+        from stream.evaluation.tune import tune as search
+
+        history = load(path, events=_words(events), columns=_column_names(column), kind=kind)
+        wanted = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
+        with _bar("tuning", trials) as advance:
+            result = search(history, wanted, trials=trials, share=share, finished=lambda done: advance(done, trials))
+        out.write_text(result.settings_file(), encoding="utf-8")
+        if as_json:
+            _print_json(result.report())
+        else:
+            print(result.text())
+            print(f"written to {out}; use it with --settings {out}, or as the environment of workers")
+
+
+def quality(
+    folder: Annotated[Path, typer.Argument(help="Folder with the streams that the bars are about.")],
+    only: Annotated[str | None, typer.Option(help="Names of some streams, `ml100k r5,globo`.")] = None,
+    shards: Annotated[int, typer.Option(min=1, help="Also say what so many shards cost.")] = 1,
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Evaluate the default configuration on every stream of a folder, beside what it must reach."""
+    with _told():
+        from stream.evaluation.quality import bars_of, judged, quality_table
+
+        rows = []
+        for bar in bars_of(folder, _words(only)):
+            result = _evaluated(bar.history(folder), bar.protocol(seed), None, shards, label=bar.name)
+            rows.append(judged(bar, result))
+            _print(quality_table(rows[-1:]), error=True)
+        _print(quality_table(rows))
+        if as_json:
+            _print_json({row.bar.name: row.report() for row in rows})
+        if not all(row.passed for row in rows):
+            raise typer.Exit(1)
+
+
+def _evaluated(
+    history: Any, wanted: Protocol, settings: Path | None, shards: int, label: str | None = None
+) -> Evaluation:
+    from stream.evaluation.run import evaluate as run
+
+    chosen = _model_settings(settings)
+    with _bar(label or history.name, len(history)) as advance:
+        return run(
+            history, wanted, chosen, shards=shards, clock=time.perf_counter, progress=_reporting(advance, wanted)
+        )
+
+
+def _reporting(advance: Any, wanted: Protocol) -> Progress:
+    """Progress with the hit rate so far beside it."""
+    hits = tests = 0
+
+    def report(done: int, total: int, walk: Walk, names: Sequence[str]) -> None:
+        nonlocal hits, tests
+        from stream.evaluation.metrics import ranks
+
+        blend = list(names).index("blend")
+        rank = ranks(walk.greater[:, blend], walk.equal[:, blend], walk.found)
+        hits += int((rank <= wanted.cutoffs[0]).sum())
+        tests += len(rank)
+        advance(done, total, f"HR@{wanted.cutoffs[0]} {hits / tests:.4f}" if tests else "learning")
+
+    return report
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Any]:
+    """A progress bar on standard error; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,}"),
+        TextColumn("{task.fields[figure]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total, figure="")
+        yield lambda done, total, figure="": progress.update(task, completed=done, total=total, figure=figure)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Wrong input ends the command with what is wrong and what would be right, and no traceback."""
+    from stream.evaluation.protocol import WrongInput
+    from stream.settings import WrongSetting
+
+    try:
+        yield
+    except (WrongInput, WrongSetting) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _protocol(  # noqa: PLR0917
+    by: str, no_repeats: bool, warmup: float, every: int, exclude_last: bool, cutoffs: str, seed: int
+) -> Protocol:
+    from stream.evaluation.protocol import Protocol, WrongInput
+
+    try:
+        numbers = tuple(int(part) for part in _words(cutoffs) or [])
+    except ValueError:
+        raise WrongInput(f"--k {cutoffs!r}: whole numbers separated by commas, such as 10,20") from None
+    return Protocol(
+        by=by,  # type: ignore[arg-type]  # a wrong one is refused with what would be right
+        no_repeats=no_repeats,
+        warmup=warmup,
+        every=every,
+        exclude_last=exclude_last,
+        cutoffs=numbers,
+        seed=seed,
+    )
+
+
+def _model_settings(path: Path | None) -> ModelSettings:
+    """The default settings, or those of a file; the environment has no say, so that figures can be repeated."""
+    from stream.evaluation.protocol import WrongInput
+    from stream.settings import load_settings
+
+    if path is None:
+        return load_settings({}).model
+    from stream.evaluation.tune import read_settings_file
+
+    try:
+        return load_settings(read_settings_file(path.read_text(encoding="utf-8"))).model
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongInput(f"--settings {path}: can't be read: {error}") from error
+
+
+def _words(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _column_names(pairs: list[str] | None) -> dict[str, str]:
+    from stream.evaluation.protocol import WrongInput
+
+    names = {}
+    for pair in pairs or []:
+        ours, equals, theirs = pair.partition("=")
+        if not (ours and equals and theirs):
+            raise WrongInput(f"--column {pair!r}: our column=yours, such as item=product_id")
+        names[ours] = theirs
+    return names
+
+
+def _compare(before: Path, after: Path, *, as_json: bool) -> None:
+    from stream.evaluation.compare import compare_reports, load_report
+
+    comparison = compare_reports(load_report(before), load_report(after))
+    if as_json:
+        _print_json(comparison)
+        return
+    from stream.evaluation.tables import comparison_table
+
+    _print(comparison_table(comparison, before.name, after.name))
+
+
+def _show(result: Evaluation, report: dict[str, Any], group: str | None, plot: Path | None) -> None:
+    from stream.evaluation.tables import fairness_table, slices_table, summary
+
+    _print(summary(result))
+    best = result.sources[0] if result.sources else None
+    if "slices" in report:
+        _print(slices_table(report["slices"], result.cutoff, best))
+    if "groups" in report and group:
+        _print(fairness_table(group, report["groups"], result.cutoff, best))
+    if plot is not None:
+        print(f"curves: {plot}")
+
+
+def _print(what: RenderableType, *, error: bool = False) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=error)
+    if not console.is_terminal:  # a pipe or a file has no width, and a table that is cut in it says less
+        console = Console(stderr=error, width=200)
+    console.print(what)
+
+
+def _print_json(what: Any) -> None:
+    """One line. Records become objects."""
+    from dataclasses import asdict, is_dataclass
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return asdict(value)
+        raise TypeError(f"{value!r} can't be written as JSON")
+
+    print(json.dumps(what, default=plain, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,161 @@
+"""A file of events as what an evaluation needs: columns of the kept events, and whose events they are.
+
+Reading is decided in `stream.datasets`; this file decides which rows are kept (`--events`) and who the visitor is
+(`--by`). A row that names no user where the visitor is the user counts for its session, and the other way round: an
+event always counts for somebody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.datasets import Coded, Dataset, WrongFile, read_chunks, read_dataset
+from stream.evaluation.protocol import WrongInput
+
+Codes = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class History:
+    """Events in file order.
+
+    Attributes:
+        name: what to call it.
+        data: the kept events as columns.
+        rows: int[n] which rows of the file these are, from 0.
+        notes: what a reader of the figures should know.
+    """
+
+    name: str
+    data: Dataset
+    rows: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def visitor(self, by: Literal["user", "session"]) -> Coded:
+        """Whose event each one is.
+
+        Raises:
+            WrongInput: the file has no such column.
+        """
+        own, other = self.data.user, self.data.session
+        if by == "session":
+            own, other = other, own
+        if own is None:
+            there = "user" if by == "session" else "session"
+            raise WrongInput(f"{self.name}: there is no {by} column; --by {there} is possible")
+        if other is None or not (own.codes < 0).any():
+            return own
+        codes = np.where(own.codes >= 0, own.codes, other.codes + len(own.names)).astype(np.int32)
+        return Coded(codes, own.names + other.names)
+
+    @property
+    def default_by(self) -> Literal["user", "session"]:
+        """The user if the file names users, else the session."""
+        return "session" if self.data.user is None else "user"
+
+
+def load(
+    path: Path | str,
+    *,
+    events: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    kind: str | None = None,
+) -> History:
+    """Read a TSV, CSV or JSONL file, plain or gzipped.
+
+    Args:
+        path: the file.
+        events: keep these kinds of events and drop the rest; all if not given.
+        columns: our column name to the file's, where they differ.
+        kind: the kind of every event, for a file without an `event` column.
+
+    Raises:
+        WrongInput: the file can't be read as events, or no event is left.
+    """
+    path = Path(path)
+    try:
+        data = read_dataset(path, columns, kind=kind)
+    except WrongFile as error:
+        raise WrongInput(str(error)) from error
+    return history_of(data, path.name, events=events)
+
+
+def history_of(data: Dataset, name: str, *, events: Sequence[str] | None = None) -> History:
+    """Events that are in memory already, as `load` would give them.
+
+    Raises:
+        WrongInput: no event is left, or a row names neither item, user nor session.
+    """
+    _check(data, name)
+    rows = np.arange(len(data))
+    if events is None:
+        return History(name, data, rows)
+    occurring = [data.event.names[code] for code in np.unique(data.event.codes)]
+    missing = [kind for kind in events if kind not in occurring]
+    kept = np.flatnonzero(np.isin(data.event.codes, [data.event.names.index(k) for k in events if k in occurring]))
+    if len(kept) == 0:
+        raise WrongInput(f"{name}: no event is of kind {' or '.join(events)}; there are {', '.join(sorted(occurring))}")
+    notes = tuple(f"no event is of kind {kind!r}" for kind in missing)
+    return History(name, taken(data, kept), kept, notes)
+
+
+def taken(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
+    """Some rows of a dataset; codes and names stay as they are."""
+
+    def part(column: Coded | None) -> Coded | None:
+        return None if column is None else Coded(column.codes[rows], column.names)
+
+    return replace(
+        data,
+        seconds=data.seconds[rows],
+        item=Coded(data.item.codes[rows], data.item.names),
+        event=Coded(data.event.codes[rows], data.event.names),
+        user=part(data.user),
+        session=part(data.session),
+    )
+
+
+def attribute(path: Path | str, history: History, column: str, columns: Mapping[str, str] | None = None) -> Coded:
+    """Any further column of the same file, as the group of each kept event's visitor; -1 where a row has none.
+
+    Raises:
+        WrongInput: there is no such column.
+    """
+    known: dict[str | None, int] = {None: -1}
+    codes: list[int] = []
+    try:
+        # A column that no event has a use for is read in the place of one that is never looked at here.
+        for chunk in read_chunks(path, {**(columns or {}), "currency": column}, kind="-"):
+            cells = chunk.cells.get("currency", [None] * len(chunk))
+            codes.extend(known.setdefault(cell, len(known) - 1) for cell in cells)
+    except WrongFile as error:
+        raise WrongInput(str(error)) from error
+    names = [name for name in known if name is not None]
+    return Coded(np.array(codes, np.int32)[history.rows], names)
+
+
+def _check(data: Dataset, name: str) -> None:
+    if len(data) == 0:
+        raise WrongInput(f"{name}: there is no event in it")
+    if not np.isfinite(data.seconds).all():
+        bad = int(np.flatnonzero(~np.isfinite(data.seconds))[0])
+        raise WrongInput(f"{name}: event {bad + 1} has a time that is not a number")
+    for label, column in (("item", data.item), ("kind of event", data.event)):
+        if (column.codes < 0).any():
+            bad = int(np.flatnonzero(column.codes < 0)[0])
+            raise WrongInput(f"{name}: event {bad + 1} has no {label}")
+    visitors = [column.codes >= 0 for column in (data.user, data.session) if column is not None]
+    if not visitors:
+        raise WrongInput(f"{name}: there is neither a user nor a session column")
+    nobody = ~np.logical_or.reduce(visitors)
+    if nobody.any():
+        raise WrongInput(f"{name}: event {int(np.flatnonzero(nobody)[0]) + 1} names neither a user nor a session")

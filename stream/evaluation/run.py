@@ -1,0 +1,244 @@
+"""Walk a history: for each event test, then learn, span by span, and gather every test.
+
+The walk itself is the model's compiled code; Python turns only once a span. What is done with each event is decided
+before, in `stream.evaluation.protocol`; what the ranks are worth is decided after, in `stream.evaluation.metrics`. A
+clock is an argument, so that this file reads none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+from typing import Protocol as Interface
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.evaluation import metrics
+from stream.evaluation.history import History
+from stream.evaluation.protocol import Action, Plan, Protocol, plan
+from stream.evaluation.result import Evaluation, Tests
+from stream.settings import ModelSettings
+
+SPANS = 200
+"""How often the walk comes back for the progress bar (and, with shards, for a fresh merge)."""
+LEAST_SPAN = 500
+TIMED_TESTS = 400
+
+Clock = Callable[[], float]
+Progress = Callable[[int, int, "Walk", Sequence[str]], None]
+"""Called after each span with events done, events in all, the tests of the span, and the names of what ranked."""
+
+
+class Walk(NamedTuple):
+    """The tests of one span of events.
+
+    Attributes:
+        event: int64[t] numbers of the tested events.
+        greater: int32[t, names] candidates that score more than the target, by `Learner.names`.
+        equal: int32[t, names] other candidates that score the same.
+        found: bool[t] the target was a candidate.
+        candidates: int32[t] how many there were.
+        fallback: uint8[t] index into `FALLBACKS`.
+        top: int32[t, top] the blend's list as item codes, -1 pads.
+        offsets, candidate, scores: with `export`: test i ranked `candidate[offsets[i]:offsets[i + 1]]` (item codes) by
+            `scores[offsets[i]:offsets[i + 1], names]`.
+    """
+
+    event: NDArray[np.int64]
+    greater: NDArray[np.int32]
+    equal: NDArray[np.int32]
+    found: NDArray[np.bool_]
+    candidates: NDArray[np.int32]
+    fallback: NDArray[np.uint8]
+    top: NDArray[np.int32]
+    offsets: NDArray[np.int64] | None = None
+    candidate: NDArray[np.int32] | None = None
+    scores: NDArray[np.float32] | None = None
+
+
+class Learner(Interface):
+    """What can be evaluated."""
+
+    names: Sequence[str]
+    """What ranks: sources, "blend", challengers."""
+    challengers: Sequence[str]
+
+    def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
+        """Follow the `Action` bits of events `start` to `stop` (an array for all events); its state goes on."""
+
+
+class OwnSource(Interface):
+    """A source of one's own, in plain Python: slow, and enough to see whether an idea is worth a file in the model."""
+
+    name: str
+
+    def learn(self, visitor: int, item: int, seconds: float) -> None:
+        """One learned event."""
+
+    def score(self, visitor: int, candidates: NDArray[np.int32], seconds: float) -> NDArray[np.float64]:
+        """A score for each candidate, from what was learned before."""
+
+
+def evaluate(
+    history: History,
+    protocol: Protocol | None = None,
+    settings: ModelSettings | None = None,
+    *,
+    learner: Learner | None = None,
+    own_sources: Sequence[OwnSource] = (),
+    shards: int = 1,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Test and learn a whole history.
+
+    Args:
+        history: what happened.
+        protocol: which events are tested; by user if the history has users, a fifth of it as warm-up, if not given.
+        settings: of the model, the default ones if not given; `repeats` and `seed` follow the protocol.
+        learner: something else to evaluate than the model.
+        own_sources: further sources, asked to score the candidates of each test.
+        shards: as how many shards the model learns.
+        clock: seconds that rise, `time.perf_counter` say; without one nothing is timed.
+        progress: called after each span.
+
+    Raises:
+        WrongInput: the history can't be evaluated this way.
+    """
+    protocol = protocol or Protocol(by=history.default_by)
+    visitor = history.visitor(protocol.by)
+    chosen = (settings or ModelSettings()).model_copy(
+        update={"repeats": "first" if protocol.no_repeats else "all", "seed": protocol.seed}
+    )
+    todo = plan(
+        visitor=visitor.codes,
+        item=history.data.item.codes,
+        kind=history.data.event.codes,
+        kinds=history.data.event.names,
+        time=history.data.seconds,
+        protocol=protocol,
+        kind_weights=chosen.weights,
+    )
+    todo = replace(todo, notes=[*history.notes, *todo.notes])
+    if learner is None:
+        from stream.evaluation.learning import model_learner  # compiles the model's kernels
+
+        learner = model_learner(history, protocol, chosen, todo, shards=shards)
+    started = clock() if clock else 0.0
+    timer = _TestTimer(learner, todo, clock)
+    walks, own_ranks = [], []
+    learned = (todo.actions & Action.LEARN) > 0
+    for start, stop in _spans(len(history), timer.events):
+        timer.measure(start)
+        walk = learner.walk(start, stop, todo.actions, top=max(protocol.cutoffs), export=bool(own_sources))
+        if own_sources:
+            own_ranks.append(_own_ranks(own_sources, walk, history, visitor.codes, learned=learned, span=(start, stop)))
+        walks.append(walk._replace(offsets=None, candidate=None, scores=None))
+        if progress:
+            progress(stop, len(history), walk, learner.names)
+    seconds = clock() - started - timer.spent_seconds if clock else None
+    tests = _gathered(tuple(learner.names), walks)
+    for column, source in enumerate(own_sources):
+        tests = tests.with_source(source.name, np.concatenate(own_ranks)[:, column])
+    return Evaluation(
+        stream=history.name,
+        protocol=protocol,
+        plan=todo,
+        tests=tests,
+        visitor=visitor.codes,
+        item=history.data.item.codes,
+        time=history.data.seconds,
+        items=len(np.unique(history.data.item.codes)),
+        settings=chosen.model_dump(mode="json", exclude={"visitor_salt"}),
+        challengers=tuple(learner.challengers),
+        seconds=seconds,
+        test_microseconds=timer.median_microseconds,
+    )
+
+
+def _spans(events: int, also: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Spans of events that begin at each of `also`, among others."""
+    count = max(1, min(SPANS, events // LEAST_SPAN))
+    edges = {*np.linspace(0, events, count + 1).astype(int).tolist(), *also}
+    return pairwise(sorted(edges))
+
+
+def _gathered(names: tuple[str, ...], walks: Sequence[Walk]) -> Tests:
+    def all_of(field: str) -> Any:
+        return np.concatenate([getattr(walk, field) for walk in walks])
+
+    return Tests(
+        names=names,
+        event=all_of("event"),
+        ranks=metrics.ranks(all_of("greater"), all_of("equal"), all_of("found")[:, None]),
+        candidates=all_of("candidates"),
+        fallback=all_of("fallback"),
+        top=all_of("top"),
+    )
+
+
+def _own_ranks(
+    sources: Sequence[OwnSource],
+    walk: Walk,
+    history: History,
+    visitor: NDArray[np.integer],
+    *,
+    learned: NDArray[np.bool_],
+    span: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Ranks by one's own sources, which see each event in its turn."""
+    assert walk.offsets is not None
+    assert walk.candidate is not None
+    items, seconds = history.data.item.codes, history.data.seconds
+    ranks = np.full((len(walk.event), len(sources)), metrics.MISS)
+    test = 0
+    for event in range(*span):
+        who, what, when = int(visitor[event]), int(items[event]), float(seconds[event])
+        if test < len(walk.event) and walk.event[test] == event:
+            candidates = walk.candidate[walk.offsets[test] : walk.offsets[test + 1]]
+            place = np.flatnonzero(candidates == what)
+            for column, source in enumerate(sources):
+                scores = source.score(who, candidates, when)
+                if len(place):
+                    ranks[test, column] = metrics.rank_of(scores, int(place[0]))
+            test += 1
+        if learned[event]:
+            for source in sources:
+                source.learn(who, what, when)
+    return ranks
+
+
+class _TestTimer:
+    """Times single tests spread over the stream, each in the very state in which it is made.
+
+    A walk over one event with nothing to do is taken off, which leaves candidates, features and ranking.
+    """
+
+    def __init__(self, learner: Learner, todo: Plan, clock: Clock | None) -> None:
+        self._learner, self._clock = learner, clock
+        self._only_test = (todo.actions & Action.TEST).astype(np.uint8)
+        self._nothing = np.zeros_like(todo.actions)
+        tested = todo.tested
+        chosen = np.linspace(0, len(tested) - 1, min(TIMED_TESTS, len(tested))).astype(int)
+        self.events: list[int] = tested[chosen].tolist() if clock else []
+        self._microseconds: list[float] = []
+        self.spent_seconds = 0.0
+
+    def measure(self, event: int) -> None:
+        """Time the test of an event that comes next, if it is one of those chosen."""
+        if self._clock is None or event not in self.events:
+            return
+        moments = [self._clock()]
+        for actions in (self._nothing, self._only_test):
+            self._learner.walk(event, event + 1, actions, top=10)
+            moments.append(self._clock())
+        nothing, test = np.diff(moments)
+        self._microseconds.append(max(0.0, test - nothing) * 1e6)
+        self.spent_seconds += float(test + nothing)
+
+    @property
+    def median_microseconds(self) -> float | None:
+        return float(np.median(self._microseconds)) if self._microseconds else None
