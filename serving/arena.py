@@ -5,11 +5,12 @@ arena row. A delta writes new copies of the rows it touches and a new index; row
 row 0 is all zeros and stands for every row that was never written.
 
 Nobody says that a version is no longer needed: its rows are free when its index arrays are gone, that is, when the last
-request that still reads them has ended. So a reader needs no lock and never sees a row change: it keeps the views it was
-given for as long as it reads (the arrays themselves, not copies of an index).
+request that still reads them has ended. So a reader needs no lock and never sees a row change: it keeps the views it
+was given for as long as it reads (the arrays themselves, not copies of an index).
 
 One thread at a time writes (a lock sees to it). The buffers are reserved as address space and cost memory only where
-rows were written. This file decides where rows lie. Which versions are resident is decided by whoever holds their views.
+rows were written. This file decides where rows lie. Which versions are resident is decided by whoever holds their
+views.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from stream.tables import CorruptDelta, Delta, TableDelta, TableSpec
 
 Index = NDArray[np.int32]
 Views = dict[str, tuple[np.ndarray, Index]]
-"""By table: the arena's rows, and for each logical row where in them it lies. Row r of the version is `data[index[r]]`."""
+"""By table: the arena's rows, and where in them each logical row lies. Row r of the version is `data[index[r]]`."""
 
 Allocate = Callable[[str, int], NDArray[np.uint8]]
 """Table name and bytes to a zeroed buffer: private memory, or memory that processes share."""
@@ -216,7 +217,7 @@ def _distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _copy_and_write(
+def _copy_and_write(  # noqa: PLR0917  kernels take plain arrays
     raw: NDArray[np.uint8],
     old: Index,
     new: Index,

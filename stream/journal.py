@@ -91,7 +91,7 @@ class Journal:
         if version != _FORMAT:
             raise CorruptJournal(f"a journal of format {version}; this release reads format {_FORMAT}")
         if len(steps) != len(rates) * len(topics):
-            raise CorruptJournal(f"a journal over {len(topics)} topics with {len(rates)} and {len(steps)} bytes of columns")
+            raise CorruptJournal(f"columns of {len(rates)} and {len(steps)} bytes for {len(topics)} topics")
         rate_column = np.frombuffer(rates, "<f8").astype(np.float64)
         columns = np.frombuffer(steps, "<i8").reshape(len(topics), len(rate_column))
         return cls(topics, rate_column, np.ascontiguousarray(np.cumsum(columns, axis=1).T, dtype=np.int64))

@@ -1,8 +1,8 @@
 """Versions: every state that ever served, named, stored atomically, read back bit for bit.
 
-A **version** is an immutable manifest over all shards. Each shard's **state** is encoded like video: a **keyframe** now
-and then, **deltas** in between. **Aliases** are names that can be moved: serving answers from `pinned` if it is set, else
-from `latest`; a rollback is a pin.
+A **version** is an immutable manifest over all shards. Each shard's **state** is encoded like video: a **keyframe**
+now and then, **deltas** in between. **Aliases** are names that can be moved: serving answers from `pinned` if it is
+set, else from `latest`; a rollback is a pin.
 
 | file | decides |
 |---|---|

@@ -9,8 +9,8 @@
     ├── UnknownFormat     written by a release that this one can't read
     └── JournalGone       the batches that were asked for are no longer kept
 
-That Redis can't be reached is not in the tree: it stays redis-py's own `redis.exceptions.RedisError`, because the answer
-to it is another one (wait and try again with everything kept).
+That Redis can't be reached is not in the tree: it stays redis-py's own `redis.exceptions.RedisError`, because the
+answer to it is another one (wait and try again with everything kept).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Fenced(VersionError):
 
 
 class StaleParent(VersionError):
-    """The shard's head in Redis is not the state that this cut was made upon. The worker does what it does when fenced."""
+    """The shard's head in Redis is not what this cut was made upon. The worker does what it does when fenced."""
 
 
 class UnknownVersion(VersionError, LookupError):

@@ -9,15 +9,16 @@ Works like the compaction of a log-structured store, beside readers and the publ
    keyframe and the deltas after it. Live tables are never copied for it.
 4. The oldest state gives way to the next one, which becomes a keyframe and the oldest.
 
-Each change of a record is one script that checks that nobody changed it meanwhile; if somebody did, the step is left for
-the next time. Chunks that are replaced live on for some minutes, for readers that are on their way. Folding reads and
-writes a lot and may run in any thread; it holds no lock and no claim.
+Each change of a record is one script that checks that nobody changed it meanwhile; if somebody did, the step is left
+for the next time. Chunks that are replaced live on for some minutes, for readers that are on their way. Folding reads
+and writes a lot and may run in any thread; it holds no lock and no claim.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,7 +35,6 @@ from stream.versions.chunks import (
     read_chunks,
     write_chunks,
 )
-from stream.versions.folding import fold_all
 from stream.versions.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
 from stream.versions.retention import Listed, Policy, kept, settled
 
@@ -64,7 +64,7 @@ class Maintained(NamedTuple):
     bytes_written: int
 
 
-class _Raced(Exception):  # noqa: N818  an outcome, not an error: the round ends early
+class _Raced(Exception):
     """Somebody else changed what this round was built upon."""
 
 
@@ -138,7 +138,9 @@ class _Shelf:
     # ---- steps
 
     def fold_runs(self) -> None:
-        newest_keyframe = max((seq for seq, record in self.records.items() if record.keyframe), default=None)
+        newest_keyframe = max(
+            (seq for seq, record in self.records.items() if record.keyframe is not None), default=None
+        )
         following = self._following()
         for seq in sorted(self.needed & self.records.keys()):
             child = self.records[seq]
@@ -163,17 +165,17 @@ class _Shelf:
     def _following(self) -> dict[int, float]:
         """When the next needed state after each was created."""
         seqs = sorted(self.needed & self.records.keys())
-        return {seq: self.records[after].created_at for seq, after in zip(seqs, seqs[1:], strict=False)}
+        return {seq: self.records[after].created_at for seq, after in pairwise(seqs)}
 
     def _move_root(self, root: StateRecord, run: list[StateRecord], child: StateRecord) -> bool:
         """Make `child` the oldest state, if it is a keyframe already or the old one has grown stale enough."""
         chain = [root, *reversed(run), child]
         deltas = [ref for record in chain[1:] for ref in record.delta]
         keyframe = child.keyframe
-        if not keyframe:
+        if keyframe is None:
             if stored_bytes(deltas) < stored_bytes(root.keyframe) / 2:
                 return False
-            keyframe = self._write_keyframe([*root.keyframe, *deltas])
+            keyframe = self._write_keyframe([*(root.keyframe or []), *deltas])
         journal = self._join_journals(chain)
         if stored_bytes(journal) > ROOT_JOURNAL_BYTES:
             journal = [ChunkRef("", 0, "", JOURNAL_DROPPED)]
@@ -188,26 +190,28 @@ class _Shelf:
         while at is not None:
             path.append(at)
             at = self.records.get(at.parent) if at.parent is not None else None
-        if not path or not path[-1].keyframe:
+        if not path or path[-1].keyframe is None:
             return
         path.reverse()
         last_keyframe, chain_bytes = path[0], 0
         for index, record in enumerate(path[1:], start=1):
             chain_bytes += stored_bytes(record.delta)
             limit = max(CHAIN_BYTES, stored_bytes(last_keyframe.keyframe))
-            if record.keyframe:
-                following = next((at for at, later in enumerate(path[index + 1 :], index + 1) if later.keyframe), None)
+            if record.keyframe is not None:
+                following = next(
+                    (at for at, later in enumerate(path[index + 1 :], index + 1) if later.keyframe is not None), None
+                )
                 if following is not None:
                     bridged = chain_bytes + sum(stored_bytes(later.delta) for later in path[index + 1 : following])
                     if bridged <= limit:
-                        self._reencode(record, record.parent, record.delta, [], record.journal)
+                        self._reencode(record, record.parent, record.delta, None, record.journal)
                         continue
                 last_keyframe, chain_bytes = record, 0
             elif chain_bytes > limit and (
                 record.seq == head or (record.seq in self.needed and record.seq not in self.recent)
             ):
                 since = path[path.index(last_keyframe) + 1 : index + 1]
-                refs = [*last_keyframe.keyframe, *(ref for later in since for ref in later.delta)]
+                refs = [*(last_keyframe.keyframe or []), *(ref for later in since for ref in later.delta)]
                 self._reencode(record, record.parent, record.delta, self._write_keyframe(refs), record.journal)
                 last_keyframe, chain_bytes = record, 0
 
@@ -273,12 +277,12 @@ class _Shelf:
         record: StateRecord,
         parent: int | None,
         delta: list[ChunkRef],
-        keyframe: list[ChunkRef],
+        keyframe: list[ChunkRef] | None,
         journal: list[ChunkRef],
     ) -> None:
         """Swap a record's encoding, in Redis and here. Only chunks that are of no use to any record expire."""
         before = record.chunks
-        after = {ref.name for refs in (delta, keyframe, journal) for ref in refs if ref.name}
+        after = {ref.name for refs in (delta, keyframe or [], journal) for ref in refs if ref.name}
         elsewhere = {name for other in self.records.values() if other is not record for name in other.chunks}
         new, old = sorted(after - before), sorted(before - after - elsewhere - {""})
         reply = self.reencode_script(

@@ -1,4 +1,4 @@
-"""How Redis encodes one state at this moment: upon which parent, in which chunks. A state stays; its record may change."""
+"""How Redis encodes one state at this moment: upon which parent, in which chunks. A state stays, its record may not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class StateRecord:
         digest: what the state is.
         parent: the state that `delta` and `journal` lead from; None for the oldest one.
         delta: chunks of the blocks written since the parent.
-        keyframe: chunks of all blocks of the state; every oldest state has one, others now and then.
+        keyframe: chunks of all blocks of the state, or None. Every oldest state has one, others now and then. An empty
+            list is the keyframe of empty tables.
         journal: chunks of the batches since the parent.
         state: the readable part, JSON; empty where it was not asked for.
         revision: rises whenever the encoding changes.
@@ -36,7 +37,7 @@ class StateRecord:
     digest: str
     parent: int | None
     delta: list[ChunkRef]
-    keyframe: list[ChunkRef]
+    keyframe: list[ChunkRef] | None
     journal: list[ChunkRef]
     state: bytes = b""
     revision: int = 0
@@ -51,7 +52,7 @@ class StateRecord:
             digest=digest.decode(),
             parent=int(parent) if parent else None,
             delta=decode_refs(delta),
-            keyframe=decode_refs(keyframe),
+            keyframe=decode_refs(keyframe) if keyframe else None,
             journal=decode_refs(journal),
             state=state or b"",
             revision=int(revision),
@@ -60,17 +61,18 @@ class StateRecord:
 
     @property
     def chunks(self) -> set[str]:
-        return {ref.name for refs in (self.delta, self.keyframe, self.journal) for ref in refs}
+        return {ref.name for refs in (self.delta, self.keyframe or [], self.journal) for ref in refs}
 
 
 def decode_refs(encoded: bytes) -> list[ChunkRef]:
     return _refs_decoder.decode(encoded) if encoded else []
 
 
-def encode_refs(refs: list[ChunkRef]) -> bytes:
-    return msgspec.json.encode(refs) if refs else b""
+def encode_refs(refs: list[ChunkRef] | None) -> bytes:
+    """JSON; None is the empty string."""
+    return b"" if refs is None else msgspec.json.encode(refs)
 
 
-def stored_bytes(refs: list[ChunkRef]) -> int:
+def stored_bytes(refs: list[ChunkRef] | None) -> int:
     """Bytes that chunks take in Redis."""
-    return sum(ref.bytes for ref in refs)
+    return sum(ref.bytes for ref in refs or [])

@@ -23,7 +23,8 @@ return {'ok', epoch, redis.call('HGET', store, 'lineage'), entry or '', head[1] 
 """
 
 NEW_LINEAGE = """
--- From now on versions belong to another lineage, numbered above what was seen. ARGV: partition, epoch, token, lineage, floor
+-- From now on versions belong to another lineage, numbered above what was seen.
+-- ARGV: partition, epoch, token, lineage, floor
 local store, shard = KEYS[1] .. 'store', KEYS[1] .. 'shard:' .. ARGV[1] .. ':'
 local fence = redis.call('HMGET', shard .. 'fence', 'epoch', 'token')
 if fence[1] ~= ARGV[2] or fence[2] ~= ARGV[3] then return {'fenced'} end
@@ -42,9 +43,9 @@ return {latest[1] or '0', latest[2] or '', manifest or '', store[1] or '', store
 """
 
 PUBLISH = """
--- One shard's new state and the version that has it. ARGV: 1 partition, 2 epoch, 3 token, 4 parent seq, 5 parent digest,
--- 6 seq, 7 digest, 8 latest id, 9 lineage, 10 number, 11 id, 12 manifest, 13 shards, 14 now, 15 entry, 16 state,
--- 17 delta, 18 keyframe, 19 journal, 20 announcement, 21... names of chunks
+-- One shard's new state and the version that has it. ARGV: 1 partition, 2 epoch, 3 token, 4 parent seq,
+-- 5 parent digest, 6 seq, 7 digest, 8 latest id, 9 lineage, 10 number, 11 id, 12 manifest, 13 shards, 14 now,
+-- 15 entry, 16 state, 17 delta, 18 keyframe, 19 journal, 20 announcement, 21... names of chunks
 local prefix = KEYS[1]
 local shard = prefix .. 'shard:' .. ARGV[1] .. ':'
 local fence = redis.call('HMGET', shard .. 'fence', 'epoch', 'token', 'worker')
@@ -116,8 +117,8 @@ else
   redis.call('HSET', KEYS[1] .. 'aliases', ARGV[1], ARGV[2])
 end
 local to = ARGV[2] == '' and 'null' or ARGV[2]
-redis.call('LPUSH', KEYS[1] .. 'alias-history', '{"name":' .. ARGV[3] .. ',"from":' .. (from or 'null') .. ',"to":' .. to ..
-  ',"who":' .. ARGV[4] .. ',"why":' .. ARGV[5] .. ',"at":' .. ARGV[6] .. '}')
+redis.call('LPUSH', KEYS[1] .. 'alias-history', '{"name":' .. ARGV[3] .. ',"from":' .. (from or 'null') ..
+  ',"to":' .. to .. ',"who":' .. ARGV[4] .. ',"why":' .. ARGV[5] .. ',"at":' .. ARGV[6] .. '}')
 redis.call('LTRIM', KEYS[1] .. 'alias-history', 0, 9999)
 redis.call('PUBLISH', KEYS[1] .. 'announcements', ARGV[7])
 return {'ok', from or ''}

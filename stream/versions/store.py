@@ -4,9 +4,10 @@ A worker **claims** a shard, which raises the shard's fence, and **publishes** c
 expiring, then one script that checks fence and parents and makes everything visible at once. Readers **load** a state
 from a keyframe and the deltas after it, or only the **changes** between two states.
 
-This file decides what a reader and a writer see. It does not decide which versions are kept (`stream.versions.retention`)
-nor when states are encoded anew (`stream.versions.maintenance`). Nothing here waits, sleeps or reads a clock; callers
-bring the time and use threads. Errors of the connection are redis-py's own and pass through.
+This file decides what a reader and a writer see. It does not decide which versions are kept
+(`stream.versions.retention`) nor when states are encoded anew (`stream.versions.maintenance`). Nothing here waits,
+sleeps or reads a clock; callers bring the time and use threads. Errors of the connection are redis-py's own and pass
+through.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from stream.versions.chunks import (
     read_chunks,
     write_chunks,
 )
+from stream.versions.comparison import diff
 from stream.versions.errors import (
     CorruptVersion,
     Fenced,
@@ -278,20 +280,11 @@ class VersionStore:
                 claim.unconfirmed.clear()
                 return version if outcome == "ok" else self.version(int(reply[1]))
             if outcome == "fenced":
-                raise Fenced(
-                    f"shard {claim.partition} is claimed with epoch {_text(reply[1]) or 'none'} by "
-                    f"{_text(reply[2]) or 'nobody'}; this worker ({claim.worker}) holds epoch {claim.epoch}. Nothing was "
-                    "published. Drop the shard's state; if Kafka still assigns the partition, claim, restore and seek again"
-                )
+                raise _fenced(claim, epoch=_text(reply[1]), worker=_text(reply[2]))
             if outcome == "stale":
                 head_seq, head_digest = _text(reply[1]), _text(reply[2])
                 if head_digest not in claim.unconfirmed:
-                    raise StaleParent(
-                        f"the head of shard {claim.partition} is state {head_seq or 'none'} ({head_digest[:12]}); this cut "
-                        f"was made upon state {parent.seq if parent else 'none'} ({parent.digest[:12] if parent else ''}). "
-                        "Nothing was published: Redis came back with other data, or another worker has published. "
-                        "Drop the shard's state, then claim, restore and seek again"
-                    )
+                    raise _stale(claim, head_seq, head_digest)
                 # an earlier publish got through although its answer did not; its batches are in the store already
                 claim.head = claim.unconfirmed[head_digest]
                 claim.next_seq = claim.head.seq + 1
@@ -321,7 +314,7 @@ class VersionStore:
             chain = self.chain(partition, state, "keyframe")
             if chain is None:
                 raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
-            refs = [*chain[-1].keyframe, *(ref for record in reversed(chain[:-1]) for ref in record.delta)]
+            refs = [*(chain[-1].keyframe or []), *(ref for record in reversed(chain[:-1]) for ref in record.delta)]
             return Loaded(self.read_tables(refs), msgspec.json.decode(chain[0].state))
 
         return self._while_chunks_move(read)
@@ -389,7 +382,7 @@ class VersionStore:
                 digest=_text(digest),
                 parent=int(parent) if parent else None,
                 delta=decode_refs(delta),
-                keyframe=decode_refs(keyframe),
+                keyframe=decode_refs(keyframe) if keyframe else None,
                 journal=decode_refs(journal),
                 state=encoded,
             )
@@ -460,6 +453,14 @@ class VersionStore:
                     pipe.hmget(self.keys.version(number), ["manifest", "id"])
                 found.extend(read_manifest(manifest, _text(id_)) for manifest, id_ in pipe.execute() if manifest)
         return found
+
+    def diff(self, older: int | str, newer: int | str) -> dict[str, Any]:
+        """What moved from one version to another, JSON-able (see `stream.versions.comparison.diff`).
+
+        Raises:
+            UnknownVersion: one of them is not there.
+        """
+        return diff(self.version(older), self.version(newer))
 
     def states_in_versions(self, partition: int) -> set[int]:
         """Numbers of the states of a shard that the kept versions have."""
@@ -541,6 +542,23 @@ class VersionStore:
 
 def _lineage(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:12]
+
+
+def _fenced(claim: Claim, epoch: str, worker: str) -> Fenced:
+    return Fenced(
+        f"shard {claim.partition} is claimed with epoch {epoch or 'none'} by {worker or 'nobody'}; this worker "
+        f"({claim.worker}) holds epoch {claim.epoch}. Nothing was published. Drop the shard's state; if Kafka still "
+        "assigns the partition, claim, restore and seek again"
+    )
+
+
+def _stale(claim: Claim, head_seq: str, head_digest: str) -> StaleParent:
+    parent = f"state {claim.head.seq} ({claim.head.digest[:12]})" if claim.head else "the empty shard"
+    return StaleParent(
+        f"the head of shard {claim.partition} is state {head_seq or 'none'} ({head_digest[:12]}); this cut was made "
+        f"upon {parent}. Nothing was published: Redis came back with other data, or another worker has published. "
+        "Drop the shard's state, then claim, restore and seek again"
+    )
 
 
 def _state_gone(partition: int, state: ShardState) -> str:

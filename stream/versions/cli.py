@@ -1,0 +1,295 @@
+"""`corrente versions`: history for people. What there is, what is in one, what moved, going back and following again.
+
+Each command reads or moves one thing and prints it; `--json` prints one JSON value instead of a table. What versions
+and aliases are is decided by the other files of this folder.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stream.versions import Version, VersionStore
+
+app = typer.Typer(no_args_is_help=True, help="See, compare, pin and follow versions of the model.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+RedisUrl = Annotated[str | None, typer.Option("--redis", help="Redis, instead of CORRENTE_REDIS.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="Model, instead of CORRENTE_MODEL_NAME.")]
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="Number, alias, or (the beginning of) an id.")]
+Who = Annotated[str | None, typer.Option("--who", help="Who does it; you, if left out.")]
+Why = Annotated[str, typer.Option("--why", help="Why; kept in the history.")]
+
+
+@app.command("list")
+def list_versions(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """Versions that are kept, newest first."""
+    with _store(redis, model) as store:
+        versions, aliases = store.versions(), store.aliases()
+        if as_json:
+            print(json.dumps([_summary(version, aliases) for version in versions[:limit]]))
+            return
+        now = time.time()
+        table = _table("version", "id", "age", "events", "shards", "HR@10", "drifts", "aliases")
+        for version in versions[:limit]:
+            table.add_row(
+                str(version.number),
+                version.id[:8],
+                _age(now - version.created_at),
+                f"{version.events:,}",
+                str(len(version.shards)),
+                _hit_rate(version),
+                _drifts(version),
+                ", ".join(_aliases_of(version, aliases)),
+            )
+        _print(table)
+        if len(versions) > limit:
+            _print(f"{len(versions) - limit} older ones: --limit {len(versions)}")
+
+
+@app.command()
+def show(version: Name, *, as_json: AsJson = False, redis: RedisUrl = None, model: ModelName = None) -> None:
+    """The whole manifest of one version."""
+    with _store(redis, model) as store:
+        found = store.version(version)
+        if as_json:
+            print(json.dumps({"id": found.id, **found.manifest}))
+            return
+        aliases = ", ".join(_aliases_of(found, store.aliases())) or "none"
+        _print(f"version {found.number} of model {found.model!r}; aliases: {aliases}")
+        _print_json({"id": found.id, **found.manifest})
+
+
+@app.command()
+def rollback(
+    version: Name,
+    *,
+    why: Why = "",
+    who: Who = None,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """Pin a version: every server answers from it, until another is pinned or you `follow`. Learning goes on."""
+    from stream.versions import PINNED
+
+    with _store(redis, model) as store:
+        found = store.version(version)
+        store.move_alias(PINNED, found.number, who=who or getpass.getuser(), why=why, now=time.time())
+        latest = store.latest()
+        behind = latest.number - found.number if latest else 0
+        _say(
+            {"pinned": found.number, "id": found.id, "latest": latest.number if latest else None},
+            f"pinned version {found.number} ({found.id[:8]}), {behind} behind the newest. "
+            "`corrente versions follow` goes back to the newest.",
+            as_json,
+        )
+
+
+@app.command()
+def follow(
+    *, why: Why = "", who: Who = None, as_json: AsJson = False, redis: RedisUrl = None, model: ModelName = None
+) -> None:
+    """Take the pin away: servers answer from the newest version again."""
+    from stream.versions import PINNED
+
+    with _store(redis, model) as store:
+        was = store.aliases().get(PINNED)
+        if was is not None:
+            store.move_alias(PINNED, None, who=who or getpass.getuser(), why=why, now=time.time())
+        latest = store.latest()
+        newest = latest.number if latest else None
+        _say(
+            {"pinned": None, "was_pinned": was, "latest": newest},
+            f"{'no version was pinned' if was is None else f'version {was} is no longer pinned'}; "
+            f"following the newest, {newest if newest is not None else 'which is still to come'}",
+            as_json,
+        )
+
+
+@app.command()
+def alias(
+    name: Annotated[str, typer.Argument(help="The alias, for example `canary`.")],
+    version: Annotated[str | None, typer.Argument(help="Number, alias or id; left out takes the alias away.")] = None,
+    *,
+    why: Why = "",
+    who: Who = None,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """Point an alias to a version. A version that an alias names is never thinned out."""
+    with _store(redis, model) as store:
+        number = None if version is None else store.version(version).number
+        store.move_alias(name, number, who=who or getpass.getuser(), why=why, now=time.time())
+        _say({name: number}, f"{name} → {number if number is not None else 'nothing'}", as_json)
+
+
+@app.command()
+def diff(
+    older: Annotated[str, typer.Argument(help="Number, alias or id.")],
+    newer: Annotated[str, typer.Argument(help="Number, alias or id; the newest, if left out.")] = "latest",
+    *,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """What moved between two versions: events, metrics, drift, settings."""
+    with _store(redis, model) as store:
+        found = store.diff(older, newer)
+    if as_json:
+        print(json.dumps(found))
+        return
+    _print(
+        f"from version {found['from']['number']} to {found['to']['number']}: {found['events']:+,} events "
+        f"in {_age(abs(found['seconds']))}{'' if found['same_lineage'] else ', in another lineage'}"
+    )
+    table = _table("what", "from", "to", "change")
+    for part in ("metrics", "drift", "settings", "code_version"):
+        for moved in found[part]:
+            change = moved.get("change")
+            name = moved["name"] if part == "code_version" else f"{part}.{moved['name']}"
+            table.add_row(name, _cell(moved["from"]), _cell(moved["to"]), "" if change is None else f"{change:+.4g}")
+    _print(table if table.row_count else "nothing else moved")
+
+
+@app.command()
+def history(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """Who moved which alias, when and why."""
+    import msgspec
+
+    from stream.versions.manifest import rfc3339
+
+    with _store(redis, model) as store:
+        moves = store.history(limit)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(moves)))
+        return
+    table = _table("when", "alias", "from", "to", "who", "why")
+    for move in moves:
+        table.add_row(rfc3339(move.at)[:19], move.name, _cell(move.came_from), _cell(move.to), move.who, move.why)
+    _print(table if moves else "no alias was ever moved")
+
+
+@contextmanager
+def _store(url: str | None, model: str | None) -> Iterator[VersionStore]:
+    """The store of the settings; what can go wrong ends the command with one line and exit code 1."""
+    from redis.exceptions import RedisError
+
+    from stream.settings import load_settings
+    from stream.versions import VersionError, VersionStore
+
+    settings = load_settings()
+    address = url or settings.redis
+    store = VersionStore.connect(address, model or settings.model_name)
+    try:
+        yield store
+    except VersionError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    except RedisError as error:
+        print(f"Redis at {address}: {error}. Set CORRENTE_REDIS or --redis", file=sys.stderr)
+        raise typer.Exit(1) from None
+    finally:
+        store.close()
+
+
+def _summary(version: Version, aliases: dict[str, int]) -> dict[str, Any]:
+    manifest = version.manifest
+    return {
+        "number": version.number,
+        "id": version.id,
+        "parent": version.parent,
+        "lineage": version.lineage,
+        "created_at": manifest["created_at"],
+        "events": version.events,
+        "aliases": _aliases_of(version, aliases),
+        "metrics": version.metrics,
+    }
+
+
+def _aliases_of(version: Version, aliases: dict[str, int]) -> list[str]:
+    return [name for name, number in aliases.items() if number == version.number]
+
+
+def _hit_rate(version: Version) -> str:
+    """HR@10 of the blend, averaged over shards that have one."""
+    rates = []
+    for metrics in version.metrics.values():
+        rate = metrics
+        for key in ("blend", "hr", "10"):
+            rate = rate.get(key) if isinstance(rate, dict) else None
+        if isinstance(rate, int | float):
+            rates.append(rate)
+    return f"{sum(rates) / len(rates):.3f}" if rates else ""
+
+
+def _drifts(version: Version) -> str:
+    counts = [
+        drift["count"]
+        for drift in version.drift.values()
+        if isinstance(drift, dict) and isinstance(drift.get("count"), int)
+    ]
+    return str(sum(counts)) if counts else ""
+
+
+def _age(seconds: float) -> str:
+    """A duration for people: the largest unit of which there are two or more."""
+    for unit, width in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * width:
+            return f"{seconds / width:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in {"version", "id", "age", "when"})
+    return table
+
+
+def _print(what: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, markup=False).print(what)
+
+
+def _print_json(value: Any) -> None:
+    from rich.console import Console
+
+    Console().print_json(data=value)
+
+
+def _say(value: dict[str, Any], sentence: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(value))
+    else:
+        _print(sentence)

@@ -1,0 +1,87 @@
+"""What moved between two versions, as far as their manifests tell: events, offsets, metrics, drift, settings, tables.
+
+Which items moved needs a model of each version and is added by whoever has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stream.versions.manifest import Version, rfc3339
+
+
+def diff(older: Version, newer: Version) -> dict[str, Any]:
+    """What is another in `newer`, JSON-able. Differences of numbers are newer minus older.
+
+    `metrics`, `drift` and `settings` are lists of `{"name", "from", "to"}` with dotted names; numbers have a "change".
+    """
+    return {
+        "from": _head(older),
+        "to": _head(newer),
+        "seconds": newer.created_at - older.created_at,
+        "same_lineage": older.lineage == newer.lineage,
+        "events": newer.events - older.events,
+        "shards": {
+            str(partition): {
+                "same": older.shards.get(partition) == state,
+                "states": state.seq - (older.shards[partition].seq if partition in older.shards else 0),
+                "offsets": {
+                    topic: offset - (older.shards[partition].offsets.get(topic, 0) if partition in older.shards else 0)
+                    for topic, offset in state.offsets.items()
+                },
+                "counters": moved(
+                    older.shards[partition].counters if partition in older.shards else {}, state.counters
+                ),
+            }
+            for partition, state in newer.shards.items()
+        },
+        "metrics": moved(older.metrics, newer.metrics),
+        "drift": moved(older.drift, newer.drift),
+        "settings": moved(older.settings, newer.settings),
+        "code_version": moved({"code_version": older.code_version}, {"code_version": newer.code_version}),
+    }
+
+
+def moved(older: Any, newer: Any) -> list[dict[str, Any]]:
+    """The leaves in which two JSON values differ.
+
+    >>> moved({"hr": {"10": 0.25}, "same": 1}, {"hr": {"10": 0.5}, "same": 1, "new": "x"})
+    [{'name': 'hr.10', 'from': 0.25, 'to': 0.5, 'change': 0.25}, {'name': 'new', 'from': None, 'to': 'x'}]
+    """
+    before, after = dict(_leaves(older)), dict(_leaves(newer))
+    differences = []
+    for name in sorted({**before, **after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        difference = {"name": name, "from": old, "to": new}
+        if old is not None and new is not None and _is_number(old) and _is_number(new):
+            difference["change"] = new - old
+        differences.append(difference)
+    return differences
+
+
+def _head(version: Version) -> dict[str, Any]:
+    return {
+        "number": version.number,
+        "id": version.id,
+        "created_at": rfc3339(version.created_at),
+        "lineage": version.lineage,
+        "events": version.events,
+    }
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and value:
+        for at, inner in enumerate(value):
+            yield from _leaves(inner, f"{name}.{at}" if name else str(at))
+    else:
+        yield name, value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
