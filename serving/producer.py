@@ -65,6 +65,8 @@ class EventProducer:
         Returns:
             For each record None if it was acknowledged, else why it was not.
         """
+        if not records:
+            return []
         producer = self._producer
         if producer is None or not self.kafka.up:
             return [f"Kafka is away: {self.kafka.reason}"] * len(records)

@@ -7,14 +7,14 @@ takes no more connections, finishes the requests that it has, and sends what it 
 
 from __future__ import annotations
 
-import logging
+import logging.config
 import socket
 import sys
 
-import structlog
 import uvicorn
 
 from serving.app import create_app
+from stream.logs import configure_logs
 from stream.settings import Settings
 
 SHUTDOWN_SECONDS = 15
@@ -28,7 +28,10 @@ def run(settings: Settings) -> None:
     """
     listening = bound(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
-    configure_logs(settings)
+    logs = configure_logs(settings.log_format, settings.log_level)
+    # While Kafka is away aiokafka says so several times a second; `serving.dependency` says it once.
+    logs["loggers"]["aiokafka"] = {"level": "CRITICAL"}
+    logging.config.dictConfig(logs)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     print(f"serving on {address} (docs: {address}/docs)", flush=True)
     config = uvicorn.Config(
@@ -57,27 +60,3 @@ def bound(host: str, port: int) -> socket.socket:
         raise
     listening.set_inheritable(True)
     return listening
-
-
-def configure_logs(settings: Settings) -> None:
-    """One line an event on standard error, for people or as JSON; libraries only with what needs attention."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    # While Kafka is away aiokafka says so several times a second; `serving.dependency` says it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -29,6 +29,8 @@ from stream.versions.manifest import rfc3339
 
 T = TypeVar("T")
 
+VERSION_NAME_LENGTH = 64
+
 
 class VersionSummary(msgspec.Struct):
     """One version in a list."""
@@ -131,14 +133,14 @@ async def list_versions(
 @router.get("/versions/{version:id}", responses=_answers("", "404", "422", "503"))
 async def show_version(version: str, store: Store) -> Response:
     """Show the manifest of a version, by number, alias or id."""
-    found = await asked(lambda: store.version(version))
+    found = await asked(lambda: store.version(checked_name(version)))
     return _json({"id": found.id, **found.manifest})
 
 
 @router.get("/versions/{a:id}/diff/{b:id}", responses=_answers("", "404", "422", "503"))
 async def compare_versions(a: str, b: str, store: Store) -> Response:
     """Show what moved from one version to another."""
-    return _json(await asked(lambda: store.diff(a, b)))
+    return _json(await asked(lambda: store.diff(checked_name(a), checked_name(b))))
 
 
 @router.post(
@@ -151,7 +153,7 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
     reason = await _reason(request)
 
     def pin() -> Version:
-        found = store.version(version)
+        found = store.version(checked_name(version))
         store.move_alias(PINNED, found.number, who=reason.who, why=reason.why, now=time.time())
         return found
 
@@ -187,6 +189,13 @@ async def asked(question: Callable[[], T]) -> T:
             f"The store of versions (Redis) does not answer: {error}. Lists are still answered.",
             headers={"Retry-After": "1"},
         ) from None
+
+
+def checked_name(name: str) -> str:
+    """The name, if a version could have it. Raises `UnknownVersion`."""
+    if not (0 < len(name) <= VERSION_NAME_LENGTH and name.isascii() and name.isprintable()):
+        raise UnknownVersion(f"no version has the name {name[:40]!r}: a number, an alias or an id has")
+    return name
 
 
 async def _reason(request: Request) -> RollbackReason:

@@ -1,0 +1,239 @@
+"""New versions are followed without a restart, any kept one can be gone back to, and what is broken takes nothing away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+from stream.models.model import Query
+from stream.versions import VersionStore
+from tests.serving.awaiting import eventually, served_version
+from tests.serving.conftest import MODEL, Publisher, RedisServer, running, settings_for
+from tests.serving.test_recommendations import CLICKS, ranked, shown
+
+USERS = ["u0", "u3", "nobody"]
+
+
+async def lists(client, **params) -> dict[str, list]:
+    return {user: shown((await client.get(f"/v1/recommendations/{user}", params=params)).json()) for user in USERS}
+
+
+def lists_of(publisher: Publisher) -> dict[str, list]:
+    model = publisher.shard.model()
+    return {user: ranked(model.recommend(Query(user=user))) for user in USERS}
+
+
+async def test_a_rollback_gives_the_exact_answers_while_learning_goes_on(redis_server: RedisServer, publisher: Publisher):
+    expected = {}
+    async with running(settings_for(redis_server)) as (_, client):
+        for start in range(0, 100, 20):
+            version = publisher.learn(*CLICKS[start : start + 20])
+            expected[version.number] = lists_of(publisher)
+            await served_version(client, version.number)
+            assert await lists(client) == expected[version.number]
+
+        answer = await client.post("/v1/versions/2/rollback", json={"who": "ada", "why": "bad lists"})
+        assert (answer.status_code, answer.json()["served"], answer.json()["pinned"]) == (200, 2, 2)
+        assert await lists(client) == expected[2]  # at once: this server has followed before it answered
+
+        newest = publisher.learn(*CLICKS[100:])
+        expected[newest.number] = lists_of(publisher)
+        await client.get(f"/v1/popular?version={newest.number}")  # in memory, and still not served
+        assert await lists(client) == expected[2]
+        for number in expected:
+            assert await lists(client, version=number) == expected[number]
+
+        answer = await client.delete("/v1/pin")
+        assert (answer.json()["served"], answer.json()["pinned"]) == (newest.number, None)
+        assert await lists(client) == expected[newest.number]
+
+        moves = (await client.get("/v1/versions")).json()["history"]
+        assert [(move["name"], move["from"], move["to"], move["who"], move["why"]) for move in moves] == [
+            ("pinned", 2, None, "", ""),
+            ("pinned", None, 2, "ada", "bad lists"),
+        ]
+
+
+async def test_versions_can_be_listed_shown_and_named_in_every_way(redis_server: RedisServer, publisher: Publisher):
+    first, second = publisher.learn(*CLICKS[:50]), publisher.learn(*CLICKS[50:])
+    publisher.store.move_alias("before-sale", first.number, who="ada", why="", now=1.0)
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, second.number)
+        listed = (await client.get("/v1/versions")).json()
+        assert [(each["number"], each["id"], each["parent"], each["served"]) for each in listed["versions"]] == [
+            (second.number, second.id, first.id, True),
+            (first.number, first.id, None, False),
+        ]
+        assert listed["aliases"] == {"latest": second.number, "before-sale": first.number}
+        assert len((await client.get("/v1/versions?limit=1")).json()["versions"]) == 1
+        for name in [first.number, first.id, first.id[:10], "before-sale"]:
+            shown_version = await client.get(f"/v1/versions/{name}")
+            assert shown_version.json() == {"id": first.id, **json.loads(json.dumps(first.manifest))}
+            assert (await client.get(f"/v1/popular?version={name}")).json()["version_id"] == first.id
+
+
+async def test_what_moved_between_two_versions_is_told(redis_server: RedisServer, publisher: Publisher):
+    first, second = publisher.learn(*CLICKS[:50]), publisher.learn(*CLICKS[50:])
+    async with running(settings_for(redis_server)) as (_, client):
+        answer = await client.get(f"/v1/versions/{first.number}/diff/{second.id}")
+        assert answer.json() == json.loads(json.dumps(publisher.store.diff(first.number, second.number)))
+
+
+async def test_unknown_versions_are_404_everywhere(redis_server: RedisServer, publisher: Publisher):
+    version = publisher.learn(*CLICKS)
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, version.number)
+        for answer in [
+            await client.get("/v1/versions/99"),
+            await client.get("/v1/versions/nothing"),
+            await client.get("/v1/versions/%F0%9F%92%A9"),
+            await client.get("/v1/versions/%FF"),
+            await client.get(f"/v1/versions/{'9' * 5000}"),
+            await client.get("/v1/versions/1/diff/99"),
+            await client.post("/v1/versions/99/rollback"),
+            await client.get("/v1/popular?version=99"),
+            await client.get("/v1/recommendations/u?version=nothing"),
+            await client.post("/v1/recommendations", json={"version": "99"}),
+        ]:
+            assert answer.status_code == 404, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert (await client.get("/health/ready")).json()["version"] == version.number
+
+
+async def test_memory_holds_only_so_many_versions(redis_server: RedisServer, publisher: Publisher):
+    for start in range(0, 100, 10):
+        last = publisher.learn(*CLICKS[start : start + 10])
+    async with running(settings_for(redis_server, resident_versions=3)) as (app, client):
+        await served_version(client, last.number)
+        for number in range(1, 11):
+            assert (await client.get(f"/v1/popular?version={number}")).json()["version"] == number
+        assert len(list(app.state.loader._in_memory())) <= 3
+
+
+async def test_redis_that_goes_away_takes_no_answer_away(redis_server: RedisServer, publisher: Publisher):
+    version = publisher.learn(*CLICKS)
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, version.number)
+        before = await lists(client)
+        redis_server.stop()
+
+        async def degraded() -> bool:
+            health = (await client.get("/health/ready")).json()
+            return health["status"] == "degraded" and not health["redis"]["up"] and health["redis"]["since"]
+
+        await eventually(degraded, "health says degraded")
+        assert await lists(client) == before
+        assert (await client.get("/health/ready")).status_code == 200
+        assert (await client.get("/v1/versions")).status_code == 503
+        assert (await client.get("/v1/popular?version=77")).status_code == 503
+        assert (await client.post("/v1/versions/1/rollback")).status_code == 503
+
+        redis_server.start()
+
+        async def healed() -> bool:
+            return (await client.get("/health/ready")).json()["redis"]["up"]
+
+        await eventually(healed, "it heals by itself")
+        publisher.claim = publisher.store.claim(0, worker="test", token="again", now=2.0)
+        newer = publisher.learn(("u0", "after the outage"))
+        await served_version(client, newer.number)
+        assert await lists(client) == lists_of(publisher)
+
+
+async def test_a_server_that_starts_without_redis_waits_for_it(redis_server: RedisServer, publisher: Publisher):
+    version = publisher.learn(*CLICKS)
+    redis_server.stop()
+    async with running(settings_for(redis_server)) as (_, client):
+        health = await client.get("/health/ready")
+        assert (health.status_code, health.json()["status"]) == (503, "starting")
+        assert (await client.get("/health/live")).status_code == 200
+        redis_server.start()
+        await served_version(client, version.number)
+        assert await lists(client) == lists_of(publisher)
+
+
+async def test_a_store_with_other_contents_is_loaded_anew(redis_server: RedisServer, publisher: Publisher):
+    for start in range(0, 60, 20):
+        old = publisher.learn(*CLICKS[start : start + 20])
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, old.number)
+        redis_server.client.flushall()
+        assert await lists(client) == lists_of(publisher)  # nothing to serve instead
+        other = Publisher(publisher.store)
+        version = other.learn(("somebody", "another shop's item"))
+        assert version.number < old.number
+        await served_version(client, version.number)
+        assert await lists(client) == lists_of(other)
+        by_number = await client.get(f"/v1/popular?version={version.number}")
+        assert by_number.json()["version_id"] == version.id
+
+
+async def test_other_settings_are_other_tables(redis_server: RedisServer, publisher: Publisher, store: VersionStore):
+    small = publisher.learn(*CLICKS)
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, small.number)
+        expected = lists_of(publisher)
+        redis_server.client.flushall()
+        larger = Publisher(store, MODEL.model_copy(update={"items": 128, "seed": 5}))
+        larger.learn(*CLICKS[:10])
+        version = larger.learn(*CLICKS[10:30])
+        await eventually(lambda: _serves(client, version.id), "the larger model is served")
+        assert await lists(client) == lists_of(larger) != expected
+
+
+async def _serves(client, version_id: str) -> bool:
+    return (await client.get("/health/ready")).json()["version_id"] == version_id
+
+
+async def test_a_version_that_cannot_be_read_leaves_the_last_good_one(redis_server: RedisServer, publisher: Publisher):
+    good = publisher.learn(*CLICKS[:60])
+    publisher.store.move_alias("pinned", good.number, who="", why="", now=1.0)
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, good.number)
+        expected = lists_of(publisher)
+        chunks_before = set(redis_server.client.keys("*:chunk:*"))
+        broken = publisher.learn(*CLICKS[60:])
+        for key in set(redis_server.client.keys("*:chunk:*")) - chunks_before:
+            redis_server.client.set(key, b"not what was published")
+        answer = await client.delete("/v1/pin")
+        assert (answer.status_code, answer.json()["served"]) == (200, good.number)
+        health = await client.get("/health/ready")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert "checksum" in health.json()["problem"]
+        assert health.json()["since"]
+        assert await lists(client) == expected
+        assert (await client.get(f"/v1/popular?version={broken.number}")).status_code == 409
+
+        assert (await client.post(f"/v1/versions/{good.number}/rollback")).status_code == 200
+        assert (await client.get("/health/ready")).json()["problem"] is None
+
+
+async def test_requests_during_loads_see_one_version_each(redis_server: RedisServer, publisher: Publisher):
+    """Every answer, whenever it is given, is exactly the answer of the version that it names."""
+    expected = {publisher.learn(*CLICKS[:10]).number: lists_of(publisher)}
+    batches = [CLICKS[start % 110 : start % 110 + 10] for start in range(0, 400, 10)]
+    stopped = threading.Event()
+
+    def learn() -> None:
+        for batch in batches:
+            number = publisher.learn(*batch).number
+            expected[number] = lists_of(publisher)
+        stopped.set()
+
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, 1)
+        learning = threading.Thread(target=learn)
+        learning.start()
+        seen = []
+        while not stopped.is_set():
+            for user in USERS:
+                answer = (await client.get(f"/v1/recommendations/{user}")).json()
+                seen.append((answer["version"], user, shown(answer)))
+            await asyncio.sleep(0)
+        learning.join()
+        await served_version(client, len(batches) + 1)
+        assert await lists(client) == expected[len(batches) + 1]
+    assert {number for number, _, _ in seen} <= set(expected)
+    for number, user, answer in seen:
+        assert answer == expected[number][user]
