@@ -1,0 +1,295 @@
+"""`corrente demo`: a shop that learns while one watches.
+
+The story, in shares of the given time: the shop opens and the model learns from nothing; at .2 a newcomer looks at a
+few items and gets a list of their own; at .5 an older version is rolled back to, then the newest followed again; at .62
+a new season begins, half of all items go together with others than before, and the model has to unlearn.
+
+The hit rate is measured from the outside: before a shopper's next click is sent, the server is asked for their list of
+ten, and for the list of what is popular. A click that is in the list is a hit. Nothing is measured while an older
+version is pinned, nor in the first tenth, when nothing can be known.
+
+What the shoppers do is decided in `simulators.shoppers`, how the parts are wired in `simulators.system`, how it looks
+in `simulators.demo_view`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from simulators.client import Client, Listed, by_topic
+from simulators.shoppers import Shop, Step
+from simulators.system import System, running_system, wait_until
+
+EVENTS_PER_SECOND = 240
+TICK_SECONDS = 0.1
+TESTS_PER_TICK = 3
+MOST_BEHIND = 4_000
+"""Events that may wait to be learned: the embedded broker forgets beyond some megabytes."""
+WINDOW_TESTS = 400
+NEWCOMER_AT, ROLLBACK_AT, FOLLOW_AT, SEASON_AT = 0.2, 0.5, 0.57, 0.62
+MEASURED_FROM = 0.1
+WITNESS_SECONDS = 4.0
+"""How long before the rollback the version to go back to is chosen."""
+NEWCOMER_CLICKS = 4
+SETTLE_SECONDS = 20.0
+SETTINGS = {
+    "CORRENTE_MODEL__ITEMS": "20000",
+    "CORRENTE_MODEL__VISITORS": "100000",
+    "CORRENTE_MODEL__SESSIONS": "100000",
+}
+"""A small shop needs no tables for millions."""
+
+
+@dataclass
+class HitRate:
+    """Of the model and of popularity, on the same clicks: overall, and over the last ones."""
+
+    tests: int = 0
+    hits: int = 0
+    popularity_hits: int = 0
+    window: deque[tuple[bool, bool]] = field(default_factory=lambda: deque(maxlen=WINDOW_TESTS))
+
+    def count(self, hit: bool, popularity_hit: bool) -> None:
+        self.tests += 1
+        self.hits += hit
+        self.popularity_hits += popularity_hit
+        self.window.append((hit, popularity_hit))
+
+    @property
+    def overall(self) -> tuple[float, float]:
+        return (self.hits / self.tests, self.popularity_hits / self.tests) if self.tests else (0.0, 0.0)
+
+    @property
+    def lately(self) -> tuple[float, float]:
+        seen = len(self.window)
+        return (sum(m for m, _ in self.window) / seen, sum(p for _, p in self.window) / seen) if seen else (0.0, 0.0)
+
+
+@dataclass
+class Story:
+    """What is known so far, for the view and for the summary."""
+
+    seconds: float
+    address: str = ""
+    elapsed: float = 0.0
+    events_sent: int = 0
+    events_learned: int = 0
+    events_per_second: float = 0.0
+    version: int = 0
+    serving: int | None = None
+    drift_signals: int = 0
+    hit_rate: HitRate = field(default_factory=HitRate)
+    before: list[str] = field(default_factory=list)
+    clicked: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    after_milliseconds: float = 0.0
+    pinned: int | None = None
+    rollback_ok: bool = False
+    finished: bool = False
+    news: list[tuple[float, str]] = field(default_factory=list)
+
+    def tell(self, text: str) -> None:
+        """Something worth a line of its own."""
+        self.news.append((self.elapsed, text))
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object of `--json`."""
+        hit_rate, popularity_hit_rate = self.hit_rate.overall
+        return {
+            "events_sent": self.events_sent,
+            "events_learned": self.events_learned,
+            "events_per_second": round(self.events_per_second, 1),
+            "versions": self.version,
+            "hr_at_10": round(hit_rate, 4),
+            "popularity_hr_at_10": round(popularity_hit_rate, 4),
+            "tests": self.hit_rate.tests,
+            "drift_signals": self.drift_signals,
+            "rollback_ok": self.rollback_ok,
+            "recommendations_before": self.before,
+            "recommendations_sample": self.after,
+            "seconds": round(self.elapsed, 1),
+            "finished": self.finished,
+        }
+
+
+class View(Protocol):
+    """How a story is shown: the live view, or plain lines."""
+
+    def starting(self, text: str) -> None: ...
+
+    def show(self, story: Story) -> None: ...
+
+
+def run(story: Story, port: int, view: View, seed: int) -> None:
+    """Start the system, let the story happen, end everything. What happened is in `story`, also if it is interrupted.
+
+    Raises:
+        NotInstalled, ChildEnded, NotStarted: the system did not come up or lost a part.
+        KeyboardInterrupt: somebody ended it.
+    """
+    with running_system(port, SETTINGS, view.starting) as system, Client(system.address) as client:
+        story.address = system.address
+        view.starting("waiting for the first version")
+        # Nobody measures how long kernels take to load: the first click is learned before the clock starts.
+        story.events_sent += client.post("clicks", [{"item": "item-0000", "session": "opening"}])
+        wait_until(lambda: client.recommend(user=None).items, system, "the first version")
+        _Play(story, system, client, view, Shop(seed, shoppers=500)).until_the_end()
+
+
+class _Play:
+    """One run of the story. Its acts come in the order of their times; between them shoppers shop."""
+
+    def __init__(self, story: Story, system: System, client: Client, view: View, shop: Shop) -> None:
+        self._story, self._system, self._client, self._view, self._shop = story, system, client, view, shop
+        self._began = time.monotonic()
+        self._learned_at: deque[tuple[float, int]] = deque(maxlen=50)
+        self._witness: tuple[str, Listed] | None = None
+        self._named: str | None = None
+        witness_at = max(ROLLBACK_AT - WITNESS_SECONDS / story.seconds, (NEWCOMER_AT + ROLLBACK_AT) / 2)
+        self._acts = deque(
+            [
+                (NEWCOMER_AT, self._newcomer),
+                (witness_at, self._remember_a_list),
+                (ROLLBACK_AT, self._roll_back),
+                (FOLLOW_AT, self._follow_newest),
+                (SEASON_AT, self._new_season),
+            ]
+        )
+
+    def until_the_end(self) -> None:
+        story = self._story
+        owed, last = 0.0, self._began
+        while (now := self._now()) < story.seconds:
+            while self._acts and story.elapsed >= self._acts[0][0] * story.seconds:
+                self._acts.popleft()[1]()
+            moment = time.monotonic()
+            owed, last = min(owed + (moment - last) * EVENTS_PER_SECOND, EVENTS_PER_SECOND), moment
+            if story.events_sent - story.events_learned < MOST_BEHIND:
+                self._shop_for_a_moment(int(owed))
+                owed -= int(owed)
+            self._look()
+            time.sleep(max(0.0, TICK_SECONDS - (self._now() - now)))
+        story.finished = not self._acts
+        self._settle()
+
+    def _now(self) -> float:
+        self._story.elapsed = time.monotonic() - self._began
+        return self._story.elapsed
+
+    def _shop_for_a_moment(self, count: int) -> None:
+        steps = [self._shop.step() for _ in range(count)]
+        if self._story.pinned is None and self._story.elapsed > MEASURED_FROM * self._story.seconds:
+            self._test(steps)
+        self._named = next((step.user for step in steps if step.user), self._named)
+        events = [{name: value for name, value in step._asdict().items() if value is not None} for step in steps]
+        self._send(events)
+
+    def _send(self, events: Iterable[dict[str, Any]]) -> None:
+        for topic, batch in by_topic(events).items():
+            self._story.events_sent += self._client.post(topic, batch)
+
+    def _test(self, steps: list[Step]) -> None:
+        """Ask for some shoppers' lists before they do what they are about to do."""
+        popular = self._client.popular().items
+        clicks = [step for step in steps if step.kind == "click"]
+        for step in clicks[:TESTS_PER_TICK]:
+            listed = self._client.recommend(user=step.user, session=step.session).items
+            self._story.hit_rate.count(step.item in listed, step.item in popular)
+
+    def _look(self) -> None:
+        """See how far learning is."""
+        self._system.check()
+        newest = self._client.version("latest")
+        if newest:
+            story = self._story
+            story.version, story.events_learned = newest["number"], newest["events"]
+            story.serving = story.pinned or story.version
+            story.drift_signals = drift_signals(newest)
+            self._learned_at.append((story.elapsed, story.events_learned))
+            (then, at_that_time), (now, at_this_time) = self._learned_at[0], self._learned_at[-1]
+            if now > then:
+                story.events_per_second = (at_this_time - at_that_time) / (now - then)
+        self._view.show(self._story)
+
+    def _newcomer(self) -> None:
+        """Somebody nobody knows looks at a few items that go together."""
+        story, client = self._story, self._client
+        story.before = client.recommend(user="newcomer", session="newcomer-visit").items
+        story.clicked = self._shop.path(len(self._shop.tastes) - 1, NEWCOMER_CLICKS)
+        began = time.monotonic()
+        self._send(
+            [{"user": "newcomer", "session": "newcomer-visit", "item": item, "kind": "click"} for item in story.clicked]
+        )
+        answer = wait_until(
+            lambda: _personal(client.recommend(user="newcomer", session="newcomer-visit")),
+            self._system,
+            "the newcomer's own list",
+        )
+        story.after, story.after_milliseconds = answer.items, (time.monotonic() - began) * 1000
+        story.tell(f"a newcomer clicked {NEWCOMER_CLICKS} items: a list of their own {story.after_milliseconds:.0f} ms later")
+
+    def _remember_a_list(self) -> None:
+        """A regular's list now, to see whether a rollback gives back exactly that."""
+        if self._named:
+            self._witness = self._named, self._client.recommend(user=self._named)
+
+    def _roll_back(self) -> None:
+        if self._witness is None:
+            return
+        story, (name, then) = self._story, self._witness
+        if then.version is None:
+            return
+        now = self._client.recommend(user=name)
+        self._client.roll_back(then.version, "the demo shows it")
+        again = self._client.recommend(user=name)
+        story.pinned = again.version
+        story.rollback_ok = again == then
+        story.tell(
+            f"rolled back from version {now.version} to {then.version}: "
+            + ("the very same list and scores as then" if again == then else "NOT the list of that version")
+        )
+
+    def _follow_newest(self) -> None:
+        story, pinned = self._story, self._story.pinned
+        if pinned is None or self._witness is None:
+            return
+        self._client.follow_newest()
+        story.pinned = None
+        newest = self._client.recommend(user=self._witness[0]).version
+        ahead = newest is not None and newest > pinned
+        story.rollback_ok = story.rollback_ok and ahead
+        story.tell(
+            f"following the newest again: version {newest}; learning went on meanwhile"
+            if ahead
+            else f"following the newest again, but version {newest} is none that came after {pinned}"
+        )
+
+    def _new_season(self) -> None:
+        self._shop.next_season()
+        self._story.tell("a new season: half of the items go together with others than before")
+
+    def _settle(self) -> None:
+        """Let the worker learn what was sent."""
+        story = self._story
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while story.events_learned < story.events_sent and time.monotonic() < deadline:
+            time.sleep(TICK_SECONDS)
+            self._look()
+
+
+def drift_signals(manifest: dict[str, Any]) -> int:
+    """How many changes the detectors of all shards have told so far."""
+    return sum(
+        signal.get("drifts", 0)
+        for shard in manifest["drift"].values()
+        for signal in shard.values()
+        if isinstance(signal, dict)
+    )
+
+
+def _personal(listed: Listed) -> Listed | None:
+    return listed if listed.fallback is None else None

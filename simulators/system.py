@@ -1,0 +1,127 @@
+"""The whole system on one machine: embedded broker and Redis, one worker, one HTTP server.
+
+The parts are the real ones, started as anybody starts them (`corrente worker`, `corrente serve`), each in a process of
+its own. This file decides how they are wired and that all of them are gone at the end. What happens in the shop is
+decided by who uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from simulators.children import Child
+from simulators.embedded import embedded_kafka, embedded_redis
+
+TOPICS = ("clicks", "purchases", "feedback", "dead-letters")
+START_SECONDS = 300.0
+"""A first start compiles every kernel, on a slow machine too."""
+POLL_SECONDS = 0.05
+
+
+class NotStarted(RuntimeError):
+    """The system did not come up in time. The text has what its parts wrote."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system. `address` is where HTTP is answered."""
+
+    address: str
+    worker: Child
+    server: Child
+
+    def check(self) -> None:
+        """Raises `ChildEnded` if a part is gone."""
+        self.worker.check()
+        self.server.check()
+
+
+@contextmanager
+def running_system(
+    port: int = 0, settings: Mapping[str, str] | None = None, told: Callable[[str], None] = lambda _: None
+) -> Iterator[System]:
+    """Start everything, wait until the server answers, and end everything.
+
+    Args:
+        port: of the HTTP server; 0 picks a free one.
+        settings: further `CORRENTE_…` variables.
+        told: is called with each step of the start, for people.
+
+    Raises:
+        NotInstalled: the extra `embedded` is missing.
+        ChildEnded, NotStarted: a part did not come up.
+    """
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="corrente-")))
+        told("starting an embedded broker and Redis")
+        environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("CORRENTE_")}
+        environment |= {
+            "CORRENTE_KAFKA": ends.enter_context(embedded_kafka(TOPICS)),
+            "CORRENTE_REDIS": ends.enter_context(embedded_redis(folder)),
+            "CORRENTE_CREATE_TOPICS": "false",
+            "CORRENTE_LOG_LEVEL": "warning",
+            **(settings or {}),
+        }
+
+        def started(name: str, *arguments: str) -> Child:
+            command = [sys.executable, "-m", "stream.cli", *arguments]
+            child = Child(name, command, environment, folder / f"{arguments[0]}.log")
+            ends.callback(child.stop)
+            return child
+
+        told("starting the worker and the server; the first start compiles every kernel, which takes a minute or two")
+        worker = started("worker", "worker")
+        server = started("server", "serve", "--host", "127.0.0.1", "--port", str(port))
+        system = System(_address(server), worker, server)
+        wait_until(lambda: _ready(system), system, "the server to be ready")
+        yield system
+
+
+def wait_until(condition: Callable[[], Any], system: System, what: str, patience_seconds: float = START_SECONDS) -> Any:
+    """Ask again until the answer is true, and give it.
+
+    Raises:
+        NotStarted: it never was, in all that time.
+        ChildEnded: a part of the system is gone.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while not (answer := condition()):
+        system.check()
+        if time.monotonic() > deadline:
+            written = "\n".join(
+                child.log.read_text(errors="replace")[-2000:] for child in (system.worker, system.server)
+            )
+            raise NotStarted(f"waited {patience_seconds:.0f} seconds for {what}.\n{written}")
+        time.sleep(POLL_SECONDS)
+    return answer
+
+
+def _address(server: Child) -> str:
+    """Where the server listens: it says so in its first line."""
+    deadline = time.monotonic() + START_SECONDS
+    while not (found := re.search(r"http://[^\s/]+", server.log.read_text(errors="replace"))):
+        server.check()
+        if time.monotonic() > deadline:
+            raise NotStarted(
+                f"the server did not say where it listens:\n{server.log.read_text(errors='replace')[-2000:]}"
+            )
+        time.sleep(POLL_SECONDS)
+    return found.group()
+
+
+def _ready(system: System) -> bool:
+    try:
+        return httpx.get(f"{system.address}/health/ready").is_success
+    except httpx.TransportError:
+        return False
