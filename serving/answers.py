@@ -1,7 +1,7 @@
-"""What every list says beside its items: which version of which model made it, from what, and under which id.
+"""What a list says beside its items: which version of which model made it, from what, and under which id.
 
-The `answer` id goes back with the events that follow from the list (`"answer": "…"` in a click), so that what came of an
-answer can be told.
+The `answer` id goes back with the events that follow from the list (`"answer": "…"` in a click), so that what came of
+an answer can be told.
 """
 
 from __future__ import annotations

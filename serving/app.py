@@ -134,7 +134,7 @@ def _document(app: FastAPI) -> None:
             made.update(openapi.document(app, ENDPOINTS, SHAPES, event_shapes))
         return made
 
-    async def docs(request: Request) -> Response:
+    async def docs(_: Request) -> Response:
         return HTMLResponse(openapi.page(whole()))
 
     app.openapi = whole  # type: ignore[method-assign]

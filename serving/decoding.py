@@ -38,8 +38,10 @@ class QueryReader:
     def __init__(self, shape: type[T]) -> None:
         self.shape = shape
         self.names = shape.__struct_encode_fields__
-        fields = msgspec.inspect.type_info(shape).fields  # type: ignore[union-attr]  # of a Struct
-        self.lists = {field.encode_name for field in fields if isinstance(_plain(field.type), msgspec.inspect.ListType)}
+        struct = msgspec.inspect.type_info(shape)
+        assert isinstance(struct, msgspec.inspect.StructType)
+        kinds = {field.encode_name: _plain(field.type) for field in struct.fields}
+        self.lists = {name for name, kind in kinds.items() if isinstance(kind, msgspec.inspect.ListType)}
 
     def __call__(self, query: bytes) -> Any:
         """Raises `Problem` 422 where the query doesn't fit."""
@@ -91,7 +93,9 @@ def decoded(decode: Callable[[bytes], Any], body: bytes, names: tuple[str, ...])
         raise Problem(400, f"The body is not JSON: {error}.") from None
 
 
-def explained(error: msgspec.ValidationError, names: tuple[str, ...], values: Mapping[str, Any] | None = None) -> Problem:
+def explained(
+    error: msgspec.ValidationError, names: tuple[str, ...], values: Mapping[str, Any] | None = None
+) -> Problem:
     """What msgspec found wrong, as a problem with the element's index and the field's name.
 
     >>> str(explained(msgspec.ValidationError("Expected `str`, got `float` - at `$[3].item`"), ("item",)))
@@ -111,7 +115,7 @@ def explained(error: msgspec.ValidationError, names: tuple[str, ...], values: Ma
         text = "is required"
     else:
         text = what.replace("`", "").replace("Expected", "expected", 1)
-        if values and field in values:
+        if values and field is not None and field in values:
             text = f"{text.partition(', got ')[0]}, not {str(values[field])[:80]!r}"
     element = f"element {index}: " if index is not None else ""
     return Problem(422, f"{element}{field}: {text}" if field else f"{element}{text}", index=index, field=field)

@@ -18,7 +18,6 @@ from serving.producer import EventProducer
 from stream.versions import VersionStore
 
 
-
 def _loader(request: Request) -> Loader:
     return request.app.state.loader
 

@@ -1,12 +1,4 @@
-"""How Redis and Kafka are doing: up, or away since when and why.
-
->>> redis = Dependency("redis")
->>> redis.failed("connection refused", now=100.0); redis.failed("connection refused", now=160.0)
->>> redis.up, redis.since
-(False, 100.0)
->>> redis.answered(); redis.up
-True
-"""
+"""How Redis and Kafka are doing: up, or away since when and why. The log says it once, not at every attempt."""
 
 from __future__ import annotations
 

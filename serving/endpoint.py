@@ -93,7 +93,10 @@ class Endpoint:
             "tags": ["answers"],
             "parameters": parameters,
             "responses": {
-                "200": {"description": "The list", "content": {"application/json": {"schema": schema_of(self.answers)}}},
+                "200": {
+                    "description": "The list",
+                    "content": {"application/json": {"schema": schema_of(self.answers)}},
+                },
                 **PROBLEM_RESPONSES,
             },
         }

@@ -54,7 +54,9 @@ class EventReader:
                     event.timestamp = now
                 value = self._encode(event)
                 if len(value) > EVENT_MAX_BYTES:
-                    raise InvalidEvent(f"context: the event has {len(value)} bytes, at most {EVENT_MAX_BYTES} are allowed")
+                    raise InvalidEvent(
+                        f"context: the event has {len(value)} bytes, at most {EVENT_MAX_BYTES} are allowed"
+                    )
             except InvalidEvent as error:
                 raise _refused(error, index if many else None) from None
             ids.append(text_of(event.event_id))

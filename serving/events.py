@@ -1,4 +1,4 @@
-"""`POST /v1/events/...`: one event or an array, checked, given an id and a time where they have none, and sent to Kafka.
+"""`POST /v1/events/...`: one event or an array, checked and sent to Kafka.
 
 This file decides when an event counts as accepted: once Kafka has acknowledged it. How a body is read is decided by
 `serving.event_reader`.
@@ -18,6 +18,7 @@ from serving.dependencies import Inbox, Producer
 from serving.endpoint import PROBLEM_RESPONSES
 from serving.problems import Problem
 from stream.events import TOPIC_TYPES
+
 
 class Accepted(msgspec.Struct):
     """All events are in Kafka."""
@@ -45,9 +46,9 @@ async def accept(topic: str, request: Request, inbox: Inbox, producer: Producer)
     body = await read_body(request.scope, request.receive, state.settings.body_bytes)
     try:
         event_ids, records = inbox[topic].read(body, time.time())
-    except Problem as problem:
+    except Problem:
         state.metrics.events_refused.labels(topic, "invalid").inc()
-        raise problem
+        raise
     failures = await producer.send(state.settings.topics[topic], records)
     failed = sum(failure is not None for failure in failures)
     state.metrics.events_accepted.labels(topic).inc(len(records) - failed)

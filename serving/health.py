@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
@@ -78,9 +78,9 @@ async def ready(loader: ServedVersions, producer: Producer) -> Response:
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(registry: ServerMetrics, request: Request) -> Response:
+async def metrics(counted: ServerMetrics) -> Response:
     """Show counters for Prometheus."""
-    return Response(generate_latest(registry.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(counted.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _health(dependency: Dependency) -> DependencyHealth:

@@ -298,7 +298,11 @@ class Loader:
         return None if changes is None else memory.apply(views, changes)
 
     def _forget_unused_memories(self) -> None:
-        used = {(partition, each.model.settings.model_dump_json()) for each in self._in_memory() for partition in each.views}
+        used = {
+            (partition, each.model.settings.model_dump_json())
+            for each in self._in_memory()
+            for partition in each.views
+        }
         self._memories = {key: memory for key, memory in self._memories.items() if key in used}
 
     def _troubled(self, problem: str) -> None:

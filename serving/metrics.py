@@ -16,30 +16,29 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        labelled = {"registry": self.registry, "namespace": "corrente"}
-        self.requests = Counter(
-            "http_requests", "Requests answered.", ["method", "route", "status"], **labelled
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, namespace="corrente", registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, namespace="corrente", registry=self.registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(name, text, labels, namespace="corrente", registry=self.registry, buckets=SECONDS)
+
+        self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
+        self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
+        self.fallbacks = counter("answers", "Lists answered, by what they were made from.", "fallback")
+        self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
+        self.events_refused = counter("http_events_refused", "Events that were not accepted.", "topic", "reason")
+        self.served_version = gauge("served_version", "Number of the version that answers.")
+        self.served_created_seconds = gauge(
+            "served_version_created_seconds", "When the version that answers was made, in seconds since the epoch."
         )
-        self.request_seconds = Histogram(
-            "http_request_seconds", "Time to the answer.", ["route"], buckets=SECONDS, **labelled
-        )
-        self.fallbacks = Counter(
-            "answers", "Lists answered, by what they were made from.", ["fallback"], **labelled
-        )
-        self.events_accepted = Counter("http_events_accepted", "Events that Kafka acknowledged.", ["topic"], **labelled)
-        self.events_refused = Counter(
-            "http_events_refused", "Events that were not accepted.", ["topic", "reason"], **labelled
-        )
-        self.served_version = Gauge("served_version", "Number of the version that answers.", **labelled)
-        self.served_created_seconds = Gauge(
-            "served_version_created_seconds", "When the version that answers was made, seconds since the epoch.", **labelled
-        )
-        self.resident_versions = Gauge("resident_versions", "Versions held in memory.", **labelled)
-        self.loads = Counter("version_loads", "Versions loaded, whole or by what changed.", ["how"], **labelled)
-        self.load_seconds = Histogram(
-            "version_load_seconds", "Time to load a version.", ["how"], buckets=SECONDS, **labelled
-        )
-        self.dependency_up = Gauge("dependency_up", "1 while the dependency answers.", ["dependency"], **labelled)
+        self.resident_versions = gauge("resident_versions", "Versions held in memory.")
+        self.loads = counter("version_loads", "Versions loaded, whole or by what changed.", "how")
+        self.load_seconds = histogram("version_load_seconds", "Time to load a version.", "how")
+        self.dependency_up = gauge("dependency_up", "1 while the dependency answers.", "dependency")
         self._fallback_children: dict[str, Counter] = {}
         self._request_children: dict[tuple[str, str, int], Counter] = {}
         self._seconds_children: dict[str, Histogram] = {}

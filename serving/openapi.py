@@ -24,8 +24,9 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</t
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
 code,pre{{font:14px/1.4 ui-monospace,monospace}}summary{{cursor:pointer;padding:.3rem 0}}h2{{margin-top:2rem}}
 .m{{display:inline-block;min-width:4.5rem;font-weight:700;color:#06c}}table{{border-collapse:collapse}}
-td,th{{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}}pre{{background:#f5f5f5;padding:.6rem;overflow:auto}}
-</style><h1>{title}</h1><p>{description}</p><p>Machine-readable: <a href="openapi.json">openapi.json</a></p>{body}</html>"""
+td,th{{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}}
+pre{{background:#f5f5f5;padding:.6rem;overflow:auto}}</style>
+<h1>{title}</h1><p>{description}</p><p>Machine-readable: <a href="openapi.json">openapi.json</a></p>{body}</html>"""
 
 
 def document(
@@ -44,10 +45,8 @@ def document(
     references, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     reference_of = dict(zip(kinds, references, strict=True))
     for name, kind in renamed_shapes.items():
-        _, (shape, *_) = (parts := msgspec.json.schema_components([kind], ref_template=REFERENCE))[0], list(
-            parts[1].values()
-        )
-        components[name] = shape
+        _, of_kind = msgspec.json.schema_components([kind], ref_template=REFERENCE)
+        components[name] = of_kind[kind.__name__]
     whole = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     whole.setdefault("components", {}).setdefault("schemas", {}).update(components)
     paths: dict[str, Any] = {}
@@ -67,7 +66,8 @@ def page(document: Mapping[str, Any]) -> str:
     sections.append("<h2>Shapes</h2>")
     for name, schema in sorted(document["components"]["schemas"].items()):
         text = escape(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode())
-        sections.append(f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary><pre>{text}</pre></details>')
+        heading = f"<summary><code>{escape(name)}</code></summary>"
+        sections.append(f'<details id="{escape(name)}">{heading}<pre>{text}</pre></details>')
     info = document["info"]
     return PAGE.format(
         title=escape(info["title"]), description=escape(info.get("description", "")), body="".join(sections)

@@ -74,7 +74,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _problem(request: Request, error: Exception) -> Response:
+async def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
 
@@ -92,12 +92,12 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return Problem(error.status_code, detail, headers=error.headers).response()
 
 
-async def _wrong_parameter(request: Request, error: Exception) -> Response:
+async def _wrong_parameter(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = str(first["loc"][-1])
     return Problem(422, f"{name}: {first['msg']}, not {first.get('input')!r}", field=name).response()
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
+async def _unexpected(_: Request, __: Exception) -> Response:
     return Problem(500, "Something went wrong here, and it is in the server's log. Trying again may help.").response()

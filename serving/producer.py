@@ -95,8 +95,8 @@ class EventProducer:
             try:
                 if self._producer is None:
                     self._producer = await self._connected()
-                updated = await asyncio.wait_for(self._producer.client.force_metadata_update(), self.acknowledge_seconds)
-                if updated:
+                looked = self._producer.client.force_metadata_update()
+                if await asyncio.wait_for(looked, self.acknowledge_seconds):
                     self.kafka.answered()
                 else:
                     self.kafka.failed(f"no broker of {self.servers} answers", time.time())

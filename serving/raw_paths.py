@@ -1,8 +1,8 @@
 """Ids in paths that may hold any character, a slash too.
 
-A server hands over the path twice: decoded, where `a%2Fb` has become two segments, and as it was sent. `routed_by_raw_path`
-lets routes match what was sent, so that `{user:id}` is always one segment, and the `id` convertor decodes that segment
-afterwards. What an id may look like is decided by `stream.events`.
+A server hands over the path twice: decoded, where `a%2Fb` has become two segments, and as it was sent.
+`routed_by_raw_path` lets routes match what was sent, so that `{user:id}` is always one segment, and the `id` convertor
+decodes that segment afterwards. What an id may look like is decided by `stream.events`.
 """
 
 from __future__ import annotations

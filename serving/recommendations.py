@@ -1,13 +1,14 @@
 """Lists for a visitor: `GET /v1/recommendations/{user}` and `POST /v1/recommendations`.
 
-The moment that a list is made for is the model's own clock, the time of its last learned event, not the server's: so one
-version gives one list, whenever and wherever it is asked, and a rollback gives back the very same scores.
+The moment that a list is made for is the model's own clock, the time of its last learned event, not the server's: so
+one version gives one list, whenever and wherever it is asked, and a rollback gives back the very same scores.
 
 A visitor nobody has seen gets a list too, and the answer says what it was made from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -31,7 +32,7 @@ class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=T
     """Query of `GET /v1/recommendations/{user}`."""
 
     n: Count = 10
-    session: Annotated[str, Meta(description="The visitor's session; its events count beside the user's.")] | None = None
+    session: Annotated[str, Meta(description="Of the visitor; its events count beside the user's.")] | None = None
     exclude: Annotated[list[str], Meta(max_length=1000, description="Items not to recommend; may be repeated.")] = []
     exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
     version: VersionName | None = None
@@ -95,11 +96,11 @@ ROUTES = [
 ]
 
 
-def _exclusion(items: list[Id]) -> frozenset[str]:
+def _exclusion(items: Sequence[Id]) -> frozenset[str]:
     return frozenset(_ids("exclude", items)) if items else frozenset()
 
 
-def _ids(field: str, ids: list[Id]) -> list[str]:
+def _ids(field: str, ids: Sequence[Id]) -> list[str]:
     for identifier in ids:
         _check(field, identifier)
     return [text_of(identifier) for identifier in ids]

@@ -33,7 +33,10 @@ def run(settings: Settings) -> None:
     logs["loggers"]["aiokafka"] = {"level": "CRITICAL"}
     logging.config.dictConfig(logs)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    print(f"serving on {address} (docs: {address}/docs)", flush=True)
+    print(  # noqa: T201  what was asked for, before any log line
+        f"serving on {address} (docs: {address}/docs)",
+        flush=True,
+    )
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop" if sys.platform != "win32" else "asyncio",

@@ -137,7 +137,9 @@ def broker() -> Iterator[Broker]:
 class Publisher:
     """A shard that learns in this process and publishes versions, as a worker does."""
 
-    def __init__(self, store: VersionStore, model: ModelSettings = MODEL, *, partition: int = 0, shards: int = 1) -> None:
+    def __init__(
+        self, store: VersionStore, model: ModelSettings = MODEL, *, partition: int = 0, shards: int = 1
+    ) -> None:
         self.store = store
         self.model = model
         self.shard = Shard(model, partition=partition, shards=shards)

@@ -70,7 +70,8 @@ async def test_ids_in_paths_may_hold_any_character(redis_server: RedisServer, pu
     version = publisher.learn((user, "their item"), ("other", "another item"), ("other", "their item"))
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, version.number)
-        answer = await client.get(f"/v1/recommendations/{quote(user, safe='')}?exclude_seen=true".replace("/..", "/%2E%2E"))
+        path = f"/v1/recommendations/{quote(user, safe='')}".replace("/..", "/%2E%2E")
+        answer = await client.get(path, params={"exclude_seen": True})
         assert answer.status_code == 200, answer.text
         items = [item for item, _ in shown(answer.json())]
         assert "their item" not in items

@@ -1,4 +1,4 @@
-"""New versions are followed without a restart, any kept one can be gone back to, and what is broken takes nothing away."""
+"""New versions are followed without a restart, any kept one can be gone back to, and what breaks takes nothing away."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def lists_of(publisher: Publisher) -> dict[str, list]:
     return {user: ranked(model.recommend(Query(user=user))) for user in USERS}
 
 
-async def test_a_rollback_gives_the_exact_answers_while_learning_goes_on(redis_server: RedisServer, publisher: Publisher):
+async def test_a_rollback_gives_the_exact_answers_while_learning_goes_on(
+    redis_server: RedisServer, publisher: Publisher
+):
     expected = {}
     async with running(settings_for(redis_server)) as (_, client):
         for start in range(0, 100, 20):
@@ -41,8 +43,8 @@ async def test_a_rollback_gives_the_exact_answers_while_learning_goes_on(redis_s
         expected[newest.number] = lists_of(publisher)
         await client.get(f"/v1/popular?version={newest.number}")  # in memory, and still not served
         assert await lists(client) == expected[2]
-        for number in expected:
-            assert await lists(client, version=number) == expected[number]
+        for number, answers in expected.items():
+            assert await lists(client, version=number) == answers
 
         answer = await client.delete("/v1/pin")
         assert (answer.json()["served"], answer.json()["pinned"]) == (newest.number, None)
