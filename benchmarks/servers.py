@@ -1,12 +1,14 @@
 """A real Apache Kafka and a real redis-server as child processes, for benchmarks and integration tests.
 
 One Kafka node in KRaft mode without containers: its jars come from Maven (`tests/integration/kafka/pom.xml`) into
-`.cache/kafka` of the checkout, or from the folder that the variable KAFKA_LIBS names. Data lie in a folder that the caller
-gives, so that a server can be stopped, or killed, and started again on the same data.
+`.cache/kafka` of the checkout, or from the folder that the variable KAFKA_LIBS names. Data lie in a folder that the
+caller gives, so that a server can be stopped, or killed, and started again on the same data.
 
-This file decides how the servers are started and stopped, and where their programs are found. What is skipped where they
-are missing is decided by the tests.
+This file decides how the servers are started and stopped, and where their programs are found. What is skipped where
+they are missing is decided by the tests.
 """
+
+# ruff: noqa: S603, S607  it starts programs by argument lists, found on the path
 
 from __future__ import annotations
 
@@ -120,8 +122,10 @@ class RedisServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-                + ["--appendonly", "yes" if self._appendonly else "no"],
+                [
+                    *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+                    *("--save", "", "--appendonly", "yes" if self._appendonly else "no"),
+                ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -211,7 +215,9 @@ def _java(*options: str) -> list[str]:
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     def answers() -> bool:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
+            raise RuntimeError(
+                f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
+            )
         with socket.socket() as client:
             client.settimeout(1.0)
             return client.connect_ex(("127.0.0.1", port)) == 0

@@ -1,9 +1,9 @@
 """What could not be learned, kept: the original bytes and the reason, in a topic of its own.
 
-A letter is a Kafka record: its value is the original bytes, its headers say where they came from and what was wrong. Its
-key is `topic-partition-offset`, and the topic is compacted: a worker that ends between writing a letter and publishing the
-state that passes it writes the letter again, and it is still one letter. A record that was too large for the topic is cut,
-and says so.
+A letter is a Kafka record: its value is the original bytes, its headers say where they came from and what was wrong.
+Its key is `topic-partition-offset`, and the topic is compacted: a worker that ends between writing a letter and
+publishing the state that passes it writes the letter again, and it is still one letter. A record that was too large for
+the topic is cut, and says so.
 
 This file decides how a letter looks, and that it is acknowledged before `send` returns. Which records become letters is
 decided by `stream.decoding`; that no state passes a record whose letter isn't acknowledged, by `stream.partition`.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from structlog import get_logger
 
@@ -178,8 +179,7 @@ class DeadLetters:
             if self._producer is None:
                 producer = AIOKafkaProducer(
                     bootstrap_servers=self._kafka,
-                    acks="all",
-                    enable_idempotence=True,
+                    acks="all",  # not idempotent: after a refused record that would refuse all others, and keys do it
                     max_request_size=LARGEST_BYTES,
                     linger_ms=2,
                 )
@@ -198,34 +198,41 @@ async def read_letters(kafka: str, topic: str) -> AsyncIterator[DeadLetter]:
     Raises:
         KafkaError: no broker answered.
     """
+    partitions = [TopicPartition(topic, number) for number in await _partitions(kafka, topic)]
+    if not partitions:
+        return
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
-        if not partitions:
-            return
         consumer.assign(partitions)
         first = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         found: dict[str, DeadLetter] = {}
         for partition in partitions:
             consumer.seek(partition, first[partition])
-        while any(await consumer.position(partition) < ends[partition] for partition in partitions):
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for record in records:
-                    if (letter := _letter_in(record)) is not None:
-                        found.pop(letter.name, None)
-                        found[letter.name] = letter
+                    key = (record.key or b"").decode(errors="replace")
+                    found.pop(key, None)
+                    if record.value is not None and (letter := _letter_in(record)) is not None:
+                        found[key] = letter
         for letter in found.values():
             yield letter
     finally:
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    if topic not in await consumer.topics():
-        return set()
-    return consumer.partitions_for_topic(topic) or set()
+async def _partitions(kafka: str, topic: str) -> list[int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        if topic not in await admin.list_topics():
+            return []
+        described = await admin.describe_topics([topic])
+        return sorted(partition["partition"] for partition in described[0]["partitions"])
+    finally:
+        await admin.close()
 
 
 def _letter_in(record: Any) -> DeadLetter | None:

@@ -9,7 +9,14 @@ from typing import Any
 
 import structlog
 
-_QUIET = {"aiokafka": "WARNING", "redis": "WARNING", "faust": "WARNING", "mode": "WARNING", "asyncio": "WARNING", "numba": "WARNING"}
+_QUIET = {
+    "aiokafka": "WARNING",
+    "redis": "WARNING",
+    "faust": "WARNING",
+    "mode": "WARNING",
+    "asyncio": "WARNING",
+    "numba": "WARNING",
+}
 """Libraries whose own running commentary is not ours to tell."""
 
 

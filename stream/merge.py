@@ -1,23 +1,25 @@
 """In which order the records of several topics are learned: by record time, whatever the fetches looked like.
 
-One partition number of `clicks`, `purchases` and `feedback` is one shard, and a shard learns one record after the other.
-The next one is taken from the topic whose head has the smallest (record timestamp, topic, offset). A topic whose buffer is
-empty holds the others up only while its **known end** is ahead of what was handed over, that is while Kafka is known to
-hold a record that has not arrived yet: the rule of Kafka Streams. So a worker that starts with a backlog does not learn
-a purchase before the click that led to it, and a topic in which nothing happens stops nobody.
+One partition number of `clicks`, `purchases` and `feedback` is one shard, and a shard learns one record after the
+other. The next one is taken from the topic whose head has the smallest (record timestamp, topic, offset). A topic whose
+buffer is empty holds the others up only while its **known end** is ahead of what was handed over, that is while Kafka
+is known to hold a record that has not arrived yet: the rule of Kafka Streams. So a worker that starts with a backlog
+does not learn a purchase before the click that led to it, and a topic in which nothing happens stops nobody.
 
 Within a topic the order is Kafka's: records never overtake each other by time.
 
-This file decides the order and how much is buffered. Where records come from, and when the end of a topic is looked up, is
-decided in `stream.transport`; the order that came out is journaled by `stream.shard`.
+This file decides the order and how much is buffered. Where records come from, and when the end of a topic is looked up,
+is decided in `stream.transport`; the order that came out is journaled by `stream.shard`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stream.decoding import Record
+from stream.journal import Journal
 
 
 class Merge:
@@ -51,7 +53,9 @@ class Merge:
         self._full_records = full_records
         self._full_bytes = full_bytes
 
-    def add(self, topic: str, records: Sequence[Record], *, next_offset: int | None = None, end: int | None = None) -> None:
+    def add(
+        self, topic: str, records: Sequence[Record], *, next_offset: int | None = None, end: int | None = None
+    ) -> None:
         """Take records over from Kafka. Those that were already handed over are dropped.
 
         Args:
@@ -160,3 +164,24 @@ class Merge:
 
 def _head_time(topic_records: tuple[str, deque[Record]]) -> int:
     return topic_records[1][0].timestamp_ms  # min() keeps the first of equals: the order of the topics
+
+
+def batches_again(
+    journal: Journal, logs: Mapping[str, Sequence[Record]], offsets: Mapping[str, int] | None = None
+) -> Iterator[tuple[list[Record], float]]:
+    """The batches that a journal tells of, each with its sample rate, in the order in which they were applied.
+
+    Args:
+        journal: bounds and rates.
+        logs: records of each topic in offset order; what lies outside the bounds is left out.
+        offsets: next offset of each topic before the journal's first batch; by default 0.
+    """
+    before = {topic: (offsets or {}).get(topic, 0) for topic in journal.topics}
+    places = {topic: [record.offset for record in logs.get(topic, ())] for topic in journal.topics}
+    for rate, after in zip(journal.rates.tolist(), journal.offsets.tolist(), strict=True):
+        merge = Merge(before)
+        for topic, bound in zip(journal.topics, after, strict=True):
+            first, last = bisect_left(places[topic], before[topic]), bisect_left(places[topic], bound)
+            merge.add(topic, logs.get(topic, ())[first:last], end=0)
+        yield merge.take(merge.waiting_records), rate
+        before = dict(zip(journal.topics, after, strict=True))

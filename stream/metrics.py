@@ -1,6 +1,7 @@
 """What the worker tells Prometheus.
 
-Every name starts with `corrente_worker_`. This file decides names, labels and buckets; who counts is `stream.partition`.
+Every name starts with `corrente_worker_`. This file decides names, labels and buckets; who counts is
+`stream.partition`.
 """
 
 from __future__ import annotations
@@ -71,9 +72,7 @@ class WorkerMetrics:
             ["partition"],
             registry=self.registry,
         )
-        self.restores = Counter(
-            f"{name}restores", "Shards that were restored after a claim.", registry=self.registry
-        )
+        self.restores = Counter(f"{name}restores", "Shards that were restored after a claim.", registry=self.registry)
         self.restore_seconds = Histogram(
             f"{name}restore_seconds", "From claim to first fetch.", buckets=_SECONDS, registry=self.registry
         )
@@ -92,9 +91,7 @@ class WorkerMetrics:
         self.test_seconds = Gauge(
             f"{name}test_seconds_per_event", "CPU time of testing an event, on top.", registry=self.registry
         )
-        self.cpu = Counter(
-            f"{name}learning_cpu_seconds", "CPU time of learning.", ["part"], registry=self.registry
-        )
+        self.cpu = Counter(f"{name}learning_cpu_seconds", "CPU time of learning.", ["part"], registry=self.registry)
         self.partitions = Gauge(f"{name}partitions", "Partitions that are learned here.", registry=self.registry)
         self.prequential = Gauge(
             f"{name}prequential",

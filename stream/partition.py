@@ -5,14 +5,15 @@ The life of a partition here, again and again until Kafka gives it to another wo
 1. **Claim** its shard, which fences whoever published it before.
 2. **Restore** the newest state, and **start** Kafka at the offsets in it.
 3. **Learn**: batches from the merge, each with its sample rate.
-4. **Publish** a cut every so often. First the letters of everything the cut contains are acknowledged by Kafka, then the
+4. **Publish** a cut every so often. First the letters of everything the cut contains are acknowledged by Kafka, then
+   the
    state that passes them becomes visible.
 5. A publish that is **refused** means that this copy of the state is not the true one: it is dropped, and everything
    begins again.
 
 Redis away: learning goes on, the cut that could not be published is kept and sent again, and what is learned meanwhile
-waits in the tables for the next cut. Only when `MOST_UNPUBLISHED` records are learned and in no version does learning wait,
-and Kafka keeps what comes in.
+waits in the tables for the next cut. Only when `MOST_UNPUBLISHED` records are learned and in no version does learning
+wait, and Kafka keeps what comes in.
 
 Nothing here raises into Faust: an agent that raises loses its records.
 
@@ -46,7 +47,7 @@ from stream.settings import Settings
 from stream.shard import Shard
 from stream.tables import delta_bytes
 from stream.transport import Consumer, Fetch
-from stream.versions import Claim, Fenced, StaleParent, Version, VersionError, VersionStore
+from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
 
 log = get_logger(__name__)
 
@@ -257,9 +258,9 @@ class Partition:
         if self._shard is None:
             committed = await consumer.committed(partitions.values())
             known = {topic: committed[tp] for topic, tp in partitions.items() if tp in committed}
-            self._claim, shard = await self._shop.with_redis(lambda: self._claim_and_restore(known))
-            self._shard = shard
-            self._published = dict(shard.offsets) if self._claim.head else {}
+            claim, shard = await self._shop.with_redis(lambda: self._claim_and_restore(known))
+            self._claim, self._shard = claim, shard
+            self._published = dict(shard.offsets) if claim.head else {}
             self._shop.metrics.restores.inc()
             self._shop.metrics.restore_seconds.observe(time.monotonic() - started)
         offsets = await self._places(consumer, partitions, self._shard)
@@ -316,9 +317,9 @@ class Partition:
             offset = shard.offsets.get(topic, 0)
             if offset > end:
                 raise KafkaLostRecords(
-                    f"model {self._shop.settings.model_name!r} has learned {tp.topic}-{self.number} up to offset {offset}, "
-                    f"but Kafka's topic ends at {end}: it was made anew, or lost records. Nothing is learned until it is the "
-                    "old topic again; for another topic use another CORRENTE_MODEL_NAME"
+                    f"model {self._shop.settings.model_name!r} has learned {tp.topic}-{self.number} up to offset "
+                    f"{offset}, but Kafka's topic ends at {end}: it was made anew, or lost records. Nothing is learned "
+                    "until it is the old topic again; for another topic use another CORRENTE_MODEL_NAME"
                 )
             if offset < first:
                 if offset > 0:
@@ -356,7 +357,9 @@ class Partition:
                 await self._wait(now)
                 continue
             rate = shop.rate.next(now)
-            letters, seconds = await shop.in_learning(_apply, self._shard, batch, rate)
+            letters, seconds, outcomes = await shop.in_learning(_apply, self._shard, batch, rate)
+            for topic, outcome, count in outcomes:
+                shop.metrics.records.labels(topic, outcome).inc(count)
             shop.rate.spent(len(batch), rate, seconds, time.monotonic())
             self._unpublished += len(batch)
             self._pace.learned += len(batch)
@@ -417,7 +420,9 @@ class Partition:
         self._shop.metrics.cut_seconds.observe(time.monotonic() - now)
         letters, self._letters = self._letters, []
         records, self._unpublished = self._unpublished, 0
-        dead = [dead_letter(letter, topic=self._names[letter.record.topic], partition=self.number) for letter in letters]
+        dead = [
+            dead_letter(letter, topic=self._names[letter.record.topic], partition=self.number) for letter in letters
+        ]
         self._publishing = asyncio.create_task(self._publish(self._claim, cut, dead, records, now))
         self._publishing.add_done_callback(lambda _: self._news.set())
 
@@ -479,6 +484,15 @@ class Partition:
 
     def _tidy(self) -> None:
         """Fold keyframes and thin out old versions."""
+        settings = self._shop.settings
+        policy = Policy(
+            keep_last=settings.keep_last,
+            keep_minutes=settings.keep_minutes,
+            keep_hours=settings.keep_hours,
+            keep_days=settings.keep_days,
+        )
+        done = self._shop.store.maintain(self.number, policy, time.time())
+        self._log.debug("tidied up old versions", **done._asdict())
 
 
 @dataclass
@@ -516,7 +530,15 @@ class Pace:
         return True
 
 
-def _apply(shard: Shard, batch: list[Record], rate: float) -> tuple[list[Letter], float]:
+def _apply(shard: Shard, batch: list[Record], rate: float) -> tuple[list[Letter], float, list[tuple[str, str, int]]]:
+    """Letters, CPU seconds, and how many records of which topic had which outcome."""
     started = time.thread_time()
+    before = {topic: dict(counts) for topic, counts in shard.counters.items()}
     letters = shard.apply(batch, rate)
-    return letters, time.thread_time() - started
+    outcomes = [
+        (topic, outcome, more)
+        for topic, counts in shard.counters.items()
+        for outcome, count in counts.items()
+        if (more := count - before.get(topic, {}).get(outcome, 0))
+    ]
+    return letters, time.thread_time() - started, outcomes

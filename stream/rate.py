@@ -1,18 +1,18 @@
 """What share of the events is tested before it is learned: as much as the time allows.
 
-Learning an event takes microseconds, testing it takes a ranking and everything that is learned from one: a hundred times as
-much. So the ranker learns from a sample. Its size follows from three wishes, and the largest of them wins:
+Learning an event takes microseconds, testing it takes a ranking and everything that is learned from one: a hundred
+times as much. So the ranker learns from a sample. Its size follows from three wishes, and the largest of them wins:
 
 - testing takes at most `share` of learning's CPU time, however fast the stream is;
 - a quiet stream is tested event by event: as long as testing everything keeps a core busy for less than `QUIET_CORE`;
 - at least `floor` events a second are tested.
 
 What an event costs to learn, and what to test on top, is estimated from the CPU time of the batches that were applied.
-Neighbouring batches are given rates a little above and below the wanted one: were all the same, the two costs could not be
-told apart.
+Neighbouring batches are given rates a little above and below the wanted one: were all the same, the two costs could not
+be told apart.
 
-This file decides the rate. It is journaled with the batch (`stream.shard`), so that a replay doesn't depend on how fast any
-machine was. Which events of a batch are tested is decided there too.
+This file decides the rate. It is journaled with the batch (`stream.shard`), so that a replay doesn't depend on how fast
+any machine was. Which events of a batch are tested is decided there too.
 """
 
 from __future__ import annotations

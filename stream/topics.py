@@ -1,7 +1,7 @@
 """The topics at start: created where they are missing, refused where their partitions don't match.
 
-`clicks`, `purchases` and `feedback` must have the same number of partitions: partition 3 of all of them is shard 3, and one
-worker must get all of it. This file decides what is checked and created. It deletes and changes nothing.
+`clicks`, `purchases` and `feedback` must have the same number of partitions: partition 3 of all of them is shard 3, and
+one worker must get all of it. This file decides what is checked and created. It deletes and changes nothing.
 """
 
 from __future__ import annotations
@@ -94,15 +94,19 @@ def _mending(settings: Settings, counts: dict[str, int]) -> str:
     few = [name for name, count in counts.items() if 0 < count < most]
     listed = ", ".join(f"{name} has {count}" for name, count in counts.items() if count)
     commands = "\n".join(
-        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --alter --topic {name} --partitions {most}" for name in few
+        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --alter --topic {name} --partitions {most}"
+        for name in few
     )
     return (
-        f"the event topics must have the same number of partitions, but {listed}. Partition n of each of them is learned "
-        f"by one shard. Mend it with:\n{commands}\n(keys move to other partitions then; histories follow by visitor)"
+        f"the event topics must have the same number of partitions, but {listed}. Partition n of each of them is "
+        f"learned by one shard. Mend it with:\n{commands}\n(keys move to other "
+        "partitions then; histories follow by visitor)"
     )
 
 
 def _create_command(settings: Settings, name: str, partitions: int) -> str:
     compact = " --config cleanup.policy=compact" if name == settings.dead_letters_topic else ""
     count = 1 if name == settings.dead_letters_topic else partitions
-    return f"  kafka-topics.sh --bootstrap-server {settings.kafka} --create --topic {name} --partitions {count}{compact}"
+    return (
+        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --create --topic {name} --partitions {count}{compact}"
+    )

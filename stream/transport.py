@@ -1,19 +1,19 @@
 """Kafka to agents, one whole fetch at a time, starting at the offsets that the learned state names.
 
-Faust hands an agent one record at a time: two tasks and three turns of the event loop each, which ends near 8,000 records
-a second. This transport hands it everything that one fetch brought for one partition as one message, and the loop turns
-once for thousands of records.
+Faust hands an agent one record at a time: two tasks and three turns of the event loop each, which ends near 8,000
+records a second. This transport hands it everything that one fetch brought for one partition as one message, and the
+loop turns once for thousands of records.
 
 It differs from Faust's own in what an offset means. Here **the learned state is the truth**: a partition is not fetched
-until somebody has restored its state and called `start_at` with the offsets found in it, and the offsets that Kafka is told
-(`commit`) are those of the published state. They serve the lag monitor of whoever runs Kafka, and nothing is ever read from
-them. Faust's own acknowledgements and read offsets are therefore not kept.
+until somebody has restored its state and called `start_at` with the offsets found in it, and the offsets that Kafka is
+told (`commit`) are those of the published state. They serve the lag monitor of whoever runs Kafka, and show whether
+Redis came back with less than was published. Faust's own acknowledgements and read offsets are therefore not kept.
 
-Each `start_at` begins a new **session** of its partitions, and every `Fetch` names the session that it belongs to. What was
-fetched before a seek and is still under way after it can be told apart that way, and dropped.
+Each `start_at` begins a new **session** of its partitions, and every `Fetch` names the session that it belongs to. What
+was fetched before a seek and is still under way after it can be told apart that way, and dropped.
 
-This file decides how records travel and when a partition is fetched. What is done with them, which offsets they start at
-and what was published is decided by the `PartitionOwner` that the worker sets.
+This file decides how records travel and when a partition is fetched. What is done with them, which offsets they start
+at and what was published is decided by the `PartitionOwner` that the worker sets.
 """
 
 # ruff: noqa: SLF001  Faust and aiokafka have no public way to most of what a transport needs
@@ -68,7 +68,7 @@ class PartitionOwner(Protocol):
         """Whether more of this topic-partition is wanted now."""
 
     def reached(self, tp: TP, session: int, *, handed: int, position: int, end: int | None) -> None:
-        """Nothing was fetched; everything below `handed` was handed to an agent, and below `position` nothing follows."""
+        """Nothing was fetched: all below `handed` was handed to an agent, and below `position` nothing follows."""
 
     def published(self) -> Mapping[TP, int]:
         """Next offsets of the published state, to be committed."""
@@ -317,7 +317,7 @@ class FetchSchema(faust.Schema):
 
 
 class _NoReadOffsets(dict[TP, Any]):
-    """Faust drops a message whose offset is below one that it has seen. After a seek backwards that would lose records."""
+    """Faust drops a message whose offset is below one that it has seen: a loss after a seek backwards."""
 
     def __missing__(self, tp: TP) -> None:
         return None

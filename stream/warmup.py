@@ -1,7 +1,7 @@
 """Compiles, or loads from Numba's cache on disk, everything that learning calls, before it is needed.
 
-A worker that joined its group first would hold up its partitions while it compiles. This file learns a few made-up events
-with a shard that is thrown away; it decides nothing else.
+A worker that joined its group first would hold up its partitions while it compiles. This file learns a few made-up
+events with a shard that is thrown away; it decides nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from stream.shard import Shard
 _EVENTS = {
     "clicks": b'{"item": "item %d", "user": "visitor %d", "session": "session %d", "event_id": "%d"}',
     "purchases": b'{"item": "item %d", "user": "visitor %d", "session": "session %d", "event_id": "p%d"}',
-    "feedback": b'{"item": "item %d", "user": "visitor %d", "session": "s %d", "event_id": "f%d", "kind": "rating", "value": 4}',
+    "feedback": b'{"item": "item %d", "user": "visitor %d", "session": "s %d", "event_id": "f%d", "kind": "rating", '
+    b'"value": 4}',
 }
 
 

@@ -2,11 +2,12 @@
 
     faust -A stream.worker worker         or        corrente worker
 
-Three agents, over `clicks`, `purchases` and `feedback`, do nothing but hand over. Kafka's group decides which partitions
-are this worker's; each of them is a `Partition` that claims, restores, learns and publishes.
+Three agents, over `clicks`, `purchases` and `feedback`, do nothing but hand over. Kafka's group decides which
+partitions are this worker's; each of them is a `Partition` that claims, restores, learns and publishes.
 
 Producers that want the events of a visitor in order give them the visitor as key and partition with murmur2, as Java
-clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise count all the same, once.
+clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise count all the same,
+once.
 
 This file decides what starts and ends when. It is imported by nobody; programs name it.
 """
@@ -62,6 +63,7 @@ class WorkerApp(faust.App):
     async def on_stop(self) -> None:
         """Publish what was learned, tell Kafka, and only then leave the group."""
         await self.worker.halt()
+        await self.consumer.commit()
         await super().on_stop()
         await self.worker.close()
 
@@ -131,7 +133,8 @@ class Worker:
 
     async def assigned(self, partitions: set[TP]) -> None:
         """A rebalance has ended. Shards that stay go on with the state they have: were they somebody else's
-        in between, their first publish is refused."""
+        in between, their first publish is refused.
+        """
         assert self._shop is not None
         if self._stopping:
             return

@@ -1,7 +1,7 @@
 """A real Kafka and a real Redis for the tests of this folder.
 
-Where Java, the jars or redis-server are missing, these tests are skipped with one line that says so; with CI=true that is a
-failure. Jars come from the folder that KAFKA_LIBS names, else from `.cache/kafka`, else from Maven.
+Where Java, the jars or redis-server are missing, these tests are skipped with one line that says so; with CI=true that
+is a failure. Jars come from the folder that KAFKA_LIBS names, else from `.cache/kafka`, else from Maven.
 """
 
 from __future__ import annotations

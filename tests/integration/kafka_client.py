@@ -56,7 +56,9 @@ def produce(bootstrap: str, messages: Iterable[Message], *, largest_bytes: int =
     """Write, and return when all of it is acknowledged."""
 
     async def write() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_request_size=largest_bytes)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_request_size=largest_bytes
+        )
         await producer.start()
         try:
             sent = [
@@ -80,15 +82,12 @@ def read_all(bootstrap: str, topics: Sequence[str]) -> list[Stored]:
     """Everything that is in these topics now, by topic, partition and offset."""
 
     async def read() -> list[Stored]:
+        partitions = await _partitions(bootstrap, topics)
+        if not partitions:
+            return []
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            partitions = []
-            for topic in topics:
-                if topic in await consumer.topics():
-                    partitions += [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
-            if not partitions:
-                return []
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             ends = await consumer.end_offsets(partitions)
@@ -96,7 +95,8 @@ def read_all(bootstrap: str, topics: Sequence[str]) -> list[Stored]:
             while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     found += [
-                        Stored(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
+                        Stored(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
+                        for r in records
                     ]
             return sorted(found, key=lambda stored: (stored.topic, stored.partition, stored.offset))
         finally:
@@ -118,3 +118,18 @@ def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
             await admin.close()
 
     return asyncio.run(ask())
+
+
+async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        described = await admin.describe_topics([topic for topic in topics if topic in existing])
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
+        ]
+    finally:
+        await admin.close()

@@ -48,7 +48,7 @@ def test_the_order_does_not_depend_on_how_fetches_were_cut(logs: dict[str, list[
 
 @given(logs=logs, data=st.data())
 def test_a_batch_can_be_put_in_order_again_from_its_bounds(logs: dict[str, list[int]], data: st.DataObject) -> None:
-    """What the journal relies on: whatever the ends were when it was learned, the bounds of a batch give its order back."""
+    """What the journal relies on, whatever the ends were when the batch was learned."""
     whole = {topic: records_of(topic, times) for topic, times in logs.items()}
     merge = Merge(dict.fromkeys(TOPICS, 0))
     handed, bounds = dict.fromkeys(TOPICS, 0), dict.fromkeys(TOPICS, 0)

@@ -7,8 +7,10 @@ import pytest
 from stream.rate import QUIET_CORE, SampleRate
 
 
-def run(rate: SampleRate, *, events_a_second: float, learn: float, test: float, seconds: float, start: float = 0.0) -> tuple[float, float]:
-    """Apply batches of 20 ms at a simulated cost; gives (tests, share of CPU that went into testing) of the last half."""
+def run(
+    rate: SampleRate, *, events_a_second: float, learn: float, test: float, seconds: float, start: float = 0.0
+) -> tuple[float, float]:
+    """Batches of 20 ms at a simulated cost; gives tests a second and the share of testing in the last half."""
     tested = testing = total = 0.0
     for step in range(int(seconds / 0.02)):
         now = start + step * 0.02

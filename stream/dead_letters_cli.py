@@ -1,0 +1,128 @@
+"""`corrente dead-letters list|replay`: what could not be learned, for people.
+
+A letter that is replayed goes to its topic again, with its key and its time, and its letter is deleted; should it still
+be wrong, it becomes a new one. A record that was refused because its time was too far ahead goes there with the present
+time, which may have made it acceptable. What was cut can't be replayed: the rest of it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stream.dead_letters import DeadLetter
+    from stream.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="What could not be learned, and why.")
+
+TopicOption = Annotated[str | None, typer.Option("--topic", help="Only letters from this topic (its name in Kafka).")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters whose reason contains this text.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Only the letter of this name (topic-partition-offset).")
+]
+
+
+@app.command("list")
+def list_letters(
+    topic: TopicOption = None,
+    reason: ReasonOption = None,
+    name: NameOption = None,
+    most: Annotated[int, typer.Option("--most", help="Show only the last so many; 0 shows all.")] = 50,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a letter, with the whole value.")] = False,
+) -> None:
+    """Show dead letters, oldest first."""
+    from stream.settings import load_settings
+
+    letters = asyncio.run(_read(load_settings(), topic, reason, name))
+    shown = letters[-most:] if most else letters
+    for letter in shown:
+        print(_as_json(letter) if json_lines else _as_line(letter))
+    if not json_lines:
+        hidden = f", {len(letters) - len(shown)} older ones not shown (--most 0)" if len(shown) < len(letters) else ""
+        print(f"{len(letters)} dead letters{hidden}")
+
+
+@app.command()
+def replay(
+    topic: TopicOption = None,
+    reason: ReasonOption = None,
+    name: NameOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+) -> None:
+    """Send dead letters to their topics again, once the reason is mended."""
+    from stream.settings import load_settings
+
+    settings = load_settings()
+    letters = asyncio.run(_read(settings, topic, reason, name))
+    whole = [letter for letter in letters if not letter.cut and letter.value is not None]
+    for letter in letters:
+        if letter not in whole:
+            print(f"{letter.name}: left where it is, only a part of the original was kept")
+    if not dry_run:
+        asyncio.run(_send(settings, whole))
+    print(f"{len(whole)} of {len(letters)} dead letters {'would be' if dry_run else 'were'} sent to their topics again")
+
+
+async def _read(settings: Settings, topic: str | None, reason: str | None, name: str | None) -> list[DeadLetter]:
+    from stream.dead_letters import read_letters
+
+    return [
+        letter
+        async for letter in read_letters(settings.kafka, settings.dead_letters_topic)
+        if (topic is None or letter.topic == topic)
+        and (reason is None or reason in letter.reason)
+        and (name is None or letter.name == name)
+    ]
+
+
+async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    from stream.dead_letters import LARGEST_BYTES
+
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", max_request_size=LARGEST_BYTES)
+    await producer.start()
+    try:
+        for letter in letters:
+            time_ms = None if letter.refused else letter.timestamp_ms
+            await producer.send_and_wait(
+                letter.topic, letter.value, key=letter.key, partition=letter.partition, timestamp_ms=time_ms
+            )
+            # Only what has arrived is deleted: in between it is in both places, and nowhere never.
+            await producer.send_and_wait(settings.dead_letters_topic, None, key=letter.name.encode())
+    finally:
+        await producer.stop()
+
+
+def _as_line(letter: DeadLetter) -> str:
+    when = datetime.fromtimestamp(letter.timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
+    value = (letter.value or b"")[:80].decode(errors="replace")
+    cut = f" (cut, {letter.original_bytes} bytes)" if letter.cut else ""
+    return f"{letter.name}  {when}  {letter.reason}\n    {value!r}{cut}"
+
+
+def _as_json(letter: DeadLetter) -> str:
+    import base64
+    import json
+
+    row: dict[str, Any] = {
+        "name": letter.name,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "timestamp_ms": letter.timestamp_ms,
+        "reason": letter.reason,
+        "refused": letter.refused,
+        "original_bytes": letter.original_bytes,
+        "cut": letter.cut,
+        "key": None if letter.key is None else letter.key.decode(errors="replace"),
+    }
+    try:
+        row["value"] = None if letter.value is None else letter.value.decode()
+    except UnicodeDecodeError:
+        row["value_base64"] = base64.b64encode(letter.value or b"").decode()
+    return json.dumps(row)

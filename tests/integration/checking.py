@@ -1,0 +1,94 @@
+"""Whether what Redis holds is what an undisturbed shard makes of what Kafka holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stream.decoding import Record
+from stream.merge import batches_again
+from stream.settings import Settings, load_settings
+from stream.shard import Shard
+from stream.tables import Tables, differing_tables
+from stream.versions import ShardState, VersionStore
+from tests.integration.kafka_client import read_all
+
+
+def store_of(environment: Mapping[str, str]) -> VersionStore:
+    settings = load_settings(environment)
+    return VersionStore.connect(settings.redis, settings.model_name)
+
+
+def learned_everything(environment: Mapping[str, str], ends: Mapping[tuple[str, int], int]) -> bool:
+    """Whether the newest version has reached these ends, by Kafka's name of the topic and partition."""
+    store, names = store_of(environment), load_settings(environment).topics
+    newest = store.latest()
+    store.close()
+    shards = newest.shards if newest else {}
+    ours = {kafka_name: topic for topic, kafka_name in names.items()}
+    return all(
+        partition in shards and shards[partition].offsets.get(ours[topic], 0) >= end
+        for (topic, partition), end in ends.items()
+        if end
+    )
+
+
+def logs_of(settings: Settings, partitions: int) -> list[dict[str, list[Record]]]:
+    """What Kafka holds, by partition and our name of the topic."""
+    ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
+    logs: list[dict[str, list[Record]]] = [{topic: [] for topic in settings.topics} for _ in range(partitions)]
+    for stored in read_all(settings.kafka, list(ours)):
+        topic = ours[stored.topic]
+        logs[stored.partition][topic].append(
+            Record(topic, stored.offset, stored.timestamp_ms, stored.value, stored.key)
+        )
+    return logs
+
+
+def undisturbed(
+    settings: Settings,
+    *,
+    store: VersionStore,
+    partition: int,
+    partitions: int,
+    head: ShardState,
+    log: Mapping[str, list[Record]],
+) -> Shard:
+    """A shard in memory, given the records of the log in the journal's order."""
+    shard = Shard(
+        settings.model,
+        partition=partition,
+        shards=partitions,
+        fields=settings.fields,
+        ahead_seconds=settings.ahead_seconds,
+    )
+    for batch, rate in batches_again(store.journal(partition, None, head), log):
+        shard.apply(batch, rate)
+    return shard
+
+
+def assert_every_event_counted_once(environment: Mapping[str, str], partitions: int) -> dict[int, Shard]:
+    """Counters close, the log was read to its end, and the tables are those of an undisturbed shard, bit for bit.
+
+    Gives the undisturbed shards.
+    """
+    settings, store = load_settings(environment), store_of(environment)
+    version, shards = store.latest(), {}
+    assert version is not None
+    assert sorted(version.shards) == list(range(partitions))
+    for partition, log in enumerate(logs_of(settings, partitions)):
+        head = version.shards[partition]
+        for topic, records in log.items():
+            counts = head.counters[topic]
+            assert counts["read"] == len(records), (partition, topic, counts)
+            outcomes = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
+            assert counts["read"] == outcomes, (partition, topic, counts)
+            assert head.offsets.get(topic, 0) == (records[-1].offset + 1 if records else 0)
+        loaded = store.load(partition, head)
+        shard = undisturbed(settings, store=store, partition=partition, partitions=partitions, head=head, log=log)
+        published = Tables([table.spec for table in shard.tables.values()])
+        published.write(loaded.delta)
+        assert list(differing_tables(published, shard.tables)) == []
+        assert loaded.state == shard.whole().state
+        shards[partition] = shard
+    store.close()
+    return shards

@@ -1,0 +1,169 @@
+"""How a worker starts, ends, and gets along without Redis."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.servers import RedisServer, free_port, wait_until
+from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
+from tests.integration.kafka_client import Message, committed, produce
+from tests.integration.kafka_client import make_topics as make_kafka_topics
+from tests.integration.worker_process import WorkerProcess
+
+
+def clicks(environment: dict[str, str], first: int, count: int) -> dict[tuple[str, int], int]:
+    """Write so many clicks to partition 0; gives the ends to wait for."""
+    topic = environment["CORRENTE_CLICKS_TOPIC"]
+    events = [{"item": f"item {n % 97}", "user": f"visitor {n % 31}"} for n in range(first, first + count)]
+    produce(
+        environment["CORRENTE_KAFKA"],
+        [Message(topic, json.dumps(event).encode(), event["user"].encode(), partition=0) for event in events],
+    )
+    return {(topic, 0): first + count}
+
+
+def wait_for(environment: dict[str, str], ends: dict[tuple[str, int], int]) -> None:
+    wait_until(lambda: learned_everything(environment, ends), f"{ends} to be learned and published", 60.0)
+
+
+@pytest.fixture
+def own_redis(environment: dict[str, str], tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that a test may break."""
+    server = RedisServer(tmp_path / "redis").start()
+    environment["CORRENTE_REDIS"] = server.url
+    yield server
+    server.stop(kill=True)
+
+
+def test_a_stopped_worker_has_published_and_committed_everything_it_learned(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    environment["CORRENTE_PUBLISH_SECONDS"] = "3600"  # but for the last one
+    make_topics(2)
+    running = worker()
+    ends = clicks(environment, 0, 1)
+    wait_for(environment, ends)
+    ends = clicks(environment, 1, 999)
+    metrics_of_the_log = "learning from here on"
+    running.wait_for_log(metrics_of_the_log)
+    assert running.stop() == 0
+    store = store_of(environment)
+    newest = store.latest()
+    store.close()
+    assert newest is not None
+    reached = newest.shards[0].offsets["clicks"]
+    assert reached == newest.events >= 1
+    offsets = committed(environment["CORRENTE_KAFKA"], environment["CORRENTE_GROUP"])
+    assert offsets[environment["CORRENTE_CLICKS_TOPIC"], 0] == reached
+
+
+def test_the_same_app_runs_under_fausts_own_command(
+    environment: dict[str, str], make_topics: Callable[..., None], tmp_path: Path
+) -> None:
+    make_topics(1)
+    ends = clicks(environment, 0, 500)
+    import os
+
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
+    with (tmp_path / "faust.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "faust", "-A", "stream.worker", "worker", "-l", "info"],
+            env={**inherited, **environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(environment, ends)
+        process.terminate()
+        assert process.wait(20) == 0, (tmp_path / "faust.log").read_text()
+    finally:
+        process.kill()
+
+
+def test_topics_with_different_partitions_are_refused_with_the_command_that_mends_it(
+    environment: dict[str, str], worker: Callable[..., WorkerProcess]
+) -> None:
+    names = [environment[f"CORRENTE_{topic}_TOPIC"] for topic in ("CLICKS", "PURCHASES", "FEEDBACK")]
+    make_kafka_topics(environment["CORRENTE_KAFKA"], dict(zip(names, (3, 2, 3), strict=True)))
+    running = worker()
+    wait_until(lambda: not running.running(), "the worker to refuse", 60.0)
+    assert running.stop() != 0
+    said = running.log.read_text()
+    assert f"--alter --topic {names[1]} --partitions 3" in said
+    assert f"--topic {names[0]}" not in said
+
+
+def test_missing_topics_are_made_unless_that_is_turned_off(
+    environment: dict[str, str], worker: Callable[..., WorkerProcess]
+) -> None:
+    refused = worker(CORRENTE_CREATE_TOPICS="false")
+    wait_until(lambda: not refused.running(), "the worker to refuse", 60.0)
+    assert f"--create --topic {environment['CORRENTE_CLICKS_TOPIC']} --partitions 1" in refused.log.read_text()
+    running = worker(CORRENTE_PARTITIONS="3")
+    running.wait_for_log("learning from here on")
+    ends = clicks(environment, 0, 10)
+    wait_for(environment, ends)
+    assert running.stop() == 0
+
+
+def test_without_redis_learning_goes_on_and_what_was_learned_is_published_when_it_is_back(
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    own_redis: RedisServer,
+) -> None:
+    port = free_port()
+    make_topics(1)
+    running = worker(CORRENTE_METRICS_PORT=str(port))
+    wait_for(environment, clicks(environment, 0, 500))
+
+    def metric(name: str) -> float:
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+    with own_redis.paused():
+        for number in range(5):
+            clicks(environment, 500 + 100 * number, 100)
+        wait_until(
+            lambda: metric('corrente_worker_records_total{outcome="learned",topic="clicks"}') >= 1000,
+            "events to be learned without Redis",
+            30.0,
+        )
+    wait_for(environment, {(environment["CORRENTE_CLICKS_TOPIC"], 0): 1000})
+    assert metric("corrente_worker_publish_refusals_total") == 0
+    assert running.stop() == 0
+    assert_every_event_counted_once(environment, 1)
+
+
+def test_a_redis_that_comes_back_empty_starts_a_new_lineage_and_everything_is_learned_again(
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    own_redis: RedisServer,
+) -> None:
+    make_topics(1)
+    running = worker()
+    wait_for(environment, clicks(environment, 0, 500))
+    store = store_of(environment)
+    before = store.latest()
+    assert before is not None
+    group = environment["CORRENTE_GROUP"]
+    where = environment["CORRENTE_CLICKS_TOPIC"], 0
+    wait_until(lambda: committed(environment["CORRENTE_KAFKA"], group).get(where) == 500, "the commit to follow", 30.0)
+    own_redis.stop(kill=True)
+    own_redis.start()
+    wait_for(environment, clicks(environment, 500, 500))
+    after = store.latest()
+    store.close()
+    assert after is not None
+    assert after.lineage != before.lineage
+    assert after.number > before.number
+    assert running.stop() == 0
+    assert_every_event_counted_once(environment, 1)
