@@ -1,6 +1,7 @@
 """What routes ask for, as named types, so that they read as plain signatures.
 
-Everything is made once by `serving.app` and lives in the application's state.
+Everything is made once by `serving.app` and lives in the application's state. They are coroutines because FastAPI runs
+plain functions in a thread, which costs more than the route.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from serving.producer import EventProducer
 from stream.versions import VersionStore
 
 
-def _loader(request: Request) -> Loader:
+async def _loader(request: Request) -> Loader:
     return request.app.state.loader
 
 
-def _store(request: Request) -> VersionStore:
+async def _store(request: Request) -> VersionStore:
     return request.app.state.store
 
 
-def _producer(request: Request) -> EventProducer:
+async def _producer(request: Request) -> EventProducer:
     return request.app.state.producer
 
 
-def _inbox(request: Request) -> Mapping[str, EventReader]:
+async def _inbox(request: Request) -> Mapping[str, EventReader]:
     return request.app.state.inbox
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     return request.app.state.metrics
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """A dependency of every FastAPI route: its declared query parameters are all there are."""
     declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     for name in request.query_params:
