@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -51,3 +52,77 @@ def demo(
             f"HR@10 {model:.3f}, popularity {popularity:.3f} ({story.hit_rate.tests:,} tests); "
             f"rollback {'exact' if story.rollback_ok else 'not shown'}. Nothing is left running."
         )
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="TSV, CSV or JSON lines, plain or gzipped.")],
+    via: Annotated[Literal["http", "kafka"], typer.Option(help="POST it, or write it to the topics.")] = "http",
+    speed: Annotated[str, typer.Option(help="How much faster than it happened: 100x, or max.")] = "max",
+    times: Annotated[
+        Literal["shift", "keep"], typer.Option(help="shift: the history ends now. keep: the times of the file.")
+    ] = "shift",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Our column's name in the file, such as item=product_id; may be repeated."),
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of every event, for a file that has no column for it.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of the HTTP server; else what CORRENTE_HOST and CORRENTE_PORT say.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows at most.")] = None,
+    check: Annotated[bool, typer.Option(help="Wait until all is learned, and compare the system's counters.")] = False,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait with --check.")] = 600,
+    as_json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
+) -> None:
+    """Send a history from a file into a running system. Ends with 1 if an event failed or the counts don't close."""
+    import asyncio
+
+    import httpx
+    from aiokafka.errors import KafkaError
+
+    from simulators.replay import Plan
+    from simulators.replay_run import run_replay
+    from stream.datasets import WrongFile
+    from stream.settings import load_settings
+
+    settings = load_settings()
+    try:
+        plan = Plan(file, _columns(column or []), kind, _speed(speed), times, settings.fields, limit)
+        report = asyncio.run(
+            run_replay(
+                plan,
+                settings,
+                via=via,
+                address=address or f"http://{settings.host}:{settings.port}",
+                check_seconds=patience if check else None,
+            )
+        )
+    except (WrongFile, KafkaError, httpx.HTTPError, OSError) as error:
+        print(f"corrente replay: {str(error) or repr(error)}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(report.summary()), flush=True)
+    if report.outcome.failed or not report.closed:
+        raise typer.Exit(1)
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise typer.BadParameter(f"--speed {text!r} is neither max nor a number of times, such as 100x")
+    return speed
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    pairs = [each.partition("=") for each in given]
+    for ours, sign, theirs in pairs:
+        if not (ours and sign and theirs):
+            raise typer.BadParameter(f"--column {ours!r} is not ours=theirs, such as item=product_id")
+    return {ours: theirs for ours, _, theirs in pairs}

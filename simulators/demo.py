@@ -230,7 +230,9 @@ class _Play:
             "the newcomer's own list",
         )
         story.after, story.after_milliseconds = answer.items, (time.monotonic() - began) * 1000
-        story.tell(f"a newcomer clicked {NEWCOMER_CLICKS} items: a list of their own {story.after_milliseconds:.0f} ms later")
+        story.tell(
+            f"a newcomer clicked {NEWCOMER_CLICKS} items: their own list {story.after_milliseconds:.0f} ms later"
+        )
 
     def _remember_a_list(self) -> None:
         """A regular's list now, to see whether a rollback gives back exactly that."""

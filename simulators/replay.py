@@ -1,0 +1,246 @@
+"""`corrente replay`: a history from a file, sent into a running system again.
+
+This file decides which events a file becomes, when each is due and what its time says. How events reach the system is
+decided in `simulators.senders`, how a file is read in `stream.datasets`.
+
+**Counts close.** Every row of the file is either unreadable or sent, and everything sent is acknowledged, refused or
+failed; with `check` the system is asked what became of it, and that has to close too.
+
+**Times.** `shift` moves the whole history so that it ends when the replay ends, and keeps every distance between
+events; `keep` sends the times of the file as they are. Rows are sent in file order; a row whose time is earlier than
+that of the row before it is sent right behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from simulators.client import TOPIC_OF_KIND, Client
+from stream.datasets import NUMBERS, Chunk, WrongFile, read_chunks
+
+BATCH_EVENTS = 500
+BATCH_SECONDS = 0.1
+"""Events that are due so close together travel together."""
+TOLD_PROBLEMS = 5
+COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
+
+Times = Literal["shift", "keep"]
+
+
+@dataclass
+class Outcome:
+    """What became of some events: `refused` by the system for what they are, `failed` for lack of an answer."""
+
+    acknowledged: int = 0
+    refused: int = 0
+    failed: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        self.acknowledged += other.acknowledged
+        self.refused += other.refused
+        self.failed += other.failed
+        self.reasons = [*self.reasons, *other.reasons][:TOLD_PROBLEMS]
+
+
+@dataclass
+class Report:
+    """The counts of one replay; `closed` says whether they do."""
+
+    rows: int = 0
+    unreadable: int = 0
+    sent: int = 0
+    outcome: Outcome = field(default_factory=Outcome)
+    by_topic: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    seen: dict[str, int] | None = None
+    """How the system's own counters moved, if it was asked."""
+
+    @property
+    def closed(self) -> bool:
+        outcome = self.outcome
+        sent = self.rows == self.unreadable + self.sent
+        answered = self.sent == outcome.acknowledged + outcome.refused + outcome.failed
+        if self.seen is None:
+            return sent and answered
+        became = sum(self.seen[counter] for counter in COUNTERS[1:])
+        return sent and answered and self.seen["read"] == became and self.seen["read"] >= outcome.acknowledged
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "rows": self.rows,
+            "unreadable": self.unreadable,
+            "sent": self.sent,
+            "acknowledged": self.outcome.acknowledged,
+            "refused": self.outcome.refused,
+            "failed": self.outcome.failed,
+            "by_topic": self.by_topic,
+            "seconds": round(self.seconds, 3),
+            "events_per_second": round(self.sent / self.seconds, 1) if self.seconds else 0.0,
+            "seen": self.seen,
+            "closed": self.closed,
+            "problems": [*self.problems, *self.outcome.reasons][:TOLD_PROBLEMS],
+        }
+
+
+class Sender(Protocol):
+    """A way into the system."""
+
+    async def send(self, topic: str, events: list[dict[str, Any]]) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to replay and how.
+
+    Attributes:
+        path: the file.
+        columns: our column name to the file's, where they differ.
+        kind: of every event, for a file that doesn't tell.
+        speed: how much faster than it happened; `None` is as fast as it goes.
+        times: what the events' times say.
+        fields: our field name to the one that the system expects (`CORRENTE_FIELDS`).
+        limit: rows at most.
+    """
+
+    path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = None
+    speed: float | None = None
+    times: Times = "shift"
+    fields: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The times in a file: what a replay has to know before it begins."""
+
+    first: float
+    last: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> Span:
+        """Reads the whole file once. Raises `WrongFile`."""
+        bounds = [
+            (chunk.seconds.min(), chunk.seconds.max())
+            for chunk in _limited(plan, lambda _, __: None)
+            if len(chunk)  # all of its rows may be unreadable
+        ]
+        if not bounds:
+            raise WrongFile(f"{plan.path}: no row of it can be read as an event")
+        return cls(float(min(low for low, _ in bounds)), float(max(high for _, high in bounds)))
+
+
+async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[int, Report], None]) -> Report:
+    """Send a file.
+
+    Args:
+        plan: what and how.
+        sender: the way into the system.
+        span: of the same file.
+        progress: called with the bytes of the file that are done, and the counts so far.
+
+    Raises:
+        WrongFile: it is not what it was when its span was read.
+    """
+    report = Report()
+    run = uuid.uuid4().hex[:12]
+    began = time.time()
+    shift = began + ((span.last - span.first) / plan.speed if plan.speed else 0.0) - span.last
+
+    def unreadable(line: int, reason: str) -> None:
+        report.unreadable += 1
+        report.problems = [*report.problems, f"line {line}: {reason}"][:TOLD_PROBLEMS]
+
+    for chunk in _limited(plan, unreadable):
+        times = chunk.seconds + shift if plan.times == "shift" else chunk.seconds
+        events = list(_events(chunk, times, run, plan))
+        due = began + (np.maximum.accumulate(chunk.seconds) - span.first) / plan.speed if plan.speed else None
+        async for batch in _paced(events, due):
+            await _send(batch, sender, report)
+            report.seconds = time.time() - began
+            progress(chunk.file_bytes, report)
+        report.rows = report.unreadable + report.sent
+    report.seconds = time.time() - began
+    return report
+
+
+async def learned(client: Client, before: Mapping[str, int], report: Report, patience_seconds: float) -> dict[str, int]:
+    """Wait until the system has read what it acknowledged, and give how its counters moved since `before`."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        now = counters(client)
+        moved = {counter: now[counter] - before[counter] for counter in COUNTERS}
+        if moved["read"] >= report.outcome.acknowledged or time.monotonic() > deadline:
+            return moved
+        await asyncio.sleep(0.2)
+
+
+def counters(client: Client) -> dict[str, int]:
+    """The counters of the newest version, over all shards and topics."""
+    newest = client.version("latest") or {"shards": {}}
+    topics = [topic for shard in newest["shards"].values() for topic in shard["counters"].values()]
+    return {counter: sum(topic.get(counter, 0) for topic in topics) for counter in COUNTERS}
+
+
+def _limited(plan: Plan, bad_row: Callable[[int, str], None]) -> Iterator[Chunk]:
+    left = plan.limit
+    for chunk in read_chunks(plan.path, plan.columns, kind=plan.kind, bad_row=bad_row):
+        if left is None or len(chunk) <= left:
+            yield chunk
+            left = None if left is None else left - len(chunk)
+        else:
+            cells = {column: cells[:left] for column, cells in chunk.cells.items()}
+            yield Chunk(chunk.lines[:left], chunk.seconds[:left], cells, chunk.file_bytes)
+            left = 0
+        if left == 0:
+            return
+
+
+def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row as (topic, event). Rows without an id get one of this replay, so that sending again counts once."""
+    names = {name: plan.fields.get(name, name) for name in (*chunk.cells, "timestamp", "event_id", "kind")}
+    columns = list(chunk.cells)
+    for line, seconds, row in zip(chunk.lines, times.tolist(), zip(*chunk.cells.values(), strict=True), strict=True):
+        cells = {column: cell for column, cell in zip(columns, row, strict=True) if cell is not None}
+        kind = cells.pop("event")
+        event: dict[str, Any] = {names["timestamp"]: round(seconds, 3), names["event_id"]: f"replay-{run}-{line}"}
+        event |= {names[column]: float(cell) if column in NUMBERS else cell for column, cell in cells.items()}
+        topic = TOPIC_OF_KIND.get(kind, "feedback")
+        if topic == "feedback":
+            event[names["kind"]] = kind
+        yield topic, event
+
+
+async def _paced(
+    events: list[tuple[str, dict[str, Any]]], due: np.ndarray | None
+) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+    """Events in batches, each when its first is due."""
+    start = 0
+    while start < len(events):
+        end = min(start + BATCH_EVENTS, len(events))
+        if due is not None:
+            end = min(end, int(np.searchsorted(due, due[start] + BATCH_SECONDS, "right")))
+            await asyncio.sleep(max(0.0, float(due[start]) - time.time()))
+        yield events[start:end]
+        start = end
+
+
+async def _send(batch: list[tuple[str, dict[str, Any]]], sender: Sender, report: Report) -> None:
+    """A batch, topic by topic, each in file order."""
+    for topic in ("clicks", "purchases", "feedback"):
+        if events := [event for of, event in batch if of == topic]:
+            report.sent += len(events)
+            report.by_topic[topic] = report.by_topic.get(topic, 0) + len(events)
+            report.outcome.add(await sender.send(topic, events))

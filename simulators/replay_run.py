@@ -1,0 +1,84 @@
+"""One `corrente replay` from its first look at the file to its summary: progress, sending, checking, telling."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from simulators.client import Client
+from simulators.replay import COUNTERS, Plan, Report, Sender, Span, counters, learned, replay
+from simulators.senders import http_sender, kafka_sender
+from stream.settings import Settings
+
+
+async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, check_seconds: float | None) -> Report:
+    """Replay a file and tell people about it on standard error.
+
+    Args:
+        plan: what to send.
+        settings: where Kafka is and what its topics are called.
+        via: `http` or `kafka`.
+        address: of the HTTP server; it is asked for counters even if events go to Kafka.
+        check_seconds: how long to wait until the system has learned everything; `None` doesn't ask it.
+
+    Raises:
+        WrongFile, KafkaError, httpx.HTTPError: the file can't be read, or the system doesn't answer at all.
+    """
+    console = Console(file=sys.stderr)
+    async with AsyncExitStack() as ends:
+        with console.status(f"reading {plan.path.name}"):
+            span = Span.of(plan)
+        client = ends.enter_context(Client(address)) if check_seconds is not None else None
+        before = counters(client) if client else {}
+        sender: Sender
+        if via == "http":
+            sender = await ends.enter_async_context(http_sender(address))
+        else:
+            sender = await ends.enter_async_context(kafka_sender(settings.kafka, settings.topics, settings.fields))
+
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeRemainingColumn(),
+        ]
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(plan.path.name, total=plan.path.stat().st_size, counts="")
+
+            def progress(done_bytes: int, report: Report) -> None:
+                rate = report.sent / report.seconds if report.seconds else 0.0
+                bar.update(task, completed=done_bytes, counts=f"{report.sent:,} events, {rate:,.0f}/s")
+
+            report = await replay(plan, sender, span=span, progress=progress)
+        if client is not None and check_seconds is not None:
+            with console.status("waiting until the system has learned it"):
+                report.seen = await learned(client, before, report, check_seconds)
+    console.print(_told(report))
+    for problem in report.summary()["problems"]:
+        console.print(f"  {problem}", style="yellow", markup=False, highlight=False)
+    return report
+
+
+def _told(report: Report) -> Table:
+    outcome = report.outcome
+    table = Table(show_header=False, box=None, pad_edge=False)
+    rows = [
+        ("rows in the file", report.rows),
+        ("  unreadable", report.unreadable),
+        ("  sent", report.sent),
+        ("    acknowledged", outcome.acknowledged),
+        ("    refused", outcome.refused),
+        ("    failed", outcome.failed),
+    ]
+    if report.seen is not None:
+        rows += [("the system's counters moved by", report.seen["read"])]
+        rows += [(f"  {counter.replace('_', ' ')}", report.seen[counter]) for counter in COUNTERS[1:]]
+    for name, count in rows:
+        table.add_row(name, f"{count:>12,}")
+    table.add_row("events a second", f"{report.sent / report.seconds if report.seconds else 0:>12,.0f}")
+    table.add_row("the counts close" if report.closed else "THE COUNTS DO NOT CLOSE", "")
+    return table

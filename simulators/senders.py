@@ -1,0 +1,107 @@
+"""Two ways into a running system: its HTTP API, and Kafka itself.
+
+Both send again what was not acknowledged, a few times; events carry ids, so that one that arrived all the same counts
+once. What can't be accepted for what it is, is refused and not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from simulators.replay import Outcome
+
+TRIES = 6
+FIRST_PAUSE_SECONDS = 0.25
+BUSY = frozenset({429, 500, 502, 503, 504})
+
+
+class HttpSender:
+    """`POST /v1/events/…`, an array at a time."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def send(self, topic: str, events: list[dict[str, Any]]) -> Outcome:
+        pause = FIRST_PAUSE_SECONDS
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                answer = await self._client.post(
+                    f"/v1/events/{topic}",
+                    content=msgspec.json.encode(events),
+                    headers={"content-type": "application/json"},
+                )
+            except httpx.TransportError as error:
+                reason = f"{self._client.base_url} does not answer: {error!r}"
+            else:
+                if answer.is_success:
+                    return Outcome(acknowledged=len(events))
+                reason = f"{answer.status_code}: {answer.text[:300]}"
+                if answer.status_code not in BUSY:
+                    return await self._without_the_wrong_one(topic, events, reason)
+            await asyncio.sleep(pause)
+            pause *= 2
+        return Outcome(failed=len(events), reasons=[reason])
+
+    async def _without_the_wrong_one(self, topic: str, events: list[dict[str, Any]], reason: str) -> Outcome:
+        """The server takes all of an array or nothing: halves tell which event it is."""
+        if len(events) == 1:
+            return Outcome(refused=1, reasons=[reason])
+        middle = len(events) // 2
+        outcome = await self.send(topic, events[:middle])
+        outcome.add(await self.send(topic, events[middle:]))
+        return outcome
+
+
+@asynccontextmanager
+async def http_sender(address: str) -> AsyncIterator[HttpSender]:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+        yield HttpSender(client)
+
+
+class KafkaSender:
+    """The topics themselves, keyed by visitor with Java's partitioner (murmur2), as the HTTP server does it."""
+
+    def __init__(self, producer: AIOKafkaProducer, topics: Mapping[str, str], fields: Mapping[str, str]) -> None:
+        self._producer = producer
+        self._topics = topics
+        self._user, self._session = fields.get("user", "user"), fields.get("session", "session")
+
+    async def send(self, topic: str, events: list[dict[str, Any]]) -> Outcome:
+        name = self._topics[topic]
+        sent = []
+        try:
+            for event in events:
+                key = event.get(self._user) or event[self._session]
+                sent.append(await self._producer.send(name, value=msgspec.json.encode(event), key=key.encode()))
+        except KafkaError as error:
+            reason = str(error) or type(error).__name__
+        else:
+            reason = ""
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        reasons = sorted({reason, *map(str, errors)} - {""})
+        acknowledged = len(answers) - len(errors)
+        return Outcome(acknowledged=acknowledged, failed=len(events) - acknowledged, reasons=reasons)
+
+
+@asynccontextmanager
+async def kafka_sender(
+    servers: str, topics: Mapping[str, str], fields: Mapping[str, str]
+) -> AsyncIterator[KafkaSender]:
+    """Raises `KafkaError` if no broker answers."""
+    # Idempotent: what the client sends again after a lost acknowledgement is neither doubled nor out of order.
+    producer = AIOKafkaProducer(bootstrap_servers=servers.split(","), acks="all", enable_idempotence=True, linger_ms=2)
+    await producer.start()
+    try:
+        yield KafkaSender(producer, topics, fields)
+    finally:
+        await producer.stop()
