@@ -12,19 +12,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any free one; overrides CORRENTE_PORT.")] = None,
 ) -> None:
     """Answer recommendations over HTTP, from the versions in Redis, and take events for Kafka."""
-    import sys
-
-    from stream.settings import WrongSetting, load_settings
-
-    overrides: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    try:
-        settings = load_settings(**overrides)
-    except WrongSetting as error:
-        typer.echo(f"corrente serve: {error}", err=True)
-        raise typer.Exit(2) from None
-
     from serving.server import run
+    from stream.settings import load_settings
 
+    options: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = load_settings(**options)
     try:
         run(settings)
     except OSError as error:
@@ -33,4 +25,4 @@ def serve(
             "Choose another with --port, or 0 for any free one.",
             err=True,
         )
-        sys.exit(1)
+        raise typer.Exit(1) from None

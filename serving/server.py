@@ -8,6 +8,7 @@ takes no more connections, finishes the requests that it has, and sends what it 
 from __future__ import annotations
 
 import logging.config
+import signal
 import socket
 import sys
 
@@ -18,6 +19,9 @@ from stream.logs import configure_logs
 from stream.settings import Settings
 
 SHUTDOWN_SECONDS = 15
+"""How long requests that have begun may still take."""
+
+BACKLOG = 2048
 
 
 def run(settings: Settings) -> None:
@@ -46,8 +50,11 @@ def run(settings: Settings) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        backlog=2048,
+        backlog=BACKLOG,
     )
+    # uvicorn passes the signal that ended it on to whoever handled it before; a graceful end is exit code 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -58,6 +65,7 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise

@@ -1,0 +1,191 @@
+"""Every resident version reads what its own tables say, whatever other versions come and go; what none needs is freed."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.arena import Arena
+from stream.tables import CorruptDelta, Tables, TableSpec
+
+SPECS = [
+    TableSpec("pairs", 30, np.dtype([("x", "<f4", (8,))]), 16),
+    TableSpec("items", 12, np.dtype(("<u8", (2,))), 16),
+    TableSpec("scalars", 1, np.dtype(("<f8", (8,))), 64),
+]
+
+
+def read(views, name):
+    """A version's table as one array, row by row through its index."""
+    data, index = views[name]
+    return data[index]
+
+
+def same(views, tables):
+    return all(np.array_equal(read(views, name), table.data) for name, table in tables.items())
+
+
+def write(tables, rows, value):
+    """Some blocks of some rows; returns what was written."""
+    for row in rows:
+        tables["pairs"].data["x"][row % 30, row % 8] = value
+        tables["pairs"].dirty[row % 30 * 2 + row % 8 // 4] = 1
+        if row % 3 == 0:
+            tables["items"].data[row % 12] = value
+            tables["items"].mark_rows([row % 12])
+    if rows:
+        tables["scalars"].data[0, 3] = value
+        tables["scalars"].mark_rows([0])
+    return tables.cut()
+
+
+def copied(tables):
+    copy = Tables(SPECS)
+    copy.write(tables.whole())
+    return copy
+
+
+def rows_in_use(residents):
+    """Different copies of rows that these versions have, by table."""
+    rows = {spec.name: 0 for spec in SPECS}
+    for name in rows:
+        rows[name] = len({int(row) for views in residents for row in views[name][1] if row})
+    return rows
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("apply"), st.integers(0, 99), st.lists(st.integers(0, 239), max_size=12)),
+        st.tuples(st.just("load"), st.lists(st.integers(0, 239), max_size=30)),
+        st.tuples(st.just("drop"), st.integers(0, 99)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS)
+def test_views_of_every_resident_version_equal_its_own_tables(steps):
+    arena = Arena(SPECS)
+    resident = [(arena.load({}), Tables(SPECS))]
+    for number, step in enumerate(steps, start=1):
+        match step:
+            case ("apply", which, rows):
+                base, tables = resident[which % len(resident)]
+                tables = copied(tables)
+                resident.append((arena.apply(base, write(tables, rows, number)), tables))
+                del base
+            case ("load", rows):
+                tables = Tables(SPECS)
+                write(tables, rows, number)
+                resident.append((arena.load(tables.whole()), tables))
+            case ("drop", which) if len(resident) > 1:
+                del resident[which % len(resident)]
+        assert all(same(views, tables) for views, tables in resident)
+    gc.collect()
+    in_use = rows_in_use([views for views, _ in resident])
+    assert {name: usage.rows for name, usage in arena.usage().items()} == in_use
+
+
+def test_the_arena_stays_small_when_versions_pass_through():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    views = arena.load(write(tables, range(60), 1))
+    for number in range(500):
+        views = arena.apply(views, write(tables, [number, number * 7], number))
+        assert same(views, tables)
+    assert arena.usage()["pairs"].rows == 30
+    assert len(views["pairs"][0]) <= 64 + 1, "it never had to grow"
+
+
+def test_what_readers_hold_stays_when_the_arena_grows():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    held = [(arena.load(write(tables, range(60), 1)), copied(tables))]
+    for number in range(2, 12):
+        views = arena.apply(held[-1][0], write(tables, range(60), number))
+        held.append((views, copied(tables)))
+    assert len({len(views["pairs"][0]) for views, _ in held}) > 1, "it has grown"
+    assert all(same(views, tables) for views, tables in held)
+
+
+def test_a_version_costs_the_rows_that_it_changed():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    first = arena.load(write(tables, range(60), 1))
+    before = {name: usage.rows for name, usage in arena.usage().items()}
+    second = arena.apply(first, write(tables, [4], 2))
+    after = {name: usage.rows for name, usage in arena.usage().items()}
+    assert {name: after[name] - before[name] for name in after} == {"pairs": 1, "items": 0, "scalars": 1}
+    assert first["items"][1] is second["items"][1], "an index that did not change is shared"
+    del first
+    gc.collect()
+    assert {name: usage.rows for name, usage in arena.usage().items()} == before
+
+
+def test_a_held_model_keeps_its_rows_after_everybody_else_let_go():
+    """What a request in flight reads is not written over, even when its version is the oldest of all."""
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    in_flight = arena.load(write(tables, range(60), 1))
+    expected = copied(tables)
+    views = in_flight
+    for number in range(2, 200):
+        views = arena.apply(views, write(tables, range(60), number))
+    assert same(in_flight, expected)
+    assert same(views, tables)
+
+
+def test_readers_beside_a_writer_never_see_a_row_change():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    served = [arena.load(write(tables, range(60), 1))]
+    done = threading.Event()
+    torn = []
+
+    def keep_reading():
+        while not done.is_set():
+            views = served[0]
+            value = read(views, "scalars")[0, 3]
+            pairs = read(views, "pairs")["x"]
+            if set(np.unique(pairs)) - {0.0, value}:
+                torn.append(value)
+
+    readers = [threading.Thread(target=keep_reading) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(2, 800):
+        served[0] = arena.apply(served[0], write(tables, range(240), number))
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert torn == []
+
+
+def test_memory_is_taken_where_rows_are_written_not_where_they_might_be():
+    spec = TableSpec("wide", 50_000_000, np.dtype(("<f8", (8,))), 64)
+    taken = []
+
+    def allocate(name, nbytes):
+        taken.append((name, nbytes))
+        return np.zeros(nbytes, np.uint8)
+
+    arena = Arena([spec], allocate=allocate)
+    assert taken[0][0] == "wide"
+    assert taken[0][1] > 4_800_000_000, "address space for all rows and half as many again"
+    assert arena.usage()["wide"].nbytes == 0
+
+
+def test_a_delta_of_other_tables_is_refused_and_changes_nothing():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    views = arena.load(write(tables, range(60), 1))
+    other = Tables([TableSpec("strange", 4, np.dtype(("<f8", (2,))), 16)])
+    other["strange"].mark_rows([1])
+    with pytest.raises(CorruptDelta, match="strange"):
+        arena.apply(views, other.cut())
+    larger = Tables([TableSpec("pairs", 90, np.dtype([("x", "<f4", (8,))]), 16)])
+    larger["pairs"].mark_rows([80])
+    with pytest.raises(CorruptDelta, match="capacity settings"):
+        arena.apply(views, larger.cut())
+    assert same(views, tables)
+    assert arena.usage()["pairs"].rows == 30
