@@ -97,7 +97,7 @@ class Endpoint:
                     "description": "The list",
                     "content": {"application/json": {"schema": schema_of(self.answers)}},
                 },
-                **PROBLEM_RESPONSES,
+                **problem_responses("404", "409", "422", "503", *(("400", "413") if self.method == "POST" else ())),
             },
         }
         if self.method == "GET":
@@ -125,10 +125,16 @@ def _problem_response(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
-PROBLEM_RESPONSES: dict[str, Any] = {
+_PROBLEM_RESPONSES: dict[str, Any] = {
     "400": _problem_response("The body is not JSON"),
     "404": _problem_response("No such version"),
+    "409": _problem_response("The version is there and can't be read"),
     "413": _problem_response("The body is too large"),
     "422": _problem_response("A parameter or field is wrong; it is named"),
     "503": _problem_response("A dependency is away; trying again later helps"),
 }
+
+
+def problem_responses(*statuses: str) -> dict[str, Any]:
+    """What OpenAPI says about these statuses, in their order."""
+    return {status: _PROBLEM_RESPONSES[status] for status in sorted(statuses)}

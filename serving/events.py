@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from serving.decoding import read_body
 from serving.dependencies import Inbox, Producer
-from serving.endpoint import PROBLEM_RESPONSES
+from serving.endpoint import problem_responses
 from serving.problems import Problem
 from stream.events import TOPIC_TYPES
 
@@ -80,7 +80,7 @@ def described(topic: str) -> dict[str, Any]:
                 "description": "Kafka has acknowledged every event",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
             },
-            **{status: PROBLEM_RESPONSES[status] for status in ("400", "413", "422", "503")},
+            **problem_responses("400", "413", "422", "503"),
         },
     }
 

@@ -22,7 +22,7 @@ from starlette.responses import Response
 import serving.raw_paths  # noqa: F401  paths with `{name:id}`
 from serving.decoding import BodyReader, read_body
 from serving.dependencies import ServedVersions, Store, refuse_unknown_parameters
-from serving.endpoint import PROBLEM_RESPONSES
+from serving.endpoint import problem_responses
 from serving.problems import Problem
 from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError
 from stream.versions.manifest import rfc3339
@@ -83,7 +83,7 @@ def _answers(shape: str, *problems: str) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": f"#/components/schemas/{shape}"} if shape else {"type": "object"}
     return {
         "200": {"description": "Done", "content": {"application/json": {"schema": schema}}},
-        **{status: PROBLEM_RESPONSES[status] for status in problems},
+        **problem_responses(*problems, "409", "422", "503"),
     }
 
 
@@ -95,7 +95,7 @@ _REASON_BODY = {
 }
 
 
-@router.get("/versions", responses=_answers("VersionList", "422", "503"))
+@router.get("/versions", responses=_answers("VersionList"))
 async def list_versions(
     loader: ServedVersions, store: Store, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
 ) -> Response:
@@ -130,14 +130,14 @@ async def list_versions(
     )
 
 
-@router.get("/versions/{version:id}", responses=_answers("", "404", "422", "503"))
+@router.get("/versions/{version:id}", responses=_answers("", "404"))
 async def show_version(version: str, store: Store) -> Response:
     """Show the manifest of a version, by number, alias or id."""
     found = await asked(lambda: store.version(checked_name(version)))
     return _json({"id": found.id, **found.manifest})
 
 
-@router.get("/versions/{a:id}/diff/{b:id}", responses=_answers("", "404", "422", "503"))
+@router.get("/versions/{a:id}/diff/{b:id}", responses=_answers("", "404"))
 async def compare_versions(a: str, b: str, store: Store) -> Response:
     """Show what moved from one version to another."""
     return _json(await asked(lambda: store.diff(checked_name(a), checked_name(b))))
@@ -145,7 +145,7 @@ async def compare_versions(a: str, b: str, store: Store) -> Response:
 
 @router.post(
     "/versions/{version:id}/rollback",
-    responses=_answers("Pinned", "404", "413", "422", "503"),
+    responses=_answers("Pinned", "400", "404", "413"),
     openapi_extra=_REASON_BODY,
 )
 async def roll_back(version: str, request: Request, loader: ServedVersions, store: Store) -> Response:
@@ -162,7 +162,7 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
     return _json(_pinned(loader, pinned.number))
 
 
-@router.delete("/pin", responses=_answers("Pinned", "422", "503"), openapi_extra=_REASON_BODY)
+@router.delete("/pin", responses=_answers("Pinned", "400", "413"), openapi_extra=_REASON_BODY)
 async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
     """Take the pin away: answer from the newest version again."""
     reason = await _reason(request)
