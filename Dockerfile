@@ -1,0 +1,26 @@
+# syntax=docker/dockerfile:1
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /build
+RUN python -m venv /opt/corrente
+COPY requirements.lock ./
+RUN /opt/corrente/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY requirements-dev.lock pyproject.toml README.md ./
+# The build backend comes from the lock too, into an environment that stays behind in this stage.
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-dev.lock
+COPY stream ./stream
+COPY serving ./serving
+COPY simulators ./simulators
+COPY benchmarks ./benchmarks
+RUN /opt/build/bin/python -m build --wheel --no-isolation \
+    && /opt/corrente/bin/pip install --no-cache-dir --no-deps dist/*.whl
+
+FROM python:3.11-slim-bookworm
+# Kernels are compiled at the first start and kept: mount this folder to keep them over containers.
+ENV PATH=/opt/corrente/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/corrente
+RUN useradd --system --uid 10001 --user-group corrente && install --directory --owner corrente --group corrente /var/cache/corrente
+COPY --from=build /opt/corrente /opt/corrente
+USER 10001:10001
+VOLUME /var/cache/corrente
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["corrente"]
+CMD ["--help"]

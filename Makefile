@@ -1,0 +1,68 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer and make. Everything goes into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SECONDS ?= 90
+PYTEST ?=
+
+.PHONY: help install demo test lint unit bench quality faults wheel lock clean
+
+help:
+	@echo "make install              the environment in .venv, from the locked versions"
+	@echo "make demo [SECONDS=90]    watch a shop learn"
+	@echo "make test [PYTEST=...]    ruff, mypy, every test"
+	@echo "make lint                 ruff and mypy alone"
+	@echo "make faults               the tests that kill, pause and restart things, on a real Kafka and Redis"
+	@echo "make bench                the figures of benchmarks/"
+	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
+	@echo "make lock                 lock the newest versions that fit pyproject.toml"
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@echo "installing into .venv (once)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	@$(BIN)/corrente demo --seconds $(SECONDS)
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: install
+	$(BIN)/python -m pytest -m "not integration and not packaging and not slow" $(PYTEST)
+
+faults: install
+	$(BIN)/python -m pytest tests/integration/test_exactly_once.py -v $(PYTEST)
+
+bench: install
+	$(BIN)/corrente bench ingest
+
+quality: install
+	@test -n "$(DATA)" || { echo "say where the event streams are: make quality DATA=folder"; exit 2; }
+	$(BIN)/python -m benchmarks.quality "$(DATA)"
+
+wheel: install
+	$(BIN)/python -m build --wheel --no-isolation
+
+# Hashes and versions, and no addresses: where packages come from is decided by the machine that installs.
+LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" --extra embedded
+
+lock: install
+	$(PIP) install uv
+	$(LOCK) --output-file requirements.lock --upgrade
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock --upgrade
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
