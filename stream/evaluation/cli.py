@@ -42,7 +42,7 @@ SettingsFile = Annotated[
 ]
 
 
-def evaluate(  # noqa: PLR0917  typer reads options off parameters; the next two likewise
+def evaluate(
     path: PathArgument = None,
     by: By = None,
     events: Events = None,
@@ -102,7 +102,7 @@ def evaluate(  # noqa: PLR0917  typer reads options off parameters; the next two
             _show(result, report, group, plot)
 
 
-def tune(  # noqa: PLR0917
+def tune(
     path: Annotated[Path, typer.Argument(help="The history to tune on: its leading part is used, the rest judges.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the settings are written.")] = Path("corrente.env"),
     trials: Annotated[int, typer.Option(min=1, help="How many settings are tried.")] = 30,
@@ -221,7 +221,7 @@ def _told() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _protocol(  # noqa: PLR0917
+def _protocol(
     by: str, no_repeats: bool, warmup: float, every: int, exclude_last: bool, cutoffs: str, seed: int
 ) -> Protocol:
     from stream.evaluation.protocol import Protocol, WrongInput
@@ -302,10 +302,9 @@ def _show(result: Evaluation, report: dict[str, Any], group: str | None, plot: P
 def _print(what: RenderableType, *, error: bool = False) -> None:
     from rich.console import Console
 
-    console = Console(stderr=error)
-    if not console.is_terminal:  # a pipe or a file has no width, and a table that is cut in it says less
-        console = Console(stderr=error, width=200)
-    console.print(what)
+    from stream.evaluation.tables import show
+
+    show(what, console=Console(stderr=error))
 
 
 def _print_json(what: Any) -> None:

@@ -37,7 +37,7 @@ class Action(enum.IntFlag):
     LEARN = 1
     """The sources learn it."""
     SHOW = 2
-    """It becomes the visitor's context, and nothing is learned from it."""
+    """It becomes the visitor's context, and nothing is learned from it: what a split only shows, and a repeat."""
     TEST = 4
     """Its item is ranked and the rank is reported."""
     TEACH = 8
@@ -150,13 +150,13 @@ def plan(
             )
         learned = np.isin(kind, [code for code in occurring if kinds[code] == "train"])
         to_test = testable & np.isin(kind, [code for code in occurring if kinds[code] == "test"])
-        actions[~learned] |= Action.SHOW
         learned &= fresh | (not protocol.no_repeats)
     else:
         learned = fresh if protocol.no_repeats else np.ones(n, bool)
         to_test = testable & (np.arange(n) >= int(protocol.warmup * n))
     weights = event_weights(kind, kinds, {} if frozen else (kind_weights or {}))
     actions[learned] |= Action.LEARN
+    actions[~learned] |= Action.SHOW
     actions[np.flatnonzero(to_test)[:: protocol.every]] |= Action.TEST
     actions[testable & learned & (weights > 0) & ranker_sample(learned, protocol.seed)] |= Action.TEACH
     if not (actions & Action.TEST).any():

@@ -62,9 +62,13 @@ class Walk(NamedTuple):
 class Learner(Interface):
     """What can be evaluated."""
 
-    names: Sequence[str]
-    """What ranks: sources, "blend", challengers."""
-    challengers: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """What ranks: sources, "blend", challengers."""
+
+    @property
+    def challengers(self) -> Sequence[str]:
+        """Those of the names that are neither sources nor the blend."""
 
     def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
         """Follow the `Action` bits of events `start` to `stop` (an array for all events); its state goes on."""
@@ -123,10 +127,7 @@ def evaluate(
         kind_weights=chosen.weights,
     )
     todo = replace(todo, notes=[*history.notes, *todo.notes])
-    if learner is None:
-        from stream.evaluation.learning import model_learner  # compiles the model's kernels
-
-        learner = model_learner(history, protocol, chosen, todo, shards=shards)
+    learner = learner or _default_learner(history, protocol, chosen, todo)
     started = clock() if clock else 0.0
     timer = _TestTimer(learner, todo, clock)
     walks, own_ranks = [], []
@@ -157,6 +158,12 @@ def evaluate(
         seconds=seconds,
         test_microseconds=timer.median_microseconds,
     )
+
+
+def _default_learner(history: History, protocol: Protocol, settings: ModelSettings, todo: Plan) -> Learner:
+    from stream.evaluation.learning import model_learner  # compiles the model's kernels
+
+    return model_learner(history, protocol, settings, todo)
 
 
 def _spans(events: int, also: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -123,9 +124,12 @@ def html_table(header: Row, rows: Iterable[Row]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def show(*parts: RenderableType) -> None:
-    """Print to the terminal (or a notebook's output)."""
-    Console().print(*parts)
+def show(*parts: RenderableType, console: Console | None = None) -> None:
+    """Print to the terminal, or to wherever standard output goes."""
+    console = console or Console()
+    if not console.is_terminal:  # a pipe or a file has no width, and a table that is cut to one says less
+        console = Console(file=console.file, width=200)
+    console.print(*parts)
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -136,7 +140,7 @@ def _title(evaluation: Evaluation) -> str:
 
 def _figures(evaluation: Evaluation) -> Table:
     header, rows = _figure_rows(evaluation)
-    table = Table(title=_title(evaluation), title_justify="left")
+    table = Table(title=_title(evaluation), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), expand=False)
     for number, cell in enumerate(header):
         table.add_column(cell, justify="right" if number else "left", no_wrap=True)
     for row in rows:
@@ -151,8 +155,7 @@ def _figure_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     for name in [BLEND, *evaluation.challengers, *evaluation.sources]:
         figures = evaluation.figures[name]
         cells = [f"{figures[measure][str(k)]:.4f}" for k in cutoffs for measure in ("hr", "mrr", "ndcg")]
-        label = f"{name} (challenger)" if name in evaluation.challengers else name
-        rows.append([label, *cells, f"{figures['hr_se'][str(cutoffs[0])]:.4f}"])
+        rows.append([name, *cells, f"{figures['hr_se'][str(cutoffs[0])]:.4f}"])
     return header, rows
 
 

@@ -68,9 +68,9 @@ def test_first_event_of_a_visitor_is_tested_only_without_repeats():
     assert planned(rows, Protocol(warmup=0, no_repeats=True)).tested.tolist() == [0, 1, 2]
 
 
-def test_an_event_on_an_item_the_visitor_had_is_neither_learned_nor_tested_without_repeats():
+def test_an_event_on_an_item_the_visitor_had_is_only_shown_without_repeats():
     result = planned([(0, 1), (0, 1), (0, 2), (0, 1)], Protocol(warmup=0, no_repeats=True))
-    assert result.actions[1] == result.actions[3] == Action.NONE
+    assert result.actions[1] == result.actions[3] == Action.SHOW
 
 
 def test_every_second_testable_event_starting_with_the_first():

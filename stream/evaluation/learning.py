@@ -1,0 +1,116 @@
+"""The model as a learner that can be evaluated: a history as the model's columns, and the compiled walk over them.
+
+Keys, kinds and weights are what the decoder of records makes of the same events (`stream.decoding`), so that a history
+from a file and the same events from Kafka leave the same tables behind.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.datasets import Coded
+from stream.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
+from stream.evaluation import walk as kernel
+from stream.evaluation.history import History
+from stream.evaluation.protocol import Action, Plan, Protocol
+from stream.evaluation.run import Walk
+from stream.models.answer import Options
+from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
+from stream.models.layout import SOURCES, WEIGHT_ONE
+from stream.models.learner import Learner
+from stream.settings import ModelSettings
+
+POPULAR_FALLBACK = 3
+"""Place of "popular" in `FALLBACKS`: for a visitor of whom nothing is known, popularity is what is left to rank by."""
+
+
+class ModelLearner:
+    """One shard of the default model over a history.
+
+    Args:
+        columns: every event as the model takes it.
+        codes: (n,) item code of each event.
+        settings: what the model is.
+        options: what may be ranked.
+    """
+
+    names = (*SOURCES, "blend", "challenger")
+    challengers = ("challenger",)
+
+    def __init__(self, columns: Columns, codes: NDArray[np.int32], settings: ModelSettings, options: Options) -> None:
+        self._columns, self._codes, self._options = columns, codes, options
+        self._learner = Learner(settings, options=options)
+        self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
+
+    def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
+        """Follow the actions of some events."""
+        tests = int(np.count_nonzero(actions[start:stop] & Action.TEST))
+        found = kernel.room(tests, top, export=export)
+        learner = self._learner
+        kernel.walk(
+            learner.state, learner.reader, learner.work, self._columns, self._codes, self._code_of_row, self._options,
+            actions, start, stop, found,
+        )  # fmt: skip
+        exported = found.filled[-1]
+        return Walk(
+            event=found.event,
+            greater=found.greater,
+            equal=found.equal,
+            found=found.found,
+            candidates=found.candidates,
+            fallback=np.where(found.known > 0, 0, POPULAR_FALLBACK).astype(np.uint8),
+            top=found.top,
+            offsets=found.filled if export else None,
+            candidate=found.candidate[:exported] if export else None,
+            scores=found.scores[:exported] if export else None,
+        )
+
+
+def model_learner(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> ModelLearner:
+    """The model, ready to walk over a history from its start."""
+    options = Options(
+        only_first=protocol.no_repeats, by_session=protocol.by == "session", exclude_last=protocol.exclude_last
+    )
+    return ModelLearner(columns_of(history, protocol, settings, plan), history.data.item.codes, settings, options)
+
+
+def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> Columns:
+    """All events of a history as the model takes them."""
+    data = history.data
+    salt = salt_key(settings.visitor_salt)
+    visitor = history.visitor(protocol.by)
+    names = [data.item.names[code].encode() for code in data.item.codes.tolist()]
+    starts = np.zeros(len(names) + 1, np.int64)
+    np.cumsum([len(name) + 1 for name in names], out=starts[1:])
+    kind_codes = np.array([KINDS.get(name, OTHER_KIND) for name in data.event.names], np.uint8)
+    weights = np.clip(plan.weights.astype(np.float64), -WEIGHT_MOST, WEIGHT_MOST)
+    own = _keys(visitor, salt)
+    users = own if data.user is None else _keys(_filled(data.user, visitor), salt)
+    sessions = own if data.session is None else _keys(_filled(data.session, visitor), salt)
+    return Columns(
+        items=hash_ids(data.item.names, salt_key(ITEM_SALT))[data.item.codes],
+        visitors=users,
+        sessions=sessions,
+        event_ids=np.zeros(len(data), np.uint64),
+        seconds=data.seconds,
+        weights=np.rint(weights * WEIGHT_ONE).astype(np.int16),
+        kinds=kind_codes[data.event.codes],
+        values=np.full(len(data), np.nan, np.float32),
+        learned=((plan.actions & Action.LEARN) > 0).astype(np.uint8),
+        tested=np.zeros(len(data), np.uint8),
+        names=np.frombuffer(SEPARATOR.encode().join(names), np.uint8),
+        starts=starts,
+    )
+
+
+def _filled(column: Coded, visitor: Coded) -> Coded:
+    """A column whose empty cells are taken from the visitor's, as an event without a session counts for its user."""
+    if not (column.codes < 0).any():
+        return column
+    codes = np.where(column.codes >= 0, column.codes, visitor.codes + len(column.names)).astype(np.int32)
+    return Coded(codes, column.names + visitor.names)
+
+
+def _keys(column: Coded, salt: Keys) -> Keys:
+    return hash_ids(column.names, salt)[column.codes]

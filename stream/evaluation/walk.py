@@ -1,0 +1,187 @@
+"""The compiled walk: the model's own kernels, one event after the other, under a plan.
+
+The worker learns a batch with `stream.models.learner`; this loop calls the same functions for the same steps (find,
+gather, rank, learn the ranker, learn the event) and differs in who decides: here an event's `Action` bits say whether
+it is tested, taught, learned or only shown. A test alone changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.decoding import Columns
+from stream.models import ranker
+from stream.models.answer import Options, rank
+from stream.models.directory import find
+from stream.models.layout import BLEND, CHALLENGER, RANKINGS, TESTS
+from stream.models.learner import learn_event
+from stream.models.pairs import MEETINGS
+from stream.models.reader import Reader
+from stream.models.request import gather
+from stream.models.state import State
+from stream.models.work import CANDIDATE, CANDIDATES, HISTORY, Work
+
+LEARN, SHOW, TEST, TEACH = 1, 2, 4, 8
+"""The bits of `stream.evaluation.protocol.Action`, as a kernel reads them."""
+
+
+class Found(NamedTuple):
+    """Room for the outcomes of the tests of a span; row t is the t-th test.
+
+    Attributes:
+        event: (tests,) int64.
+        greater, equal: (tests, rankings) int32.
+        found: (tests,) bool.
+        candidates, known: (tests,) int32: how many were ranked; how many events of the visitor were known.
+        top: (tests, k) int32 item codes by the blend, -1 pads.
+        candidate, scores: with room for every candidate of every test, or none: item codes, and (…, rankings) scores.
+        filled: (tests + 1,) int64, where each test's candidates begin.
+    """
+
+    event: NDArray[np.int64]
+    greater: NDArray[np.int32]
+    equal: NDArray[np.int32]
+    found: NDArray[np.bool_]
+    candidates: NDArray[np.int32]
+    known: NDArray[np.int32]
+    top: NDArray[np.int32]
+    candidate: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    filled: NDArray[np.int64]
+
+
+def room(tests: int, top: int, *, export: bool) -> Found:
+    """Room for so many tests."""
+    exported = tests * CANDIDATES if export else 0
+    return Found(
+        event=np.zeros(tests, np.int64),
+        greater=np.zeros((tests, RANKINGS), np.int32),
+        equal=np.zeros((tests, RANKINGS), np.int32),
+        found=np.zeros(tests, np.bool_),
+        candidates=np.zeros(tests, np.int32),
+        known=np.zeros(tests, np.int32),
+        top=np.full((tests, top), -1, np.int32),
+        candidate=np.zeros(exported, np.int32),
+        scores=np.zeros((exported, RANKINGS), np.float32),
+        filled=np.zeros(tests + 1, np.int64),
+    )
+
+
+@nb.njit(cache=True, nogil=True)
+def walk(
+    state: State,
+    reader: Reader,
+    work: Work,
+    columns: Columns,
+    codes: NDArray[np.int32],
+    code_of_row: NDArray[np.int32],
+    options: Options,
+    actions: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    found: Found,
+) -> None:
+    """Follow the actions of events `start` to `stop` and write the outcomes of their tests into `found`.
+
+    `columns.learned` says which events are learned and which only shown; `codes` are the items of the events, and
+    `code_of_row` those of the rows of the item table, kept up to date here.
+    """
+    met = np.zeros(MEETINGS, np.int64)
+    scratch = np.zeros(64, np.float32)
+    test = 0
+    for event in range(start, stop):
+        bits = actions[event]
+        if bits & (TEST | TEACH):
+            target = answer(state, reader, work, columns, event, options)
+            if bits & TEST:
+                found.event[test] = event
+                note(work, target, code_of_row, found, test)
+                test += 1
+            if bits & TEACH:
+                state.scalars[TESTS] += 1
+                if target >= 0:
+                    ranker.learn(state, work, target)
+        if bits & (LEARN | SHOW):
+            learn_event(state, columns, event, options, met, scratch)
+            row = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
+            code_of_row[row] = codes[event]
+
+
+@nb.njit(cache=True, nogil=True)
+def answer(
+    state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options
+) -> int:
+    """Rank for the visitor of an event, and return which candidate its item is, -1 if none."""
+    item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
+    visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
+    session = find(state.session_cells, state.sessions, columns.sessions[event, 0], columns.sessions[event, 1])
+    anonymous = find(state.visitor_cells, state.visitors, columns.sessions[event, 0], columns.sessions[event, 1])
+    seen_by = np.uint64(0)
+    if options.only_first:
+        seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
+    gather(reader, work, visitor, anonymous, session, np.empty(0, np.int64), max(1.0, columns.seconds[event]))
+    rank(reader, work, options, seen_by)
+    if item:
+        for number in range(work.counts[CANDIDATE]):
+            if work.items[work.candidates[number]] == item:
+                return number
+    return -1
+
+
+@nb.njit(cache=True, nogil=True)
+def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, test: int) -> None:
+    """Write down where the target stands in each ranking, and what was ranked."""
+    count = work.counts[CANDIDATE]
+    found.candidates[test] = count
+    found.known[test] = work.counts[HISTORY]
+    found.found[test] = target >= 0
+    if target >= 0:
+        for ranking in range(RANKINGS):
+            own = value_of(work, ranking, target)
+            greater = equal = 0
+            for number in range(count):
+                value = value_of(work, ranking, number)
+                greater += value > own
+                equal += value == own
+            found.greater[test, ranking] = greater
+            found.equal[test, ranking] = equal - 1
+    begin = found.filled[test]
+    if found.candidate.size:
+        for number in range(count):
+            found.candidate[begin + number] = code_of_row[work.items[work.candidates[number]]]
+            for ranking in range(RANKINGS):
+                found.scores[begin + number, ranking] = value_of(work, ranking, number)
+    found.filled[test + 1] = begin + count
+    best_of(work, count, code_of_row, found.top[test])
+
+
+@nb.njit(cache=True, nogil=True)
+def value_of(work: Work, ranking: int, number: int) -> float:
+    if ranking == BLEND:
+        return np.float64(work.scores[number])
+    if ranking == CHALLENGER:
+        return work.challenger[number]
+    return np.float64(work.columns[ranking, number])
+
+
+@nb.njit(cache=True, nogil=True)
+def best_of(work: Work, count: int, code_of_row: NDArray[np.int32], top: NDArray[np.int32]) -> None:
+    """The first places by the blend; ties go to the candidate that was proposed first."""
+    held = 0
+    values = np.empty(top.size)
+    for number in range(count):
+        value = work.scores[number]
+        if held == top.size and (held == 0 or value <= values[held - 1]):
+            continue
+        place = min(held, top.size - 1)
+        while place > 0 and values[place - 1] < value:
+            values[place] = values[place - 1]
+            top[place] = top[place - 1]
+            place -= 1
+        values[place] = value
+        top[place] = code_of_row[work.items[work.candidates[number]]]
+        held = min(held + 1, top.size)
