@@ -81,10 +81,11 @@ router = APIRouter(
 
 def _answers(shape: str, *problems: str) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": f"#/components/schemas/{shape}"} if shape else {"type": "object"}
-    return {
-        "200": {"description": "Done", "content": {"application/json": {"schema": schema}}},
-        **problem_responses(*problems, "409", "422", "503"),
+    responses: dict[int | str, dict[str, Any]] = {
+        "200": {"description": "Done", "content": {"application/json": {"schema": schema}}}
     }
+    responses.update(problem_responses(*problems, "409", "422", "503"))
+    return responses
 
 
 _REASON_BODY = {

@@ -11,7 +11,6 @@ from hypothesis.errors import Unsatisfiable
 from serving.app import create_app
 from stream.settings import load_settings
 from stream.versions import VersionStore
-
 from tests.serving.conftest import Broker, Publisher, RedisServer, until
 from tests.serving.test_recommendations import CLICKS
 from tests.serving.test_serve import serving

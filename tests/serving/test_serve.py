@@ -40,6 +40,11 @@ def serving(redis_server: RedisServer, broker: Broker | None, *options: str) -> 
         process.communicate()
 
 
+def ended(*options: str) -> subprocess.CompletedProcess:
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=environment, check=False)
+
+
 def test_port_0_is_told_and_a_post_under_way_is_finished(
     redis_server: RedisServer, broker: Broker, publisher: Publisher
 ):
@@ -64,18 +69,14 @@ def test_port_0_is_told_and_a_post_under_way_is_finished(
 def test_an_address_that_is_taken_is_told(redis_server: RedisServer):
     with serving(redis_server, None, "--port", "0") as (_, address):
         port = address.rpartition(":")[2]
-        second = subprocess.run(
-            [*COMMAND, "--port", port], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}, check=False
-        )
+        second = ended("--port", port)
     assert second.returncode == 1
     assert f"can't bind 127.0.0.1:{port}" in second.stderr
     assert "Traceback" not in second.stderr
 
 
 def test_a_wrong_setting_is_told():
-    wrong = subprocess.run(
-        [*COMMAND, "--port", "70000"], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}, check=False
-    )
+    wrong = ended("--port", "70000")
     assert wrong.returncode == 2
     assert "CORRENTE_PORT" in wrong.stderr
     assert "Traceback" not in wrong.stderr

@@ -1,0 +1,149 @@
+"""The twin test: HTTP → Kafka → worker → Redis → HTTP gives the lists that a shard in memory gives.
+
+What was posted is compared with what lies in Kafka; an undisturbed shard is given that log in the journal's order; and
+every kind of answer of the server is compared with that shard's, items and scores, exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from benchmarks.servers import wait_until
+from stream.models.model import Model, Query, Ranking
+from stream.settings import load_settings
+from tests.integration.checking import assert_every_event_counted_once, learned_everything, logs_of, store_of
+from tests.integration.server_process import ServerProcess, running_server
+from tests.integration.worker_process import WorkerProcess
+
+VISITORS = [f"visitor/{number}" for number in range(40)]
+ITEMS = [f"item {number} é" for number in range(60)]
+FIRST_SECONDS = 1_750_000_000.0
+
+
+class Shop:
+    """Shoppers who post what they do, and a memory of what was posted."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._random = random.Random(11)
+        self._seconds = FIRST_SECONDS
+        self.posted: dict[str, list[dict[str, Any]]] = {"clicks": [], "purchases": [], "feedback": []}
+
+    def post(self, events: int) -> None:
+        """Arrays of up to 25 events of one kind, in the order of their time."""
+        while events > 0:
+            topic = self._random.choices(["clicks", "purchases", "feedback"], [8, 1, 1])[0]
+            batch = [self._event(topic) for _ in range(min(events, self._random.randrange(1, 25)))]
+            answer = self._server.client.post(f"/v1/events/{topic}", json=batch)
+            assert answer.status_code == 202, answer.text
+            for event, event_id in zip(batch, answer.json()["event_ids"], strict=True):
+                self.posted[topic].append({**event, "event_id": event_id})
+            events -= len(batch)
+
+    def _event(self, topic: str) -> dict[str, Any]:
+        self._seconds += self._random.random() * 30
+        visitor = self._random.randrange(len(VISITORS))
+        item = (visitor % 4) * 15 + min(14, int(self._random.paretovariate(0.8)))
+        event: dict[str, Any] = {"item": ITEMS[item], "timestamp": round(self._seconds, 3)}
+        if self._random.random() < 0.9:
+            event["user"] = VISITORS[visitor]
+        else:
+            event["session"] = f"session {visitor}"
+        if topic == "purchases":
+            event |= {"price": 9.99, "quantity": 2.0}
+        if topic == "feedback":
+            event |= {"kind": self._random.choice(["view", "cart", "return"])}
+        return event
+
+
+def answers_of(server: ServerProcess) -> dict[str, list[tuple[str, float]]]:
+    """Every kind of answer, as served."""
+    client = server.client
+    asked = {f"user {user}": client.get(f"/v1/recommendations/{user.replace('/', '%2F')}?n=7") for user in VISITORS}
+    asked["stranger"] = client.get("/v1/recommendations/stranger")
+    asked["unseen"] = client.get(f"/v1/recommendations/{VISITORS[3].replace('/', '%2F')}?exclude_seen=true&n=20")
+    asked["session"] = client.post("/v1/recommendations", json={"session": "session 5"})
+    asked["recent"] = client.post("/v1/recommendations", json={"recent": ITEMS[3:6], "exclude": ITEMS[4:5]})
+    asked["candidates"] = client.post("/v1/recommendations", json={"user": VISITORS[0], "candidates": ITEMS[:9]})
+    asked["similar"] = client.get(f"/v1/items/{ITEMS[2]}/similar")
+    asked["popular"] = client.get("/v1/popular?n=30")
+    asked["trending"] = client.get("/v1/trending")
+    found = {}
+    for name, answer in asked.items():
+        assert answer.status_code == 200, answer.text
+        found[name] = [(each["item"], each["score"]) for each in answer.json()["items"]]
+    return found
+
+
+def answers_in_memory(model: Model) -> dict[str, list[tuple[str, float]]]:
+    """The same answers, straight from a shard's model."""
+    asked: dict[str, Ranking] = {f"user {user}": model.recommend(Query(user=user, n=7)) for user in VISITORS}
+    asked["stranger"] = model.recommend(Query(user="stranger"))
+    asked["unseen"] = model.recommend(Query(user=VISITORS[3], exclude_seen=True, n=20))
+    asked["session"] = model.recommend(Query(session="session 5"))
+    asked["recent"] = model.recommend(Query(recent=ITEMS[3:6], exclude=ITEMS[4:5]))
+    asked["candidates"] = model.recommend(Query(user=VISITORS[0], candidates=ITEMS[:9]))
+    asked["similar"] = model.similar(ITEMS[2], 10)
+    asked["popular"] = model.popular(30)
+    asked["trending"] = model.popular(10, half_life="2h")
+    return {name: list(zip(ranking.items, ranking.scores, strict=True)) for name, ranking in asked.items()}
+
+
+def wait_until_served(environment: Mapping[str, str], server: ServerProcess, shop: Shop) -> int:
+    """Until everything that was posted is learned and answers; gives the version's number."""
+    topics = load_settings(environment).topics
+    ends = {(topics[topic], 0): len(events) for topic, events in shop.posted.items()}
+    wait_until(lambda: learned_everything(environment, ends), "everything posted is learned", 90.0)
+    store = store_of(environment)
+    newest = store.latest()
+    store.close()
+    assert newest is not None
+    server.wait_for_version(newest.id)
+    return newest.number
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_path_answers_as_a_shard_in_memory(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+):
+    make_topics(1)
+    worker().wait_for_log("learning from here on")
+    with running_server(environment) as server:
+        server.wait_for_kafka()
+        shop = Shop(server)
+
+        shop.post(400)
+        older = wait_until_served(environment, server, shop)
+        answers_then = answers_of(server)
+
+        shop.post(400)
+        wait_until_served(environment, server, shop)
+        (log,) = logs_of(load_settings(environment), 1)
+        for topic, events in shop.posted.items():
+            assert [json.loads(record.value) for record in log[topic]] == events
+        shard = assert_every_event_counted_once(environment, 1)[0]
+        assert sum(counts["learned"] for counts in shard.counters.values()) == 800
+        answers_now = answers_of(server)
+        assert answers_now == answers_in_memory(shard.model())
+        assert answers_now != answers_then
+
+        # A rollback gives the exact answers of then, and learning goes on underneath.
+        pinned = server.client.post(f"/v1/versions/{older}/rollback", json={"who": "test", "why": "twin"})
+        assert pinned.json()["served"] == older
+        assert answers_of(server) == answers_then
+        shop.post(100)
+        store = store_of(environment)
+        wait_until(lambda: store.latest().events == 900, "what is posted meanwhile is learned", 60.0)
+        store.close()
+        assert answers_of(server) == answers_then
+
+        # Following again jumps to the newest.
+        assert server.client.delete("/v1/pin").json()["pinned"] is None
+        wait_until_served(environment, server, shop)
+        shard = assert_every_event_counted_once(environment, 1)[0]
+        assert answers_of(server) == answers_in_memory(shard.model())
