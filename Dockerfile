@@ -4,9 +4,9 @@ WORKDIR /build
 RUN python -m venv /opt/corrente
 COPY requirements.lock ./
 RUN /opt/corrente/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
-COPY requirements-dev.lock pyproject.toml README.md ./
-# The build backend comes from the lock too, into an environment that stays behind in this stage.
-RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-dev.lock
+COPY requirements-build.lock pyproject.toml README.md ./
+# What builds the wheel is locked too, in an environment that stays behind in this stage.
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.lock
 COPY stream ./stream
 COPY serving ./serving
 COPY simulators ./simulators

@@ -55,13 +55,14 @@ wheel: install
 	$(BIN)/python -m build --wheel --no-isolation
 
 # Hashes and versions, and no addresses: where packages come from is decided by the machine that installs.
-LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock" --extra embedded
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --upgrade
 
 lock: install
 	$(PIP) install uv
-	$(LOCK) --output-file requirements.lock --upgrade
-	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock --upgrade
+	$(LOCK) pyproject.toml --extra embedded --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra embedded --group dev --output-file requirements-dev.lock
+	$(LOCK) --group build --output-file requirements-build.lock
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
