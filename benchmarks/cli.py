@@ -1,0 +1,48 @@
+"""`corrente bench LEG`: a table for people, or with `--json` one JSON object as the last line of standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure speed, beside baselines in the same run.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+Runs = Annotated[int, typer.Option("--runs", min=1, help="How often everything is measured.")]
+
+
+@app.callback()
+def _bench() -> None:
+    """Legs are commands, however many there are."""
+
+
+@app.command()
+def ingest(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    events: Annotated[int, typer.Option("--events", min=1000, help="Events in the topics.")] = 600_000,
+    slow_events: Annotated[
+        int, typer.Option("--slow-events", min=1000, help="Events that the slow baselines take of them.")
+    ] = 100_000,
+) -> None:
+    """Events a second from Kafka to learned tables, everything on."""
+    from benchmarks.ingest import measure
+    from benchmarks.servers import MissingServer
+
+    try:
+        result = measure(runs, events, slow_events, lambda line: print(line, file=sys.stderr, flush=True))
+    except MissingServer as missing:
+        print(f"can't measure here: {missing}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(json.dumps(result) if as_json else _table(result))
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = [f"{result['leg']}: {result['runs']} runs on {result['machine']['processor']}", ""]
+    for part in ("figures", "ratios"):
+        lines += [f"  {part}"]
+        lines += [f"    {name:<28}{value:>14,}" for name, value in result[part].items()]
+    return "\n".join(lines)
