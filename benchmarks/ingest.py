@@ -1,8 +1,8 @@
 """From Kafka to learned tables: events a second through the worker with everything on, beside three baselines.
 
 Each run has a Kafka and a Redis of its own data, topics that were filled before anything is measured, and one process
-that is measured, whose counter is read from outside while it works. The pace is taken from the first counted event to the
-last, so that starting up is in no figure.
+that is measured, whose counter is read from outside while it works. The pace is taken from the first counted event to
+the last, so that starting up is in no figure.
 
 This file decides what is measured and how. The load is in `benchmarks.events`, the baselines in `benchmarks.baselines`.
 """

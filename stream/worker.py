@@ -25,6 +25,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import faust
+from faust.tables.manager import TableManager
 from faust.types import TP
 from structlog import get_logger
 
@@ -42,6 +43,14 @@ log = get_logger(__name__)
 
 LAST_PUBLISH_SECONDS = 4.0
 """How long a worker that must let go of a partition may take to publish what it has learned."""
+
+
+class NoTables(TableManager):
+    """Faust waits a second for tables to be declared. There are none, and a start should be quick."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class WorkerApp(faust.App):
@@ -177,6 +186,7 @@ def make_app(settings: Settings) -> WorkerApp:
         settings.group,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         store="memory://",
+        TableManager=NoTables,
         datadir=str(Path(gettempdir()) / "corrente-keeps-nothing-here"),
         autodiscover=False,
         web_enabled=False,

@@ -167,3 +167,22 @@ def test_a_redis_that_comes_back_empty_starts_a_new_lineage_and_everything_is_le
     assert after.number > before.number
     assert running.stop() == 0
     assert_every_event_counted_once(environment, 1)
+
+
+def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing(
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    own_redis: RedisServer,
+) -> None:
+    make_topics(1)
+    running = worker()
+    wait_for(environment, clicks(environment, 0, 300))
+    with own_redis.paused():
+        ends = clicks(environment, 300, 300)
+        assert running.stop(40) == 0
+        running = worker()
+        running.wait_for_log("can't open the shard yet")
+    wait_for(environment, ends)
+    assert running.stop() == 0
+    assert_every_event_counted_once(environment, 1)
