@@ -1,31 +1,54 @@
 """How good are the lists? Test, then learn, over a history from a file; and every question that follows.
 
->>> from stream.evaluation import Protocol, WrongInput
->>> Protocol(by="user", no_repeats=True, warmup=0.3).cutoffs
-(10, 20)
+    from stream.evaluation import Protocol, evaluate, load
+
+    result = evaluate(load("shop.tsv.gz"), Protocol(by="user", warmup=0.2))
+    result.figures["blend"]["hr"]["10"]
+    result.compare("blend", "cosine")
+
+The notebook `docs/evaluation.ipynb` walks through all of it.
 """
 
 from stream.evaluation.compare import compare_reports, load_report
 from stream.evaluation.curves import Curves, curves
+from stream.evaluation.history import History, attribute, history_of, load
+from stream.evaluation.plot import plot
 from stream.evaluation.protocol import Plan, Protocol, WrongInput
 from stream.evaluation.result import Evaluation, Tests
+from stream.evaluation.run import Learner, OwnSource, evaluate
 from stream.evaluation.significance import Difference, compare_tests
 from stream.evaluation.slices import Fairness, Slice, by_group, error_analysis
+from stream.evaluation.tables import fairness_table, show, slices_table, summary
+from stream.evaluation.tune import Tuned, tune
 
 __all__ = [
     "Curves",
     "Difference",
     "Evaluation",
     "Fairness",
+    "History",
+    "Learner",
+    "OwnSource",
     "Plan",
     "Protocol",
     "Slice",
     "Tests",
+    "Tuned",
     "WrongInput",
+    "attribute",
     "by_group",
     "compare_reports",
     "compare_tests",
     "curves",
     "error_analysis",
+    "evaluate",
+    "fairness_table",
+    "history_of",
+    "load",
     "load_report",
+    "plot",
+    "show",
+    "slices_table",
+    "summary",
+    "tune",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from stream.decoding import Columns
 from stream.models import ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find
+from stream.models.kernels import kernel
 from stream.models.layout import BLEND, CHALLENGER, RANKINGS, TESTS
 from stream.models.learner import learn_event
 from stream.models.pairs import MEETINGS
@@ -40,6 +40,7 @@ class Found(NamedTuple):
         top: (tests, k) int32 item codes by the blend, -1 pads.
         candidate, scores: with room for every candidate of every test, or none: item codes, and (…, rankings) scores.
         filled: (tests + 1,) int64, where each test's candidates begin.
+        met, scratch, nobody, values: room for the kernels, which allocate nothing.
     """
 
     event: NDArray[np.int64]
@@ -52,6 +53,10 @@ class Found(NamedTuple):
     candidate: NDArray[np.int32]
     scores: NDArray[np.float32]
     filled: NDArray[np.int64]
+    met: NDArray[np.int64]
+    scratch: NDArray[np.float32]
+    nobody: NDArray[np.int64]
+    values: NDArray[np.float32]
 
 
 def room(tests: int, top: int, *, export: bool) -> Found:
@@ -68,10 +73,14 @@ def room(tests: int, top: int, *, export: bool) -> Found:
         candidate=np.zeros(exported, np.int32),
         scores=np.zeros((exported, RANKINGS), np.float32),
         filled=np.zeros(tests + 1, np.int64),
+        met=np.zeros(MEETINGS, np.int64),
+        scratch=np.zeros(64, np.float32),
+        nobody=np.zeros(0, np.int64),
+        values=np.zeros(top, np.float32),
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def walk(
     state: State,
     reader: Reader,
@@ -90,13 +99,11 @@ def walk(
     `columns.learned` says which events are learned and which only shown; `codes` are the items of the events, and
     `code_of_row` those of the rows of the item table, kept up to date here.
     """
-    met = np.zeros(MEETINGS, np.int64)
-    scratch = np.zeros(64, np.float32)
     test = 0
     for event in range(start, stop):
         bits = actions[event]
         if bits & (TEST | TEACH):
-            target = answer(state, reader, work, columns, event, options)
+            target = answer(state, reader, work, columns, event, options, found.nobody)
             if bits & TEST:
                 found.event[test] = event
                 note(work, target, code_of_row, found, test)
@@ -106,14 +113,14 @@ def walk(
                 if target >= 0:
                     ranker.learn(state, work, target)
         if bits & (LEARN | SHOW):
-            learn_event(state, columns, event, options, met, scratch)
+            learn_event(state, columns, event, options, found.met, found.scratch)
             row = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
             code_of_row[row] = codes[event]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def answer(
-    state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options
+    state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options, nobody: NDArray[np.int64]
 ) -> int:
     """Rank for the visitor of an event, and return which candidate its item is, -1 if none."""
     item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
@@ -123,7 +130,7 @@ def answer(
     seen_by = np.uint64(0)
     if options.only_first:
         seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
-    gather(reader, work, visitor, anonymous, session, np.empty(0, np.int64), max(1.0, columns.seconds[event]))
+    gather(reader, work, visitor, anonymous, session, nobody, max(1.0, columns.seconds[event]))
     rank(reader, work, options, seen_by)
     if item:
         for number in range(work.counts[CANDIDATE]):
@@ -132,7 +139,7 @@ def answer(
     return -1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, test: int) -> None:
     """Write down where the target stands in each ranking, and what was ranked."""
     count = work.counts[CANDIDATE]
@@ -156,10 +163,10 @@ def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, 
             for ranking in range(RANKINGS):
                 found.scores[begin + number, ranking] = value_of(work, ranking, number)
     found.filled[test + 1] = begin + count
-    best_of(work, count, code_of_row, found.top[test])
+    best_of(work, count, code_of_row, found.top[test], found.values)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def value_of(work: Work, ranking: int, number: int) -> float:
     if ranking == BLEND:
         return np.float64(work.scores[number])
@@ -168,11 +175,12 @@ def value_of(work: Work, ranking: int, number: int) -> float:
     return np.float64(work.columns[ranking, number])
 
 
-@nb.njit(cache=True, nogil=True)
-def best_of(work: Work, count: int, code_of_row: NDArray[np.int32], top: NDArray[np.int32]) -> None:
+@kernel
+def best_of(
+    work: Work, count: int, code_of_row: NDArray[np.int32], top: NDArray[np.int32], values: NDArray[np.float32]
+) -> None:
     """The first places by the blend; ties go to the candidate that was proposed first."""
     held = 0
-    values = np.empty(top.size)
     for number in range(count):
         value = work.scores[number]
         if held == top.size and (held == 0 or value <= values[held - 1]):
