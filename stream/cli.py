@@ -1,18 +1,22 @@
 """The console command `corrente`: finds its commands by name and imports one only when it is asked for.
 
 Which commands there are is decided by the entry points of the group `corrente.commands` (`pyproject.toml`): a package
-adds a command there, and this file imports none of them. A command whose module can't be imported is shown as such and
-leaves the others alone.
+adds a command there, and this file imports none of them. Their list is made from their sources as text, because
+importing all of them would let everybody wait for what one of them needs. A command whose module can't be imported says
+so when it is called, and leaves the others alone.
 """
 
 from __future__ import annotations
 
+import ast
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 GROUP = "corrente.commands"
 
@@ -24,12 +28,35 @@ class CommandsByName(TyperGroup):
         return sorted(_found())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command as it is listed; `resolve_command` gives the one that runs."""
         found = _found().get(cmd_name)
-        return _load(found) if found else None
+        return TyperCommand(cmd_name, help=_described(found)) if found else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, _load(_found()[name]) if name and listed else listed, rest
 
 
 def _found() -> dict[str, EntryPoint]:
     return {found.name: found for found in entry_points(group=GROUP)}
+
+
+def _described(found: EntryPoint) -> str:
+    """The docstring of a command's function, or the `help` of its app."""
+    package, _, inside = found.module.partition(".")
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return ""
+    source = Path(spec.origin).parent.joinpath(*inside.split(".")).with_suffix(".py")
+    if not source.is_file():
+        return f"Not available here: there is no {found.module}."
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == found.attr:
+            return ast.get_docstring(node) or ""
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == found.attr:
+            keywords = node.value.keywords if isinstance(node.value, ast.Call) else []
+            return next((ast.literal_eval(each.value) for each in keywords if each.arg == "help"), "")
+    return ""
 
 
 def _load(found: EntryPoint) -> Any:

@@ -1,0 +1,106 @@
+"""The compose file and what it mounts: valid, complete, and speaking of settings that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from stream.settings import load_settings
+
+ROOT = Path(__file__).parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+
+
+def test_it_follows_the_compose_specification() -> None:
+    schema = json.loads((ROOT / "tests/schemas/compose.schema.json").read_text())
+    jsonschema.Draft7Validator(schema).validate(COMPOSE)
+
+
+def test_it_has_every_part() -> None:
+    assert set(SERVICES) == {"kafka", "redis", "worker", "serving", "prometheus", "grafana"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_part_is_watched_and_limited(name: str) -> None:
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] == "CMD", "no shell is needed to see whether it is well"
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert service["restart"] == "unless-stopped"
+    for port in service.get("ports", []):
+        assert port.startswith("127.0.0.1:"), "nothing is open to the network unless its owner opens it"
+
+
+def test_what_must_last_is_in_volumes() -> None:
+    mounted = {volume.split(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
+    assert set(COMPOSE["volumes"]) <= mounted
+    assert "--appendonly" in SERVICES["redis"]["command"]
+    for source in mounted - set(COMPOSE["volumes"]):
+        assert (ROOT / source).exists(), f"{source} is mounted and does not exist"
+
+
+def test_workers_can_be_many() -> None:
+    """A published port or a name of its own would let only one of them start."""
+    assert "ports" not in SERVICES["worker"]
+    assert "container_name" not in SERVICES["worker"]
+
+
+@pytest.mark.parametrize("name", ["worker", "serving"])
+def test_its_settings_are_settings(name: str) -> None:
+    given = {variable: str(value) for variable, value in SERVICES[name]["environment"].items()}
+    defaulted = {variable: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for variable, value in given.items()}
+    settings = load_settings(defaulted)
+    assert settings.kafka == "kafka:9092"
+    assert SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].startswith("INSIDE://kafka:9092,")
+
+
+def test_images_have_versions() -> None:
+    for name, service in SERVICES.items():
+        tag = service["image"].partition(":")[2]
+        assert re.match(r"v?\d", tag), f"{name}: {service['image']} is not pinned"
+
+
+def test_the_image_carries_every_package_and_no_more_rights_than_needed() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for package in ("stream", "serving", "simulators", "benchmarks"):
+        assert f"COPY {package} ./{package}" in dockerfile
+        assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
+    assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)
+    assert dockerfile.count("--require-hashes") == 2
+    for source in re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.MULTILINE):
+        assert all((ROOT / each).exists() for each in source.split())
+
+
+def test_prometheus_scrapes_the_ports_that_are_served() -> None:
+    scraped = yaml.safe_load((ROOT / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    ports = {config["job_name"]: config["dns_sd_configs"][0]["port"] for config in scraped}
+    assert ports["corrente-worker"] == SERVICES["worker"]["environment"]["CORRENTE_METRICS_PORT"]
+    assert SERVICES["serving"]["command"][-1] == str(ports["corrente-serving"])
+
+
+def test_rules_speak_of_metrics_that_there_are() -> None:
+    from serving.metrics import Metrics
+    from stream.metrics import WorkerMetrics
+
+    registries = [Metrics().registry, WorkerMetrics().registry]
+    known = {name for registry in registries for names in registry._collector_to_names.values() for name in names}
+    rules = yaml.safe_load((ROOT / "monitoring/rules.yml").read_text())["groups"][0]["rules"]
+    for rule in rules:
+        used = set(re.findall(r"corrente_[a-z_]+", re.sub(r'"[^"]*"', "", rule["expr"])))
+        assert used <= known, f"{rule['alert']}: {used - known}"
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not here")
+def test_promtool_accepts_the_rules() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", ROOT / "monitoring/rules.yml"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
