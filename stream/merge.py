@@ -15,8 +15,10 @@ is decided in `stream.transport`; the order that came out is journaled by `strea
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.decoding import Record
 from stream.journal import Journal
@@ -46,7 +48,7 @@ class Merge:
     def __init__(
         self, offsets: Mapping[str, int], *, full_records: int = 20_000, full_bytes: int = 32 * 1024 * 1024
     ) -> None:
-        self._waiting: dict[str, deque[Record]] = {topic: deque() for topic in offsets}
+        self._waiting: dict[str, list[Record]] = {topic: [] for topic in offsets}
         self._bytes = dict.fromkeys(offsets, 0)
         self._next = dict(offsets)
         self._ends: dict[str, int | None] = dict.fromkeys(offsets)
@@ -69,7 +71,7 @@ class Merge:
         if records and records[0].offset < expected:
             records = [record for record in records if record.offset >= expected]
         self._waiting[topic].extend(records)
-        self._bytes[topic] += sum([len(record.value) for record in records if record.value is not None])
+        self._bytes[topic] += _bytes_of(records)
         behind = records[-1].offset + 1 if records else expected
         self._next[topic] = max(expected, behind, next_offset or 0)
         if end is not None:
@@ -86,41 +88,29 @@ class Merge:
 
     def take(self, most: int) -> list[Record]:
         """At most `most` records, in order; fewer when a topic has to be waited for."""
-        waiting = [(topic, records) for topic, records in self._waiting.items() if records]
-        if not waiting:
+        if any(not records and self._behind(topic) for topic, records in self._waiting.items()):
             return []
-        for topic, records in self._waiting.items():
-            if not records and self._behind(topic):
-                return []
-        taken: list[Record] = []
-        while len(taken) < most and waiting:
-            topic, records = min(waiting, key=_head_time)
-            others = [each for each in waiting if each[1] is not records]
-            if others:
-                # A run of this topic goes up to the next head of the others.
-                other_topic, other_records = min(others, key=_head_time)
-                limit = other_records[0].timestamp_ms
-                wins_ties = self._rank(topic) < self._rank(other_topic)
-                first = len(taken)
-                while records and len(taken) < most:
-                    time_ms = records[0].timestamp_ms
-                    if time_ms > limit or (time_ms == limit and not wins_ties):
-                        break
-                    taken.append(records.popleft())
-                self._forget(topic, taken[first:])
-            elif len(records) <= most - len(taken):
-                self._forget(topic, list(records))
-                taken.extend(records)
-                records.clear()
-            else:
-                part = [records.popleft() for _ in range(most - len(taken))]
-                self._forget(topic, part)
-                taken.extend(part)
-            if not records:
-                if self._behind(topic):
-                    break
-                waiting = others
-        return taken
+        heads = {topic: records[:most] for topic, records in self._waiting.items() if records}
+        if len(heads) < 2:
+            taken = next(iter(heads.values()), [])
+            for topic in heads:
+                self._forget(topic, taken)
+            return taken
+        # Taking the smallest head is sorting by the largest time so far in the topic: what follows a late record in
+        # its topic and is older was held back by it, and comes right behind it.
+        times = [_largest_so_far(records) for records in heads.values()]
+        sizes = [len(records) for records in heads.values()]
+        order = np.argsort(np.concatenate(times), kind="stable")  # of equals, the first topic first
+        count = min(most, order.size)
+        for (topic, records), end in zip(heads.items(), np.cumsum(sizes).tolist(), strict=True):
+            if len(records) == len(self._waiting[topic]) and self._behind(topic):
+                count = min(count, int(np.flatnonzero(order == end - 1)[0]) + 1)  # up to its last one
+        order = order[:count]
+        candidates = [record for records in heads.values() for record in records]
+        bounds = np.cumsum([0, *sizes])
+        for topic, first, last in zip(heads, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            self._forget(topic, heads[topic][: int(((order >= first) & (order < last)).sum())])
+        return [candidates[place] for place in order.tolist()]
 
     def full(self, topic: str) -> bool:
         """Whether enough of this topic is waiting, so that it should not be fetched now.
@@ -155,15 +145,18 @@ class Merge:
         end = self._ends[topic]
         return end is None or self._next[topic] < end
 
-    def _rank(self, topic: str) -> int:
-        return list(self._waiting).index(topic)
+    def _forget(self, topic: str, taken: Sequence[Record]) -> None:
+        """These are the first ones of the topic, and are handed out."""
+        self._bytes[topic] -= _bytes_of(taken)
+        del self._waiting[topic][: len(taken)]
 
-    def _forget(self, topic: str, records: Sequence[Record]) -> None:
-        self._bytes[topic] -= sum([len(record.value) for record in records if record.value is not None])
+
+def _largest_so_far(records: Sequence[Record]) -> NDArray[np.int64]:
+    return np.maximum.accumulate(np.array([record.timestamp_ms for record in records], np.int64))
 
 
-def _head_time(topic_records: tuple[str, deque[Record]]) -> int:
-    return topic_records[1][0].timestamp_ms  # min() keeps the first of equals: the order of the topics
+def _bytes_of(records: Sequence[Record]) -> int:
+    return sum([len(record.value) for record in records if record.value is not None])
 
 
 def batches_again(

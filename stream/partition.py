@@ -416,8 +416,8 @@ class Partition:
         assert self._shard is not None and self._claim is not None  # noqa: PT018
         often = self._shop.settings.publish_seconds
         self._next_publish = now + (max(often, BEHIND_PUBLISH_SECONDS) if self._far_behind else often)
-        cut = await self._shop.in_learning(self._shard.cut)
-        self._shop.metrics.cut_seconds.observe(time.monotonic() - now)
+        cut, seconds = await self._shop.in_learning(_cut, self._shard)
+        self._shop.metrics.cut_seconds.observe(seconds)
         letters, self._letters = self._letters, []
         records, self._unpublished = self._unpublished, 0
         dead = [
@@ -542,3 +542,9 @@ def _apply(shard: Shard, batch: list[Record], rate: float) -> tuple[list[Letter]
         if (more := count - before.get(topic, {}).get(outcome, 0))
     ]
     return letters, time.thread_time() - started, outcomes
+
+
+def _cut(shard: Shard) -> tuple[Cut, float]:
+    """The cut, and for how many seconds it held learning up."""
+    started = time.monotonic()
+    return shard.cut(), time.monotonic() - started

@@ -34,7 +34,7 @@ from stream.logs import configure_logs
 from stream.metrics import WorkerMetrics
 from stream.partition import Partition, Workshop
 from stream.settings import Settings, load_settings
-from stream.topics import prepare_topics
+from stream.topics import WrongTopics, prepare_topics
 from stream.transport import Fetch, FetchSchema, Transport
 from stream.versions import VersionStore
 from stream.warmup import warm_up
@@ -148,6 +148,11 @@ class Worker:
         if self._stopping:
             return
         numbers = {tp.partition for tp in partitions if tp.topic in self._by_kafka_name}
+        if numbers and max(numbers) >= self._shop.shards:
+            raise WrongTopics(
+                f"the topics have {max(numbers) + 1} partitions now and had {self._shop.shards} when this worker started: "
+                "start it again"
+            )
         for number in sorted(numbers):
             absent = [name for name in self._by_kafka_name if TP(name, number) not in partitions]
             if absent:
