@@ -60,10 +60,15 @@ def difference_text(difference: Difference, measure: str) -> str:
         return f"{measure} {difference.difference:+.4f} ({difference.method})"
     verdict = "may be noise" if difference.is_noise else "more than noise"
     text = f"{measure} {difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], "
-    text += f"p = {difference.p:.3g}: {verdict} ({difference.method}"
+    text += f"{probability(difference.p)}: {verdict} ({difference.method}"
     if difference.only_ours is not None:
         text += f"; better in {difference.only_ours} tests, worse in {difference.only_theirs}"
     return text + ")"
+
+
+def probability(p: float) -> str:
+    """A p-value; resampling can't tell apart what is below its resolution."""
+    return "p < 0.002" if p < 0.002 else f"p = {p:.2g}"
 
 
 def slices_table(slices: dict[str, list[Slice]], cutoff: int, best_source: str | None) -> RenderableType:
@@ -83,7 +88,7 @@ def fairness_text(fairness: Fairness, cutoff: int) -> str:
     verdict = "more than noise" if fairness.p < 0.05 else "may be noise"
     return (
         f"HR@{cutoff} is {fairness.gap:.4f} (± {fairness.error:.4f}) higher for {fairness.best!r} than for "
-        f"{fairness.worst!r}; the group farthest from the rest: p = {fairness.p:.3g}, {verdict}"
+        f"{fairness.worst!r}; the group farthest from the rest: {probability(fairness.p)}, {verdict}"
     )
 
 
