@@ -226,13 +226,13 @@ def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[t
 async def _paced(
     events: list[tuple[str, dict[str, Any]]], due: np.ndarray | None
 ) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
-    """Events in batches, each when its first is due."""
+    """Events in batches, each when its last is due, so that none comes from the future."""
     start = 0
     while start < len(events):
         end = min(start + BATCH_EVENTS, len(events))
         if due is not None:
             end = min(end, int(np.searchsorted(due, due[start] + BATCH_SECONDS, "right")))
-            await asyncio.sleep(max(0.0, float(due[start]) - time.time()))
+            await asyncio.sleep(max(0.0, float(due[end - 1]) - time.time()))
         yield events[start:end]
         start = end
 

@@ -1,0 +1,159 @@
+"""Replay: which events a file becomes, when they are due, and that every count closes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from simulators import senders
+from simulators.replay import Outcome, Plan, Report, Span, replay
+from simulators.senders import HttpSender
+from stream.datasets import WrongFile
+
+
+class Recorder:
+    """A sender that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.at: list[float] = []
+
+    async def send(self, topic: str, events: list[dict[str, Any]]) -> Outcome:
+        self.sent += [(topic, event) for event in events]
+        self.at += [time.time()] * len(events)
+        return Outcome(acknowledged=len(events))
+
+
+def file_of(folder: Path, *rows: str, header: str = "ts\tuser\tsession\titem\tevent") -> Path:
+    path = folder / "rows.tsv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+async def replayed(plan: Plan) -> tuple[Recorder, Report]:
+    recorder = Recorder()
+    return recorder, await replay(plan, recorder, span=Span.of(plan), progress=lambda _, __: None)
+
+
+async def test_kinds_go_to_their_topics_in_file_order(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "1\tu\ts\ta\tclick", "2\tu\ts\tb\tpurchase", "3\tu\ts\tb\treturn", "4\tv\t\tc\tclick")
+    recorder, report = await replayed(Plan(path, times="keep"))
+    clicks = [event for topic, event in recorder.sent if topic == "clicks"]
+    assert [event["item"] for event in clicks] == ["a", "c"]
+    assert clicks[0] == {"item": "a", "user": "u", "session": "s", "timestamp": 1.0, "event_id": clicks[0]["event_id"]}
+    assert "session" not in clicks[1]
+    (feedback,) = (event for topic, event in recorder.sent if topic == "feedback")
+    assert feedback["kind"] == "return"
+    assert report.by_topic == {"clicks": 2, "purchases": 1, "feedback": 1}
+    assert report.closed
+
+
+async def test_shift_ends_the_history_now_and_keeps_its_distances(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "1000\tu\t\ta\tclick", "1060\tu\t\tb\tclick", "4600\tu\t\tc\tclick")
+    before = time.time()
+    recorder, _ = await replayed(Plan(path))
+    times = [event["timestamp"] for _, event in recorder.sent]
+    assert [round(each - times[0], 2) for each in times] == [0, 60, 3600]
+    assert before - 0.01 <= times[-1] <= time.time()
+
+
+async def test_a_paced_replay_sends_nothing_before_it_is_due_nor_from_the_future(tmp_path: Path) -> None:
+    path = file_of(tmp_path, *(f"{100 + second}\tu\t\ti{second}\tclick" for second in range(0, 300, 20)))
+    began = time.time()
+    recorder, _ = await replayed(Plan(path, speed=1000))
+    for (_, event), at, second in zip(recorder.sent, recorder.at, range(0, 300, 20), strict=True):
+        assert at >= began + second / 1000 - 0.001
+        assert event["timestamp"] <= at + 0.001
+
+
+async def test_own_ids_numbers_and_field_names_are_kept(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "1\tu\ta\trating\te1\t4.5", header="ts\tuser\titem\tevent\tevent_id\tvalue")
+    recorder, _ = await replayed(Plan(path, times="keep", fields={"item": "product_id"}))
+    ((topic, event),) = recorder.sent
+    assert topic == "feedback"
+    assert event == {
+        "product_id": "a", "user": "u", "kind": "rating", "value": 4.5, "event_id": "e1", "timestamp": 1.0,
+    }  # fmt: skip
+
+
+async def test_rows_that_cannot_be_read_are_counted_and_told(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "1\tu\t\ta\tclick", "soon\tu\t\ta\tclick", "3\t\t\ta\tclick", "4\tu\t\tb\tclick")
+    recorder, report = await replayed(Plan(path))
+    assert (report.rows, report.unreadable, report.sent, report.closed) == (4, 2, 2, True)
+    assert [problem.partition(":")[0] for problem in report.problems] == ["line 3", "line 4"]
+    assert len(recorder.sent) == 2
+
+
+async def test_a_limit_counts_rows(tmp_path: Path) -> None:
+    path = file_of(tmp_path, *(f"{n}\tu\t\ti{n}\tclick" for n in range(100)))
+    recorder, report = await replayed(Plan(path, limit=7))
+    assert report.sent == len(recorder.sent) == 7
+    assert report.closed
+
+
+async def test_a_file_without_one_event_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongFile, match="no row of it"):
+        Span.of(Plan(file_of(tmp_path, "never\tu\t\ta\tclick")))
+
+
+class Shop:
+    """An HTTP server that fails as told: first `busy` times with 503, and always on the item `bad`."""
+
+    def __init__(self, busy: int = 0) -> None:
+        self.busy = busy
+        self.taken: list[str] = []
+        self.app = Starlette(routes=[Route("/v1/events/{topic}", self.post, methods=["POST"])])
+
+    async def post(self, request: Request) -> JSONResponse:
+        if self.busy:
+            self.busy -= 1
+            return JSONResponse({"detail": "busy"}, 503)
+        events = await request.json()
+        if any(event["item"] == "bad" for event in events):
+            return JSONResponse({"detail": "item: bad"}, 422)
+        self.taken += [event["item"] for event in events]
+        return JSONResponse({"accepted": len(events)}, 202)
+
+
+@pytest.fixture
+async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Shop, HttpSender]]:
+    monkeypatch.setattr(senders, "FIRST_PAUSE_SECONDS", 0.001)
+    shop = Shop()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(shop.app), base_url="http://shop") as client:
+        yield shop, HttpSender(client)
+
+
+def events(*items: str) -> list[dict[str, Any]]:
+    return [{"item": item, "user": "u"} for item in items]
+
+
+async def test_http_sends_again_while_the_server_is_busy(shop: tuple[Shop, HttpSender]) -> None:
+    server, sender = shop
+    server.busy = 3
+    assert await sender.send("clicks", events("a", "b")) == Outcome(acknowledged=2)
+    assert server.taken == ["a", "b"]
+
+
+async def test_http_gives_up_and_says_why(shop: tuple[Shop, HttpSender]) -> None:
+    server, sender = shop
+    server.busy = 1000
+    outcome = await sender.send("clicks", events("a", "b"))
+    assert (outcome.acknowledged, outcome.failed) == (0, 2)
+    assert "503" in outcome.reasons[0]
+
+
+async def test_one_refused_event_costs_no_other(shop: tuple[Shop, HttpSender]) -> None:
+    server, sender = shop
+    outcome = await sender.send("clicks", events("a", "b", "bad", "c", "d", "bad", "e"))
+    assert (outcome.acknowledged, outcome.refused, outcome.failed) == (5, 2, 0)
+    assert server.taken == ["a", "b", "c", "d", "e"]
+    assert "422" in outcome.reasons[0]
