@@ -94,7 +94,7 @@ class Shard:
         columns, good, letters = self._decoder.decode(fresh)
         columns = columns._replace(tested=tested_share(self.settings, good, self.partition, rate))
         outcomes = self._learner.learn(columns)
-        self._count(fresh, good, letters, outcomes)
+        self._count(fresh, good, letters, outcomes.learned)
         for record in fresh:
             self.offsets[record.topic] = record.offset + 1
         self._rates.append(rate)
@@ -102,7 +102,7 @@ class Shard:
         return letters
 
     def _count(
-        self, fresh: Sequence[Record], good: Sequence[Record], letters: Sequence[Letter], outcomes: np.ndarray
+        self, fresh: Sequence[Record], good: Sequence[Record], letters: Sequence[Letter], became: np.ndarray
     ) -> None:
         for record in fresh:
             self._counted(record)["read"] += 1
@@ -110,7 +110,7 @@ class Shard:
             self._counted(letter.record)["refused" if letter.refused else "dead_letters"] += 1
         for record in good:
             self._counted(record)["learned"] += 1
-        for place in np.flatnonzero(outcomes == DUPLICATE).tolist():
+        for place in np.flatnonzero(became == DUPLICATE).tolist():
             self._counted(good[place])["learned"] -= 1
             self._counted(good[place])["duplicates"] += 1
 

@@ -7,9 +7,9 @@ deleted from the cells; they are rebuilt when too many are used.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+from stream.models.kernels import inlined, kernel
 
 Cells = NDArray[np.uint32]
 MOST_USED_SHARE = 0.6
@@ -20,7 +20,7 @@ def cells_for(rows: int) -> Cells:
     return np.zeros(1 << max(6, int(rows * 2 - 1).bit_length()), np.uint32)
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def find(cells, rows, key0, key1):  # type: ignore[no-untyped-def]
     """The row with this key, or 0."""
     mask = np.uint64(cells.size - 1)
@@ -34,7 +34,7 @@ def find(cells, rows, key0, key1):  # type: ignore[no-untyped-def]
         at = (at + np.uint64(1)) & mask
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def enter(cells, used, which, rows, row):  # type: ignore[no-untyped-def]
     """Make a row findable by the key it now has. `used[which]` counts cells; too many, and all are rebuilt."""
     if used[which] > cells.size * MOST_USED_SHARE:
@@ -49,7 +49,7 @@ def enter(cells, used, which, rows, row):  # type: ignore[no-untyped-def]
     used[which] += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def rebuild(cells, rows):  # type: ignore[no-untyped-def]
     """Cells for every row that has a key; returns how many."""
     cells[:] = 0
@@ -65,7 +65,7 @@ def rebuild(cells, rows):  # type: ignore[no-untyped-def]
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def rebuild_words(cells, words):  # type: ignore[no-untyped-def]
     """The same over a flat ring of 64-bit keys: a cell holds the place in the ring plus one."""
     cells[:] = 0
@@ -81,7 +81,7 @@ def rebuild_words(cells, words):  # type: ignore[no-untyped-def]
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def find_word(cells, words, key):  # type: ignore[no-untyped-def]
     """True if the ring holds this key."""
     mask = np.uint64(cells.size - 1)
@@ -95,7 +95,7 @@ def find_word(cells, words, key):  # type: ignore[no-untyped-def]
         at = (at + np.uint64(1)) & mask
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def enter_word(cells, used, which, words, place):  # type: ignore[no-untyped-def]
     """Make a place of the ring findable by the key it now has."""
     if used[which] > cells.size * MOST_USED_SHARE:

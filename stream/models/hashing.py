@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+from stream.models.kernels import inlined, kernel
 
 Keys = NDArray[np.uint64]
 """(n, 2): the two halves of n keys. A key is never (0, 0), which stands for none."""
@@ -59,12 +60,12 @@ def hash_joined(joined: NDArray[np.uint8], count: int, key: Keys) -> tuple[Keys,
     return keys, starts
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def rotated(word: np.uint64, bits: int) -> np.uint64:
     return (word << np.uint64(bits)) | (word >> np.uint64(64 - bits))
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def sip_round(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> tuple:
     v0 += v1
     v1 = rotated(v1, 13) ^ v0
@@ -79,7 +80,7 @@ def sip_round(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> tup
     return v0, v1, v2, v3
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def siphash128(data: NDArray[np.uint8], start: int, size: int, k0: np.uint64, k1: np.uint64) -> tuple:
     """SipHash-2-4-128 of `size` bytes at `start`."""
     v0 = k0 ^ np.uint64(0x736F6D6570736575)
@@ -114,7 +115,7 @@ def siphash128(data: NDArray[np.uint8], start: int, size: int, k0: np.uint64, k1
     return first, second
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def mixed(word: np.uint64) -> np.uint64:
     """A 64-bit word scrambled (the finisher of SplitMix64): for sets, samples and starting values."""
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

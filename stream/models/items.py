@@ -7,10 +7,9 @@ inherits nothing.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
-from stream.models import popularity
+from stream.models import embedding, pairs, popularity, sessions
 from stream.models.directory import enter, find
 from stream.models.layout import (
     CELL_WORDS,
@@ -24,11 +23,15 @@ from stream.models.layout import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
+from stream.models.pools import run_row, run_rows
+from stream.models.selection import smallest
+from stream.models.state import State
+from stream.models.kernels import kernel
 
 EVICTED_SHARE = 64
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def find_or_add(state, key0, key1, joined, start, size, seconds):  # type: ignore[no-untyped-def]
     """The row of an item, a new one if it has none. Its name is `size` bytes of `joined` from `start`."""
     row = find(state.item_cells, state.items, key0, key1)
@@ -55,21 +58,22 @@ def find_or_add(state, key0, key1, joined, start, size, seconds):  # type: ignor
     state.items_dirty[2 * row + 1] = 1
     enter(state.item_cells, state.cells_used, 0, state.items, row)
     popularity.note_new(state, row)
+    embedding.begin(state, row)
     return row
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def no_row(state):  # type: ignore[no-untyped-def]
     return state.scalars[ITEM_FREE] == 0 and state.scalars[ITEM_ROWS] >= state.items.size
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def name_cells_left(state):  # type: ignore[no-untyped-def]
     handed = max(1, np.int64(state.scalars[NAME_CELLS]))
     return state.names.shape[0] - handed + np.int64(state.scalars[NAME_CELLS_FREE])
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def keep_name(state, joined, start, size):  # type: ignore[no-untyped-def]
     """Write a name into a chain of cells, last cell first; returns the first."""
     cells = max(1, -(-size // NAME_BYTES))
@@ -95,7 +99,7 @@ def keep_name(state, joined, start, size):  # type: ignore[no-untyped-def]
     return following
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def drop_name(state, row):  # type: ignore[no-untyped-def]
     cell = np.int64(state.items[row].name)
     while cell:
@@ -108,16 +112,20 @@ def drop_name(state, row):  # type: ignore[no-untyped-def]
         cell = following
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def evict(state):  # type: ignore[no-untyped-def]
     """Make room: the weakest items go, and with them all that points at them."""
     rows = np.int64(state.scalars[ITEM_ROWS])
-    going = weakest(state, rows)
+    mark_weakest(state, rows)
+    going = state.going
     count = 0
     for row in range(rows - 1, 0, -1):
         if going[row]:
             count += 1
             popularity.forget(state, row)
+            pairs.forget(state, row)
+            sessions.forget(state, row)
+            embedding.forget(state, row)
             drop_name(state, row)
             state.sums[row] = 0.0
             state.sums_dirty[row] = 1
@@ -138,42 +146,43 @@ def evict(state):  # type: ignore[no-untyped-def]
     state.scalars[ITEMS_LIVE] -= count
     state.scalars[ITEMS_EVICTED] += count
     forget_in_histories(state, going)
+    pairs.forget_others(state, going)
+    sessions.forget_items(state, going)
+    embedding.forget_in_reservoir(state, going)
 
 
-@nb.njit(cache=True, nogil=True)
-def weakest(state, rows):  # type: ignore[no-untyped-def]
-    """A flag per row: the items with the least long popularity, ties to the lower row."""
-    wanted = max(1, (state.items.size - 1) // EVICTED_SHARE)
-    values = state.sums[:rows, LONGEST].copy()
-    live = np.zeros(rows, np.bool_)
+@kernel
+def mark_weakest(state: State, rows: int) -> None:
+    """Flag the items with the least long popularity, ties to the lower row."""
     count = 0
+    for row in range(rows):
+        state.going[row] = 0
+        if state.items[row].key0 or state.items[row].key1:
+            state.order[count] = state.sums[row, LONGEST]
+            count += 1
+    wanted = min(count, max(1, (state.items.size - 1) // EVICTED_SHARE))
+    limit = smallest(state.order, count, wanted - 1)
     for row in range(1, rows):
-        live[row] = state.items[row].key0 != 0 or state.items[row].key1 != 0
-        count += live[row]
-    wanted = min(wanted, count)
-    ordered = np.sort(values[live])
-    limit = ordered[wanted - 1]
-    going = np.zeros(rows, np.bool_)
-    for row in range(1, rows):
-        if live[row] and values[row] < limit:
-            going[row] = True
+        if (state.items[row].key0 or state.items[row].key1) and state.sums[row, LONGEST] < limit:
+            state.going[row] = 1
             wanted -= 1
     for row in range(1, rows):
-        if wanted > 0 and live[row] and values[row] == limit:
-            going[row] = True
+        if wanted > 0 and (state.items[row].key0 or state.items[row].key1) and state.sums[row, LONGEST] == limit:
+            state.going[row] = 1
             wanted -= 1
-    return going
 
 
-@nb.njit(cache=True, nogil=True)
-def forget_in_histories(state, going):  # type: ignore[no-untyped-def]
+@kernel
+def forget_in_histories(state: State, going: np.ndarray) -> None:
     """Entries of evicted items become entries of no item."""
     blocks = state.history_dirty.size // state.history.shape[0]
     per_block = state.history.shape[1] // blocks
-    for row in range(1, state.history.shape[0]):
-        for column in range(state.history.shape[1]):
-            item = state.history[row, column].item
-            # Rows on a free list hold the number of the next free run in their first word, and no time.
-            if item and item < going.size and going[item] and state.history[row, column].seconds:
-                state.history[row, column].item = 0
-                state.history_dirty[row * blocks + column // per_block] = 1
+    for visitor in range(1, state.visitors.size):
+        pointer = state.visitors[visitor].history
+        if pointer:
+            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+                for column in range(state.history.shape[1]):
+                    item = state.history[row, column].item
+                    if item and going[item]:
+                        state.history[row, column].item = 0
+                        state.history_dirty[row * blocks + column // per_block] = 1

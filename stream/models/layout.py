@@ -91,6 +91,30 @@ PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fa
 
 WEIGHT_ONE = 256
 
+SOURCES = (
+    "transition",
+    "transition_fast",
+    "transitions",
+    "cosine",
+    "cosine_flat",
+    "vsknn",
+    "stan",
+    "popular_20m",
+    "popular_2h",
+    "popular_12h",
+    "popular_3d",
+    "popular_30d",
+    "embedding",
+)
+"""Names of the sources; the place of a name is the source's number."""
+TRANSITION, TRANSITION_FAST, TRANSITIONS, COSINE, COSINE_FLAT, VSKNN, STAN, POPULAR = range(8)
+EMBEDDING = POPULAR + HALF_LIVES
+SOURCE_COUNT = len(SOURCES)
+BLEND = SOURCE_COUNT
+CHALLENGER = SOURCE_COUNT + 1
+RANKINGS = SOURCE_COUNT + 2
+"""What is tested: each source, the blend, the challenger."""
+
 # Columns of `sums`, float64: the decayed counts come first.
 COUNT = 5
 FORWARD_SUM = 6
@@ -130,7 +154,29 @@ POOL_HISTORY = 56
 POOL_CELLS = 8
 SCALARS = 128
 
-METRIC_CELLS = 512
+RESERVOIR_WIDTH = 32
+RESERVOIR_ROWS = 625
+
+SOURCE_FEATURES = 3 * SOURCE_COUNT
+ITEM_FEATURES = 3 + (HALF_LIVES - 1)
+OWN_FEATURES = 5
+FEATURES = SOURCE_FEATURES + ITEM_FEATURES + OWN_FEATURES + 1
+"""What the ranker knows of a candidate; the last one is agreement."""
+FEATURES_WIDE = 64
+
+LENGTH_EDGES = (1.0, 2.0, 3.0, 4.0, 7.0, 13.0, 31.0)
+COUNT_EDGES = (2.0, 8.0, 30.0, 100.0, 400.0, 2000.0)
+SECONDS_EDGES = (1.0, 60.0, 600.0, 1800.0, 86_400.0, 604_800.0)
+SIMILARITY_EDGES = (0.3, 0.5, 0.7, 0.85, 0.99, 1.5, 2.5)
+CROSSES = 4
+CROSS_BUCKETS = 8
+LINEAR_ROWS = 1 + CROSSES * CROSS_BUCKETS
+
+CONTEXTS = 16
+HIDDEN = 32
+NETWORK_WIDE = HIDDEN
+NETWORK_ROWS = FEATURES_WIDE + CONTEXTS + 2
+"""Rows of the network: one a feature, one a context input, the biases, the output weights."""
 
 
 class Capacities(NamedTuple):
@@ -181,6 +227,15 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("visitors", rows.visitors, VISITOR, 48),
         TableSpec("history", rows.history, _wide(ENTRY, HISTORY_ENTRIES), 48),
         TableSpec("seen", rows.seen, _wide("<u8", SEEN_WAYS), 64),
+        TableSpec("sessions", rows.sessions + 1, SESSION, 32),
+        TableSpec("session_items", rows.sessions + 1, _wide("<u4", SESSION_ITEMS), 40),
+        TableSpec("postings", rows.postings, _wide("<u4", POSTING_ENTRIES), 32),
+        TableSpec("pairs", rows.pairs, _wide(PAIR, PAIR_SLOTS), 16),
+        TableSpec("vectors", rows.items, _wide("<f4", 2 * DIMENSIONS), 128),
+        TableSpec("reservoir", RESERVOIR_ROWS, _wide("<u4", RESERVOIR_WIDTH), 32),
+        TableSpec("linear", 2 * LINEAR_ROWS, _wide("<f4", FEATURES_WIDE), 64),
+        TableSpec("network", 3 * NETWORK_ROWS, _wide("<f4", NETWORK_WIDE), 64),
+        TableSpec("challenger", 1, _wide("<f8", FEATURES_WIDE), 64),
         TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
     ]
 

@@ -1,36 +1,87 @@
 """Learning: one batch of events, in order, through everything that remembers.
 
-For each event: skip it if its id was seen; find the rows of item, visitor and session; test, if it was drawn for that;
-then learn. All of it is one compiled loop. Nothing here knows about topics, Kafka or versions.
+For each event: skip it if its id was seen; test, if it was drawn for that, on what is known without it; find or make the
+rows of item, visitor and session; then learn. All of it is one compiled loop. Nothing here knows about topics, Kafka or
+versions.
 """
 
 from __future__ import annotations
 
-import numba as nb
+import hashlib
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.decoding import Columns
-from stream.models import items, popularity, visitors
-from stream.models.directory import enter_word, find_word
+from stream.models import embedding, items, pairs, popularity, ranker, sessions, visitors
+from stream.models.answer import Options, rank
+from stream.models.directory import enter_word, find, find_word
 from stream.models.hashing import mixed
 from stream.models.layout import (
+    BLEND,
+    CHALLENGER,
     CLOCK,
     COUNT,
     EVENT_IDS_SEEN,
     EVENTS,
+    FAST_LANDMARK,
+    FEATURES,
+    HISTORY_ENTRIES,
     POPULARITY_LANDMARK,
+    RANDOM,
+    RANKINGS,
     SEEN_WAYS,
+    SOURCE_COUNT,
     STARTED,
+    TESTS,
     WEIGHT_ONE,
     table_specs,
 )
+from stream.models.pairs import MEETINGS
+from stream.models.pools import run_row, run_rows
+from stream.models.reader import Reader, reader_of
+from stream.models.request import gather, was_seen
 from stream.models.state import State, state_of
+from stream.models.work import CANDIDATE, HISTORY, Work, new_work
 from stream.settings import ModelSettings
 from stream.tables import Tables
+from stream.models.kernels import inlined, kernel
 
 LEARNED = 0
 DUPLICATE = 1
+
+TEST = 1
+UPDATE = 2
+"""Bits of `Columns.tested`: report the test; let the ranker learn from it."""
+
+MISS = 1e9
+"""What `greater` is for a target that was no candidate."""
+
+EMBEDDING_EVERY = 4
+
+
+class Outcomes(NamedTuple):
+    """What became of a batch, and what its tests gave. Row t of the last five is the t-th test.
+
+    Attributes:
+        learned: (events,) uint8: `LEARNED` or `DUPLICATE`.
+        events: (tests,) int64: which event was tested.
+        greater, equal: (tests, rankings) float32: candidates with a larger and (the target left out) the same value, by
+            source, then blend, then challenger; `MISS` if the target was no candidate.
+        candidates: (tests,) int32: how many there were.
+        differences: (tests, features) float32: features of the target minus those of another candidate; zeros for a
+            miss.
+        known: (tests,) int32: events in the visitor's history.
+    """
+
+    learned: NDArray[np.uint8]
+    events: NDArray[np.int64]
+    greater: NDArray[np.float32]
+    equal: NDArray[np.float32]
+    candidates: NDArray[np.int32]
+    differences: NDArray[np.float32]
+    known: NDArray[np.int32]
 
 
 class Learner:
@@ -39,69 +90,226 @@ class Learner:
     Args:
         settings: what the model is.
         tables: filled tables to go on from (a restored version); empty ones if none.
+        options: what is ranked when it is tested; by default what the settings say.
     """
 
-    def __init__(self, settings: ModelSettings, tables: Tables | None = None) -> None:
+    def __init__(
+        self, settings: ModelSettings, tables: Tables | None = None, options: Options | None = None
+    ) -> None:
         self.settings = settings
+        self.options = options or Options(only_first=settings.repeats == "first")
         self.tables = Tables(table_specs(settings)) if tables is None else tables
         self.state = state_of(self.tables)
+        self.reader = reader_of(identity_views(self.tables))
+        self.work = new_work()
+        if self.state.scalars[STARTED] == 0:
+            seed = hashlib.blake2b(str(settings.seed).encode(), digest_size=6).digest()
+            self.state.scalars[RANDOM] = int.from_bytes(seed, "little")
+            ranker.begin(self.state)
 
-    def learn(self, columns: Columns) -> NDArray[np.uint8]:
-        """Test and learn these events in order; returns what became of each: `LEARNED` or `DUPLICATE`."""
-        return learn_batch(self.state, columns, self.settings.repeats == "first")
+    def learn(self, columns: Columns) -> Outcomes:
+        """Test and learn these events in order."""
+        tests = int(np.count_nonzero(columns.tested))
+        outcomes = Outcomes(
+            learned=np.zeros(columns.seconds.size, np.uint8),
+            events=np.zeros(tests, np.int64),
+            greater=np.zeros((tests, RANKINGS), np.float32),
+            equal=np.zeros((tests, RANKINGS), np.float32),
+            candidates=np.zeros(tests, np.int32),
+            differences=np.zeros((tests, FEATURES), np.float32),
+            known=np.zeros(tests, np.int32),
+        )
+        done = learn_batch(self.state, self.reader, self.work, columns, self.options, outcomes)
+        return Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
 
 
-@nb.njit(cache=True, nogil=True)
-def learn_batch(state: State, columns: Columns, only_first: bool) -> NDArray[np.uint8]:
-    outcomes = np.zeros(columns.seconds.size, np.uint8)
+def identity_views(tables: Tables) -> dict[str, tuple[NDArray, NDArray]]:
+    """Live tables as scoring reads them: through an index that changes nothing."""
+    return {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}
+
+
+@kernel
+def learn_batch(
+    state: State, reader: Reader, work: Work, columns: Columns, options: Options, outcomes: Outcomes
+) -> int:
+    """Returns how many tests there were."""
+    tests = 0
     state.scalars_dirty[:] = 1
     for event in range(columns.seconds.size):
         if columns.event_ids[event] and not note_event_id(state, columns.event_ids[event]):
-            outcomes[event] = DUPLICATE
+            outcomes.learned[event] = DUPLICATE
             continue
-        learn_event(state, columns, event, only_first)
-    return outcomes
+        if columns.tested[event] and columns.weights[event] > 0:
+            tests += test_event(state, reader, work, columns, event, options, outcomes, tests)
+        learn_event(state, columns, event, options, work.met, work.vector)
+    return tests
 
 
-@nb.njit(cache=True, nogil=True)
-def learn_event(state: State, columns: Columns, event: int, only_first: bool) -> None:
+@kernel
+def test_event(
+    state: State,
+    reader: Reader,
+    work: Work,
+    columns: Columns,
+    event: int,
+    options: Options,
+    outcomes: Outcomes,
+    test: int,
+) -> int:
+    """Rank before the event is known; returns 1 if it was a test to report."""
+    item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
+    visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
+    session = find(state.session_cells, state.sessions, columns.sessions[event, 0], columns.sessions[event, 1])
+    anonymous = find(state.visitor_cells, state.visitors, columns.sessions[event, 0], columns.sessions[event, 1])
+    seen_by = np.uint64(0)
+    if options.only_first:
+        seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
+        if was_seen(reader, mixed(seen_by ^ mixed(columns.items[event, 0]))):
+            return 0
+    elif visitor == 0 and session == 0:
+        return 0
+    state.scalars[TESTS] += 1
+    gather(reader, work, visitor, anonymous, session, work.nobody, max(1.0, columns.seconds[event]))
+    rank(reader, work, options, seen_by)
+    target = -1
+    for number in range(work.counts[CANDIDATE]):
+        if work.items[work.candidates[number]] == item:
+            target = number
+    if columns.tested[event] & TEST:
+        outcomes.events[test] = event
+        outcomes.candidates[test] = work.counts[CANDIDATE]
+        outcomes.known[test] = work.counts[HISTORY]
+        place_target(state, work, target, outcomes, test)
+    if columns.tested[event] & UPDATE and target >= 0:
+        ranker.learn(state, work, target)
+    return np.int64(columns.tested[event] & TEST)
+
+
+@kernel
+def place_target(state: State, work: Work, target: int, outcomes: Outcomes, test: int) -> None:
+    """Where the target stands in each ranking, and one pair for the challenger to learn from."""
+    count = work.counts[CANDIDATE]
+    if target < 0:
+        outcomes.greater[test] = MISS
+        return
+    for source in range(SOURCE_COUNT):
+        values = work.columns[source]
+        greater = 0
+        equal = 0
+        for number in range(count):
+            greater += values[number] > values[target]
+            equal += values[number] == values[target]
+        outcomes.greater[test, source] = greater
+        outcomes.equal[test, source] = equal - 1
+    blend = challenger = same_blend = same_challenger = 0
+    for number in range(count):
+        blend += work.scores[number] > work.scores[target]
+        same_blend += work.scores[number] == work.scores[target]
+        challenger += work.challenger[number] > work.challenger[target]
+        same_challenger += work.challenger[number] == work.challenger[target]
+    outcomes.greater[test, BLEND] = blend
+    outcomes.equal[test, BLEND] = same_blend - 1
+    outcomes.greater[test, CHALLENGER] = challenger
+    outcomes.equal[test, CHALLENGER] = same_challenger - 1
+    if count > 1:
+        draw = mixed(np.uint64(np.int64(state.scalars[TESTS])) ^ np.uint64(0x5851F42D4C957F2D))
+        other = np.int64(draw % np.uint64(count - 1))
+        other += other >= target
+        for feature in range(FEATURES):
+            outcomes.differences[test, feature] = work.features[target, feature] - work.features[other, feature]
+
+
+@kernel
+def learn_event(
+    state: State, columns: Columns, event: int, options: Options, met: np.ndarray, scratch: np.ndarray
+) -> None:
     seconds = max(1.0, columns.seconds[event])
     if state.scalars[STARTED] == 0:
         state.scalars[STARTED] = 1
         state.scalars[POPULARITY_LANDMARK] = seconds
+        state.scalars[FAST_LANDMARK] = seconds
     start = columns.starts[event]
     size = max(0, columns.starts[event + 1] - start - 1)
     item = items.find_or_add(
         state, columns.items[event, 0], columns.items[event, 1], columns.names, start, size, seconds
     )
     visitor = visitors.find_or_add(state, columns.visitors[event, 0], columns.visitors[event, 1], seconds)
+    session = sessions.find_or_add(state, columns.sessions[event, 0], columns.sessions[event, 1])
     weight = columns.weights[event] / WEIGHT_ONE
     learned = columns.learned[event] != 0
-    if only_first and learned:
-        pair = mixed(columns.visitors[event, 0] ^ mixed(columns.items[event, 0]))
-        learned = note_seen(state, pair)
+    if options.only_first and learned:
+        seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
+        learned = note_seen(state, mixed(seen_by ^ mixed(columns.items[event, 0])))
     if learned:
-        popularity.learn(state, item, seconds, weight)
-        state.sums[item, COUNT] = max(0.0, state.sums[item, COUNT] + weight)
-        row = state.items[item]
-        if row.last_visitor != visitor:
-            row.other_seconds = row.last_seconds
-            row.last_visitor = visitor
-        if seconds > row.last_seconds:
-            row.last_seconds = np.uint32(seconds)
-        state.items_dirty[2 * item + 1] = 1
+        learn_counts(state, item, visitor, seconds, weight, met, scratch)
+    if weight >= 0:
+        sessions.learn(state, session, item, seconds, learned)
     visitors.remember(
         state, visitor, item, seconds, columns.weights[event], columns.kinds[event], np.uint8(learned)
     )
+    remember_session(state, visitor, session)
     state.scalars[EVENTS] += 1
-    if seconds > state.scalars[CLOCK]:
+    if learned and seconds > state.scalars[CLOCK]:
         state.scalars[CLOCK] = seconds
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
+def learn_counts(
+    state: State, item: int, visitor: int, seconds: float, weight: float, met: np.ndarray, scratch: np.ndarray
+) -> None:
+    """Everything that is counted over all visitors."""
+    count = meet(state, visitor, item, met)
+    popularity.learn(state, item, seconds, weight)
+    state.sums[item, COUNT] = max(0.0, state.sums[item, COUNT] + weight)
+    row = state.items[item]
+    if row.last_visitor != visitor:
+        row.other_seconds = row.last_seconds
+        row.last_visitor = visitor
+    if seconds > row.last_seconds:
+        row.last_seconds = np.uint32(seconds)
+    state.items_dirty[2 * item + 1] = 1
+    pairs.learn(state, item, seconds, weight, met, count)
+    if weight > 0:
+        if np.int64(state.scalars[EVENTS]) % EMBEDDING_EVERY == 0:
+            embedding.learn(state, item, met, count, scratch)
+        embedding.remember(state, item)
+
+
+@inlined
+def meet(state: State, visitor: int, item: int, met: np.ndarray) -> int:
+    """The last items that an event on `item` meets in the visitor's history, newest first; returns how many."""
+    row = state.visitors[visitor]
+    if row.history == 0:
+        return 0
+    length = run_rows(row.history) * HISTORY_ENTRIES
+    entries = np.int64(row.entries)
+    first = run_row(row.history)
+    count = 0
+    for age in range(min(entries, length)):
+        at = (entries - 1 - age) % length
+        entry = state.history[first + at // HISTORY_ENTRIES, at % HISTORY_ENTRIES]
+        if entry.item and entry.item != item and entry.weight >= 0:
+            met[count] = entry.item
+            count += 1
+            if count == MEETINGS:
+                break
+    return count
+
+
+@inlined
+def remember_session(state: State, visitor: int, session: int) -> None:
+    """Which session a visitor was in last, for requests that name none."""
+    row = state.visitors[visitor]
+    if row.session != session or row.session_ordinal != state.sessions[session].ordinal:
+        row.session = session
+        row.session_ordinal = state.sessions[session].ordinal
+        state.visitors_dirty[visitor] = 1
+
+
+@kernel
 def note_event_id(state: State, key: np.uint64) -> bool:
     """Remember an event id in the window; False if it is in there already."""
-    ring = state.event_ids.reshape(-1)
+    ring = state.event_ids
     if find_word(state.event_cells, ring, key):
         return False
     place = np.int64(state.scalars[EVENT_IDS_SEEN]) % ring.size
@@ -112,7 +320,7 @@ def note_event_id(state: State, key: np.uint64) -> bool:
     return True
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def note_seen(state: State, pair: np.uint64) -> bool:
     """Remember that a visitor had an item; False if that is known. The oldest of a set of 8 is forgotten."""
     row = np.int64(pair % np.uint64(state.seen.shape[0]))

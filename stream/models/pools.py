@@ -11,32 +11,32 @@ The cells of a pool in `scalars`, from its `base`: 0 rows handed out so far, 1 t
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from stream.models.layout import RUNS
+from stream.models.kernels import inlined, kernel
 
 CLASSES = len(RUNS)
 ROW_MASK = np.uint32(0x3FFFFFFF)
 CLASS_SHIFT = np.uint32(30)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def run_row(pointer):  # type: ignore[no-untyped-def]
     return np.int64(pointer & ROW_MASK)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def run_class(pointer):  # type: ignore[no-untyped-def]
     return np.int64(pointer >> CLASS_SHIFT)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def run_rows(pointer):  # type: ignore[no-untyped-def]
     return 1 << (2 * np.int64(pointer >> CLASS_SHIFT))
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def take(words, dirty, scalars, base, owners, size, replaced):  # type: ignore[no-untyped-def]
     """A pointer to a zeroed run of class `size`, or 0 if the pool can't spare one.
 
@@ -74,7 +74,7 @@ def take(words, dirty, scalars, base, owners, size, replaced):  # type: ignore[n
     return np.uint32(first) | (np.uint32(size) << CLASS_SHIFT)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def split(words, dirty, scalars, base):  # type: ignore[no-untyped-def]
     """One row cut off the front of a longer free run; the rest become single free rows."""
     blocks = dirty.size // words.shape[0]
@@ -94,7 +94,7 @@ def split(words, dirty, scalars, base):  # type: ignore[no-untyped-def]
     return 0
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def give_back(words, dirty, scalars, base, pointer, leaves):  # type: ignore[no-untyped-def]
     """Zero a run and put it on its free list. `leaves`: the owner is gone, not moved to another run."""
     first = run_row(pointer)

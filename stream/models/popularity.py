@@ -10,7 +10,6 @@ Cormode, Shkapenyuk, Srivastava & Xu, "Forward decay", ICDE 2009.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from stream.models.layout import (
@@ -23,6 +22,7 @@ from stream.models.layout import (
     TOP_SIZES,
     TOP_WIDTH,
 )
+from stream.models.kernels import inlined, kernel
 
 MOST_HALVINGS = 500.0
 """Halvings between landmark and event before the landmark moves (a float64 holds 1,023)."""
@@ -30,7 +30,7 @@ MOST_HALVINGS = 500.0
 TOP_BLOCK_ITEMS = 8
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def learn(state, item, seconds, weight):  # type: ignore[no-untyped-def]
     """Add an event's weight to its item (negative takes away, never below zero) and keep the top lists in order."""
     landmark = state.scalars[POPULARITY_LANDMARK]
@@ -44,7 +44,7 @@ def learn(state, item, seconds, weight):  # type: ignore[no-untyped-def]
     state.sums_dirty[item] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def move_landmark(state, seconds):  # type: ignore[no-untyped-def]
     """Scale every count so that `seconds` is the new landmark."""
     passed = seconds - state.scalars[POPULARITY_LANDMARK]
@@ -57,12 +57,12 @@ def move_landmark(state, seconds):  # type: ignore[no-untyped-def]
     state.scalars[POPULARITY_LANDMARK] = seconds
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def get_place(state, half_life, item):  # type: ignore[no-untyped-def]
     return np.int64((state.items[item].listed >> np.uint64(8 * half_life)) & np.uint64(0xFF))
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def set_place(state, half_life, item, position):  # type: ignore[no-untyped-def]
     shift = np.uint64(8 * half_life)
     kept = state.items[item].listed & ~(np.uint64(0xFF) << shift)
@@ -70,7 +70,7 @@ def set_place(state, half_life, item, position):  # type: ignore[no-untyped-def]
     state.items_dirty[2 * item + 1] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def place(state, half_life, item):  # type: ignore[no-untyped-def]
     """Move an item whose count changed to where it belongs in the list of a half-life."""
     value = state.sums[item, half_life]
@@ -105,14 +105,14 @@ def place(state, half_life, item):  # type: ignore[no-untyped-def]
         put(state, half_life, position, item)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def put(state, half_life, position, item):  # type: ignore[no-untyped-def]
     state.top[half_life, position - 1] = item
     state.top_dirty[half_life * (TOP_WIDTH // TOP_BLOCK_ITEMS) + (position - 1) // TOP_BLOCK_ITEMS] = 1
     set_place(state, half_life, item, position)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def forget(state, item):  # type: ignore[no-untyped-def]
     """Take an item that is about to go out of every list."""
     for half_life in range(HALF_LIVES):
@@ -130,7 +130,7 @@ def forget(state, item):  # type: ignore[no-untyped-def]
             state.top_dirty[NEWEST * (TOP_WIDTH // TOP_BLOCK_ITEMS) + position // TOP_BLOCK_ITEMS] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def note_new(state, item):  # type: ignore[no-untyped-def]
     """Write an item into the ring of the newest."""
     position = np.int64(state.scalars[NEWEST_WRITTEN]) % TOP_WIDTH

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models import directory
-from stream.tables import Tables
+from stream.tables import Table, Tables
 
 
 class State(NamedTuple):
@@ -36,12 +36,33 @@ class State(NamedTuple):
     history_dirty: NDArray
     seen: NDArray
     seen_dirty: NDArray
+    sessions: NDArray
+    sessions_dirty: NDArray
+    session_items: NDArray
+    session_items_dirty: NDArray
+    postings: NDArray
+    postings_words: NDArray
+    postings_dirty: NDArray
+    pairs: NDArray
+    pairs_words: NDArray
+    pairs_dirty: NDArray
+    vectors: NDArray
+    vectors_dirty: NDArray
+    reservoir: NDArray
+    reservoir_dirty: NDArray
+    linear: NDArray
+    linear_dirty: NDArray
+    network: NDArray
+    network_dirty: NDArray
     event_ids: NDArray
     event_ids_dirty: NDArray
     item_cells: NDArray
     visitor_cells: NDArray
     event_cells: NDArray
+    session_cells: NDArray
     cells_used: NDArray
+    going: NDArray  # scratch of evictions: a flag a row
+    order: NDArray  # scratch of evictions: a number a row
 
 
 def state_of(tables: Tables) -> State:
@@ -52,19 +73,25 @@ def state_of(tables: Tables) -> State:
         arrays[f"{name}_dirty"] = table.dirty
         arrays[f"{name}_words"] = table.data.reshape(table.spec.rows, -1).view(np.uint32)
     arrays["scalars"] = arrays["scalars"][0]
+    arrays["event_ids"] = arrays["event_ids"].reshape(-1)
     arrays |= cells_of(tables)
+    longest = max(len(tables["items"].data), len(tables["visitors"].data))
+    arrays["going"] = np.zeros(longest, np.uint8)
+    arrays["order"] = np.zeros(longest)
     return State(**{field: arrays[field] for field in State._fields})
 
 
-def cells_of(tables: Mapping) -> dict[str, NDArray]:
+def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
     """Directories of items and visitors and of the event ids that were seen last."""
     cells = {
         "item_cells": directory.cells_for(len(tables["items"].data)),
         "visitor_cells": directory.cells_for(len(tables["visitors"].data)),
         "event_cells": directory.cells_for(tables["event_ids"].data.size),
+        "session_cells": directory.cells_for(len(tables["sessions"].data)),
         "cells_used": np.zeros(4, np.int64),
     }
     cells["cells_used"][0] = directory.rebuild(cells["item_cells"], tables["items"].data)
     cells["cells_used"][1] = directory.rebuild(cells["visitor_cells"], tables["visitors"].data)
     cells["cells_used"][2] = directory.rebuild_words(cells["event_cells"], tables["event_ids"].data.reshape(-1))
+    cells["cells_used"][3] = directory.rebuild(cells["session_cells"], tables["sessions"].data)
     return cells

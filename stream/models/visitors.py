@@ -6,7 +6,6 @@ least recently active sixty-fourth makes room in one batch.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from stream.models.directory import enter, find
@@ -19,11 +18,13 @@ from stream.models.layout import (
     VISITORS_LIVE,
 )
 from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
+from stream.models.selection import smallest
+from stream.models.kernels import inlined, kernel
 
 EVICTED_SHARE = 64
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def find_or_add(state, key0, key1, seconds):  # type: ignore[no-untyped-def]
     """The row of a visitor, a new one if they have none."""
     row = find(state.visitor_cells, state.visitors, key0, key1)
@@ -51,7 +52,7 @@ def find_or_add(state, key0, key1, seconds):  # type: ignore[no-untyped-def]
     return row
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def remember(state, row, item, seconds, weight, kind, learned):  # type: ignore[no-untyped-def]
     """Write one event into the visitor's history; the oldest entry makes room."""
     visitor = state.visitors[row]
@@ -80,13 +81,13 @@ def remember(state, row, item, seconds, weight, kind, learned):  # type: ignore[
     state.visitors_dirty[row] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@inlined
 def mark(state, row, column):  # type: ignore[no-untyped-def]
     blocks = state.history_dirty.size // state.history.shape[0]
     state.history_dirty[row * blocks + column * blocks // state.history.shape[1]] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def lengthen(state, row):  # type: ignore[no-untyped-def]
     """Move a full history into the next longer run, oldest entry first; no change if the pool can't spare one."""
     visitor = state.visitors[row]
@@ -121,7 +122,7 @@ def lengthen(state, row):  # type: ignore[no-untyped-def]
     visitor.entries = length
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def forget(state, row):  # type: ignore[no-untyped-def]
     """Free a visitor's row and history."""
     visitor = state.visitors[row]
@@ -141,28 +142,28 @@ def forget(state, row):  # type: ignore[no-untyped-def]
     state.visitors_dirty[row] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def evict(state):  # type: ignore[no-untyped-def]
     """Make room: the least recently active go, ties to the lower row."""
     rows = np.int64(state.scalars[VISITOR_ROWS])
-    live = np.zeros(rows, np.bool_)
-    times = np.zeros(rows, np.int64)
+    going = state.going
     count = 0
-    for row in range(1, rows):
-        live[row] = state.visitors[row].key0 != 0 or state.visitors[row].key1 != 0
-        times[row] = state.visitors[row].last_seconds
-        count += live[row]
+    for row in range(rows):
+        going[row] = 0
+        if state.visitors[row].key0 or state.visitors[row].key1:
+            state.order[count] = state.visitors[row].last_seconds
+            count += 1
     wanted = min(count, max(1, (state.visitors.size - 1) // EVICTED_SHARE))
-    limit = np.sort(times[live])[wanted - 1]
-    going = np.zeros(rows, np.bool_)
+    limit = smallest(state.order, count, wanted - 1)
     left = wanted
     for row in range(1, rows):
-        if live[row] and times[row] < limit:
-            going[row] = True
+        if (state.visitors[row].key0 or state.visitors[row].key1) and state.visitors[row].last_seconds < limit:
+            going[row] = 1
             left -= 1
     for row in range(1, rows):
-        if left > 0 and live[row] and times[row] == limit:
-            going[row] = True
+        known = state.visitors[row].key0 or state.visitors[row].key1
+        if left > 0 and known and state.visitors[row].last_seconds == limit:
+            going[row] = 1
             left -= 1
     for row in range(rows - 1, 0, -1):
         if going[row]:

@@ -1,0 +1,86 @@
+"""One answer, from gathered history to scored candidates: the same code where the model is tested and where it serves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stream.models import candidates, ranker
+from stream.models.layout import FEATURES
+from stream.models.reader import Reader
+from stream.models.request import EXCLUDED, HAD
+from stream.models.work import CANDIDATE, LOCAL, UNIQUE, Work, known_local
+from stream.models.kernels import kernel
+
+
+class Options(NamedTuple):
+    """What may be ranked, and by what.
+
+    Attributes:
+        only_first: repeats are neither learned nor ranked (the setting `repeats = first`).
+        by_session: a repeat is one within the session, not within the visitor's life.
+        exclude_last: the visitor's last item is never ranked.
+        exclude_had: nothing in the visitor's history is ranked.
+        disabled: bit s is set: source s proposes nothing and its values are 0.
+    """
+
+    only_first: bool = False
+    by_session: bool = False
+    exclude_last: bool = False
+    exclude_had: bool = False
+    disabled: int = 0
+
+
+@kernel
+def rank(reader: Reader, work: Work, options: Options, seen_by: np.uint64) -> None:
+    """Candidates, features and scores for the history that was gathered in `work`.
+
+    Args:
+        seen_by: key of the visitor (or session) whose remembered items are not ranked; 0 if repeats are allowed.
+    """
+    exclude(work, options)
+    candidates.collect(reader, work)
+    candidates.propose(reader, work, seen_by, not options.only_first, options.disabled)
+    finish(reader, work, options)
+
+
+@kernel
+def rank_these(reader: Reader, work: Work, options: Options, wanted: np.ndarray) -> None:
+    """The same for candidates that the request named."""
+    exclude(work, options)
+    candidates.collect(reader, work)
+    for row in wanted:
+        candidates.take_item(work, row)
+    finish(reader, work, options)
+
+
+@kernel
+def finish(reader: Reader, work: Work, options: Options) -> None:
+    candidates.describe(reader, work, options.disabled)
+    ranker.score(reader, work)
+    challenge(reader, work)
+
+
+@kernel
+def exclude(work: Work, options: Options) -> None:
+    """Mark items of the history that are not to be ranked."""
+    if options.exclude_had or (options.only_first and not options.by_session):
+        for local in range(work.counts[LOCAL]):
+            if work.flags[local] & HAD:
+                work.flags[local] |= EXCLUDED
+    if options.exclude_last and work.counts[UNIQUE]:
+        local = known_local(work, work.unique[0])
+        if local >= 0:
+            work.flags[local] |= EXCLUDED
+
+
+@kernel
+def challenge(reader: Reader, work: Work) -> None:
+    """Scores of the challenger, which is linear in the same features."""
+    weights = reader.challenger[reader.challenger_index[0]]
+    for number in range(work.counts[CANDIDATE]):
+        total = 0.0
+        for feature in range(FEATURES):
+            total += weights[feature] * work.features[number, feature]
+        work.challenger[number] = total

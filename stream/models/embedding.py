@@ -1,0 +1,141 @@
+"""Item vectors learned online: what comes after such a history?
+
+The context is the weighted mean of the input vectors of the last ten items (.75^k, newest first); an item's score is
+the dot product with its output vector. An event pulls its own output vector to the context and pushes away those of
+five items drawn from a reservoir of the 20,000 most recent events (skip-gram with negative sampling, one pass). It
+orders candidates and proposes none.
+
+Mikolov et al., "Distributed representations of words and phrases", NIPS 2013; Barkan & Koenigstein, "Item2Vec", 2016.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stream.models.hashing import mixed
+from stream.models.layout import DIMENSIONS, EMBEDDING, EVENTS, RANDOM, RESERVOIR_ROWS, RESERVOIR_WIDTH, RESERVOIR_WRITTEN
+from stream.models.reader import Reader
+from stream.models.state import State
+from stream.models.work import CANDIDATE, UNIQUE, Work
+from stream.models.kernels import inlined, kernel
+
+CONTEXT_ITEMS = 10
+FADE = 0.75
+NEGATIVES = 5
+RATE = 0.05
+
+
+@kernel
+def begin(state: State, item: int) -> None:
+    """The vectors of a new item: a small random input, an output of zeros."""
+    word = state.items[item].key0 ^ np.uint64(np.int64(state.scalars[RANDOM]))
+    for place in range(DIMENSIONS):
+        word = mixed(word + np.uint64(0x9E3779B97F4A7C15))
+        state.vectors[item, place] = (np.float32(word >> np.uint64(40)) / np.float32(1 << 24) - np.float32(0.5)) / 8
+        state.vectors[item, DIMENSIONS + place] = 0
+    state.vectors_dirty[2 * item] = 1
+    state.vectors_dirty[2 * item + 1] = 1
+
+
+@inlined
+def remember(state: State, item: int) -> None:
+    """Write an event into the reservoir that negatives are drawn from."""
+    written = np.int64(state.scalars[RESERVOIR_WRITTEN])
+    place = written % (RESERVOIR_ROWS * RESERVOIR_WIDTH)
+    state.reservoir[place // RESERVOIR_WIDTH, place % RESERVOIR_WIDTH] = item
+    state.reservoir_dirty[place // 8] = 1
+    state.scalars[RESERVOIR_WRITTEN] = written + 1
+
+
+@kernel
+def learn(state: State, item: int, met: np.ndarray, count: int, scratch: np.ndarray) -> None:
+    """An event on `item` after `met[:count]`, newest first."""
+    used = min(count, CONTEXT_ITEMS)
+    filled = min(np.int64(state.scalars[RESERVOIR_WRITTEN]), RESERVOIR_ROWS * RESERVOIR_WIDTH)
+    if used == 0 or filled == 0:
+        return
+    context = scratch[:DIMENSIONS]
+    pull = scratch[DIMENSIONS:]
+    context[:] = 0
+    pull[:] = 0
+    total = np.float32(0)
+    share = np.float32(1)
+    for k in range(used):
+        vector = state.vectors[met[k]]
+        for place in range(DIMENSIONS):
+            context[place] += share * vector[place]
+        total += share
+        share *= np.float32(FADE)
+    for place in range(DIMENSIONS):
+        context[place] /= total
+    draw = mixed(np.uint64(np.int64(state.scalars[EVENTS])) ^ np.uint64(np.int64(state.scalars[RANDOM])))
+    for number in range(NEGATIVES + 1):
+        other = item
+        wanted = np.float32(1)
+        if number:
+            draw = mixed(draw + np.uint64(0x9E3779B97F4A7C15))
+            place = np.int64(draw % np.uint64(filled))
+            other = np.int64(state.reservoir[place // RESERVOIR_WIDTH, place % RESERVOIR_WIDTH])
+            wanted = np.float32(0)
+            if other == item or other == 0:
+                continue
+        output = state.vectors[other, DIMENSIONS:]
+        dot = np.float32(0)
+        for place in range(DIMENSIONS):
+            dot += context[place] * output[place]
+        step = np.float32(RATE) * (wanted - np.float32(1) / (np.float32(1) + np.float32(math.exp(-dot))))
+        for place in range(DIMENSIONS):
+            pull[place] += step * output[place]
+            output[place] += step * context[place]
+        state.vectors_dirty[2 * other + 1] = 1
+    share = np.float32(1) / total
+    for k in range(used):
+        vector = state.vectors[met[k]]
+        for place in range(DIMENSIONS):
+            vector[place] += share * pull[place]
+        share *= np.float32(FADE)
+        state.vectors_dirty[2 * met[k]] = 1
+
+
+@kernel
+def score(reader: Reader, work: Work) -> None:
+    """Fill in the source's value of every candidate: the dot product with the context."""
+    used = min(work.counts[UNIQUE], CONTEXT_ITEMS)
+    context = work.vector[:DIMENSIONS]
+    context[:] = 0
+    total = np.float32(0)
+    share = np.float32(1)
+    for k in range(used):
+        vector = reader.vectors[reader.vectors_index[work.unique[k]]]
+        for place in range(DIMENSIONS):
+            context[place] += share * vector[place]
+        total += share
+        share *= np.float32(FADE)
+    for place in range(DIMENSIONS):
+        context[place] /= max(total, np.float32(1e-9))
+    for number in range(work.counts[CANDIDATE]):
+        local = work.candidates[number]
+        vector = reader.vectors[reader.vectors_index[work.items[local]]]
+        dot = np.float32(0)
+        for place in range(DIMENSIONS):
+            dot += context[place] * vector[DIMENSIONS + place]
+        work.values[local, EMBEDDING] = dot
+
+
+@kernel
+def forget(state: State, item: int) -> None:
+    """Empty the vectors of an item that goes out."""
+    state.vectors[item] = 0
+    state.vectors_dirty[2 * item] = 1
+    state.vectors_dirty[2 * item + 1] = 1
+
+
+@kernel
+def forget_in_reservoir(state: State, going: np.ndarray) -> None:
+    for row in range(RESERVOIR_ROWS):
+        for column in range(RESERVOIR_WIDTH):
+            if going[state.reservoir[row, column]]:
+                state.reservoir[row, column] = 0
+                state.reservoir_dirty[(row * RESERVOIR_WIDTH + column) // 8] = 1

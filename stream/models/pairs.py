@@ -1,0 +1,192 @@
+"""How often two items meet in a visitor's history: the table behind transitions and item cosine.
+
+A row is sets of eight slots; a hash of the other item picks the set, and the weakest slot of a full set makes room. The
+first write of a pair counts what it weighs: inheriting the count of the slot it replaces (space-saving) measured worse.
+A row starts with two sets and moves to eight and then thirty-two when a set is full, because most items are rare.
+
+An event on item i meets the last ten items a_k of the visitor's history, newest first (i itself skipped):
+together(a, i) and together(i, a) grow by its weight w; and for k < 5 forward(a→i) and fast(a→i) by w/(k+1). `fast` has a
+half-life of one day and is stored forward-decayed, as popularity is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream.models.layout import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, PAIR_SLOTS, POOL_PAIRS, SET_SLOTS
+from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
+from stream.models.state import State
+from stream.models.kernels import inlined, kernel
+
+MEETINGS = 10
+FORWARD_MEETINGS = 5
+FAST_HALF_LIFE_SECONDS = 86_400.0
+MOST_HALVINGS = 60.0
+"""Halvings between landmark and event before the landmark moves (a float32 holds 126)."""
+
+
+@inlined
+def fast_factor(landmark: float, seconds: float) -> float:
+    """What an event at this time adds to a `fast` count."""
+    return 2.0 ** min(100.0, max(-120.0, (seconds - landmark) / FAST_HALF_LIFE_SECONDS))
+
+
+@inlined
+def set_of(other: int, sets: int) -> int:
+    return np.int64((np.uint64(other) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)) & (sets - 1)
+
+
+@kernel
+def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarray, count: int) -> None:
+    """An event on `item` after `met[:count]`, newest first."""
+    if (seconds - state.scalars[FAST_LANDMARK]) / FAST_HALF_LIFE_SECONDS > MOST_HALVINGS:
+        move_landmark(state, seconds)
+    fast = fast_factor(state.scalars[FAST_LANDMARK], seconds)
+    for k in range(min(count, MEETINGS)):
+        before = met[k]
+        forward = weight / (k + 1) if k < FORWARD_MEETINGS else 0.0
+        add(state, before, item, weight, forward, forward * fast)
+        add(state, item, before, weight, 0.0, 0.0)
+        if forward != 0.0:
+            state.sums[before, FORWARD_SUM] = max(0.0, state.sums[before, FORWARD_SUM] + forward)
+            state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] + forward * fast)
+            state.sums_dirty[before] = 1
+
+
+@inlined
+def add(state: State, item: int, other: int, together: float, forward: float, fast: float) -> None:
+    """Add to the slot of `other` in the row of `item`; what is taken away never leads below zero."""
+    pointer = state.items[item].pairs
+    if pointer == 0:
+        if together <= 0.0:
+            return
+        pointer = take(
+            state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, state.items.size - 1, 0, 0
+        )
+        if pointer == 0:
+            return
+        state.items[item].pairs = pointer
+        state.items_dirty[2 * item + 1] = 1
+    while True:
+        chosen = set_of(other, 2 * run_rows(pointer))
+        row = run_row(pointer) + (chosen >> 1)
+        first = (chosen & 1) * SET_SLOTS
+        empty = -1
+        weakest = first
+        least = np.inf
+        least_fast = np.inf
+        for column in range(first, first + SET_SLOTS):
+            slot = state.pairs[row, column]
+            if slot.other == other:
+                slot.together = max(np.float32(0.0), slot.together + np.float32(together))
+                slot.forward = max(np.float32(0.0), slot.forward + np.float32(forward))
+                slot.fast = max(np.float32(0.0), slot.fast + np.float32(fast))
+                state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+                return
+            if slot.other == 0:
+                if empty < 0:
+                    empty = column
+            else:
+                strength = slot.together + slot.forward
+                if strength < least or (strength == least and slot.fast < least_fast):
+                    least = strength
+                    least_fast = slot.fast
+                    weakest = column
+        if together <= 0.0:
+            return
+        if empty < 0 and run_class(pointer) + 1 < CLASSES:
+            longer = lengthen(state, item)
+            if longer:
+                pointer = longer
+                continue
+        column = weakest if empty < 0 else empty
+        slot = state.pairs[row, column]
+        slot.other = other
+        slot.together = together
+        slot.forward = forward
+        slot.fast = fast
+        state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+        return
+
+
+@kernel
+def lengthen(state: State, item: int) -> np.uint32:
+    """Move a row into four times as many sets; 0 if the pool can't spare the rows."""
+    old = state.items[item].pairs
+    new = take(
+        state.pairs_words,
+        state.pairs_dirty,
+        state.scalars,
+        POOL_PAIRS,
+        state.items.size - 1,
+        run_class(old) + 1,
+        run_rows(old),
+    )
+    if new == 0:
+        return new
+    sets = 2 * run_rows(new)
+    for old_row in range(run_row(old), run_row(old) + run_rows(old)):
+        for old_column in range(PAIR_SLOTS):
+            slot = state.pairs[old_row, old_column]
+            if slot.other:
+                chosen = set_of(slot.other, sets)
+                row = run_row(new) + (chosen >> 1)
+                # Every old set is spread over four new ones, and nothing else falls into these: there is room.
+                column = (chosen & 1) * SET_SLOTS
+                while state.pairs[row, column].other:
+                    column += 1
+                moved = state.pairs[row, column]
+                moved.other = slot.other
+                moved.together = slot.together
+                moved.forward = slot.forward
+                moved.fast = slot.fast
+                state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+    give_back(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, old, False)
+    state.items[item].pairs = new
+    state.items_dirty[2 * item + 1] = 1
+    return new
+
+
+@kernel
+def move_landmark(state: State, seconds: float) -> None:
+    """Scale every fast count so that `seconds` is the new landmark."""
+    factor = 2.0 ** max(-1000.0, -(seconds - state.scalars[FAST_LANDMARK]) / FAST_HALF_LIFE_SECONDS)
+    for item in range(1, state.items.size):
+        if state.sums[item, FAST_SUM] != 0.0:
+            state.sums[item, FAST_SUM] *= factor
+            state.sums_dirty[item] = 1
+        pointer = state.items[item].pairs
+        if pointer:
+            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+                for column in range(PAIR_SLOTS):
+                    slot = state.pairs[row, column]
+                    if slot.fast != 0.0:
+                        slot.fast = np.float32(slot.fast * factor)
+                        state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+    state.scalars[FAST_LANDMARK] = seconds
+
+
+@kernel
+def forget(state: State, item: int) -> None:
+    """Free the row of an item that goes out."""
+    pointer = state.items[item].pairs
+    if pointer:
+        give_back(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, pointer, True)
+        state.items[item].pairs = 0
+
+
+@kernel
+def forget_others(state: State, going: np.ndarray) -> None:
+    """Empty the slots of items that went out, in all rows."""
+    for item in range(1, min(state.items.size, going.size)):
+        pointer = state.items[item].pairs
+        if pointer:
+            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+                for column in range(PAIR_SLOTS):
+                    slot = state.pairs[row, column]
+                    if slot.other and going[slot.other]:
+                        slot.other = 0
+                        slot.together = 0
+                        slot.forward = 0
+                        slot.fast = 0
+                        state.pairs_dirty[row * PAIR_SLOTS + column] = 1

@@ -1,0 +1,255 @@
+"""The blend: which of the candidates will it be?
+
+score = x · (w + u1[length of the session] + u2[count of the last item] + u3[seconds since the last event] + u4[best
+similarity of a neighbour]) + network(x, context). The crosses let each source count for as much as it deserves in the
+situation at hand; the network (32 leaky units) adds what is not linear.
+
+It learns from test-then-learn outcomes on the bounded sample: softmax cross-entropy of the event that happened against
+thirty of the other candidates; AdaGrad for the linear part, Adam for the network. An event on what was no candidate
+teaches nothing. Weights are rows of the tables `linear` and `network`, like everything else.
+
+Duchi, Hazan & Singer, "Adaptive subgradient methods", JMLR 2011; Kingma & Ba, "Adam", ICLR 2015; Cao et al., "Learning
+to rank: from pairwise approach to listwise approach", ICML 2007.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stream.models.hashing import mixed
+from stream.models.layout import (
+    CONTEXTS,
+    COUNT,
+    COUNT_EDGES,
+    CROSS_BUCKETS,
+    CROSSES,
+    FEATURES,
+    FEATURES_WIDE,
+    HIDDEN,
+    LENGTH_EDGES,
+    LINEAR_ROWS,
+    NETWORK_ROWS,
+    RANDOM,
+    SECONDS_EDGES,
+    SIMILARITY_EDGES,
+    SOURCE_COUNT,
+    TESTS,
+    UPDATES,
+)
+from stream.models.reader import Reader
+from stream.models.request import NOW, SESSION_LENGTH, SIMILARITY
+from stream.models.state import State
+from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work
+from stream.models.kernels import inlined, kernel
+
+NEGATIVES = 30
+LINEAR_RATE = 0.05
+NETWORK_RATE = 0.002
+NETWORK_RATE_LEAST = 0.0004
+NETWORK_RATE_UPDATES = 20_000.0
+FIRST_MOMENT = 0.9
+SECOND_MOMENT = 0.999
+LEAK = 0.1
+RANK_START = 0.3
+BIASES = FEATURES_WIDE + CONTEXTS
+OUTPUT = BIASES + 1
+
+
+@kernel
+def begin(state: State) -> None:
+    """The weights before the first update: rank features count .3, the rest nothing; the network starts small."""
+    for source in range(SOURCE_COUNT):
+        state.linear[0, 3 * source + 1] = RANK_START
+    word = np.uint64(np.int64(state.scalars[RANDOM]))
+    for row in range(NETWORK_ROWS):
+        scale = 0.0 if row == BIASES else 0.1 if row == OUTPUT else 0.3
+        if FEATURES <= row < FEATURES_WIDE:
+            scale = 0.0
+        for unit in range(HIDDEN):
+            word = mixed(word + np.uint64(0x9E3779B97F4A7C15))
+            state.network[row, unit] = scale * (np.float64(word >> np.uint64(11)) / 2.0**53 - 0.5)
+    state.linear_dirty[:] = 1
+    state.network_dirty[:] = 1
+
+
+@inlined
+def bucket(value: float, edges: tuple) -> int:
+    number = 0
+    for edge in edges:
+        number += value >= edge
+    return number
+
+
+@kernel
+def look_around(reader: Reader, work: Work) -> None:
+    """The situation: which row of each cross applies, and the network's context inputs."""
+    length = work.facts[SESSION_LENGTH]
+    count = 0.0
+    seconds = 0.0
+    if work.counts[UNIQUE]:
+        count = reader.sums[reader.sums_index[work.unique[0]], COUNT]
+        seconds = max(0.0, work.facts[NOW] - work.history_seconds[0])
+    similarity = work.facts[SIMILARITY]
+    work.buckets[0] = bucket(length, LENGTH_EDGES)
+    work.buckets[1] = bucket(count, COUNT_EDGES) + (1 if work.counts[UNIQUE] else 0)
+    work.buckets[2] = bucket(seconds, SECONDS_EDGES) + (1 if work.counts[UNIQUE] else 0)
+    work.buckets[3] = bucket(similarity, SIMILARITY_EDGES)
+    contexts = work.contexts
+    contexts[:] = 0
+    contexts[0] = min(1.0, length / 10.0)
+    contexts[1] = 0.3 * math.log(1.0 + length)
+    contexts[2] = 0.2 * math.log(1.0 + work.counts[HISTORY])
+    contexts[3] = 0.1 * math.log(1.0 + count)
+    contexts[4] = 0.08 * math.log(1.0 + seconds)
+    contexts[5] = min(1.0, similarity)
+    contexts[6] = min(1.0, 0.2 * similarity)
+    contexts[7] = work.counts[CANDIDATE] / 200.0
+    contexts[8] = 1.0 if work.counts[UNIQUE] == 0 else 0.0
+    contexts[9] = 1.0 if length == 1 else 0.0
+    contexts[10] = 1.0 if seconds < 60 else 0.0
+    contexts[11] = 1.0 if seconds > 1800 else 0.0
+    day = 2.0 * math.pi * (work.facts[NOW] % 86_400.0) / 86_400.0
+    contexts[12] = 0.3 * math.sin(day)
+    contexts[13] = 0.3 * math.cos(day)
+    contexts[14] = 1.0 if work.counts[UNIQUE] < work.counts[HISTORY] else 0.0
+    contexts[15] = min(1.0, work.counts[SESSION] / 50.0)
+
+
+@inlined
+def score(reader: Reader, work: Work) -> None:
+    """Scores of all candidates."""
+    look_around(reader, work)
+    weights = work.weights
+    for feature in range(FEATURES):
+        weights[feature] = reader.linear[reader.linear_index[0], feature]
+    for cross in range(CROSSES):
+        row = reader.linear_index[1 + cross * CROSS_BUCKETS + work.buckets[cross]]
+        for feature in range(FEATURES):
+            weights[feature] += reader.linear[row, feature]
+    base = work.vector[:HIDDEN]
+    output = work.vector[HIDDEN:]
+    for unit in range(HIDDEN):
+        base[unit] = reader.network[reader.network_index[BIASES], unit]
+        output[unit] = reader.network[reader.network_index[OUTPUT], unit]
+    for context in range(CONTEXTS):
+        row = reader.network_index[FEATURES_WIDE + context]
+        for unit in range(HIDDEN):
+            base[unit] += work.contexts[context] * reader.network[row, unit]
+    for number in range(work.counts[CANDIDATE]):
+        hidden = work.hidden[number]
+        for unit in range(HIDDEN):
+            hidden[unit] = base[unit]
+        total = np.float32(0)
+        for feature in range(FEATURES):
+            value = work.features[number, feature]
+            if value != 0:
+                total += value * weights[feature]
+                row = reader.network[reader.network_index[feature]]
+                for unit in range(HIDDEN):
+                    hidden[unit] += value * row[unit]
+        for unit in range(HIDDEN):
+            sent = hidden[unit]
+            total += output[unit] * (sent if sent > 0 else np.float32(LEAK) * sent)
+        work.scores[number] = total
+
+
+@kernel
+def learn(state: State, work: Work, target: int) -> None:
+    """One update: candidate `target` is what happened. Candidates have been scored."""
+    count = work.counts[CANDIDATE]
+    if count < 2:
+        return
+    chosen = work.chosen
+    chosen[0] = target
+    size = 1
+    if count - 1 <= NEGATIVES:
+        for number in range(count):
+            if number != target:
+                chosen[size] = number
+                size += 1
+    else:
+        draw = np.uint64(np.int64(state.scalars[TESTS])) ^ np.uint64(np.int64(state.scalars[RANDOM]))
+        while size <= NEGATIVES:
+            draw = mixed(draw + np.uint64(0x9E3779B97F4A7C15))
+            number = np.int64(draw % np.uint64(count))
+            if number != target:
+                chosen[size] = number
+                size += 1
+    most = np.float32(-1e30)
+    for place in range(size):
+        most = max(most, work.scores[chosen[place]])
+    slopes = work.slopes
+    total = np.float32(0)
+    for place in range(size):
+        slopes[place] = math.exp(work.scores[chosen[place]] - most)
+        total += slopes[place]
+    for place in range(size):
+        slopes[place] /= total
+    slopes[0] -= np.float32(1)
+    learn_linear(state, work, chosen, slopes, size)
+    learn_network(state, work, chosen, slopes, size)
+    state.scalars[UPDATES] += 1
+
+
+@kernel
+def learn_linear(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarray, size: int) -> None:
+    slope = work.weights
+    slope[:] = 0
+    for place in range(size):
+        for feature in range(FEATURES):
+            slope[feature] += slopes[place] * work.features[chosen[place], feature]
+    for part in range(CROSSES + 1):
+        row = 0 if part == 0 else 1 + (part - 1) * CROSS_BUCKETS + work.buckets[part - 1]
+        for feature in range(FEATURES):
+            step = slope[feature]
+            squares = state.linear[LINEAR_ROWS + row, feature] + step * step
+            state.linear[LINEAR_ROWS + row, feature] = squares
+            state.linear[row, feature] -= np.float32(LINEAR_RATE) * step / (math.sqrt(squares) + np.float32(1e-6))
+        blocks = state.linear_dirty.size // state.linear.shape[0]
+        state.linear_dirty[row * blocks : (row + 1) * blocks] = 1
+        state.linear_dirty[(LINEAR_ROWS + row) * blocks : (LINEAR_ROWS + row + 1) * blocks] = 1
+
+
+@kernel
+def learn_network(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarray, size: int) -> None:
+    slope = work.slope
+    slope[:] = 0
+    back = work.back
+    for place in range(size):
+        number = chosen[place]
+        hidden = work.hidden[number]
+        for unit in range(HIDDEN):
+            sent = hidden[unit]
+            slope[OUTPUT, unit] += slopes[place] * (sent if sent > 0 else np.float32(LEAK) * sent)
+            back[unit] = slopes[place] * state.network[OUTPUT, unit] * (
+                np.float32(1) if sent > 0 else np.float32(LEAK)
+            )
+            slope[BIASES, unit] += back[unit]
+        for feature in range(FEATURES):
+            value = work.features[number, feature]
+            if value != 0:
+                for unit in range(HIDDEN):
+                    slope[feature, unit] += value * back[unit]
+    for context in range(CONTEXTS):
+        for unit in range(HIDDEN):
+            slope[FEATURES_WIDE + context, unit] = work.contexts[context] * slope[BIASES, unit]
+    updates = state.scalars[UPDATES]
+    rate = max(NETWORK_RATE_LEAST, NETWORK_RATE / (1.0 + updates / NETWORK_RATE_UPDATES))
+    first_scale = 1.0 - FIRST_MOMENT ** (updates + 1.0)
+    second_scale = 1.0 - SECOND_MOMENT ** (updates + 1.0)
+    step = np.float32(rate / first_scale)
+    second_share = np.float32(1.0 / second_scale)
+    for row in range(NETWORK_ROWS):
+        if FEATURES <= row < FEATURES_WIDE:
+            continue
+        weights = state.network[row]
+        means = state.network[NETWORK_ROWS + row]
+        squares = state.network[2 * NETWORK_ROWS + row]
+        for unit in range(HIDDEN):
+            d = slope[row, unit]
+            means[unit] = np.float32(FIRST_MOMENT) * means[unit] + np.float32(1 - FIRST_MOMENT) * d
+            squares[unit] = np.float32(SECOND_MOMENT) * squares[unit] + np.float32(1 - SECOND_MOMENT) * d * d
+            weights[unit] -= step * means[unit] / (math.sqrt(squares[unit] * second_share) + np.float32(1e-7))
+    state.network_dirty[:] = 1

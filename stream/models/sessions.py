@@ -1,0 +1,158 @@
+"""Sessions: what was looked at together, kept as neighbours for others.
+
+A session is the declared one, else the visitor. Its row holds up to fifty items, each once, by when it was last seen. A
+session's ordinal says how many had begun before; its row is the ordinal modulo the capacity, so the oldest session makes
+room for the newest. Each item has the ordinals of the newest sessions that it was posted to (up to 128). An ordinal
+that is too old to have a row still is recognised by arithmetic alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream.models.directory import enter, find
+from stream.models.layout import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
+from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
+from stream.models.state import State
+from stream.models.kernels import inlined, kernel
+
+BLOCK_ITEMS = 10
+
+
+@inlined
+def row_of(ordinal: int, rows: int) -> int:
+    """The row of a session in a table of `rows` rows, of which row 0 is none."""
+    return 1 + ordinal % (rows - 1)
+
+
+@kernel
+def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
+    """The row of a session, a new one if it has none (or lost it to newer ones)."""
+    row = find(state.session_cells, state.sessions, key0, key1)
+    if row:
+        return row
+    ordinal = np.int64(state.scalars[SESSIONS_BEGUN]) + 1
+    state.scalars[SESSIONS_BEGUN] = ordinal
+    row = row_of(ordinal, state.sessions.size)
+    session = state.sessions[row]
+    session.key0 = key0
+    session.key1 = key1
+    session.ordinal = np.uint32(ordinal)
+    session.last_seconds = 0
+    for column in range(np.int64(session.items)):
+        state.session_items[row, column] = 0
+        mark(state, row, column)
+    session.items = 0
+    state.sessions_dirty[row] = 1
+    enter(state.session_cells, state.cells_used, 3, state.sessions, row)
+    return row
+
+
+@inlined
+def mark(state: State, row: int, column: int) -> None:
+    state.session_items_dirty[row * (SESSION_ITEMS // BLOCK_ITEMS) + column // BLOCK_ITEMS] = 1
+
+
+@kernel
+def learn(state: State, row: int, item: int, seconds: float, posted: bool) -> None:
+    """Write an item to the end of the session. `posted`: others may find the session by it."""
+    session = state.sessions[row]
+    count = np.int64(session.items)
+    at = count
+    for column in range(count):
+        if state.session_items[row, column] == item:
+            at = column
+    known = at < count
+    if at == SESSION_ITEMS:
+        at = 0
+    last = at
+    if known or count == SESSION_ITEMS:
+        for column in range(at, count - 1):
+            state.session_items[row, column] = state.session_items[row, column + 1]
+            mark(state, row, column)
+        last = count - 1
+    else:
+        session.items = count + 1
+    state.session_items[row, last] = item
+    mark(state, row, last)
+    if seconds > session.last_seconds:
+        session.last_seconds = np.uint32(seconds)
+    state.sessions_dirty[row] = 1
+    if posted and not known:
+        post(state, item, session.ordinal)
+
+
+@inlined
+def post(state: State, item: int, ordinal: int) -> None:
+    """Write a session into the list of an item; the oldest makes room."""
+    row = state.items[item]
+    posted = np.int64(row.posted)
+    if row.postings == 0:
+        row.postings = take(
+            state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, state.items.size - 1, 0, 0
+        )
+        if row.postings == 0:
+            return
+    length = run_rows(row.postings) * POSTING_ENTRIES
+    # A ring that moves when it has gone round exactly to the old length is in order as it is.
+    if run_class(row.postings) + 1 < CLASSES and posted % (4 * length) == length:
+        lengthen(state, item)
+        length = run_rows(row.postings) * POSTING_ENTRIES
+    at = posted % length
+    posting_row = run_row(row.postings) + at // POSTING_ENTRIES
+    state.postings[posting_row, at % POSTING_ENTRIES] = ordinal
+    state.postings_dirty[posting_row] = 1
+    row.posted = np.uint32(posted + 1)
+    state.items_dirty[2 * item + 1] = 1
+
+
+@kernel
+def lengthen(state: State, item: int) -> None:
+    old = state.items[item].postings
+    new = take(
+        state.postings_words,
+        state.postings_dirty,
+        state.scalars,
+        POOL_POSTINGS,
+        state.items.size - 1,
+        run_class(old) + 1,
+        run_rows(old),
+    )
+    if new == 0:
+        return
+    for number in range(run_rows(old)):
+        for column in range(POSTING_ENTRIES):
+            state.postings[run_row(new) + number, column] = state.postings[run_row(old) + number, column]
+        state.postings_dirty[run_row(new) + number] = 1
+    give_back(state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, old, False)
+    state.items[item].postings = new
+
+
+@kernel
+def forget(state: State, item: int) -> None:
+    """Free the list of an item that goes out."""
+    pointer = state.items[item].postings
+    if pointer:
+        give_back(state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, pointer, True)
+        state.items[item].postings = 0
+    state.items[item].posted = 0
+
+
+@kernel
+def forget_items(state: State, going: np.ndarray) -> None:
+    """Take items that went out from all sessions."""
+    for row in range(1, state.sessions.size):
+        count = np.int64(state.sessions[row].items)
+        kept = 0
+        for column in range(count):
+            item = state.session_items[row, column]
+            if not going[item]:
+                state.session_items[row, kept] = item
+                kept += 1
+        if kept < count:
+            for column in range(kept, count):
+                state.session_items[row, column] = 0
+            for column in range(count):
+                mark(state, row, column)
+            state.sessions[row].items = kept
+            state.sessions_dirty[row] = 1

@@ -1,0 +1,132 @@
+"""Sessions like this one: vector multiplication session kNN.
+
+The query is the last ten items of the session. Item z of q, 0 the newest, adds (q - z)/q to each of the newest sessions
+that had it; the best hundred are the neighbours. A neighbour gives each of its items its similarity · (1 - .1 · newest
+matching z), and rare items count more: ln((S + 1)/(df + 1)) + .1.
+
+Ludewig & Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018; Kersbergen, Sprangers &
+Schelter, "Serenade", SIGMOD 2022.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stream.models import stan
+from stream.models.layout import POSTING_ENTRIES, SESSIONS_BEGUN, VSKNN
+from stream.models.pools import run_row, run_rows
+from stream.models.reader import Reader
+from stream.models.request import NOW, ORDINAL, SIMILARITY
+from stream.models.sessions import row_of
+from stream.models.work import MET, NEIGHBOUR_CELLS, NEIGHBOURS_MET, SESSION, Work, local_of
+from stream.models.kernels import inlined, kernel
+
+QUERY_ITEMS = 10
+NEIGHBOURS = 100
+MOST_SIMILAR = QUERY_ITEMS * (QUERY_ITEMS + 1) // 2
+OLDER_MATCH = 0.1
+
+
+@kernel
+def find_neighbours(reader: Reader, work: Work) -> int:
+    """Sessions that share items with this one and their similarity in units of 1/q; returns q."""
+    wanted = min(QUERY_ITEMS, work.counts[SESSION])
+    rows = reader.sessions_index.size
+    begun = np.int64(reader.scalars[SESSIONS_BEGUN])
+    oldest = begun - (rows - 1)
+    own = np.int64(work.facts[ORDINAL])
+    mask = np.uint64(NEIGHBOUR_CELLS - 1)
+    for z in range(wanted):
+        item = reader.items[reader.items_index[work.session[z]]]
+        if item.postings == 0:
+            continue
+        length = run_rows(item.postings) * POSTING_ENTRIES
+        first = run_row(item.postings)
+        posted = np.int64(item.posted)
+        for age in range(min(posted, length)):
+            at = (posted - 1 - age) % length
+            ordinal = np.int64(reader.postings[reader.postings_index[first + at // POSTING_ENTRIES], at % POSTING_ENTRIES])
+            if ordinal == 0 or ordinal <= oldest or ordinal == own:
+                continue
+            cell = (np.uint64(ordinal) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(44)
+            cell &= mask
+            while True:
+                met = np.int64(work.met_cells[cell]) - 1
+                if met < 0:
+                    met = work.counts[MET]
+                    if met < NEIGHBOURS_MET:
+                        work.met_cells[cell] = met + 1
+                        work.met_cell_of[met] = cell
+                        work.met_ordinals[met] = ordinal
+                        work.met_similarity[met] = wanted - z
+                        work.met_newest[met] = z
+                        work.counts[MET] = met + 1
+                    break
+                if work.met_ordinals[met] == ordinal:
+                    work.met_similarity[met] += wanted - z
+                    break
+                cell = (cell + np.uint64(1)) & mask
+    return wanted
+
+
+@kernel
+def score(reader: Reader, work: Work) -> None:
+    """Fill in the scores of both neighbour sources, `vsknn` and `stan`."""
+    wanted = find_neighbours(reader, work)
+    if wanted == 0 or work.counts[MET] == 0:
+        return
+    spread = work.spread
+    spread[:] = 0
+    for met in range(work.counts[MET]):
+        spread[work.met_similarity[met]] += 1
+    # Similarities are small whole numbers: those above `least` are all taken, of those at it the ones met first.
+    least = MOST_SIMILAR + 1
+    taken = 0
+    while least > 1 and taken + spread[least - 1] <= NEIGHBOURS:
+        least -= 1
+        taken += spread[least]
+    at_least = NEIGHBOURS - taken
+    best = 0
+    for met in range(work.counts[MET]):
+        similar = work.met_similarity[met]
+        if similar < least:
+            if similar != least - 1 or at_least <= 0:
+                continue
+            at_least -= 1
+        best = max(best, similar)
+        session = row_of(np.int64(work.met_ordinals[met]), reader.sessions_index.size)
+        score_neighbour(reader, work, session, similar / wanted, work.met_newest[met])
+    work.facts[SIMILARITY] = best / wanted
+
+
+@inlined
+def score_neighbour(reader: Reader, work: Work, session: int, similarity: float, newest: int) -> None:
+    """Give a neighbour's items what they get."""
+    row = reader.sessions[reader.sessions_index[session]]
+    items = reader.session_items[reader.session_items_index[session]]
+    length = np.int64(row.items)
+    gain = np.float32(similarity * (1.0 - OLDER_MATCH * newest))
+    age = max(0.0, work.facts[NOW] - row.last_seconds)
+    stan_gain = stan.gain(similarity, length, age)
+    matched = work.session[newest]
+    match = -1
+    for column in range(length):
+        if items[column] == matched:
+            match = column
+    for column in range(length):
+        if items[column] == 0:
+            continue
+        local = local_of(work, np.int64(items[column]))
+        if local >= 0:
+            work.values[local, VSKNN] += gain
+            stan.score_item(work, local, stan_gain, column - match if match >= 0 else length)
+
+
+@inlined
+def finish(reader: Reader, work: Work, local: int, posted: int) -> None:
+    """Rare items count more, once per item."""
+    if work.values[local, VSKNN] > 0:
+        rarity = math.log((reader.scalars[SESSIONS_BEGUN] + 1.0) / (posted + 1.0)) + 0.1
+        work.values[local, VSKNN] *= np.float32(rarity)

@@ -1,0 +1,209 @@
+"""Room to work in: arrays that one thread reuses from answer to answer, so that an answer allocates nothing.
+
+Items that an answer touches get local numbers, in the order in which they are met. Scores of all sources stand side by
+side under that number.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.models.layout import (
+    CONTEXTS,
+    CROSSES,
+    FEATURES_WIDE,
+    HALF_LIVES,
+    HIDDEN,
+    LINEAR_ROWS,
+    NETWORK_ROWS,
+    SESSION_ITEMS,
+)
+from stream.models.kernels import inlined, kernel
+
+HISTORY_MOST = 128
+LOCALS = 16_384
+CELLS = 4 * LOCALS
+NEIGHBOUR_CELLS = 8192
+NEIGHBOURS_MET = 4096
+CANDIDATES = 512
+OWN = 12
+"""Own events that are corrected for."""
+
+# Cells of `counts`.
+HISTORY = 0
+UNIQUE = 1
+SESSION = 2
+LOCAL = 3
+CANDIDATE = 4
+OWN_ITEMS = 5
+MET = 6
+
+
+class Work(NamedTuple):
+    """Scratch arrays.
+
+    Attributes:
+        counts: how much of each array is filled.
+        history_*: events of the visitor, newest first.
+        unique: items of the history, newest first, each once; `unique_of`: how often each is in the history.
+        session: items of this session, newest first, each once.
+        cells, items, values, flags: local numbers by item; item, scores by source, and what is known of it by local number.
+        met_*: sessions that share an item with this one.
+        own_*: what the visitor's own learned events have put into the counts.
+        candidates: local numbers; features, scores: by candidate.
+    """
+
+    counts: NDArray[np.int64]
+    history_items: NDArray[np.int64]
+    history_seconds: NDArray[np.float64]
+    history_weights: NDArray[np.float64]
+    history_learned: NDArray[np.uint8]
+    unique: NDArray[np.int64]
+    unique_of: NDArray[np.int64]
+    session: NDArray[np.int64]
+    cells: NDArray[np.uint32]
+    cell_of: NDArray[np.int64]
+    items: NDArray[np.int64]
+    values: NDArray[np.float32]
+    flags: NDArray[np.uint8]
+    own_of: NDArray[np.uint8]
+    met_cells: NDArray[np.uint32]
+    met_cell_of: NDArray[np.int64]
+    met_ordinals: NDArray[np.uint32]
+    met_similarity: NDArray[np.int64]
+    met_newest: NDArray[np.int64]
+    own_items: NDArray[np.int64]
+    own_together: NDArray[np.float64]
+    own_forward: NDArray[np.float64]
+    own_fast: NDArray[np.float64]
+    own_popularity: NDArray[np.float64]
+    own_sums: NDArray[np.float64]
+    candidates: NDArray[np.int64]
+    taken: NDArray[np.uint8]
+    best_values: NDArray[np.float32]
+    best_locals: NDArray[np.int64]
+    columns: NDArray[np.float32]
+    features: NDArray[np.float32]
+    contexts: NDArray[np.float32]
+    buckets: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    challenger: NDArray[np.float64]
+    vector: NDArray[np.float32]
+    facts: NDArray[np.float64]
+    decays: NDArray[np.float64]
+    spread: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    slopes: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    back: NDArray[np.float32]
+    met: NDArray[np.int64]
+    nobody: NDArray[np.int64]
+
+
+def new_work() -> Work:
+    """Empty scratch arrays."""
+    return Work(
+        counts=np.zeros(16, np.int64),
+        history_items=np.zeros(HISTORY_MOST, np.int64),
+        history_seconds=np.zeros(HISTORY_MOST),
+        history_weights=np.zeros(HISTORY_MOST),
+        history_learned=np.zeros(HISTORY_MOST, np.uint8),
+        unique=np.zeros(HISTORY_MOST, np.int64),
+        unique_of=np.zeros(HISTORY_MOST, np.int64),
+        session=np.zeros(SESSION_ITEMS + HISTORY_MOST, np.int64),
+        cells=np.zeros(CELLS, np.uint32),
+        cell_of=np.zeros(LOCALS, np.int64),
+        items=np.zeros(LOCALS, np.int64),
+        values=np.zeros((LOCALS, 16), np.float32),
+        flags=np.zeros(LOCALS, np.uint8),
+        own_of=np.zeros(LOCALS, np.uint8),
+        met_cells=np.zeros(NEIGHBOUR_CELLS, np.uint32),
+        met_cell_of=np.zeros(NEIGHBOURS_MET, np.int64),
+        met_ordinals=np.zeros(NEIGHBOURS_MET, np.uint32),
+        met_similarity=np.zeros(NEIGHBOURS_MET, np.int64),
+        met_newest=np.zeros(NEIGHBOURS_MET, np.int64),
+        own_items=np.zeros(OWN, np.int64),
+        own_together=np.zeros((OWN, OWN)),
+        own_forward=np.zeros((OWN, OWN)),
+        own_fast=np.zeros((OWN, OWN)),
+        own_popularity=np.zeros((OWN, 8)),
+        own_sums=np.zeros((OWN, 4)),
+        candidates=np.zeros(CANDIDATES, np.int64),
+        taken=np.zeros(LOCALS, np.uint8),
+        best_values=np.zeros(64, np.float32),
+        best_locals=np.zeros(64, np.int64),
+        columns=np.zeros((16, CANDIDATES), np.float32),
+        features=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
+        contexts=np.zeros(CONTEXTS, np.float32),
+        buckets=np.zeros(CROSSES, np.int64),
+        weights=np.zeros(FEATURES_WIDE, np.float32),
+        linear=np.zeros((LINEAR_ROWS, FEATURES_WIDE), np.float32),
+        hidden=np.zeros((CANDIDATES, HIDDEN), np.float32),
+        scores=np.zeros(CANDIDATES, np.float32),
+        challenger=np.zeros(CANDIDATES),
+        vector=np.zeros(64, np.float32),
+        facts=np.zeros(16),
+        decays=np.zeros(HALF_LIVES),
+        spread=np.zeros(64, np.int64),
+        chosen=np.zeros(64, np.int64),
+        slopes=np.zeros(64, np.float32),
+        slope=np.zeros((NETWORK_ROWS, HIDDEN), np.float32),
+        back=np.zeros(HIDDEN, np.float32),
+        met=np.zeros(16, np.int64),
+        nobody=np.zeros(0, np.int64),
+    )
+
+
+@kernel
+def clear(work: Work) -> None:
+    """Forget the previous answer: only what it touched."""
+    for local in range(work.counts[LOCAL]):
+        work.cells[work.cell_of[local]] = 0
+        work.values[local] = 0
+        work.flags[local] = 0
+        work.own_of[local] = 0
+        work.taken[local] = 0
+    for met in range(work.counts[MET]):
+        work.met_cells[work.met_cell_of[met]] = 0
+    work.counts[:] = 0
+
+
+@inlined
+def local_of(work: Work, item: int) -> int:
+    """The local number of an item, a new one if it has none; -1 if there are too many."""
+    mask = np.uint64(CELLS - 1)
+    at = np.uint64(np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    at &= mask
+    while work.cells[at] != 0:
+        local = np.int64(work.cells[at]) - 1
+        if work.items[local] == item:
+            return local
+        at = (at + np.uint64(1)) & mask
+    local = work.counts[LOCAL]
+    if local >= LOCALS:
+        return -1
+    work.cells[at] = local + 1
+    work.cell_of[local] = at
+    work.items[local] = item
+    work.counts[LOCAL] = local + 1
+    return local
+
+
+@inlined
+def known_local(work: Work, item: int) -> int:
+    """The local number of an item, or -1."""
+    mask = np.uint64(CELLS - 1)
+    at = np.uint64(np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    at &= mask
+    while work.cells[at] != 0:
+        local = np.int64(work.cells[at]) - 1
+        if work.items[local] == item:
+            return local
+        at = (at + np.uint64(1)) & mask
+    return -1
