@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from stream.tables import CorruptDelta, Delta, TableDelta, TableSpec
 
 Index = NDArray[np.int32]
+Words = NDArray[np.uint32]
 Views = dict[str, tuple[np.ndarray, Index]]
 """By table: the arena's rows, and where in them each logical row lies. Row r of the version is `data[index[r]]`."""
 
@@ -147,7 +148,7 @@ class _TableArena:
         rows = _distinct_rows(delta.blocks, width)
         places = self._take(len(rows))
         buffer = base[1].copy()
-        _copy_and_write(self._raw(), base[1], buffer, rows, places, delta.blocks, delta.data, width)
+        _copy_and_write(self._words(), base[1], buffer, rows, places, delta.blocks, _words_of(delta.data), width)
         return self._data, self._hand_out(buffer)
 
     def usage(self) -> Usage:
@@ -159,9 +160,9 @@ class _TableArena:
             index_bytes=sum(index.nbytes for index in self._living.values()),
         )
 
-    def _raw(self) -> NDArray[np.uint8]:
-        """The same memory as (blocks, bytes of a block)."""
-        return self._data.view(np.uint8).reshape(-1, self.spec.block_bytes)
+    def _words(self) -> Words:
+        """The same memory as (blocks, 32-bit words of a block)."""
+        return self._data.reshape(self._reserved, -1).view(np.uint32).reshape(-1, self.spec.block_bytes // 4)
 
     def _reserve(self) -> np.ndarray:
         kind, shape = self.spec.dtype.subdtype or (self.spec.dtype, ())
@@ -203,6 +204,11 @@ class _TableArena:
             self._free = np.concatenate([gone[unneeded], self._free])
 
 
+def _words_of(data: NDArray[np.uint8]) -> Words:
+    """Blocks of a delta as 32-bit words: copying words instead of bytes is several times faster."""
+    return np.ascontiguousarray(data).view(np.uint32)
+
+
 @nb.njit(cache=True, nogil=True)
 def _distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
     """Logical rows of rising block numbers."""
@@ -217,14 +223,14 @@ def _distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _copy_and_write(  # noqa: PLR0917  kernels take plain arrays
-    raw: NDArray[np.uint8],
+def _copy_and_write(
+    words: Words,
     old: Index,
     new: Index,
     rows: Index,
     places: Index,
     blocks: NDArray[np.uint32],
-    data: NDArray[np.uint8],
+    data: Words,
     width: int,
 ) -> None:
     """Copy the old rows to their new places, point the new index there, and write the blocks."""
@@ -232,8 +238,11 @@ def _copy_and_write(  # noqa: PLR0917  kernels take plain arrays
         source = np.int64(old[rows[at]]) * width
         target = np.int64(places[at]) * width
         for block in range(width):
-            raw[target + block] = raw[source + block]
+            for word in range(words.shape[1]):
+                words[target + block, word] = words[source + block, word]
         new[rows[at]] = places[at]
     for at in range(blocks.size):
         row = blocks[at] // width
-        raw[np.int64(new[row]) * width + np.int64(blocks[at] - row * width)] = data[at]
+        target = np.int64(new[row]) * width + np.int64(blocks[at] - row * width)
+        for word in range(words.shape[1]):
+            words[target, word] = data[at, word]

@@ -19,7 +19,9 @@ import typer
 if TYPE_CHECKING:
     from stream.versions import Version, VersionStore
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="See, compare, pin and follow versions of the model.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="See, compare, pin and follow versions of the model."
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 RedisUrl = Annotated[str | None, typer.Option("--redis", help="Redis, instead of CORRENTE_REDIS.")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.tables import Delta, TableDelta
 from stream.versions.errors import CorruptVersion
@@ -46,10 +47,15 @@ def _fold_table(name: str, parts: list[TableDelta]) -> TableDelta:
         place = np.cumsum(present, dtype=np.int32) - 1
         data = np.empty((len(blocks), widths.pop()), np.uint8)
         for part in parts:
-            data[place[part.blocks]] = part.data
+            _whole(data)[place[part.blocks]] = _whole(part.data)
     else:
         blocks = np.unique(np.concatenate([part.blocks for part in parts]))
         data = np.empty((len(blocks), widths.pop()), np.uint8)
         for part in parts:
-            data[np.searchsorted(blocks, part.blocks)] = part.data
+            _whole(data)[np.searchsorted(blocks, part.blocks)] = _whole(part.data)
     return TableDelta(blocks, data)
+
+
+def _whole(data: NDArray[np.uint8]) -> NDArray[np.void]:
+    """(n, block_bytes) bytes as n blocks that NumPy copies in one go each, instead of byte by byte."""
+    return np.ascontiguousarray(data).view(np.dtype((np.void, data.shape[1]))).reshape(-1)

@@ -27,12 +27,12 @@ from stream.journal import concatenate
 from stream.tables import Delta, TableDelta
 from stream.versions import scripts
 from stream.versions.chunks import (
-    UNREFERENCED_SECONDS,
+    REPLACED_SECONDS,
     ChunkRef,
     ChunkVanished,
     decode_journal,
     encode_tables,
-    read_chunks,
+    fetch_chunks,
     write_chunks,
 )
 from stream.versions.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
@@ -159,7 +159,7 @@ class _Shelf:
                 or (seq not in self.recent and settled(run[-1].created_at, child.created_at, following.get(seq)))
             ):
                 chain = [*reversed(run), child]
-                delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]))
+                delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack=True)
                 self._reencode(child, base.seq, delta, child.keyframe, self._join_journals(chain))
 
     def _following(self) -> dict[int, float]:
@@ -231,7 +231,7 @@ class _Shelf:
         staying = {name for record in self.records.values() for name in record.chunks}
         chunks = {name for record in gone for name in record.chunks if name} - staying
         named = [value for record in gone for value in (record.seq, record.digest, record.revision)]
-        reply = self.drop_script(self.partition, UNREFERENCED_SECONDS, len(gone), *named, *chunks)
+        reply = self.drop_script(self.partition, REPLACED_SECONDS, len(gone), *named, *chunks)
         if reply[0] != b"ok":
             raise _Raced
         self.dropped += len(gone)
@@ -241,14 +241,14 @@ class _Shelf:
     def _read(self, refs: list[ChunkRef]) -> Delta:
         return self.store.read_tables(refs)
 
-    def _write_tables(self, delta: Delta) -> list[ChunkRef]:
-        refs = write_chunks(self.store.redis, self.store.keys, encode_tables(delta, compress=self.store.compress))
+    def _write_tables(self, delta: Delta, *, pack: bool) -> list[ChunkRef]:
+        refs = write_chunks(self.store.redis, self.store.keys, encode_tables(delta, pack=pack))
         self.bytes_written += stored_bytes(refs)
         return refs
 
     def _write_keyframe(self, refs: list[ChunkRef]) -> list[ChunkRef]:
         self.keyframes += 1
-        return self._write_tables(without_zeros(self._read(refs)))
+        return self._write_tables(without_zeros(self._read(refs)), pack=False)  # a keyframe is for loading quickly
 
     def _join_journals(self, chain: Iterable[StateRecord]) -> list[ChunkRef]:
         """The chunks of neighbouring journals, small ones written as one."""
@@ -268,8 +268,8 @@ class _Shelf:
         return joined
 
     def _one_journal(self, refs: list[ChunkRef]) -> list[ChunkRef]:
-        chunks = read_chunks(self.store.redis, self.store.keys, refs)
-        journal = concatenate([decode_journal(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
+        chunks = fetch_chunks(self.store.redis, self.store.keys, refs)
+        journal = concatenate([decode_journal(ref, chunk) for ref, chunk in chunks])
         return write_chunks(self.store.redis, self.store.keys, [(journal.encode(), "journal")])
 
     def _reencode(
@@ -294,7 +294,7 @@ class _Shelf:
             encode_refs(delta),
             encode_refs(keyframe),
             encode_refs(journal),
-            UNREFERENCED_SECONDS,
+            REPLACED_SECONDS,
             len(new),
             *new,
             *old,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,12 +29,13 @@ from stream.tables import Delta
 from stream.versions import scripts
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove, check_alias, is_id_prefix
 from stream.versions.chunks import (
+    CHUNK_BYTES,
     ChunkRef,
     ChunkVanished,
     decode_journal,
     decode_tables,
     encode_tables,
-    read_chunks,
+    fetch_chunks,
     write_chunks,
 )
 from stream.versions.comparison import diff
@@ -56,6 +58,9 @@ _ATTEMPTS = 100
 """How often a publish follows other shards that were quicker; each time at least one of them got through."""
 
 _READ_ATTEMPTS = 8
+
+_DECODERS = 2
+"""Threads that verify and unpack chunks of a large state."""
 
 
 @dataclass
@@ -105,14 +110,12 @@ class VersionStore:
     Args:
         redis: a client of redis-py that does not decode responses. It is safe to share between threads.
         model: name of the model; several share a Redis.
-        compress: pack chunks with zlib where that pays.
     """
 
-    def __init__(self, redis: redis.Redis, model: str, *, compress: bool = False) -> None:
+    def __init__(self, redis: redis.Redis, model: str) -> None:
         self.redis: Any = redis
         self.model = model
         self.keys = Keys(model)
-        self.compress = compress
         self._claim = self.script(scripts.CLAIM)
         self._new_lineage = self.script(scripts.NEW_LINEAGE)
         self._tip = self.script(scripts.TIP)
@@ -122,10 +125,10 @@ class VersionStore:
         self._move_alias = self.script(scripts.MOVE_ALIAS)
 
     @classmethod
-    def connect(cls, url: str, model: str, *, timeout_seconds: float = 5.0, compress: bool = False) -> VersionStore:
+    def connect(cls, url: str, model: str, *, timeout_seconds: float = 5.0) -> VersionStore:
         """A store at `redis://host:port/db`. Connects when it is first used."""
         client = redis.Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
-        return cls(client, model, compress=compress)
+        return cls(client, model)
 
     def close(self) -> None:
         self.redis.close()
@@ -211,7 +214,7 @@ class VersionStore:
             Fenced, StaleParent: somebody else owns the shard, or the store is another one than it was.
             redis.exceptions.RedisError: Redis can't be reached or refuses; keep the cut.
         """
-        tables = write_chunks(self.redis, self.keys, encode_tables(cut.delta, compress=self.compress))
+        tables = write_chunks(self.redis, self.keys, encode_tables(cut.delta))
         written = {name: len(part.blocks) for name, part in sorted(cut.delta.items())}
         journal, journal_refs = cut.journal, self._write_journal(cut.journal)
         encoded_state = canonical_json(cut.state)
@@ -291,7 +294,7 @@ class VersionStore:
                 journal = cut.journal.after(claim.head.offsets)
                 journal_refs = self._write_journal(journal)
             if outcome == "missing":  # Redis lost the chunks, or they expired before the script came
-                tables = write_chunks(self.redis, self.keys, encode_tables(cut.delta, compress=self.compress))
+                tables = write_chunks(self.redis, self.keys, encode_tables(cut.delta))
                 journal_refs = self._write_journal(journal)
         raise StaleParent(
             f"shard {claim.partition}: other shards were quicker {_ATTEMPTS} times; nothing was published"
@@ -362,8 +365,7 @@ class VersionStore:
             refs = [ref for record in reversed(chain) for ref in record.journal]
             if any(ref.codec == JOURNAL_DROPPED for ref in refs):
                 raise JournalGone(f"shard {partition}: the batches before the oldest kept state are no longer kept")
-            chunks = read_chunks(self.redis, self.keys, refs)
-            return concatenate([decode_journal(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
+            return concatenate([decode_journal(ref, chunk) for ref, chunk in fetch_chunks(self.redis, self.keys, refs)])
 
         return self._while_chunks_move(read)
 
@@ -396,8 +398,12 @@ class VersionStore:
             ChunkVanished: one is not there.
             CorruptVersion: one is not what was written.
         """
-        chunks = read_chunks(self.redis, self.keys, refs)
-        return fold_all([decode_tables(chunk, ref.codec) for chunk, ref in zip(chunks, refs, strict=True)])
+        chunks = fetch_chunks(self.redis, self.keys, refs)
+        if sum(ref.bytes for ref in refs) <= CHUNK_BYTES:
+            return fold_all([decode_tables(*chunk) for chunk in chunks])
+        with ThreadPoolExecutor(_DECODERS, "corrente-decode") as pool:  # while the next ones arrive
+            decoding = [pool.submit(decode_tables, *chunk) for chunk in chunks]
+            return fold_all([each.result() for each in decoding])
 
     def _while_chunks_move(self, read: Any) -> Any:
         """A state may be encoded anew while it is read; then its record names other chunks."""

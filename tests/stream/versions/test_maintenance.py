@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, maintenance
+from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, chunks, maintenance
 from stream.versions.retention import Listed, kept
 
 NOTHING_BUT_THE_LAST_TWO = Policy(keep_last=2, keep_minutes=0, keep_hours=0, keep_days=0)
@@ -21,6 +21,7 @@ def small_chains(monkeypatch):
     """Keyframes and folds after a few hundred bytes instead of megabytes."""
     monkeypatch.setattr(maintenance, "CHAIN_BYTES", 3000)
     monkeypatch.setattr(maintenance, "FOLD_RUN", 3)
+    monkeypatch.setattr(chunks, "ALONE_BYTES", 300)
 
 
 def states_kept(store: VersionStore, partition: int = 0) -> list[int]:
@@ -59,6 +60,19 @@ def test_thinned_states_are_folded_and_dropped(publishing, rebuilt):
     assert older_tables == copies[newer.number]
     with pytest.raises(UnknownVersion):
         store.version(3)
+
+
+@pytest.mark.usefixtures("small_chains")
+def test_what_is_folded_is_packed_and_what_is_fresh_is_not(publishing, rebuilt):
+    store = publishing.store
+    for number in range(40):
+        publishing.publish(*range(number, number + 20), value=1)
+    store.move_alias("kept", 3, who="ada", why="", now=1.0)
+    store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+    newest, folded = store.chain(0, store.latest().shards[0], store.version("kept").shards[0].digest)
+    assert {ref.codec for ref in newest.delta} == {"safetensors"}
+    assert "safetensors+zlib" in {ref.codec for ref in folded.delta}
+    assert rebuilt(store.load(0, store.latest().shards[0]).delta) == publishing.learner.tables
 
 
 @pytest.mark.usefixtures("small_chains")

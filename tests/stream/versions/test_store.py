@@ -10,7 +10,6 @@ import threading
 import msgspec
 import numpy as np
 import pytest
-import redis
 
 from stream.cut import fold_cuts
 from stream.versions import (
@@ -358,15 +357,6 @@ def test_large_tables_are_cut_into_chunks_that_each_fit(store, monkeypatch, publ
     record = store.chain(0, version.shards[0], "keyframe")[0]
     assert len(record.keyframe) > 10
     assert rebuilt(store.load(0, version.shards[0]).delta) == publishing.learner.tables
-
-
-def test_compressed_chunks_give_the_same_tables(shared_redis, another, rebuilt):
-    with redis.Redis.from_url(shared_redis.url) as client:
-        packed = another(VersionStore(client, "packed", compress=True))
-        version = packed.publish(*range(200))
-        plain_reader = VersionStore(client, "packed")
-        assert plain_reader.chain(0, version.shards[0], "keyframe")[0].keyframe[0].codec == "safetensors+zlib"
-        assert rebuilt(plain_reader.load(0, version.shards[0]).delta) == packed.learner.tables
 
 
 def test_nothing_that_is_visible_expires(publishing):
