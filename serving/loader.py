@@ -49,6 +49,12 @@ CAUGHT_UP_SECONDS = 10.0
 
 STOP_SECONDS = 10.0
 
+OLDER_VERSIONS = 20
+"""How many versions a starting server tries when the one to be served can't be read."""
+
+UNREADABLE = (VersionError, CorruptDelta, ValueError)
+"""What a broken version raises; ValueError comes from settings that this release doesn't know."""
+
 
 @dataclass(frozen=True)
 class Served:
@@ -167,16 +173,32 @@ class Loader:
                 self._swap(self._in_memory_or_loaded(wanted))
         except redis.exceptions.RedisError as error:
             self.redis.failed(f"{type(error).__name__}: {error}", time.time())
-        except (VersionError, CorruptDelta, ValueError) as error:
+        except UNREADABLE as error:
             self._troubled(str(error))
+            if self.served is None:
+                self._serve_an_older_one()
         except Exception as error:  # whatever it is, the last good version must go on answering
             log.exception("loading failed")
             self._troubled(f"{type(error).__name__}: {error}")
         else:
             self.problem, self.problem_since = None, None
-            if not self.ready:
-                log.info("ready", version=self.served.version.number if self.served else None)
-            self.ready = True
+            self._is_ready()
+
+    def _serve_an_older_one(self) -> None:
+        """At a start there is no last good version yet: the newest that can be read is better than none."""
+        try:
+            for version in self._store.versions()[:OLDER_VERSIONS]:
+                with contextlib.suppress(*UNREADABLE):
+                    self._swap(self._in_memory_or_loaded(version))
+                    self._is_ready()
+                    return
+        except redis.exceptions.RedisError as error:
+            self.redis.failed(f"{type(error).__name__}: {error}", time.time())
+
+    def _is_ready(self) -> None:
+        if not self.ready:
+            log.info("ready", version=self.served.version.number if self.served else None)
+        self.ready = True
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

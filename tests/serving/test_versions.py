@@ -211,6 +211,33 @@ async def test_a_version_that_cannot_be_read_leaves_the_last_good_one(redis_serv
         assert (await client.get("/health/ready")).json()["problem"] is None
 
 
+async def test_a_server_that_starts_on_a_broken_version_takes_the_newest_good_one(
+    redis_server: RedisServer, publisher: Publisher
+):
+    good = publisher.learn(*CLICKS[:60])
+    expected = lists_of(publisher)
+    chunks_before = set(redis_server.client.keys("*:chunk:*"))
+    publisher.learn(*CLICKS[60:])
+    for key in set(redis_server.client.keys("*:chunk:*")) - chunks_before:
+        redis_server.client.set(key, b"not what was published")
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, good.number)
+        health = (await client.get("/health/ready")).json()
+        assert (health["status"], "checksum" in health["problem"]) == ("degraded", True)
+        assert await lists(client) == expected
+
+
+async def test_memory_does_not_grow_with_the_versions_that_were_served(redis_server: RedisServer, publisher: Publisher):
+    async with running(settings_for(redis_server)) as (app, client):
+        sizes = []
+        for start in range(0, 600, 10):
+            version = publisher.learn(*[CLICKS[at % 120] for at in range(start, start + 10)])
+            await served_version(client, version.number)
+            sizes.append(sum(memory.nbytes for memory in app.state.loader._memories.values()))
+        # The served version and the one before share what one batch has not written.
+        assert max(sizes[30:]) <= max(sizes[:30]) * 1.1
+
+
 async def test_requests_during_loads_see_one_version_each(redis_server: RedisServer, publisher: Publisher):
     """Every answer, whenever it is given, is exactly the answer of the version that it names."""
     expected = {publisher.learn(*CLICKS[:10]).number: lists_of(publisher)}
