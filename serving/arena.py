@@ -16,8 +16,6 @@ views.
 from __future__ import annotations
 
 import threading
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -25,9 +23,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.indexes import Index, Indexes
 from stream.tables import CorruptDelta, Delta, TableDelta, TableSpec
 
-Index = NDArray[np.int32]
 Words = NDArray[np.uint32]
 Views = dict[str, tuple[np.ndarray, Index]]
 """By table: the arena's rows, and where in them each logical row lies. Row r of the version is `data[index[r]]`."""
@@ -112,7 +110,7 @@ class Arena:
 
 
 class _TableArena:
-    """One table's rows. `_living` has every index that some version still reads."""
+    """One table's rows, and the indexes into them."""
 
     def __init__(self, spec: TableSpec, allocate: Allocate) -> None:
         self.spec = spec
@@ -121,14 +119,12 @@ class _TableArena:
         self._data = self._reserve()
         self._end = 1
         """Rows from here on were never used."""
-        self._free = np.zeros(0, np.int32)
-        self._living: dict[int, Index] = {}
-        self._released: deque[int] = deque()
-        self._next_key = 0
-        self._empty = np.zeros(spec.rows, np.int32)
+        self._free = np.zeros(64, np.int32)
+        self._free_count = 0
+        self._indexes = Indexes(spec.rows)
 
     def empty(self) -> tuple[np.ndarray, Index]:
-        return self._data, self._empty
+        return self._data, self._indexes.empty
 
     def check(self, delta: TableDelta) -> None:
         if len(delta.blocks) and (
@@ -143,21 +139,21 @@ class _TableArena:
     def write(self, base: tuple[np.ndarray, Index], delta: TableDelta | None) -> tuple[np.ndarray, Index]:
         if delta is None or len(delta.blocks) == 0:
             return base
-        self._free_released()
+        self._put_back(self._indexes.freed())
         width = self.spec.blocks_per_row
         rows = _distinct_rows(delta.blocks, width)
         places = self._take(len(rows))
-        buffer = base[1].copy()
-        _copy_and_write(self._words(), base[1], buffer, rows, places, delta.blocks, _words_of(delta.data), width)
-        return self._data, self._hand_out(buffer)
+        index = self._indexes.copy(base[1])
+        _copy_and_write(self._words(), index, rows, places, delta.blocks, _words_of(delta.data), width)
+        return self._data, self._indexes.hand_out(index, base[1], rows)
 
     def usage(self) -> Usage:
-        self._free_released()
+        self._put_back(self._indexes.freed())
         return Usage(
-            rows=self._end - 1 - len(self._free),
+            rows=self._end - 1 - self._free_count,
             row_bytes=self.spec.row_bytes,
-            indexes=len(self._living),
-            index_bytes=sum(index.nbytes for index in self._living.values()),
+            indexes=len(self._indexes),
+            index_bytes=self._indexes.nbytes,
         )
 
     def _words(self) -> Words:
@@ -169,39 +165,31 @@ class _TableArena:
         buffer = self._allocate(self.spec.name, self._reserved * self.spec.row_bytes)
         return buffer.view(kind).reshape(self._reserved, *shape)
 
+    def _put_back(self, rows: Index) -> None:
+        count = self._free_count + len(rows)
+        if count > len(self._free):
+            self._free = np.resize(self._free, count * 2)
+        self._free[self._free_count : count] = rows
+        self._free_count = count
+
     def _take(self, count: int) -> Index:
         """Arena rows that no version reads: freed ones first, then new ones."""
-        reused, self._free = self._free[:count], self._free[count:]
+        reused = min(count, self._free_count)
+        self._free_count -= reused
         start = self._end
-        self._end += count - len(reused)
+        self._end += count - reused
         if self._end > self._reserved:
-            self._grow()
-        return np.concatenate([reused, np.arange(start, self._end, dtype=np.int32)])
+            self._grow(start)
+        return np.concatenate(
+            [self._free[self._free_count : self._free_count + reused], np.arange(start, self._end, dtype=np.int32)]
+        )
 
-    def _grow(self) -> None:
+    def _grow(self, used: int) -> None:
         """A larger buffer with the same rows. Versions that are already out go on reading the old one."""
         old = self._data
         self._reserved = max(self._end, self._reserved + self._reserved // 2)
         self._data = self._reserve()
-        self._data[: len(old)] = old
-
-    def _hand_out(self, buffer: Index) -> Index:
-        """The index that versions hold; when it is gone, `buffer` says which rows may be free."""
-        key, self._next_key = self._next_key, self._next_key + 1
-        self._living[key] = buffer
-        handed = buffer.view()
-        weakref.finalize(handed, self._released.append, key).atexit = False
-        return handed
-
-    def _free_released(self) -> None:
-        """Free the rows of indexes that are gone, unless another version has them too."""
-        while self._released:
-            gone = self._living.pop(self._released.popleft())
-            others = list(self._living.values())
-            unneeded = gone != 0
-            for other in others:
-                unneeded &= gone != other
-            self._free = np.concatenate([gone[unneeded], self._free])
+        self._data[:used] = old[:used]
 
 
 def _words_of(data: NDArray[np.uint8]) -> Words:
@@ -225,24 +213,23 @@ def _distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
 @nb.njit(cache=True, nogil=True)
 def _copy_and_write(
     words: Words,
-    old: Index,
-    new: Index,
+    index: Index,
     rows: Index,
     places: Index,
     blocks: NDArray[np.uint32],
     data: Words,
     width: int,
 ) -> None:
-    """Copy the old rows to their new places, point the new index there, and write the blocks."""
+    """Copy rows to their new places, point the index there, and write the blocks."""
     for at in range(rows.size):
-        source = np.int64(old[rows[at]]) * width
+        source = np.int64(index[rows[at]]) * width
         target = np.int64(places[at]) * width
         for block in range(width):
             for word in range(words.shape[1]):
                 words[target + block, word] = words[source + block, word]
-        new[rows[at]] = places[at]
+        index[rows[at]] = places[at]
     for at in range(blocks.size):
         row = blocks[at] // width
-        target = np.int64(new[row]) * width + np.int64(blocks[at] - row * width)
+        target = np.int64(index[row]) * width + np.int64(blocks[at] - row * width)
         for word in range(words.shape[1]):
             words[target, word] = data[at, word]
