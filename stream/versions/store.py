@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 import redis.exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from stream.cut import Cut
 from stream.journal import Journal, concatenate
@@ -126,8 +128,17 @@ class VersionStore:
 
     @classmethod
     def connect(cls, url: str, model: str, *, timeout_seconds: float = 5.0) -> VersionStore:
-        """A store at `redis://host:port/db`. Connects when it is first used."""
-        client = redis.Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+        """A store at `redis://host:port/db`. Connects when it is first used.
+
+        A broken connection is made anew once and at once; whether to wait for a Redis that is away is the caller's
+        decision, so the client doesn't.
+        """
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 1),
+        )
         return cls(client, model)
 
     def close(self) -> None:
