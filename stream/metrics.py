@@ -91,7 +91,12 @@ class WorkerMetrics:
         self.test_seconds = Gauge(
             f"{name}test_seconds_per_event", "CPU time of testing an event, on top.", registry=self.registry
         )
-        self.cpu = Counter(f"{name}learning_cpu_seconds", "CPU time of learning.", ["part"], registry=self.registry)
+        self.learning_cpu = Gauge(
+            f"{name}learning_cpu_seconds", "CPU time of learning so far, tests included.", registry=self.registry
+        )
+        self.testing_cpu = Gauge(
+            f"{name}testing_cpu_seconds", "Of that, for the sample (estimated).", registry=self.registry
+        )
         self.partitions = Gauge(f"{name}partitions", "Partitions that are learned here.", registry=self.registry)
         self.prequential = Gauge(
             f"{name}prequential",

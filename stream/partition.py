@@ -356,7 +356,7 @@ class Partition:
             if not batch:
                 await self._wait(now)
                 continue
-            rate = shop.rate.next(now)
+            rate = shop.rate.next(now, len(batch))
             letters, seconds, outcomes = await shop.in_learning(_apply, self._shard, batch, rate)
             for topic, outcome, count in outcomes:
                 shop.metrics.records.labels(topic, outcome).inc(count)
@@ -390,6 +390,8 @@ class Partition:
         shop.metrics.sample_rate.set(shop.rate.wanted(now))
         shop.metrics.learn_seconds.set(shop.rate.learn_seconds)
         shop.metrics.test_seconds.set(shop.rate.test_seconds)
+        shop.metrics.learning_cpu.set(shop.rate.spent_learning)
+        shop.metrics.testing_cpu.set(shop.rate.spent_testing)
         far = behind > max(BATCH_RECORDS, FAR_BEHIND_SECONDS * self._pace.learned_a_second)
         if far != self._far_behind:
             self._far_behind = far

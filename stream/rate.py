@@ -8,8 +8,9 @@ times as much. So the ranker learns from a sample. Its size follows from three w
 - at least `floor` events a second are tested.
 
 What an event costs to learn, and what to test on top, is estimated from the CPU time of the batches that were applied.
-Neighbouring batches are given rates a little above and below the wanted one: were all the same, the two costs could not
-be told apart.
+Every second batch is given a rate above the wanted one and the others one below: were all the same, the two costs could
+not be told apart. Only neighbouring batches are compared. Over longer times both costs move, and the rate with them, so
+that a fit over all batches would blame the one for the other.
 
 This file decides the rate. It is journaled with the batch (`stream.shard`), so that a replay doesn't depend on how fast
 any machine was. Which events of a batch are tested is decided there too.
@@ -22,10 +23,10 @@ import math
 QUIET_CORE = 0.05
 """Share of a core that testing may take in any case."""
 
-SWING = 1.5
-"""Batches alternate between the wanted rate times this and divided by this."""
+SWING = 0.6
+"""Batches alternate between the wanted rate and this share of it more, or less."""
 
-MEMORY_SECONDS = 10.0
+MEMORY_SECONDS = 5.0
 """The costs are those of the last so many seconds, roughly."""
 
 FIRST_LEARN_SECONDS = 5e-6
@@ -56,33 +57,34 @@ class SampleRate:
         self._floor = floor
         self._high = False
         self._updated: float | None = None
-        # Sums for a least-squares fit of seconds = learn * events + test * sampled, which fade with time.
-        self._events = self._cross = self._sampled = self._events_time = self._sampled_time = 0.0
-        self._arrived = 0.0
-        self._span = 0.0
+        self._previous: tuple[int, float, float] | None = None  # events, rate, CPU seconds an event
+        # Sums that fade with time: of all batches, and of the differences between neighbours.
+        self._events = self._sampled = self._seconds = self._span = 0.0
+        self._rate_steps = self._cost_steps = 0.0
         self.learn_seconds = FIRST_LEARN_SECONDS
         self.test_seconds = FIRST_TEST_SECONDS
         self.spent_learning = 0.0
         self.spent_testing = 0.0
 
-    def next(self, now: float) -> float:
+    def next(self, now: float, events: int = 0) -> float:
         """The rate for the next batch.
 
         Args:
             now: seconds of any clock that only moves forward.
+            events: how many the batch has.
         """
-        wanted = self.wanted(now)
-        if wanted >= 1.0 and self._events_a_second() * self.test_seconds * SWING < QUIET_CORE:
+        wanted = self.wanted(now, events)
+        if wanted >= 1.0 and self._events_a_second(events) * self.test_seconds < QUIET_CORE / (1 + SWING):
             return 1.0
         self._high = not self._high
-        return min(1.0, wanted * SWING if self._high else wanted / SWING)
+        return min(1.0, wanted * (1 + SWING if self._high else 1 - SWING))
 
-    def wanted(self, now: float) -> float:
+    def wanted(self, now: float, events: int = 0) -> float:
         """The rate that the batches are given on average."""
         self._fade(now)
         learn, test = self.learn_seconds, self.test_seconds
         affordable = self._share / (1 - self._share) * learn / test if self._share < 1 else 1.0
-        a_second = self._events_a_second()
+        a_second = self._events_a_second(events)
         quiet = QUIET_CORE / (a_second * test) if a_second else 1.0
         least = self._floor / a_second if a_second else 1.0
         return min(1.0, max(affordable, quiet, least))
@@ -99,31 +101,32 @@ class SampleRate:
         self._fade(now)
         if events <= 0:
             return
-        sampled = rate * events
-        weight = 1.0 / events  # the noise of a batch grows with its size
-        self._events += weight * events * events
-        self._cross += weight * events * sampled
-        self._sampled += weight * sampled * sampled
-        self._events_time += weight * events * cpu_seconds
-        self._sampled_time += weight * sampled * cpu_seconds
-        self._arrived += events
+        cost = cpu_seconds / events
+        if self._previous is not None and self._previous[1] != rate:
+            events_before, rate_before, cost_before = self._previous
+            weight = min(events, events_before)  # the noise of a batch's cost shrinks with its size
+            self._rate_steps += weight * abs(rate - rate_before)
+            self._cost_steps += weight * (cost - cost_before) * (1 if rate > rate_before else -1)
+        self._previous = events, rate, cost
+        self._events += events
+        self._sampled += rate * events
+        self._seconds += cpu_seconds
         self._estimate()
-        self.spent_testing += min(cpu_seconds, sampled * self.test_seconds)
+        self.spent_testing += min(cpu_seconds, rate * events * self.test_seconds)
         self.spent_learning += cpu_seconds
 
     def _estimate(self) -> None:
-        spread = self._events * self._sampled - self._cross * self._cross
-        if spread > 1e-6 * self._events * self._sampled:
-            learn = (self._sampled * self._events_time - self._cross * self._sampled_time) / spread
-            test = (self._events * self._sampled_time - self._cross * self._events_time) / spread
-        else:  # every batch had the same rate: the costs keep their proportion
-            factor = self._events_time / (self._events * self.learn_seconds + self._cross * self.test_seconds)
+        if self._rate_steps > 0 and self._cost_steps > 0:
+            test = self._cost_steps / self._rate_steps
+            learn = (self._seconds - test * self._sampled) / self._events
+        else:  # nothing to compare with: the costs keep their proportion
+            factor = self._seconds / (self._events * self.learn_seconds + self._sampled * self.test_seconds)
             learn, test = self.learn_seconds * factor, self.test_seconds * factor
         self.learn_seconds = max(learn, 1e-7)
         self.test_seconds = max(test, 1e-6)
 
-    def _events_a_second(self) -> float:
-        return self._arrived / self._span if self._span > 0 else 0.0
+    def _events_a_second(self, coming: int = 0) -> float:
+        return (self._events + coming) / max(self._span, 1.0)
 
     def _fade(self, now: float) -> None:
         if self._updated is None:
@@ -133,9 +136,8 @@ class SampleRate:
         self._updated = now
         kept = math.exp(-passed / MEMORY_SECONDS)
         self._events *= kept
-        self._cross *= kept
         self._sampled *= kept
-        self._events_time *= kept
-        self._sampled_time *= kept
-        self._arrived *= kept
+        self._seconds *= kept
+        self._rate_steps *= kept
+        self._cost_steps *= kept
         self._span = self._span * kept + passed

@@ -150,8 +150,8 @@ class Worker:
         numbers = {tp.partition for tp in partitions if tp.topic in self._by_kafka_name}
         if numbers and max(numbers) >= self._shop.shards:
             raise WrongTopics(
-                f"the topics have {max(numbers) + 1} partitions now and had {self._shop.shards} when this worker started: "
-                "start it again"
+                f"the topics have {max(numbers) + 1} partitions now, and had {self._shop.shards} when this worker "
+                "started: start it again"
             )
         for number in sorted(numbers):
             absent = [name for name in self._by_kafka_name if TP(name, number) not in partitions]

@@ -57,3 +57,19 @@ def test_the_rate_follows_when_tests_become_cheaper() -> None:
     before = rate.wanted(60.0)
     run(rate, events_a_second=100_000, learn=5e-6, test=50e-6, seconds=60, start=60.0)
     assert rate.wanted(120.0) > 4 * before
+
+
+def test_costs_that_grow_with_time_are_not_blamed_on_the_wrong_part() -> None:
+    """Tests become dearer while the state fills and the rate goes down for it: both costs must still be told apart."""
+    rate = SampleRate(share=0.15, floor=20.0)
+    for step in range(3000):
+        now, tests = step * 0.02, 5e-6 + step * 30e-9
+        r = rate.next(now, 4096)
+        rate.spent(4096, r, 4096 * (5e-6 + r * tests), now)
+    assert rate.learn_seconds == pytest.approx(5e-6, rel=0.2)
+    assert rate.test_seconds == pytest.approx(tests, rel=0.2)
+
+
+def test_a_backlog_at_the_start_is_not_taken_for_a_quiet_stream() -> None:
+    assert SampleRate(share=0.15, floor=20.0).next(0.0, 4096) < 0.1
+    assert SampleRate(share=0.15, floor=20.0).next(0.0, 1) == 1.0

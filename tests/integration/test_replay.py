@@ -1,0 +1,86 @@
+"""`corrente replay` into a real system: every row of the file is accounted for, by either way in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.server_process import ServerProcess, running_server
+from tests.integration.worker_process import WorkerProcess
+
+ROWS = 3000
+UNREADABLE = 3
+REPEATED = 50
+
+
+@pytest.fixture
+def server(environment: Mapping[str, str]) -> Iterator[ServerProcess]:
+    with running_server(environment) as process:
+        yield process
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """Clicks, purchases and returns with event ids, some of them sent twice, and rows that are no events."""
+    rows = ["ts,customer,item,event,event_id"]
+    for number in range(ROWS):
+        kind = ("click", "click", "click", "purchase", "return")[number % 5]
+        rows.append(f"{1_600_000_000 + number},c{number % 97},i{number % 53},{kind},e{number}")
+    rows += rows[1 : REPEATED + 1]
+    rows += ["never,c1,i1,click,x1", "1600000000,,i1,click,x2", "1600000000,c1,,click,x3"]
+    path = tmp_path / "history.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("via", ["http", "kafka"])
+def test_the_counts_close(
+    via: str,
+    history: Path,
+    server: ServerProcess,
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+) -> None:
+    make_topics(1)
+    worker()
+    server.wait_for_kafka()
+    command = [sys.executable, "-m", "stream.cli", "replay", str(history), "--via", via, "--column", "user=customer"]
+    command += ["--check", "--json", "--address", str(server.client.base_url)]
+    run = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    summary: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    sent = ROWS + REPEATED
+    assert summary["closed"]
+    assert summary["rows"] == sent + UNREADABLE
+    assert summary["unreadable"] == UNREADABLE
+    assert summary["acknowledged"] == summary["sent"] == sent
+    assert summary["seen"] == {"read": sent, "learned": ROWS, "duplicates": REPEATED, "refused": 0, "dead_letters": 0}
+    assert summary["by_topic"]["purchases"] == (ROWS + REPEATED) // 5
+    assert [problem.partition(":")[0] for problem in summary["problems"]] == [
+        f"line {sent + 2}", f"line {sent + 3}", f"line {sent + 4}",
+    ]  # fmt: skip
+
+
+def test_a_file_without_the_columns_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("when\twho\twhat\n1\tu\ta\n")
+    command = [sys.executable, "-m", "stream.cli", "replay", str(tmp_path / "a.tsv")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "no column 'ts'. There are: when, who, what." in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_system_that_is_not_there_is_told(history: Path) -> None:
+    command = [sys.executable, "-m", "stream.cli", "replay", str(history), "--column", "user=customer", "--check"]
+    run = subprocess.run([*command, "--address", "http://127.0.0.1:9"], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "127.0.0.1:9" in run.stderr
+    assert "Traceback" not in run.stderr
