@@ -7,34 +7,35 @@ share. The scoring code is the same in both.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.decoding import ITEM_SALT
-from stream.models.directory import cells_for
-from stream.models.hashing import hash_ids, salt_key
+from stream.events import ID_MAX_BYTES
+from stream.models.answer import Options, rank, rank_these
+from stream.models.candidates import allowed
+from stream.models.hashing import SEPARATOR, hash_ids, salt_key
+from stream.models.kernels import kernel
 from stream.models.layout import (
-    CELL_WORDS,
     CLOCK,
     HALF_LIFE_NAMES,
-    HALF_LIVES,
     HALF_LIVES_SECONDS,
-    HISTORY_ENTRIES,
     LONGEST,
     NAME_BYTES,
     NEWEST,
     NEWEST_WRITTEN,
     POPULARITY_LANDMARK,
-    TOP_ITEMS,
     TOP_SIZES,
     TOP_WIDTH,
 )
-from stream.models.pools import run_row, run_rows
+from stream.models.reader import Reader, reader_of
+from stream.models.request import EXCLUDED, gather
+from stream.models.work import CANDIDATE, UNIQUE, Work, local_of, new_work
 from stream.settings import ModelSettings
 
 Views = dict[str, tuple[NDArray, NDArray]]
@@ -81,18 +82,22 @@ class Hints:
     """Where a key's row probably is. Several versions share one: a hit counts only if the version's own row has the key.
 
     Built from the keys of one version, and told of the rows that later versions wrote. Reading while another thread
-    adds is safe.
+    adds is safe. A cell is 32 bits of the key and the row, so cells can grow without asking any version for its keys.
     """
 
     def __init__(self, keys: NDArray, index: NDArray) -> None:
-        self._cells = cells_for(len(index))
-        self._used = fill_hints(self._cells, keys, index)
+        self._cells = _hint_cells(2 * len(index))
+        self._used = add_hints(self._cells, keys, index, np.arange(1, len(index)))
 
     def add(self, keys: NDArray, index: NDArray, rows: NDArray) -> None:
         """Rows that got a key they may not have had before."""
-        if self._used + len(rows) > self._cells.size * 0.7:
-            cells = cells_for(max(len(index), self._cells.size))
-            self._used = fill_hints(cells, keys, index)
+        if self._used + len(rows) > self._cells.size * 0.6:
+            cells = _hint_cells(2 * self._cells.size)
+            if cells.size <= MOST_HINTS_A_ROW * len(index):
+                self._used = move_hints(self._cells, cells)
+            else:  # mostly keys of rows that were evicted long ago: begin again with those of today
+                cells = _hint_cells(2 * len(index))
+                self._used = add_hints(cells, keys, index, np.arange(1, len(index)))
             self._cells = cells
         self._used += add_hints(self._cells, keys, index, rows.astype(np.int64))
 
@@ -101,41 +106,162 @@ class Hints:
         return int(find_hint(self._cells, keys, index, key[0], key[1]))
 
 
-@nb.njit(cache=True, nogil=True)
-def fill_hints(cells: NDArray, keys: NDArray, index: NDArray) -> int:
-    return add_hints(cells, keys, index, np.arange(1, index.size))
+MOST_HINTS_A_ROW = 16
 
 
-@nb.njit(cache=True, nogil=True)
-def add_hints(cells: NDArray, keys: NDArray, index: NDArray, rows: NDArray) -> int:
+def _hint_cells(wanted: int) -> NDArray[np.uint64]:
+    return np.zeros(1 << max(6, int(wanted - 1).bit_length()), np.uint64)
+
+
+@kernel
+def put_hint(cells: NDArray, hint: np.uint64) -> int:
+    """Enter a hint unless it is there; returns how many cells that took."""
     mask = np.uint64(cells.size - 1)
+    at = (hint >> np.uint64(32)) & mask
+    while cells[at] != 0:
+        if cells[at] == hint:
+            return 0
+        at = (at + np.uint64(1)) & mask
+    cells[at] = hint
+    return 1
+
+
+@kernel
+def move_hints(old: NDArray, new: NDArray) -> int:
+    moved = 0
+    for hint in old:
+        if hint:
+            moved += put_hint(new, hint)
+    return moved
+
+
+@kernel
+def add_hints(cells: NDArray, keys: NDArray, index: NDArray, rows: NDArray) -> int:
     added = 0
     for row in rows:
         record = keys[index[row]]
-        if record.key0 == 0 and record.key1 == 0:
-            continue
-        at = record.key0 & mask
-        while cells[at] != 0 and cells[at] != row:
-            at = (at + np.uint64(1)) & mask
-        if cells[at] == 0:
-            cells[at] = row
-            added += 1
+        if record.key0 or record.key1:
+            added += put_hint(cells, (record.key0 << np.uint64(32)) | np.uint64(row))
     return added
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def find_hint(cells: NDArray, keys: NDArray, index: NDArray, key0: np.uint64, key1: np.uint64) -> int:
     mask = np.uint64(cells.size - 1)
-    at = key0 & mask
-    while True:
-        row = cells[at]
-        if row == 0:
-            return 0
-        if row < index.size:
-            record = keys[index[row]]
-            if record.key0 == key0 and record.key1 == key1:
-                return int(row)
+    tag = key0 & np.uint64(0xFFFFFFFF)
+    at = tag & mask
+    while cells[at] != 0:
+        if cells[at] >> np.uint64(32) == tag:
+            row = np.int64(cells[at] & np.uint64(0xFFFFFFFF))
+            if row < index.size:
+                record = keys[index[row]]
+                if record.key0 == key0 and record.key1 == key1:
+                    return row
         at = (at + np.uint64(1)) & mask
+    return 0
+
+
+@kernel
+def answer(
+    reader: Reader,
+    work: Work,
+    options: Options,
+    who: NDArray[np.int64],
+    seen_by: np.uint64,
+    now: float,
+    recent: NDArray[np.int64],
+    excluded: NDArray[np.int64],
+    wanted: NDArray[np.int64],
+    by_challenger: bool,
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> int:
+    """Fill in the best candidates and their scores, best first; returns how many there are.
+
+    Args:
+        who: rows of the visitor, of the session as a visitor, and of the session.
+        seen_by: as `rank` takes it.
+        recent, excluded, wanted: rows of items that came with the request.
+        by_challenger: the challenger orders the list.
+        rows, scores: room for the answer.
+    """
+    gather(reader, work, who[0], who[1], who[2], recent, now)
+    for item in excluded:
+        local = local_of(work, item)
+        if local >= 0:
+            work.flags[local] |= EXCLUDED
+    if wanted.size:
+        rank_these(reader, work, options, wanted)
+    else:
+        rank(reader, work, options, seen_by)
+    held = 0
+    for number in range(work.counts[CANDIDATE]):
+        score = work.challenger[number] if by_challenger else np.float64(work.scores[number])
+        at = min(held, rows.size - 1)
+        if held == rows.size and score <= scores[at]:
+            continue
+        while at > 0 and scores[at - 1] < score:
+            rows[at] = rows[at - 1]
+            scores[at] = scores[at - 1]
+            at -= 1
+        rows[at] = work.items[work.candidates[number]]
+        scores[at] = score
+        held = min(held + 1, rows.size)
+    return held
+
+
+@kernel
+def fill(
+    reader: Reader, work: Work, options: Options, seen_by: np.uint64, rows: NDArray[np.int64], held: int, newest: bool
+) -> int:
+    """Go on with what is popular over the longest half-life, or with what is new; returns how many there are then."""
+    source = NEWEST if newest else LONGEST
+    listed = reader.top[reader.top_index[source]]
+    size = TOP_WIDTH if newest else np.int64(reader.scalars[TOP_SIZES + LONGEST])
+    written = np.int64(reader.scalars[NEWEST_WRITTEN])
+    for place in range(size):
+        at = (written - 1 - place) % TOP_WIDTH if newest else place
+        row = np.int64(listed[at])
+        if held == rows.size:
+            break
+        if row == 0:
+            continue
+        known = False
+        for number in range(held):
+            known = known or rows[number] == row
+        local = local_of(work, row)
+        if known or local < 0 or not allowed(reader, work, local, seen_by):
+            continue
+        rows[held] = row
+        held += 1
+    return held
+
+
+@kernel
+def write_names(
+    names: NDArray, names_index: NDArray, items: NDArray, items_index: NDArray, rows: NDArray, room: NDArray
+) -> int:
+    """The names of these items with NUL between them; returns how many bytes that is, -1 if `room` is too small."""
+    at = 0
+    for row in rows:
+        item = items[items_index[row]]
+        if at + np.int64(item.name_bytes) + 1 > room.size:
+            return -1
+        cell = np.int64(item.name)
+        left = np.int64(item.name_bytes)
+        while cell and left:
+            words = names[names_index[cell]]
+            for place in range(min(left, NAME_BYTES)):
+                room[at] = (words[1 + place // 4] >> np.uint32(8 * (place % 4))) & np.uint32(0xFF)
+                at += 1
+            left -= min(left, NAME_BYTES)
+            cell = np.int64(words[0])
+        room[at] = 0
+        at += 1
+    return at
+
+
+NOBODY = np.empty(0, np.int64)
 
 
 class Model:
@@ -145,10 +271,10 @@ class Model:
         settings: what the model is.
         views: every table of `table_specs(settings)`.
         state: the readable state of the version.
-        hints: shared indexes of `items` and `visitors` by key; made from the views if none are given.
+        hints: shared indexes of the tables in `HINTED` by key; made from the views if none are given.
     """
 
-    HINTED = ("items", "visitors")
+    HINTED = ("items", "visitors", "sessions")
 
     def __init__(
         self,
@@ -161,142 +287,140 @@ class Model:
         self.views = views
         self.state = state or {}
         self.hints = hints or {name: Hints(*views[name]) for name in self.HINTED}
+        self._reader = reader_of(views)
         self._item_salt = salt_key(ITEM_SALT)
         self._visitor_salt = salt_key(settings.visitor_salt)
-        data, index = views["scalars"]
-        self._scalars = data[index[0]]
 
     @property
     def clock(self) -> float:
         """Time of the latest learned event, in seconds."""
-        return float(self._scalars[CLOCK])
+        return float(self._reader.scalars[CLOCK])
 
     def recommend(self, query: Query) -> Ranking:
-        """The list for a visitor, known or not."""
-        history = self._history(query)
-        excluded = {self._item(item) for item in query.exclude}
-        if query.exclude_seen or self.settings.repeats == "first":
-            excluded |= set(history)
-        if query.exclude_last and history:
-            excluded.add(history[0])
-        if query.candidates is None:
-            proposed = [row for half_life in range(HALF_LIVES) for row in self._top(half_life)]
-            rows = list(dict.fromkeys(row for row in proposed if row not in excluded))
-        else:
-            rows = [row for item in query.candidates if (row := self._item(item)) and row not in excluded]
-        scores = np.zeros(len(rows))
-        for half_life in range(HALF_LIVES):
-            counts = self._sums(rows)[:, half_life] if rows else np.zeros(0)
-            scores += counts / max(counts.max(initial=0.0), 1e-300)
-        order = np.argsort(-scores, kind="stable")[: query.n]
-        chosen = [rows[place] for place in order]
-        values = [float(scores[place]) for place in order]
-        fallback = None if history else "trending"
-        return self._filled(chosen, values, query, excluded, fallback)
+        """The list for a visitor, known or not. An item of `exclude` or `candidates` that is unknown does not matter."""
+        if query.n <= 0:
+            return Ranking()
+        work = _room_of_thread()
+        who, seen_by = self._who(query)
+        recent = self._items(query.recent)[::-1].copy() if query.recent else NOBODY
+        wanted = NOBODY if query.candidates is None else self._items(query.candidates)
+        if query.candidates is not None and not wanted.size:
+            return Ranking()
+        options = Options(
+            only_first=self.settings.repeats == "first",
+            exclude_last=query.exclude_last,
+            exclude_had=query.exclude_seen,
+        )
+        rows = np.empty(min(query.n, len(self.views["items"][1])), np.int64)
+        scores = np.empty(len(rows))
+        excluded = self._items(query.exclude) if query.exclude else NOBODY
+        by_challenger = getattr(self.settings, "ranker", "blend") == "river"
+        now = query.now or self.clock
+        held = answer(
+            self._reader, work, options, who, seen_by, now, recent, excluded, wanted, by_challenger, rows, scores
+        )
+        fallback = None if work.counts[UNIQUE] and (who[0] or recent.size) else "session"
+        if not work.counts[UNIQUE]:
+            fallback = "trending"
+        if held < len(rows) and query.candidates is None:
+            held, fallback = self._filled(work, options, seen_by, rows, scores, held, fallback)
+        return Ranking(self.names(rows[:held]), scores[:held].tolist(), fallback)
 
     def similar(self, item: str, n: int) -> Ranking:
-        """Items that go with this one."""
-        row = self._item(item)
-        ranking = self.recommend(Query(n=n, exclude=[item]))
-        return Ranking(ranking.items, ranking.scores, None if row else ranking.fallback)
+        """Items for somebody of whom nothing but this one is known."""
+        return self.recommend(Query(n=n, recent=[item], exclude=[item]))
 
     def popular(self, n: int, now: float = 0.0, half_life: str | None = None) -> Ranking:
         """The items with the largest decayed counts.
 
         Args:
-            n: how many.
+            n: how many, at most 200.
             now: seconds that the counts are decayed to; 0 = the time of the last learned event.
             half_life: one of `HALF_LIFE_NAMES`; the longest if not given.
+
+        Raises:
+            ValueError: there is no such half-life.
         """
         number = LONGEST if half_life is None else HALF_LIFE_NAMES.index(half_life)
-        rows = self._top(number)[: max(0, n)]
-        if not rows:
-            return Ranking()
-        passed = (now or self.clock) - self._scalars[POPULARITY_LANDMARK]
+        top, index = self.views["top"]
+        scalars = self._reader.scalars
+        rows = top[index[number], : min(int(scalars[TOP_SIZES + number]), max(0, n))].astype(np.int64)
+        sums, sums_index = self.views["sums"]
+        passed = (now or self.clock) - scalars[POPULARITY_LANDMARK]
         decay = 2.0 ** min(1000.0, max(-1000.0, -passed / HALF_LIVES_SECONDS[number]))
-        return Ranking([self.name(row) for row in rows], (self._sums(rows)[:, number] * decay).tolist())
+        return Ranking(self.names(rows), (sums[sums_index[rows], number] * decay).tolist())
 
-    def name(self, row: int) -> str:
-        """The id of an item."""
-        items, index = self.views["items"]
-        record = items[index[row]]
-        cells, cell_index = self.views["names"]
-        return name_bytes(cells, cell_index, record["name"], record["name_bytes"]).tobytes().decode()
+    def names(self, rows: NDArray[np.int64]) -> list[str]:
+        """The ids of these items."""
+        if not len(rows):
+            return []
+        room = np.empty(64 * len(rows), np.uint8)
+        names = (*self.views["names"], *self.views["items"])
+        used = write_names(*names, rows, room)
+        if used < 0:
+            room = np.empty((ID_MAX_BYTES + 1) * len(rows), np.uint8)
+            used = write_names(*names, rows, room)
+        return room[: used - 1].tobytes().decode().split(SEPARATOR)
 
-    def _item(self, item: str) -> int:
-        return self.hints["items"].find(*self.views["items"], hash_ids([item], self._item_salt)[0])
+    def _who(self, query: Query) -> tuple[NDArray[np.int64], np.uint64]:
+        """Rows of the visitor, of the session as a visitor and of the session, and whose remembered items count."""
+        who = np.zeros(3, np.int64)
+        seen_by = np.uint64(0)
+        named = [name for name in (query.user, query.session) if name is not None]
+        if not named:
+            return who, seen_by
+        keys = hash_ids(named, self._visitor_salt)
+        visitors, sessions = self.views["visitors"], self.views["sessions"]
+        who[0] = self.hints["visitors"].find(*visitors, keys[0])
+        if query.session is not None:
+            if query.user is not None:
+                who[1] = self.hints["visitors"].find(*visitors, keys[-1])
+            who[2] = self.hints["sessions"].find(*sessions, keys[-1])
+        elif who[0]:
+            visitor = visitors[0][visitors[1][who[0]]]
+            session = sessions[0][sessions[1][visitor["session"]]]
+            if visitor["session"] and session["ordinal"] == visitor["session_ordinal"]:
+                who[2] = visitor["session"]
+        if self.settings.repeats == "first":
+            seen_by = keys[0, 0]
+        return who, seen_by
 
-    def _visitor(self, visitor: str) -> int:
-        return self.hints["visitors"].find(*self.views["visitors"], hash_ids([visitor], self._visitor_salt)[0])
-
-    def _sums(self, rows: Sequence[int]) -> NDArray:
-        sums, index = self.views["sums"]
-        return sums[index[list(rows)]]
-
-    def _top(self, half_life: int) -> list[int]:
-        top, index = self.views["top"]
-        return top[index[half_life], : int(self._scalars[TOP_SIZES + half_life])].tolist()
-
-    def _newest(self) -> list[int]:
-        top, index = self.views["top"]
-        written = int(self._scalars[NEWEST_WRITTEN])
-        ring = top[index[NEWEST]]
-        recent = [int(ring[number % TOP_WIDTH]) for number in range(written - 1, max(-1, written - 1 - TOP_ITEMS), -1)]
-        return [row for row in recent if row]
-
-    def _history(self, query: Query) -> list[int]:
-        """Rows of the items a visitor had, newest first."""
-        rows = [row for item in reversed(query.recent) if (row := self._item(item))]
-        for name in (query.session, query.user):
-            if name is not None and (visitor := self._visitor(name)):
-                data, index = self.views["visitors"]
-                record = data[index[visitor]]
-                history, history_index = self.views["history"]
-                rows += history_items(history, history_index, record["history"], record["entries"]).tolist()
-        return list(dict.fromkeys(rows))
+    def _items(self, names: Collection[str]) -> NDArray[np.int64]:
+        """Rows of the items that are known."""
+        if not names:
+            return NOBODY
+        keys = hash_ids(list(names), self._item_salt)
+        find, items = self.hints["items"].find, self.views["items"]
+        return np.array([row for key in keys if (row := find(*items, key))], np.int64)
 
     def _filled(
-        self, rows: list[int], scores: list[float], query: Query, excluded: set[int], fallback: str | None
-    ) -> Ranking:
-        """A list that is too short goes on with what is popular, then with what is new."""
-        if len(rows) < query.n and query.candidates is None:
-            for source, more in (("popular", self._top(LONGEST)), ("newest", self._newest())):
-                for row in more:
-                    if len(rows) < query.n and row not in rows and row not in excluded:
-                        if not rows and fallback:
-                            fallback = source
-                        rows.append(row)
-                        scores.append(min([0.0, *scores]) - 1.0 if not scores else min(0.0, scores[-1]))
-        return Ranking([self.name(row) for row in rows], scores, fallback)
+        self,
+        work: Work,
+        options: Options,
+        seen_by: np.uint64,
+        rows: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        held: int,
+        fallback: str | None,
+    ) -> tuple[int, str | None]:
+        """A list that is too short goes on with what is popular, then with what is new, below everything else."""
+        ranked = held
+        for source in ("popular", "newest"):
+            before = held
+            held = fill(self._reader, work, options, seen_by, rows, held, source == "newest")
+            if before == 0 and held and fallback:
+                fallback = source
+        least = scores[ranked - 1] if ranked else 0.0
+        scores[ranked:held] = least - 1.0 - np.arange(held - ranked)
+        return held, fallback
 
 
-@nb.njit(cache=True, nogil=True)
-def name_bytes(cells: NDArray, index: NDArray, first: int, size: int) -> NDArray:
-    """The bytes of a name, put together from its cells."""
-    result = np.empty(size, np.uint8)
-    cell = first
-    at = 0
-    while cell and at < size:
-        words = cells[index[cell]]
-        for word in range(1, CELL_WORDS):
-            for byte in range(4):
-                if at < size and (word - 1) * 4 + byte < NAME_BYTES:
-                    result[at] = (words[word] >> np.uint32(8 * byte)) & np.uint32(0xFF)
-                    at += 1
-        cell = words[0]
-    return result
+_rooms = threading.local()
 
 
-@nb.njit(cache=True, nogil=True)
-def history_items(history: NDArray, index: NDArray, pointer: int, entries: int) -> NDArray:
-    """Items of a visitor's history, newest first."""
-    if pointer == 0:
-        return np.empty(0, np.int64)
-    pointer = np.uint32(pointer)
-    length = run_rows(pointer) * HISTORY_ENTRIES
-    count = min(int(entries), length)
-    result = np.zeros(count, np.int64)
-    for number in range(count):
-        at = (int(entries) - 1 - number) % length
-        result[number] = history[index[run_row(pointer) + at // HISTORY_ENTRIES], at % HISTORY_ENTRIES].item
-    return result[result > 0]
+def _room_of_thread() -> Work:
+    """One room a thread, whatever models it asks."""
+    work: Work | None = getattr(_rooms, "work", None)
+    if work is None:
+        work = _rooms.work = new_work()
+    return work

@@ -39,7 +39,7 @@ from stream.models.layout import (
     UPDATES,
 )
 from stream.models.reader import Reader
-from stream.models.request import NOW, SESSION_LENGTH, SIMILARITY
+from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.models.state import State
 from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work
 from stream.models.kernels import inlined, kernel
@@ -90,7 +90,7 @@ def look_around(reader: Reader, work: Work) -> None:
     seconds = 0.0
     if work.counts[UNIQUE]:
         count = reader.sums[reader.sums_index[work.unique[0]], COUNT]
-        seconds = max(0.0, work.facts[NOW] - work.history_seconds[0])
+        seconds = max(0.0, work.facts[MOMENT] - work.history_seconds[0])
     similarity = work.facts[SIMILARITY]
     work.buckets[0] = bucket(length, LENGTH_EDGES)
     work.buckets[1] = bucket(count, COUNT_EDGES) + (1 if work.counts[UNIQUE] else 0)
@@ -110,7 +110,7 @@ def look_around(reader: Reader, work: Work) -> None:
     contexts[9] = 1.0 if length == 1 else 0.0
     contexts[10] = 1.0 if seconds < 60 else 0.0
     contexts[11] = 1.0 if seconds > 1800 else 0.0
-    day = 2.0 * math.pi * (work.facts[NOW] % 86_400.0) / 86_400.0
+    day = 2.0 * math.pi * (work.facts[MOMENT] % 86_400.0) / 86_400.0
     contexts[12] = 0.3 * math.sin(day)
     contexts[13] = 0.3 * math.cos(day)
     contexts[14] = 1.0 if work.counts[UNIQUE] < work.counts[HISTORY] else 0.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.layout import (
+    CLOCK,
     FAST_LANDMARK,
     HALF_LIVES,
     HALF_LIVES_SECONDS,
@@ -29,12 +30,14 @@ from stream.models.kernels import inlined, kernel
 KNOWN_MOST = 100
 """Events of a history that count."""
 
-# Cells of `facts`.
 NOW = 0
 ORDINAL = 1
 VISITOR = 2
 SIMILARITY = 3
 SESSION_LENGTH = 4
+MOMENT = 5
+"""Cells of `facts`. `MOMENT` is when the list is asked for. `NOW` is the time of the last learned event if that is
+earlier: while nothing is learned, no item gets older and none less popular than the others."""
 
 # Bits of `flags`.
 HAD = 1
@@ -57,7 +60,8 @@ def gather(
         now: seconds.
     """
     clear(work)
-    work.facts[NOW] = now
+    work.facts[MOMENT] = now
+    work.facts[NOW] = min(now, reader.scalars[CLOCK]) if reader.scalars[CLOCK] > 0 else now
     work.facts[VISITOR] = visitor
     work.facts[ORDINAL] = 0
     work.facts[SIMILARITY] = 0

@@ -62,10 +62,14 @@ def find_neighbours(reader: Reader, work: Work) -> int:
                         work.met_ordinals[met] = ordinal
                         work.met_similarity[met] = wanted - z
                         work.met_newest[met] = z
+                        work.met_oldest[met] = z
                         work.counts[MET] = met + 1
                     break
                 if work.met_ordinals[met] == ordinal:
-                    work.met_similarity[met] += wanted - z
+                    # A long session that lost an item and met it again is in that item's list twice.
+                    if work.met_oldest[met] != z:
+                        work.met_similarity[met] += wanted - z
+                        work.met_oldest[met] = z
                     break
                 cell = (cell + np.uint64(1)) & mask
     return wanted

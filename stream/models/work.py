@@ -75,6 +75,7 @@ class Work(NamedTuple):
     met_ordinals: NDArray[np.uint32]
     met_similarity: NDArray[np.int64]
     met_newest: NDArray[np.int64]
+    met_oldest: NDArray[np.int64]
     own_items: NDArray[np.int64]
     own_together: NDArray[np.float64]
     own_forward: NDArray[np.float64]
@@ -128,6 +129,7 @@ def new_work() -> Work:
         met_ordinals=np.zeros(NEIGHBOURS_MET, np.uint32),
         met_similarity=np.zeros(NEIGHBOURS_MET, np.int64),
         met_newest=np.zeros(NEIGHBOURS_MET, np.int64),
+        met_oldest=np.zeros(NEIGHBOURS_MET, np.int64),
         own_items=np.zeros(OWN, np.int64),
         own_together=np.zeros((OWN, OWN)),
         own_forward=np.zeros((OWN, OWN)),
