@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint unit bench quality faults wheel lock clean
+.PHONY: help install demo test lint unit bench quality faults readme wheel lock clean
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
@@ -16,6 +16,7 @@ help:
 	@echo "make faults               the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make bench                the figures of benchmarks/"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
+	@echo "make readme               the tables of the README anew, from the code"
 	@echo "make lock                 lock the newest versions that fit pyproject.toml"
 
 install: .venv/installed
@@ -50,6 +51,9 @@ bench: install
 quality: install
 	@test -n "$(DATA)" || { echo "say where the event streams are: make quality DATA=folder"; exit 2; }
 	$(BIN)/python -m benchmarks.quality "$(DATA)"
+
+readme: install
+	$(BIN)/python -m tests.test_readme
 
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation

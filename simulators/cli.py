@@ -86,6 +86,7 @@ def replay(
     from stream.settings import load_settings
 
     settings = load_settings()
+    server = address or f"http://{settings.host}:{settings.port}"
     try:
         plan = Plan(file, _columns(column or []), kind, _speed(speed), times, settings.fields, limit)
         report = asyncio.run(
@@ -93,11 +94,14 @@ def replay(
                 plan,
                 settings,
                 via=via,
-                address=address or f"http://{settings.host}:{settings.port}",
+                address=server,
                 check_seconds=patience if check else None,
             )
         )
-    except (WrongFile, KafkaError, httpx.HTTPError, OSError) as error:
+    except httpx.HTTPError as error:
+        print(f"corrente replay: {server} does not answer as it should: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except (WrongFile, KafkaError, OSError) as error:
         print(f"corrente replay: {str(error) or repr(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

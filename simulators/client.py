@@ -39,6 +39,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
+    def look(self) -> None:
+        """Raises unless the server is there."""
+        self._http.get("/health/live").raise_for_status()
+
     def post(self, topic: str, events: list[dict[str, Any]]) -> int:
         """How many were accepted: all of them."""
         return int(self._json("POST", f"/v1/events/{topic}", events)["accepted"])

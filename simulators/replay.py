@@ -55,7 +55,6 @@ class Outcome:
 class Report:
     """The counts of one replay; `closed` says whether they do."""
 
-    rows: int = 0
     unreadable: int = 0
     sent: int = 0
     outcome: Outcome = field(default_factory=Outcome)
@@ -66,14 +65,18 @@ class Report:
     """How the system's own counters moved, if it was asked."""
 
     @property
+    def rows(self) -> int:
+        """Rows of the file that were looked at."""
+        return self.unreadable + self.sent
+
+    @property
     def closed(self) -> bool:
         outcome = self.outcome
-        sent = self.rows == self.unreadable + self.sent
         answered = self.sent == outcome.acknowledged + outcome.refused + outcome.failed
         if self.seen is None:
-            return sent and answered
+            return answered
         became = sum(self.seen[counter] for counter in COUNTERS[1:])
-        return sent and answered and self.seen["read"] == became and self.seen["read"] >= outcome.acknowledged
+        return answered and self.seen["read"] == became and self.seen["read"] >= outcome.acknowledged
 
     def summary(self) -> dict[str, Any]:
         """As JSON."""
@@ -143,7 +146,7 @@ class Span:
 
 
 async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[int, Report], None]) -> Report:
-    """Send a file.
+    """Send a file, to its end or until events fail though they were sent again and again.
 
     Args:
         plan: what and how.
@@ -171,8 +174,8 @@ async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[
             await _send(batch, sender, report)
             report.seconds = time.time() - began
             progress(chunk.file_bytes, report)
-        report.rows = report.unreadable + report.sent
-    report.seconds = time.time() - began
+            if report.outcome.failed:  # it was tried for long enough
+                return report
     return report
 
 
@@ -215,7 +218,7 @@ def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[t
     for line, seconds, row in zip(chunk.lines, times.tolist(), zip(*chunk.cells.values(), strict=True), strict=True):
         cells = {column: cell for column, cell in zip(columns, row, strict=True) if cell is not None}
         kind = cells.pop("event")
-        event: dict[str, Any] = {names["timestamp"]: round(seconds, 3), names["event_id"]: f"replay-{run}-{line}"}
+        event: dict[str, Any] = {names["timestamp"]: seconds, names["event_id"]: f"replay-{run}-{line}"}
         event |= {names[column]: float(cell) if column in NUMBERS else cell for column, cell in cells.items()}
         topic = TOPIC_OF_KIND.get(kind, "feedback")
         if topic == "feedback":

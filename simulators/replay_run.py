@@ -32,10 +32,11 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
     async with AsyncExitStack() as ends:
         with console.status(f"reading {plan.path.name}"):
             span = Span.of(plan)
-        client = ends.enter_context(Client(address)) if check_seconds is not None else None
-        before = counters(client) if client else {}
+        client = ends.enter_context(Client(address))
+        before = counters(client) if check_seconds is not None else {}
         sender: Sender
         if via == "http":
+            client.look()
             sender = await ends.enter_async_context(http_sender(address))
         else:
             sender = await ends.enter_async_context(kafka_sender(settings.kafka, settings.topics, settings.fields))
@@ -54,7 +55,7 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
                 bar.update(task, completed=done_bytes, counts=f"{report.sent:,} events, {rate:,.0f}/s")
 
             report = await replay(plan, sender, span=span, progress=progress)
-        if client is not None and check_seconds is not None:
+        if check_seconds is not None:
             with console.status("waiting until the system has learned it"):
                 report.seen = await learned(client, before, report, check_seconds)
     console.print(_told(report))
