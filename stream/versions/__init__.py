@@ -15,6 +15,7 @@ set, else from `latest`; a rollback is a pin.
 | `records` | how one state is encoded at the moment |
 | `retention` | which versions are kept |
 | `maintenance` | when states are folded and encoded anew |
+| `cautions` | what about a Redis would cost versions |
 | `comparison` | what moved between two versions |
 """
 

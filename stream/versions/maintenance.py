@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,8 +41,8 @@ from stream.versions.retention import Listed, Policy, kept, settled
 if TYPE_CHECKING:
     from stream.versions.store import VersionStore
 
-FOLD_RUN = 16
-"""So many states that no version has are folded even where more are to come."""
+FOLD_RUN = 8
+"""So many neighbouring states that no version has are folded even where more are to come."""
 
 CHAIN_BYTES = 8 * 1024 * 1024
 """A chain of deltas up to this is no reason for a keyframe, however small the keyframe would be."""
@@ -153,14 +153,25 @@ class _Shelf:
                 continue
             if base.parent is None and base.seq not in self.needed and self._move_root(base, run, child):
                 continue
-            if run and (
-                len(run) >= FOLD_RUN
-                or sum(stored_bytes(record.delta) for record in run) >= CHAIN_BYTES
-                or (seq not in self.recent and settled(run[-1].created_at, child.created_at, following.get(seq)))
-            ):
-                chain = [*reversed(run), child]
-                delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack=True)
-                self._reencode(child, base.seq, delta, child.keyframe, self._join_journals(chain))
+            lasting = seq not in self.recent and bool(run)
+            if lasting and settled(run[-1].created_at, child.created_at, following.get(seq)):
+                self._fold([*reversed(run), child], base.seq, child.keyframe, pack=True)
+            else:
+                self._fold_groups(run[::-1])
+
+    def _fold_groups(self, run: list[StateRecord]) -> None:
+        """Fold neighbours that were folded equally often, so that a block is not copied at every round."""
+        for _, neighbours in groupby(run, key=lambda record: record.revision):
+            group = list(neighbours)
+            if len(group) >= FOLD_RUN:
+                self._fold(group, group[0].parent, None, pack=False)
+
+    def _fold(
+        self, chain: list[StateRecord], parent: int | None, keyframe: list[ChunkRef] | None, *, pack: bool
+    ) -> None:
+        """Give the last one of a chain what all of them wrote."""
+        delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack=pack)
+        self._reencode(chain[-1], parent, delta, keyframe, self._join_journals(chain))
 
     def _following(self) -> dict[int, float]:
         """When the next needed state after each was created."""

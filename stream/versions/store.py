@@ -30,6 +30,7 @@ from stream.journal import Journal, concatenate
 from stream.tables import Delta
 from stream.versions import scripts
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove, check_alias, is_id_prefix
+from stream.versions.cautions import cautions
 from stream.versions.chunks import (
     CHUNK_BYTES,
     ChunkRef,
@@ -143,6 +144,10 @@ class VersionStore:
 
     def close(self) -> None:
         self.redis.close()
+
+    def cautions(self) -> list[str]:
+        """What about this Redis would one day cost versions (see `stream.versions.cautions`)."""
+        return cautions(self.redis)
 
     def script(self, source: str) -> Any:
         """A Lua script as a function of its arguments."""

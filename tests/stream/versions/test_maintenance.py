@@ -63,15 +63,19 @@ def test_thinned_states_are_folded_and_dropped(publishing, rebuilt):
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_what_is_folded_is_packed_and_what_is_fresh_is_not(publishing, rebuilt):
+def test_a_minute_that_is_over_is_one_packed_delta_and_what_is_fresh_is_not_packed(publishing, rebuilt):
     store = publishing.store
-    for number in range(40):
+    publishing.now = 1_000_020.0 - 1  # a minute begins with the first version
+    for number in range(130):
         publishing.publish(*range(number, number + 20), value=1)
-    store.move_alias("kept", 3, who="ada", why="", now=1.0)
-    store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
-    newest, folded = store.chain(0, store.latest().shards[0], store.version("kept").shards[0].digest)
-    assert {ref.codec for ref in newest.delta} == {"safetensors"}
-    assert "safetensors+zlib" in {ref.codec for ref in folded.delta}
+        if number % 10 == 9:
+            store.maintain(0, Policy(keep_last=2, keep_minutes=10, keep_hours=0, keep_days=0), publishing.now)
+    assert [version.number for version in store.versions()] == [130, 129, 120, 60]
+    chain = store.chain(0, store.version(130).shards[0], store.version(60).shards[0].digest)
+    minute = next(record for record in chain if record.seq == 120)
+    assert minute.parent == 60
+    assert "safetensors+zlib" in {ref.codec for ref in minute.delta}
+    assert {ref.codec for ref in chain[0].delta} == {"safetensors"}
     assert rebuilt(store.load(0, store.latest().shards[0]).delta) == publishing.learner.tables
 
 

@@ -346,6 +346,16 @@ def test_silence_is_told(store):
     hints.close()
 
 
+def test_a_redis_that_would_lose_versions_is_told(own_redis):
+    store = VersionStore.connect(own_redis.url, "shop")
+    assert [caution.split(":")[0] for caution in store.cautions()] == ["nothing on disk"]
+    store.redis.config_set("appendonly", "yes")
+    assert store.cautions() == []
+    store.redis.config_set("maxmemory-policy", "allkeys-lru")
+    assert [caution.split(":")[0] for caution in store.cautions()] == ["maxmemory-policy allkeys-lru"]
+    store.close()
+
+
 # ---- sizes
 
 
