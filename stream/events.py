@@ -33,8 +33,11 @@ Id = str | int
 """1 to 256 bytes of UTF-8 without control characters; an integer stands for its decimal digits."""
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What every event has. Unknown fields are ignored: producers may send more than we read."""
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """What every event has. Unknown fields are ignored: producers may send more than we read.
+
+    Made from JSON it can't be part of a cycle, so the garbage collector need not look at it.
+    """
 
     item: Id
     user: Id | None = None
