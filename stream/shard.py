@@ -11,7 +11,9 @@ is learned in `stream.models`, and what happens to a cut in `stream.versions`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -95,8 +97,8 @@ class Shard:
         columns = columns._replace(tested=tested_share(self.settings, good, self.partition, rate))
         outcomes = self._learner.learn(columns)
         self._count(fresh, good, letters, outcomes.learned)
-        for record in fresh:
-            self.offsets[record.topic] = record.offset + 1
+        for topic, offset in dict(map(itemgetter(0, 1), fresh)).items():  # the last one of each topic
+            self.offsets[topic] = offset + 1
         self._rates.append(rate)
         self._bounds.append(dict(self.offsets))
         return letters
@@ -104,18 +106,21 @@ class Shard:
     def _count(
         self, fresh: Sequence[Record], good: Sequence[Record], letters: Sequence[Letter], became: np.ndarray
     ) -> None:
-        for record in fresh:
-            self._counted(record)["read"] += 1
+        for topic, count in Counter(map(itemgetter(0), fresh)).items():
+            self._counted(topic)["read"] += count
+        for topic, count in Counter(map(itemgetter(0), good)).items():
+            self._counted(topic)["learned"] += count
         for letter in letters:
-            self._counted(letter.record)["refused" if letter.refused else "dead_letters"] += 1
-        for record in good:
-            self._counted(record)["learned"] += 1
+            self._counted(letter.record.topic)["refused" if letter.refused else "dead_letters"] += 1
         for place in np.flatnonzero(became == DUPLICATE).tolist():
-            self._counted(good[place])["learned"] -= 1
-            self._counted(good[place])["duplicates"] += 1
+            counted = self._counted(good[place].topic)
+            counted["learned"] -= 1
+            counted["duplicates"] += 1
 
-    def _counted(self, record: Record) -> dict[str, int]:
-        return self.counters.setdefault(record.topic, dict.fromkeys(COUNTERS, 0))
+    def _counted(self, topic: str) -> dict[str, int]:
+        if topic not in self.counters:
+            self.counters[topic] = dict.fromkeys(COUNTERS, 0)
+        return self.counters[topic]
 
     def model(self) -> Model:
         """The model as it is now, for answers and tests; it reads the live tables."""
