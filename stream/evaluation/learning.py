@@ -14,12 +14,13 @@ from stream.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
 from stream.evaluation import walk as kernel
 from stream.evaluation.history import History
 from stream.evaluation.protocol import Action, Plan, Protocol
-from stream.evaluation.run import Walk
+from stream.evaluation.run import Learner, Walk
+from stream.models import learner as model
 from stream.models.answer import Options
 from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.layout import SOURCES, WEIGHT_ONE
-from stream.models.learner import Learner
 from stream.settings import ModelSettings
+from stream.tables import Tables
 
 POPULAR_FALLBACK = 3
 """Place of "popular" in `FALLBACKS`: for a visitor of whom nothing is known, popularity is what is left to rank by."""
@@ -33,15 +34,30 @@ class ModelLearner:
         codes: (n,) item code of each event.
         settings: what the model is.
         options: what may be ranked.
+        tables: filled tables to go on from; empty ones if none.
     """
 
     names = (*SOURCES, "blend", "challenger")
     challengers = ("challenger",)
 
-    def __init__(self, columns: Columns, codes: NDArray[np.int32], settings: ModelSettings, options: Options) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        codes: NDArray[np.int32],
+        settings: ModelSettings,
+        options: Options,
+        *,
+        tables: Tables | None = None,
+    ) -> None:
         self._columns, self._codes, self._options = columns, codes, options
-        self._learner = Learner(settings, options=options)
+        self._learner = model.Learner(settings, tables, options)
         self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
+        if tables is not None:
+            self._code_of_row = _codes_of(self._learner.state.items["key0"], columns.items[:, 0], codes)
+
+    def views(self) -> dict[str, tuple[NDArray, NDArray]]:
+        """The live tables, as scoring reads them."""
+        return model.identity_views(self._learner.tables)
 
     def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
         """Follow the actions of some events."""
@@ -67,12 +83,19 @@ class ModelLearner:
         )
 
 
-def model_learner(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> ModelLearner:
-    """The model, ready to walk over a history from its start."""
+def model_learner(
+    history: History, protocol: Protocol, settings: ModelSettings, plan: Plan, *, shards: int = 1
+) -> Learner:
+    """The model, as one shard or as several, ready to walk over a history from its start."""
     options = Options(
         only_first=protocol.no_repeats, by_session=protocol.by == "session", exclude_last=protocol.exclude_last
     )
-    return ModelLearner(columns_of(history, protocol, settings, plan), history.data.item.codes, settings, options)
+    columns, codes = columns_of(history, protocol, settings, plan), history.data.item.codes
+    if shards == 1:
+        return ModelLearner(columns, codes, settings, options)
+    from stream.evaluation.sharded import ShardedLearner  # which is made of this file's learners
+
+    return ShardedLearner(columns, codes, settings, options, shards)
 
 
 def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> Columns:
@@ -110,6 +133,13 @@ def _filled(column: Coded, visitor: Coded) -> Coded:
         return column
     codes = np.where(column.codes >= 0, column.codes, visitor.codes + len(column.names)).astype(np.int32)
     return Coded(codes, column.names + visitor.names)
+
+
+def _codes_of(keys: NDArray[np.uint64], known: NDArray[np.uint64], codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The item code of each row, by the first half of its key; -1 for a row without one."""
+    unique, first = np.unique(known, return_index=True)
+    at = np.minimum(np.searchsorted(unique, keys), len(unique) - 1)
+    return np.where(unique[at] == keys, codes[first[at]], -1).astype(np.int32)
 
 
 def _keys(column: Coded, salt: Keys) -> Keys:

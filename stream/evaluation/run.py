@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from stream.evaluation import metrics
 from stream.evaluation.history import History
 from stream.evaluation.protocol import Action, Plan, Protocol, plan
-from stream.evaluation.result import Evaluation, Tests
+from stream.evaluation.result import BLEND, Evaluation, Tests
+from stream.evaluation.significance import compare_tests
 from stream.settings import ModelSettings
 
 SPANS = 200
@@ -127,23 +128,26 @@ def evaluate(
         kind_weights=chosen.weights,
     )
     todo = replace(todo, notes=[*history.notes, *todo.notes])
-    learner = learner or _default_learner(history, protocol, chosen, todo)
+    model = learner or _default_learner(history, protocol, chosen, todo, shards)
     started = clock() if clock else 0.0
-    timer = _TestTimer(learner, todo, clock)
+    timer = _TestTimer(model, todo, clock)
     walks, own_ranks = [], []
     learned = (todo.actions & Action.LEARN) > 0
     for start, stop in _spans(len(history), timer.events):
         timer.measure(start)
-        walk = learner.walk(start, stop, todo.actions, top=max(protocol.cutoffs), export=bool(own_sources))
+        walk = model.walk(start, stop, todo.actions, top=max(protocol.cutoffs), export=bool(own_sources))
         if own_sources:
             own_ranks.append(_own_ranks(own_sources, walk, history, visitor.codes, learned=learned, span=(start, stop)))
         walks.append(walk._replace(offsets=None, candidate=None, scores=None))
         if progress:
-            progress(stop, len(history), walk, learner.names)
+            progress(stop, len(history), walk, model.names)
     seconds = clock() - started - timer.spent_seconds if clock else None
-    tests = _gathered(tuple(learner.names), walks)
+    tests = _gathered(tuple(model.names), walks)
     for column, source in enumerate(own_sources):
         tests = tests.with_source(source.name, np.concatenate(own_ranks)[:, column])
+    sharding = None
+    if shards > 1:
+        sharding = _cost(evaluate(history, protocol, settings, learner=None), tests, shards)
     return Evaluation(
         stream=history.name,
         protocol=protocol,
@@ -154,16 +158,32 @@ def evaluate(
         time=history.data.seconds,
         items=len(np.unique(history.data.item.codes)),
         settings=chosen.model_dump(mode="json", exclude={"visitor_salt"}),
-        challengers=tuple(learner.challengers),
+        sharding=sharding,
+        challengers=tuple(model.challengers),
         seconds=seconds,
         test_microseconds=timer.median_microseconds,
     )
 
 
-def _default_learner(history: History, protocol: Protocol, settings: ModelSettings, todo: Plan) -> Learner:
+def _default_learner(history: History, protocol: Protocol, settings: ModelSettings, todo: Plan, shards: int) -> Learner:
     from stream.evaluation.learning import model_learner  # compiles the model's kernels
 
-    return model_learner(history, protocol, settings, todo)
+    return model_learner(history, protocol, settings, todo, shards=shards)
+
+
+def _cost(one: Evaluation, tests: Tests, shards: int) -> dict[str, Any]:
+    """What several shards cost against one."""
+    cutoff = one.cutoff
+    alone, together = one.measured(BLEND), metrics.hits(tests.of(BLEND), cutoff)
+    difference = compare_tests(together, alone, one.visitor[one.tests.event], seed=one.protocol.seed)
+    return {
+        "shards": shards,
+        "hr_one_shard": float(alone.mean()),
+        "hr": float(together.mean()),
+        "hr_cost": -difference.difference,
+        "p": difference.p,
+        "how": "merged tables answer; each shard learns its own visitors",
+    }
 
 
 def _spans(events: int, also: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -43,7 +43,7 @@ def lines(evaluation: Evaluation) -> list[str]:
     )
     if evaluation.sharding:
         cost, shards = evaluation.sharding["hr_cost"], evaluation.sharding["shards"]
-        said.append(f"{shards} shards cost {cost:+.4f} of HR@{evaluation.cutoff} ({evaluation.sharding['how']})")
+        said.append(f"{shards} shards cost {cost:.4f} of HR@{evaluation.cutoff} ({evaluation.sharding['how']})")
     if evaluation.seconds:
         rate = evaluation.events / evaluation.seconds
         timing = f"{evaluation.events:,} events in {evaluation.seconds:.1f} s, {rate:,.0f}/s"

@@ -1,0 +1,259 @@
+"""Several shards, merged, are what one shard would have been."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from stream.datasets import Coded, Dataset
+from stream.evaluation.history import history_of
+from stream.evaluation.learning import ModelLearner, columns_of
+from stream.evaluation.protocol import Action, Protocol, plan
+from stream.models.answer import Options
+from stream.models.layout import (
+    COUNT,
+    EVENTS,
+    FAST_LANDMARK,
+    FAST_SUM,
+    HALF_LIVES_SECONDS,
+    POPULARITY_LANDMARK,
+    POSTING_ENTRIES,
+    SESSIONS_BEGUN,
+    TOP_SIZES,
+)
+from stream.models.merging import merged
+from stream.models.model import Model, Query
+from stream.settings import ModelSettings
+from stream.shard import Shard, views_of
+
+SETTINGS = ModelSettings(items=500, visitors=400, sessions=800, event_ids=64)
+EVENTS_MADE = 3000
+
+
+def coded(cells):
+    names = list(dict.fromkeys(cells))
+    return Coded(np.array([names.index(cell) for cell in cells], np.int32), names)
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """Visitors in sessions among sixty items; 3,000 events, ten seconds apart."""
+    random = np.random.default_rng(7)
+    users = random.integers(0, 90, EVENTS_MADE)
+    items = np.minimum(random.geometric(0.05, EVENTS_MADE), 60)
+    data = Dataset(
+        seconds=1.7e9 + 10.0 * np.arange(EVENTS_MADE),
+        item=coded([f"item number {item} with a name longer than one cell" for item in items]),
+        event=coded(["click"] * EVENTS_MADE),
+        user=coded([f"u{user}" for user in users]),
+        session=coded([f"s{user}-{number // 500}" for number, user in enumerate(users)]),
+    )
+    return history_of(data, "shop")
+
+
+@pytest.fixture(scope="module")
+def learned(shop):
+    """The same events learned by one shard, and by three that share the visitors."""
+    protocol = Protocol(warmup=0.5)
+    todo = plan(
+        visitor=shop.data.user.codes,
+        item=shop.data.item.codes,
+        kind=shop.data.event.codes,
+        kinds=shop.data.event.names,
+        time=shop.data.seconds,
+        protocol=protocol,
+    )
+    columns = columns_of(shop, protocol, SETTINGS, todo)
+
+    def shard(wanted):
+        learner = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options())
+        learner.walk(0, len(shop), np.where(wanted, Action.LEARN, 0).astype(np.uint8), top=0)
+        return learner
+
+    which = shop.data.user.codes % 3
+    return columns, shard(which >= 0), [shard(which == number) for number in range(3)]
+
+
+@pytest.fixture(scope="module")
+def united(learned):
+    return merged(SETTINGS, {number: shard.views() for number, shard in enumerate(learned[2])})
+
+
+def tables_of(learner):
+    return {name: data for name, (data, _) in learner.views().items()}
+
+
+def by_key(tables):
+    """Item row to key, for comparing tables that number their rows differently."""
+    return {row: int(key) for row, key in enumerate(tables["items"]["key0"]) if key}
+
+
+def run_of(pointer, pool):
+    first, rows = int(pointer) & 0x3FFFFFFF, 1 << (2 * (int(pointer) >> 30))
+    return pool[first : first + rows] if pointer else pool[:0]
+
+
+def data_of(tables):
+    return {name: table.data for name, table in tables.items()}
+
+
+def rebased(tables):
+    """What brings stored sums, which are relative to a landmark, to their values at the first event."""
+    scalars = tables["scalars"][0]
+    scale = np.ones(8)
+    scale[:5] = 2.0 ** ((scalars[POPULARITY_LANDMARK] - 1.7e9) / np.array(HALF_LIVES_SECONDS))
+    scale[FAST_SUM] = 2.0 ** ((scalars[FAST_LANDMARK] - 1.7e9) / 86_400)
+    return scale
+
+
+def test_counts_are_sums(learned, united):
+    one, many = tables_of(learned[1]), data_of(united)
+    ours, theirs = by_key(many), by_key(one)
+    assert sorted(ours.values()) == sorted(theirs.values())
+    row_of = {key: row for row, key in theirs.items()}
+    for row, key in ours.items():
+        assert many["sums"][row] * rebased(many) == pytest.approx(one["sums"][row_of[key]] * rebased(one), rel=1e-6)
+    assert many["scalars"][0, EVENTS] == EVENTS_MADE
+    assert many["scalars"][0, SESSIONS_BEGUN] == one["scalars"][0, SESSIONS_BEGUN]
+
+
+def pairs_by_key(tables):
+    keys, pairs = by_key(tables), {}
+    for row, key in keys.items():
+        for slot in run_of(tables["items"]["pairs"][row], tables["pairs"]).reshape(-1):
+            if slot["other"]:
+                counts = (
+                    float(slot["together"]),
+                    float(slot["forward"]),
+                    float(slot["fast"]) * rebased(tables)[FAST_SUM],
+                )
+                pairs[key, keys[int(slot["other"])]] = counts
+    return pairs
+
+
+def test_pair_counts_are_sums(learned, united):
+    one, many = pairs_by_key(tables_of(learned[1])), pairs_by_key(data_of(united))
+    assert one.keys() == many.keys()
+    for pair, counts in one.items():
+        assert many[pair] == pytest.approx(counts, rel=1e-4)
+
+
+def test_histories_are_the_visitors_own_in_order(learned, united):
+    def histories(tables):
+        keys, result = by_key(tables), {}
+        for visitor in tables["visitors"]:
+            if visitor["key0"]:
+                ring = run_of(visitor["history"], tables["history"]).reshape(-1)
+                entries = int(visitor["entries"])
+                places = [number % len(ring) for number in range(max(0, entries - len(ring)), entries)]
+                result[int(visitor["key0"])] = [
+                    (keys[int(ring[at]["item"])], int(ring[at]["seconds"])) for at in places
+                ]
+        return result
+
+    assert histories(data_of(united)) == histories(tables_of(learned[1]))
+
+
+def test_sessions_of_all_shards_are_one_list_of_neighbours(learned, united):
+    def sessions(tables):
+        keys, result = by_key(tables), {}
+        for row, session in enumerate(tables["sessions"]):
+            if session["key0"]:
+                inside = tables["session_items"][row][: int(session["items"])]
+                result[int(session["key0"])] = [keys[int(item)] for item in inside]
+        return result
+
+    def posted(tables):
+        rows = {int(session["ordinal"]): int(session["key0"]) for session in tables["sessions"] if session["key0"]}
+        keys, result = by_key(tables), defaultdict(set)
+        for row, key in keys.items():
+            for ordinal in run_of(tables["items"]["postings"][row], tables["postings"]).reshape(-1):
+                if ordinal:
+                    result[key].add(rows[int(ordinal)])
+        return result
+
+    one, many = tables_of(learned[1]), data_of(united)
+    assert sessions(many) == sessions(one)
+    ours, theirs = posted(many), posted(one)
+    full = 16 * POSTING_ENTRIES
+    assert ours.keys() == theirs.keys()
+    assert all(ours[key] == theirs[key] for key in ours if len(theirs[key]) < full)
+
+
+def test_top_lists_are_the_same(learned, united):
+    one, many = tables_of(learned[1]), data_of(united)
+    for half_life in range(5):
+        size = int(many["scalars"][0, TOP_SIZES + half_life])
+        assert size == int(one["scalars"][0, TOP_SIZES + half_life])
+        counts = many["sums"][many["top"][half_life, :size], half_life]
+        assert (np.diff(counts) <= 0).all()
+
+
+def test_names_survive(learned, united):
+    answers = Model(SETTINGS, views_of(united))
+    one = Model(SETTINGS, learned[1].views())
+    assert answers.popular(20).items == one.popular(20).items
+    assert all(name.endswith("longer than one cell") for name in answers.popular(20).items)
+
+
+def asked(learner, stop):
+    actions = np.zeros(stop, np.uint8)
+    actions[-200:] = Action.TEST
+    return learner.walk(0, stop, actions, top=10, export=True)
+
+
+def test_the_sources_rank_as_one_shard_would(learned, united, shop):
+    columns, one, _ = learned
+    answers = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options(), tables=united)
+    ours, theirs = asked(answers, len(shop)), asked(one, len(shop))
+    names = ModelLearner.names
+    for test in range(len(ours.event)):
+        lists = []
+        for walk in (ours, theirs):
+            part = slice(walk.offsets[test], walk.offsets[test + 1])
+            lists.append(dict(zip(walk.candidate[part].tolist(), walk.scores[part], strict=True)))
+        shared = lists[0].keys() & lists[1].keys()
+        assert len(shared) >= 0.95 * len(lists[0])
+        for source in ("transitions", "cosine", "popular_30d", "popular_20m"):
+            at = names.index(source)
+            assert [lists[0][item][at] for item in shared] == pytest.approx(
+                [lists[1][item][at] for item in shared], rel=1e-3, abs=1e-6
+            )
+
+
+def test_one_shard_merged_answers_as_it_did(learned, shop):
+    columns, one, _ = learned
+    again = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options(), tables=merged(SETTINGS, {0: one.views()}))
+    ours, theirs = asked(again, len(shop)), asked(one, len(shop))
+    # Neighbours that are equally similar are taken in the order of when they were last seen, not of when they began.
+    assert (ours.found == theirs.found).mean() > 0.98
+    assert np.abs(ours.candidates - theirs.candidates).max() <= 3
+    assert (ours.top[:, :3] == theirs.top[:, :3]).mean() > 0.95
+
+
+def test_merging_is_deterministic(learned):
+    views = {number: shard.views() for number, shard in enumerate(learned[2])}
+    assert merged(SETTINGS, views) == merged(SETTINGS, dict(reversed(views.items())))
+
+
+def test_the_merge_of_nothing_is_an_empty_model():
+    empty = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)
+    views = {number: views_of(Shard(empty, partition=number, shards=2).tables) for number in range(2)}
+    tables = merged(empty, views)
+    assert tables["items"].data["key0"].max() == 0
+    assert Model(empty, views_of(tables)).recommend(Query(user="ada")).items == []
+
+
+def test_what_is_shown_to_the_merge_is_the_context_of_the_next_answer(learned, united, shop):
+    columns, _, shards = learned
+    tables = merged(SETTINGS, {number: shard.views() for number, shard in enumerate(shards)}, room=50)
+    shown = columns._replace(learned=np.zeros_like(columns.learned))
+    answers = ModelLearner(shown, shop.data.item.codes, SETTINGS, Options(), tables=tables)
+    before = tables["scalars"].data.copy()
+    actions = np.zeros(len(shop), np.uint8)
+    actions[:20] = Action.SHOW
+    answers.walk(0, 20, actions, top=0)
+    grown = tables["visitors"].data["entries"].astype(int).sum() - united["visitors"].data["entries"].astype(int).sum()
+    assert grown > 0
+    assert tables["sums"].data[:, COUNT].sum() == pytest.approx(EVENTS_MADE)
+    assert tables["scalars"].data[0, 0] == before[0, 0]
