@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.cut import Cut
+from stream.tables import Tables, TableSpec
 from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, chunks, maintenance
 from stream.versions.retention import Listed, kept
 
@@ -311,3 +314,39 @@ def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, steps):
             reached = store.journal(partition, None, shard.claim.head)
             assert reached.batches == shard.claim.head.seq, "one batch a publish, none lost and none twice"
     assert chunks_that_stay(store) == chunks_referred_to(store, partitions=2)
+
+
+def test_fifty_versions_a_minute_apart_cost_less_than_two_keyframes_more(store, another, capsys):
+    """20,000 rows of 256 bytes; each minute a fiftieth of them is written, in sixty publishes."""
+    specs = [TableSpec("pairs", 20_000, np.dtype([("other", "<u4", (32,)), ("count", "<f4", (32,))]), 32)]
+    tables, random = Tables(specs), np.random.default_rng(0)
+    publishing = another(store)
+
+    def write(rows):
+        slots = random.integers(0, 32, len(rows))
+        tables["pairs"].data["other"][rows, slots] = random.integers(0, 20_000, len(rows))
+        tables["pairs"].data["count"][rows, slots] += 1
+        tables["pairs"].dirty[rows * 8 + slots // 8] = 1
+        tables["pairs"].dirty[rows * 8 + 4 + slots // 8] = 1
+        publishing.publish_cut(Cut(tables.cut(), {"offsets": {}}))
+
+    tables["pairs"].data["other"] = random.integers(1, 20_000, (20_000, 32))
+    tables["pairs"].mark_rows(range(20_000))
+    publishing.now = 1_000_020.0 - 1
+    publishing.publish_cut(Cut(tables.cut(), {"offsets": {}}))
+    policy = Policy(keep_last=8, keep_minutes=50, keep_hours=0, keep_days=0)
+    for second in range(50 * 60):
+        publishing.now = 1_000_020.0 + second
+        write(random.choice(20_000, 7, replace=False))
+        if second % 20 == 19:
+            store.maintain(0, policy, publishing.now)
+    kept_versions = store.versions()
+    assert len(kept_versions) >= 50 + 7
+    keyframe = tables["pairs"].data.nbytes
+    history = sum(store.redis.memory_usage(store.keys.chunk(name)) for name in chunks_that_stay(store))
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(kept_versions)} versions over 50 minutes: {history / keyframe:.2f} keyframes\n")
+    assert history <= 3 * keyframe
+    restored = Tables(specs)
+    restored.write(store.load(0, store.latest().shards[0]).delta)
+    assert restored == tables
