@@ -447,17 +447,13 @@ class VersionStore:
             UnknownVersion: there is none.
         """
         text = str(name)
-        if text.isdecimal():
-            found = self._first_of(f"#{int(text)}")
-        elif is_id_prefix(text):
-            numbers = [
-                int(number) for id_, number in self.redis.hgetall(self.keys.ids).items() if _text(id_).startswith(text)
-            ]
-            if len(numbers) > 1:
-                raise UnknownVersion(f"{len(numbers)} ids of model {self.model!r} start with {text}; give more of it")
-            found = self._first_of(f"#{numbers[0]}") if numbers else None
-        else:
-            found = self._first_of(text)
+        found = self._first_of(f"#{int(text)}" if text.isdecimal() else text)
+        if found is None and is_id_prefix(text):  # which may be all digits too
+            ids = [id_ for id_ in self.redis.hkeys(self.keys.ids) if _text(id_).startswith(text)]
+            if len(ids) > 1:
+                raise UnknownVersion(f"{len(ids)} ids of model {self.model!r} start with {text}; give more of it")
+            number = self.redis.hget(self.keys.ids, ids[0]) if ids else None
+            found = self._first_of(f"#{int(number)}") if number else None
         if found is None:
             raise UnknownVersion(
                 f"model {self.model!r} has no version {name!r}: it never was, or retention has thinned it out. "

@@ -89,6 +89,15 @@ def test_a_version_is_found_by_number_alias_and_beginning_of_its_id(publishing):
             store.version(unknown)
 
 
+def test_an_id_may_begin_with_digits_only(publishing):
+    store = publishing.store
+    version = publishing.publish(1)
+    while not version.id[:7].isdecimal():
+        version = publishing.publish(1)
+    assert store.version(version.id[:7]) == version
+    assert store.version("1").number == 1
+
+
 def test_a_cut_that_was_kept_is_folded_with_the_next(publishing, rebuilt):
     publishing.publish(1)
     publishing.learner.write(1, 2, value=4)
