@@ -50,7 +50,7 @@ bench: install
 
 quality: install
 	@test -n "$(DATA)" || { echo "say where the event streams are: make quality DATA=folder"; exit 2; }
-	$(BIN)/python -m benchmarks.quality "$(DATA)"
+	$(BIN)/corrente quality "$(DATA)"
 
 readme: install
 	$(BIN)/python -m tests.test_readme

@@ -24,7 +24,7 @@ from simulators.children import Child
 from simulators.embedded import embedded_kafka, embedded_redis
 
 TOPICS = ("clicks", "purchases", "feedback", "dead-letters")
-START_SECONDS = 300.0
+START_SECONDS = 600.0
 """A first start compiles every kernel, on a slow machine too."""
 POLL_SECONDS = 0.05
 
