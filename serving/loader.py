@@ -31,7 +31,7 @@ from serving.arena import Views
 from serving.dependency import Dependency
 from serving.metrics import Metrics
 from serving.problems import Problem
-from serving.resident import ShardMemory, model_of
+from serving.resident import ShardMemory, empty_model, model_of
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 from stream.tables import CorruptDelta
@@ -108,7 +108,6 @@ class Loader:
         self._look_pending = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._warm = False
 
     # ---- for requests
 
@@ -201,6 +200,7 @@ class Loader:
         self.ready = True
 
     def _work(self) -> None:
+        warm_up(empty_model())  # before the first look, so that a shop's first version answers as soon as it is there
         while (job := self._jobs.get()) is not None:
             job()
 
@@ -289,9 +289,8 @@ class Loader:
                 found = memory.load(self._store.load(partition, state).delta)
             views[partition] = found
         model = model_of(settings, views, memories)
-        if not self._warm:
+        if self.served is None:
             warm_up(model)
-            self._warm = True
         self._metrics.loads.labels(how).inc()
         self._metrics.load_seconds.labels(how).observe(time.perf_counter() - started)
         return Served(version, model, views)

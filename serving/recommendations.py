@@ -33,7 +33,7 @@ class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=T
 
     n: Count = 10
     session: Annotated[str, Meta(description="Of the visitor; its events count beside the user's.")] | None = None
-    exclude: Annotated[list[str], Meta(max_length=1000, description="Items not to recommend; may be repeated.")] = []
+    exclude: Annotated[list[str], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = []
     exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
     version: VersionName | None = None
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.arena import Arena, Views
 from stream.models.layout import table_specs
+from stream.models.merging import merged
 from stream.models.model import Hints, Model
 from stream.settings import ModelSettings
 from stream.tables import Delta
@@ -52,7 +53,22 @@ class ShardMemory:
                 self.hints[name].add(*views[name], rows)
 
 
+def empty_model() -> Model:
+    """A model that has learned nothing: what kernels are compiled for does not depend on the rows."""
+    settings = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)
+    return Model(settings, Arena(table_specs(settings)).load({}))
+
+
 def model_of(settings: ModelSettings, views: Mapping[int, Views], memories: Mapping[int, ShardMemory]) -> Model:
-    """What answers from the shards' states."""
-    ((partition, only),) = views.items()
-    return Model(settings, only, hints=memories[partition].hints)
+    """What answers from the shards' states.
+
+    Several shards are merged here and now, so that a request costs the same however many there are; one shard is read
+    where it lies.
+    """
+    if len(views) == 1:
+        ((partition, only),) = views.items()
+        return Model(settings, only, hints=memories[partition].hints)
+    tables = merged(settings, views)
+    return Model(
+        settings, {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}
+    )

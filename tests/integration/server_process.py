@@ -26,10 +26,10 @@ class ServerProcess:
         return self.client.get("/health/ready").json()
 
     def wait_for_kafka(self) -> None:
-        wait_until(lambda: self.health()["kafka"]["up"], "the server reaches Kafka", 30.0)
+        wait_until(lambda: self.health()["kafka"]["up"], "the server reaches Kafka", 120.0)
 
     def wait_for_version(self, version_id: str) -> None:
-        wait_until(lambda: self.health()["version_id"] == version_id, f"version {version_id} is served", 30.0)
+        wait_until(lambda: self.health()["version_id"] == version_id, f"version {version_id} is served", 240.0)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def wait_until_served(environment: Mapping[str, str], server: ServerProcess, sho
     """Until everything that was posted is learned and answers; gives the version's number."""
     topics = load_settings(environment).topics
     ends = {(topics[topic], 0): len(events) for topic, events in shop.posted.items()}
-    wait_until(lambda: learned_everything(environment, ends), "everything posted is learned", 90.0)
+    wait_until(lambda: learned_everything(environment, ends), "everything posted is learned", 240.0)
     store = store_of(environment)
     newest = store.latest()
     store.close()
@@ -138,7 +138,7 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         assert answers_of(server) == answers_then
         shop.post(100)
         store = store_of(environment)
-        wait_until(lambda: store.latest().events == 900, "what is posted meanwhile is learned", 60.0)
+        wait_until(lambda: store.latest().events == 900, "what is posted meanwhile is learned", 240.0)
         store.close()
         assert answers_of(server) == answers_then
 

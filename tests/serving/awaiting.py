@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 
-async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 30.0) -> Any:
+async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 240.0) -> Any:
     async def wait() -> Any:
         while not (found := await holds()):  # noqa: ASYNC110  what is waited for is behind HTTP
             await asyncio.sleep(0.01)

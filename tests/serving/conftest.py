@@ -65,7 +65,7 @@ class RedisServer:
             return False
 
 
-def until(holds: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+def until(holds: Callable[[], Any], what: str, seconds: float = 240.0) -> Any:
     """Wait for a condition; fails the test if it never holds."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):

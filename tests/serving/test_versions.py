@@ -238,6 +238,28 @@ async def test_memory_does_not_grow_with_the_versions_that_were_served(redis_ser
         assert max(sizes[30:]) <= max(sizes[:30]) * 1.1
 
 
+async def test_several_shards_answer_as_one_model(redis_server: RedisServer, store: VersionStore):
+    """A visitor of either shard is known, and items of both are in the lists."""
+    shards = [Publisher(store, partition=partition, shards=2) for partition in range(2)]
+    shards[0].learn(*[("ann", "a1"), ("ann", "a2"), ("amy", "a1"), ("amy", "both")] * 3)
+    version = shards[1].learn(*[("bob", "b1"), ("bob", "b2"), ("bea", "b1"), ("bea", "both")] * 2)
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, version.number)
+        popular = shown((await client.get("/v1/popular")).json())
+        assert {item for item, _ in popular} == {"a1", "a2", "b1", "b2", "both"}
+        counts = dict(popular)
+        assert counts["a1"] > counts["both"] > counts["b1"] > counts["b2"]
+        for user in ["ann", "amy", "bob", "bea"]:
+            answer = (await client.get(f"/v1/recommendations/{user}")).json()
+            assert (answer["fallback"], answer["version_id"]) == (None, version.id)
+
+        newer = shards[0].learn(*[("ann", "a3")] * 20)
+        await served_version(client, newer.number)
+        assert (await client.get("/v1/popular?n=1")).json()["items"][0]["item"] == "a3"
+        await client.post(f"/v1/versions/{version.number}/rollback")
+        assert shown((await client.get("/v1/popular")).json()) == popular
+
+
 async def test_requests_during_loads_see_one_version_each(redis_server: RedisServer, publisher: Publisher):
     """Every answer, whenever it is given, is exactly the answer of the version that it names."""
     expected = {publisher.learn(*CLICKS[:10]).number: lists_of(publisher)}
