@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from aiokafka.partitioner import murmur2
 
 from benchmarks.servers import wait_until
+from stream.models.merging import merged
 from stream.models.model import Model, Query, Ranking
 from stream.settings import load_settings
+from stream.shard import Shard, views_of
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, logs_of, store_of
 from tests.integration.server_process import ServerProcess, running_server
 from tests.integration.worker_process import WorkerProcess
@@ -28,8 +31,9 @@ FIRST_SECONDS = 1_750_000_000.0
 class Shop:
     """Shoppers who post what they do, and a memory of what was posted."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: ServerProcess, partitions: int) -> None:
         self._server = server
+        self.partitions = partitions
         self._random = random.Random(11)
         self._seconds = FIRST_SECONDS
         self.posted: dict[str, list[dict[str, Any]]] = {"clicks": [], "purchases": [], "feedback": []}
@@ -44,6 +48,11 @@ class Shop:
             for event, event_id in zip(batch, answer.json()["event_ids"], strict=True):
                 self.posted[topic].append({**event, "event_id": event_id})
             events -= len(batch)
+
+    def partition_of(self, event: Mapping[str, Any]) -> int:
+        """Where Java's default partitioner puts the event's visitor."""
+        visitor = event.get("user") or event["session"]
+        return (murmur2(visitor.encode()) & 0x7FFFFFFF) % self.partitions
 
     def _event(self, topic: str) -> dict[str, Any]:
         self._seconds += self._random.random() * 30
@@ -97,7 +106,11 @@ def answers_in_memory(model: Model) -> dict[str, list[tuple[str, float]]]:
 def wait_until_served(environment: Mapping[str, str], server: ServerProcess, shop: Shop) -> int:
     """Until everything that was posted is learned and answers; gives the version's number."""
     topics = load_settings(environment).topics
-    ends = {(topics[topic], 0): len(events) for topic, events in shop.posted.items()}
+    ends = {
+        (topics[topic], partition): sum(shop.partition_of(event) == partition for event in events)
+        for topic, events in shop.posted.items()
+        for partition in range(shop.partitions)
+    }
     wait_until(lambda: learned_everything(environment, ends), "everything posted is learned", 240.0)
     store = store_of(environment)
     newest = store.latest()
@@ -107,15 +120,28 @@ def wait_until_served(environment: Mapping[str, str], server: ServerProcess, sho
     return newest.number
 
 
-@pytest.mark.timeout(600)
+def model_in_memory(shards: Mapping[int, Shard]) -> Model:
+    """One model of undisturbed shards."""
+    if len(shards) == 1:
+        return shards[0].model()
+    settings = shards[0].settings
+    united = merged(settings, {partition: views_of(shard.tables) for partition, shard in shards.items()})
+    return Model(settings, views_of(united))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("partitions", [1, 2])
 def test_the_whole_path_answers_as_a_shard_in_memory(
-    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    partitions: int,
 ):
-    make_topics(1)
+    make_topics(partitions)
     worker().wait_for_log("learning from here on")
     with running_server(environment) as server:
         server.wait_for_kafka()
-        shop = Shop(server)
+        shop = Shop(server, partitions)
 
         shop.post(400)
         older = wait_until_served(environment, server, shop)
@@ -123,13 +149,14 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
 
         shop.post(400)
         wait_until_served(environment, server, shop)
-        (log,) = logs_of(load_settings(environment), 1)
-        for topic, events in shop.posted.items():
-            assert [json.loads(record.value) for record in log[topic]] == events
-        shard = assert_every_event_counted_once(environment, 1)[0]
-        assert sum(counts["learned"] for counts in shard.counters.values()) == 800
+        for partition, log in enumerate(logs_of(load_settings(environment), partitions)):
+            for topic, events in shop.posted.items():
+                here = [event for event in events if shop.partition_of(event) == partition]
+                assert [json.loads(record.value) for record in log[topic]] == here
+        shards = assert_every_event_counted_once(environment, partitions)
+        assert sum(counts["learned"] for shard in shards.values() for counts in shard.counters.values()) == 800
         answers_now = answers_of(server)
-        assert answers_now == answers_in_memory(shard.model())
+        assert answers_now == answers_in_memory(model_in_memory(shards))
         assert answers_now != answers_then
 
         # A rollback gives the exact answers of then, and learning goes on underneath.
@@ -145,5 +172,5 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         # Following again jumps to the newest.
         assert server.client.delete("/v1/pin").json()["pinned"] is None
         wait_until_served(environment, server, shop)
-        shard = assert_every_event_counted_once(environment, 1)[0]
-        assert answers_of(server) == answers_in_memory(shard.model())
+        shards = assert_every_event_counted_once(environment, partitions)
+        assert answers_of(server) == answers_in_memory(model_in_memory(shards))
