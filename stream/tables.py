@@ -95,6 +95,10 @@ class Table:
         """The same memory as (blocks, block_bytes) bytes."""
         return self.data.view(np.uint8).reshape(self.spec.blocks, self.spec.block_bytes)
 
+    def _blocks(self, blocks: Blocks) -> Bytes:
+        """A copy of these blocks (`take` copies a block at once; indexing would go byte by byte, five times slower)."""
+        return self.raw().take(blocks, axis=0)
+
     def mark_rows(self, rows: Iterable[int]) -> None:
         """Say that whole rows were written (compiled kernels set `dirty` themselves, block by block)."""
         width = self.spec.blocks_per_row
@@ -104,12 +108,12 @@ class Table:
     def cut(self) -> TableDelta:
         """What was written since the last cut; the marks are cleared."""
         blocks = take_marks(self.dirty)
-        return TableDelta(blocks, self.raw()[blocks])
+        return TableDelta(blocks, self._blocks(blocks))
 
     def whole(self) -> TableDelta:
         """Every block that is not zero. Marks stay as they are."""
         blocks = nonzero_blocks(self.raw())
-        return TableDelta(blocks, self.raw()[blocks])
+        return TableDelta(blocks, self._blocks(blocks))
 
     def write(self, delta: TableDelta) -> None:
         """Put blocks in place. They are not marked: they come from a version, which has them already.
@@ -125,7 +129,8 @@ class Table:
                 f"has blocks of {delta.data.shape[1]} bytes up to number {int(delta.blocks.max())}. "
                 "Was it written with other capacity settings?"
             )
-        self.raw()[delta.blocks] = delta.data
+        block = np.dtype((np.void, self.spec.block_bytes))  # copied at once, not byte by byte
+        self.raw().view(block)[:, 0][delta.blocks] = np.ascontiguousarray(delta.data).view(block)[:, 0]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""Deltas carry exactly what was written, however often they are cut, folded, encoded and applied."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.tables import (
+    CorruptDelta,
+    Tables,
+    TableSpec,
+    decode_delta,
+    delta_bytes,
+    differing_tables,
+    encode_delta,
+    fold,
+    take_marks,
+)
+
+SPECS = [
+    TableSpec("slots", 9, np.dtype([("item", "<u4", (8,)), ("count", "<f4", (8,))]), 16),
+    TableSpec("sums", 5, np.dtype(("<f8", (4,))), 32),
+]
+
+WRITES = st.lists(st.tuples(st.sampled_from(["slots", "sums"]), st.integers(0, 44), st.integers(0, 3)), max_size=12)
+
+
+def write(tables, writes):
+    """Whole rows set to a value; 0 is a value too."""
+    for name, row, value in writes:
+        row %= tables[name].spec.rows
+        tables[name].raw().reshape(tables[name].spec.rows, -1)[row] = value
+        tables[name].mark_rows([row])
+
+
+@given(rounds=st.lists(WRITES, max_size=6))
+def test_cuts_in_order_give_the_tables(rounds):
+    ours, theirs = Tables(SPECS), Tables(SPECS)
+    for writes in rounds:
+        write(ours, writes)
+        theirs.write(ours.cut())
+        assert theirs == ours
+    assert ours.cut() == {}
+
+
+@given(rounds=st.lists(WRITES, max_size=6), later=WRITES)
+def test_a_keyframe_gives_the_tables_and_leaves_the_marks(rounds, later):
+    ours, theirs = Tables(SPECS), Tables(SPECS)
+    for writes in rounds:
+        write(ours, writes)
+    before = ours.cut()
+    write(ours, later)
+    theirs.write(ours.whole())
+    assert theirs == ours
+    again = Tables(SPECS)
+    again.write(before)
+    again.write(ours.cut())
+    assert again == ours
+
+
+@given(rounds=st.lists(WRITES, min_size=2, max_size=6))
+def test_folded_and_encoded_deltas_do_what_they_did_one_by_one(rounds):
+    ours, theirs = Tables(SPECS), Tables(SPECS)
+    folded = {}
+    for writes in rounds:
+        write(ours, writes)
+        folded = fold(folded, decode_delta(encode_delta(ours.cut())))
+    theirs.write(decode_delta(encode_delta(folded)))
+    assert theirs == ours
+    for part in folded.values():
+        assert np.all(np.diff(part.blocks.astype(np.int64)) > 0), "blocks rise and are unique"
+
+
+@given(size=st.integers(1, 700), marked=st.sets(st.integers(0, 699)))
+def test_marks_are_found_in_order_and_cleared(size, marked):
+    dirty = np.zeros(size, np.uint8)
+    marked = sorted(block for block in marked if block < size)
+    dirty[marked] = 1
+    assert take_marks(dirty).tolist() == marked
+    assert not dirty.any()
+
+
+def test_tables_that_differ_are_named():
+    ours, theirs = Tables(SPECS), Tables(SPECS)
+    write(ours, [("sums", 1, 3)])
+    assert list(differing_tables(ours, theirs)) == ["sums"]
+    assert list(differing_tables(ours, Tables(SPECS[:1]))) == ["sums"]
+    assert ours != theirs
+
+
+def test_an_empty_table_costs_nothing():
+    assert delta_bytes(Tables(SPECS).whole()) == 0
+
+
+def test_what_does_not_fit_is_refused():
+    other = Tables([TableSpec("slots", 90, SPECS[0].dtype, 16)])
+    write(other, [("slots", 80, 1)])
+    with pytest.raises(CorruptDelta, match="other capacity settings"):
+        Tables(SPECS).write(other.cut())
+    strange = Tables([TableSpec("strange", 2, SPECS[1].dtype, 32)])
+    write(strange, [("strange", 1, 1)])
+    with pytest.raises(CorruptDelta, match=r"'strange'.*slots, sums"):
+        Tables(SPECS).write(strange.cut())
+    for nonsense in (b"", b"nonsense", encode_delta({})[:3]):
+        with pytest.raises(CorruptDelta, match="no encoded delta"):
+            decode_delta(nonsense)
+
+
+@pytest.mark.parametrize("block_bytes", [0, 6, 24, -16])
+def test_a_row_is_a_whole_number_of_blocks(block_bytes):
+    with pytest.raises(ValueError, match=r"table 'sums'.*whole number of blocks"):
+        TableSpec("sums", 5, np.dtype(("<f8", (4,))), block_bytes)
