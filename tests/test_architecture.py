@@ -18,10 +18,11 @@ EDGES_OF_THE_CORE = ("stream/evaluation/cli.py",)
 """Commands: they may look at the clock to say how long something took."""
 
 
+@cache
 def files_of(*places: str) -> list[Path]:
     """Every source file below these folders, or these files."""
-    found = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).as_posix().startswith(places)]
-    return [path for path in found if ".venv" not in path.parts]
+    everything = [path for folder in (*PACKAGES, "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [path for path in everything if path.relative_to(ROOT).as_posix().startswith(places)]
 
 
 @cache
