@@ -18,6 +18,7 @@ import asyncio
 import gc
 import os
 import platform
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +29,7 @@ from typing import Any
 import faust
 from faust.tables.manager import TableManager
 from faust.types import TP
+from redis.exceptions import RedisError
 from structlog import get_logger
 
 from stream.dead_letters import DeadLetters
@@ -112,6 +114,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
+        await self._tell_cautions()
         if self.settings.metrics_port:
             metrics.serve(self.settings.metrics_port)
         log.info(
@@ -123,6 +126,15 @@ class Worker:
             warm_up_seconds=round(seconds, 2),
             version=code_version(),
         )
+
+    async def _tell_cautions(self) -> None:
+        """What is dangerous about the way in which Redis is set up."""
+        assert self._shop is not None
+        try:
+            for caution in await self._shop.with_redis(self._shop.store.cautions):
+                log.warning("Redis may lose versions", caution=caution)
+        except RedisError as error:
+            log.warning("Redis does not answer yet", redis=_without_password(self.settings.redis), error=str(error))
 
     def hand(self, fetch: Fetch) -> None:
         """What the agents do."""
@@ -232,6 +244,10 @@ def make_app(settings: Settings) -> WorkerApp:
 
     app.on_partitions_revoked.connect(revoked, weak=False)
     return app
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//", url)
 
 
 def code_version() -> str:

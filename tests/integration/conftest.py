@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -92,8 +94,24 @@ def make_topics(kafka: str, environment: Mapping[str, str]) -> Callable[..., Non
     return make
 
 
+@pytest.fixture(scope="session")
+def compiled_kernels() -> None:
+    """Kernels are compiled once, before anybody waits for a worker: on a fresh checkout that takes minutes."""
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from stream.settings import ModelSettings; from stream.warmup import warm_up; warm_up(ModelSettings())",
+        ],
+        check=True,
+        timeout=280,
+    )
+
+
 @pytest.fixture
-def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+def worker(
+    environment: dict[str, str], tmp_path: Path, compiled_kernels: None
+) -> Iterator[Callable[..., WorkerProcess]]:
     """`worker(**more)`: a running worker with this test's settings; what is still running afterwards is killed."""
     started: list[WorkerProcess] = []
 
