@@ -247,10 +247,12 @@ def _hit_rate(version: Version) -> str:
 
 
 def _drifts(version: Version) -> str:
+    """Drifts that the detectors of all shards have signalled."""
     counts = [
-        drift["count"]
-        for drift in version.drift.values()
-        if isinstance(drift, dict) and isinstance(drift.get("count"), int)
+        signal["drifts"]
+        for signals in version.drift.values()
+        for signal in (signals.values() if isinstance(signals, dict) else [])
+        if isinstance(signal, dict) and isinstance(signal.get("drifts"), int)
     ]
     return str(sum(counts)) if counts else ""
 

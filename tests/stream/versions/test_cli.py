@@ -45,6 +45,16 @@ def test_list_shows_the_newest_first_with_aliases(corrente, publishing):
     assert lines[3] == "1 older ones: --limit 3"
 
 
+def test_list_shows_hit_rate_and_drifts_where_shards_have_them(corrente, publishing):
+    publishing.learner.write(1)
+    cut = publishing.learner.cut()
+    cut.state["metrics"] = {"blend": {"hr": {"10": 0.25}}}
+    cut.state["drift"] = {"hr_at_10": {"drifts": 2}, "gap_seconds": {"drifts": 1, "at": None}}
+    publishing.publish_cut(cut)
+    line = corrente("list").splitlines()[1].split()
+    assert ("0.250" in line, line[-2:]) == (True, ["3", "latest"])
+
+
 def test_show_prints_the_manifest(corrente, publishing):
     version = publishing.publish(1)
     assert json.loads(corrente("show", "1", "--json")) == {"id": version.id, **version.manifest}
