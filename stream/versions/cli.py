@@ -210,7 +210,7 @@ def _store(url: str | None, model: str | None) -> Iterator[VersionStore]:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
     except RedisError as error:
-        print(f"Redis at {address}: {error}. Set CORRENTE_REDIS or --redis", file=sys.stderr)
+        print(f"Redis at {address}: {str(error).rstrip('.')}. Set CORRENTE_REDIS or --redis", file=sys.stderr)
         raise typer.Exit(1) from None
     finally:
         store.close()
