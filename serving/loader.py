@@ -168,6 +168,9 @@ class Loader:
         try:
             wanted = self._store.served()
             self.redis.answered()
+            if not self.ready:
+                for caution in self._store.cautions():
+                    log.warning("caution", dependency="redis", caution=caution)
             if wanted is not None and (self.served is None or wanted.id != self.served.version.id):
                 self._swap(self._in_memory_or_loaded(wanted))
         except redis.exceptions.RedisError as error:
