@@ -52,6 +52,7 @@ RANK_SHIFT = 4.0
 def collect(reader: Reader, work: Work) -> None:
     """Scores of the sources that start from the visitor's items."""
     fast_prior = fast_factor(reader.scalars[FAST_LANDMARK], work.facts[NOW])
+    scale = max(1.0, reader.scalars[SHARDS])
     for k in range(min(work.counts[UNIQUE], cosine.ITEMS)):
         item = work.unique[k]
         pointer = reader.items[reader.items_index[item]].pairs
@@ -66,6 +67,9 @@ def collect(reader: Reader, work: Work) -> None:
             count = max(0.0, count - work.own_sums[own, 0])
             forward_sum = max(0.0, forward_sum - work.own_sums[own, 1])
             fast_sum = max(0.0, fast_sum - work.own_sums[own, 2])
+        count *= scale
+        forward_sum *= scale
+        fast_sum *= scale
         share = 1.0 / math.sqrt(count + cosine.SHRINK)
         flat_share = share * cosine.FLAT_FADE**k
         share *= cosine.FADE**k
@@ -88,8 +92,10 @@ def collect(reader: Reader, work: Work) -> None:
                     fast = max(0.0, fast - work.own_fast[own, other])
                     if together < 1e-4:
                         continue
-                cosine.score_slot(work, local, together, share, flat_share)
+                cosine.score_slot(work, local, together * scale, share, flat_share)
                 if k < transitions.ITEMS:
+                    forward *= scale
+                    fast *= scale
                     transitions.score_slot(work, local, k, forward, fast, forward_sum, fast_sum, fast_prior)
     vsknn.score(reader, work)
     for local in range(work.counts[LOCAL]):
@@ -101,11 +107,11 @@ def collect(reader: Reader, work: Work) -> None:
 
 @inlined
 def own_count(reader: Reader, work: Work, local: int) -> float:
-    """How often an item was had, without the visitor's own last events."""
+    """How often an item was had, without the visitor's own last events; over all shards, as far as this one can tell."""
     count = reader.sums[reader.sums_index[work.items[local]], COUNT]
     if work.own_of[local]:
         count = max(0.0, count - work.own_sums[np.int64(work.own_of[local]) - 1, 0])
-    return count
+    return count * max(1.0, reader.scalars[SHARDS])
 
 
 @kernel
@@ -138,7 +144,7 @@ def propose(reader: Reader, work: Work, seen_by: np.uint64, own: bool, disabled:
                 take(work, local)
 
 
-@inlined
+@kernel
 def allowed(reader: Reader, work: Work, local: int, seen_by: np.uint64) -> bool:
     """True if the item may be ranked."""
     if work.flags[local] & EXCLUDED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import kernel
 
 Cells = NDArray[np.uint32]
 MOST_USED_SHARE = 0.6
@@ -20,7 +20,7 @@ def cells_for(rows: int) -> Cells:
     return np.zeros(1 << max(6, int(rows * 2 - 1).bit_length()), np.uint32)
 
 
-@inlined
+@kernel
 def find(cells, rows, key0, key1):  # type: ignore[no-untyped-def]
     """The row with this key, or 0."""
     mask = np.uint64(cells.size - 1)
@@ -81,7 +81,7 @@ def rebuild_words(cells, words):  # type: ignore[no-untyped-def]
     return count
 
 
-@inlined
+@kernel
 def find_word(cells, words, key):  # type: ignore[no-untyped-def]
     """True if the ring holds this key."""
     mask = np.uint64(cells.size - 1)

@@ -19,7 +19,7 @@ from stream.models.layout import DIMENSIONS, EMBEDDING, EVENTS, RANDOM, RESERVOI
 from stream.models.reader import Reader
 from stream.models.state import State
 from stream.models.work import CANDIDATE, UNIQUE, Work
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import kernel
 
 CONTEXT_ITEMS = 10
 FADE = 0.75
@@ -39,7 +39,7 @@ def begin(state: State, item: int) -> None:
     state.vectors_dirty[2 * item + 1] = 1
 
 
-@inlined
+@kernel
 def remember(state: State, item: int) -> None:
     """Write an event into the reservoir that negatives are drawn from."""
     written = np.int64(state.scalars[RESERVOIR_WRITTEN])

@@ -65,7 +65,7 @@ def rotated(word: np.uint64, bits: int) -> np.uint64:
     return (word << np.uint64(bits)) | (word >> np.uint64(64 - bits))
 
 
-@inlined
+@kernel
 def sip_round(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> tuple:
     v0 += v1
     v1 = rotated(v1, 13) ^ v0

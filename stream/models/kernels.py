@@ -1,16 +1,149 @@
-"""How a hot loop is compiled.
+"""How a hot loop is compiled, and how sixty arrays reach it as one argument.
 
-The tables reach a kernel as a tuple of some sixty arrays. Numba counts references of every array of a tuple at every
-call, which costs more than the work itself, so kernels are compiled without its reference counting: they borrow arrays,
-hand them on, and allocate none. The few functions that do allocate use plain `numba.njit`.
+A kernel gets the tables as a `NamedTuple` of arrays that went through `packed`. To Python the result has the same
+attributes. To a kernel it is one pointer to a block of addresses and shapes: a tuple of sixty arrays by value is some
+five hundred machine words that every call would copy and every compilation would carry along, which made calls dozens of
+times slower and compiling take minutes. The addresses never change while the object lives, and the compiler is told
+so, so an inner loop loads them once.
+
+Kernels are compiled without Numba's reference counting: they borrow arrays, hand them on and allocate none.
 """
 
 from __future__ import annotations
 
+import zlib
+from typing import Any, NamedTuple, TypeVar, cast
+
 import numba as nb
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
+from numba.np import numpy_support
+from numba.np.arrayobj import make_array, populate_array
 
 kernel = nb.njit(cache=True, nogil=True, _nrt=False)
 """A compiled function that allocates nothing and returns no array."""
 
 inlined = nb.njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 """The same, for a few lines that a hot loop repeats."""
+
+Fields = TypeVar("Fields", bound=NamedTuple)
+
+
+class Packed:
+    """Arrays by name, and the block that a kernel finds them by. Made by `packed`."""
+
+    def __init__(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        self.__dict__.update(arrays)
+        words: list[int] = []
+        fields = []
+        for field, array in arrays.items():
+            if not array.flags.c_contiguous:
+                raise ValueError(f"{name}.{field} is not contiguous; kernels take whole arrays")
+            fields.append((field, array.dtype, array.ndim, len(words)))
+            words += [array.ctypes.data, *array.shape]
+        self._block = np.array(words, np.int64)
+        self.address = self._block.ctypes.data
+        self._numba_type_ = _packed_type(name, tuple(fields))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("packed arrays are addresses in this process; pack the arrays again where they are needed")
+
+
+def packed(fields: Fields) -> Fields:
+    """The same arrays as one argument for kernels. Holds on to the arrays; none may be resized."""
+    return cast(Fields, Packed(type(fields).__name__, fields._asdict()))
+
+
+class PackedType(types.Type):
+    """The type of packed arrays: field names with their array types and places in the block."""
+
+    def __init__(self, name: str, fields: tuple[tuple[str, types.Array, int], ...]) -> None:
+        self.fields = fields
+        described = zlib.crc32(repr([(field, str(array), at) for field, array, at in fields]).encode())
+        super().__init__(name=f"{name}{described:08x}")
+
+    def field(self, name: str) -> tuple[types.Array, int] | None:
+        for field, array, at in self.fields:
+            if field == name:
+                return array, at
+        return None
+
+
+_types: dict[Any, PackedType] = {}
+
+
+def _packed_type(name: str, fields: tuple[tuple[str, np.dtype, int, int], ...]) -> PackedType:
+    key = (name, tuple((field, str(dtype.descr), ndim, at) for field, dtype, ndim, at in fields))
+    if key not in _types:
+        # Whether an array may be written to does not matter here: read-only arenas need no kernels of their own.
+        _types[key] = PackedType(
+            name,
+            tuple(
+                (field, types.Array(numpy_support.from_dtype(dtype), ndim, "C"), at)
+                for field, dtype, ndim, at in fields
+            ),
+        )
+    return _types[key]
+
+
+register_model(PackedType)(models.OpaqueModel)
+
+
+@typeof_impl.register(Packed)
+def _typeof_packed(value: Packed, _: Any) -> PackedType:
+    return value._numba_type_
+
+
+@unbox(PackedType)
+def _unbox_packed(_: Any, value: Any, c: Any) -> NativeValue:
+    address = c.pyapi.object_getattr_string(value, "address")
+    pointer = c.builder.inttoptr(c.pyapi.number_as_ssize_t(address), ir.IntType(8).as_pointer())
+    c.pyapi.decref(address)
+    return NativeValue(pointer)
+
+
+@infer_getattr
+class _PackedAttributes(AttributeTemplate):
+    key = PackedType
+
+    def generic_resolve(self, typ: PackedType, attr: str) -> types.Array | None:
+        found = typ.field(attr)
+        return None if found is None else found[0]
+
+
+@lower_getattr_generic(PackedType)
+def _lower_field(context: Any, builder: Any, typ: PackedType, value: Any, attr: str) -> Any:
+    found = typ.field(attr)
+    assert found is not None
+    array_type, at = found
+    word = context.get_value_type(types.intp)
+    words = builder.bitcast(value, word.as_pointer())
+    unchanging = builder.module.add_metadata([])
+
+    def load(place: int) -> Any:
+        loaded = builder.load(cgutils.gep_inbounds(builder, words, place))
+        loaded.set_metadata("invariant.load", unchanging)
+        return loaded
+
+    array = make_array(array_type)(context, builder)
+    shape = [load(at + 1 + axis) for axis in range(array_type.ndim)]
+    itemsize = context.get_abi_sizeof(context.get_data_type(array_type.dtype))
+    strides = []
+    step = context.get_constant(types.intp, itemsize)
+    for extent in reversed(shape):
+        strides.insert(0, step)
+        step = builder.mul(step, extent)
+    data = builder.inttoptr(load(at), context.get_data_type(array_type.dtype).as_pointer())
+    populate_array(
+        array,
+        data=data,
+        shape=shape,
+        strides=strides,
+        itemsize=context.get_constant(types.intp, itemsize),
+        meminfo=None,
+    )
+    return impl_ret_borrowed(context, builder, array_type, array._getvalue())

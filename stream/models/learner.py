@@ -46,7 +46,7 @@ from stream.models.state import State, state_of
 from stream.models.work import CANDIDATE, HISTORY, Work, new_work
 from stream.settings import ModelSettings
 from stream.tables import Tables
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import kernel, packed
 
 LEARNED = 0
 DUPLICATE = 1
@@ -119,7 +119,7 @@ class Learner:
             differences=np.zeros((tests, FEATURES), np.float32),
             known=np.zeros(tests, np.int32),
         )
-        done = learn_batch(self.state, self.reader, self.work, columns, self.options, outcomes)
+        done = learn_batch(self.state, self.reader, self.work, packed(columns), self.options, packed(outcomes))
         return Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
 
 
@@ -253,7 +253,7 @@ def learn_event(
         state.scalars[CLOCK] = seconds
 
 
-@inlined
+@kernel
 def learn_counts(
     state: State, item: int, visitor: int, seconds: float, weight: float, met: np.ndarray, scratch: np.ndarray
 ) -> None:
@@ -275,7 +275,7 @@ def learn_counts(
         embedding.remember(state, item)
 
 
-@inlined
+@kernel
 def meet(state: State, visitor: int, item: int, met: np.ndarray) -> int:
     """The last items that an event on `item` meets in the visitor's history, newest first; returns how many."""
     row = state.visitors[visitor]
@@ -296,7 +296,7 @@ def meet(state: State, visitor: int, item: int, met: np.ndarray) -> int:
     return count
 
 
-@inlined
+@kernel
 def remember_session(state: State, visitor: int, session: int) -> None:
     """Which session a visitor was in last, for requests that name none."""
     row = state.visitors[visitor]
@@ -320,7 +320,7 @@ def note_event_id(state: State, key: np.uint64) -> bool:
     return True
 
 
-@inlined
+@kernel
 def note_seen(state: State, pair: np.uint64) -> bool:
     """Remember that a visitor had an item; False if that is known. The oldest of a set of 8 is forgotten."""
     row = np.int64(pair % np.uint64(state.seen.shape[0]))

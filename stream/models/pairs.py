@@ -53,7 +53,7 @@ def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarra
             state.sums_dirty[before] = 1
 
 
-@inlined
+@kernel
 def add(state: State, item: int, other: int, together: float, forward: float, fast: float) -> None:
     """Add to the slot of `other` in the row of `item`; what is taken away never leads below zero."""
     pointer = state.items[item].pairs

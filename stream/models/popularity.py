@@ -70,7 +70,7 @@ def set_place(state, half_life, item, position):  # type: ignore[no-untyped-def]
     state.items_dirty[2 * item + 1] = 1
 
 
-@inlined
+@kernel
 def place(state, half_life, item):  # type: ignore[no-untyped-def]
     """Move an item whose count changed to where it belongs in the list of a half-life."""
     value = state.sums[item, half_life]

@@ -117,7 +117,7 @@ def look_around(reader: Reader, work: Work) -> None:
     contexts[15] = min(1.0, work.counts[SESSION] / 50.0)
 
 
-@inlined
+@kernel
 def score(reader: Reader, work: Work) -> None:
     """Scores of all candidates."""
     look_around(reader, work)

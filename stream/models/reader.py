@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
+from stream.models.kernels import packed
+
 
 class Reader(NamedTuple):
     """Everything that scoring reads."""
@@ -53,4 +55,4 @@ def reader_of(views: Mapping[str, tuple[NDArray, NDArray]]) -> Reader:
         arrays[f"{name}_index"] = index
     data, index = views["scalars"]
     arrays["scalars"] = data[index[0]]
-    return Reader(**{name: arrays[name] for name in Reader._fields})
+    return packed(Reader(**{name: arrays[name] for name in Reader._fields}))

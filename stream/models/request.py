@@ -73,7 +73,7 @@ def gather(
     own_events(reader, work)
 
 
-@inlined
+@kernel
 def put(work: Work, item: int, seconds: float, weight: float, learned: int) -> None:
     at = work.counts[HISTORY]
     if at < HISTORY_MOST and at < KNOWN_MOST:
@@ -168,7 +168,7 @@ def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, n
     work.counts[SESSION] = count
 
 
-@inlined
+@kernel
 def put_session(work: Work, item: int, count: int) -> int:
     local = local_of(work, item)
     if local < 0 or work.flags[local] & IN_SESSION or (work.flags[local] & EXCLUDED and work.flags[local] & HAD):
@@ -217,7 +217,7 @@ def own_events(reader: Reader, work: Work) -> None:
                 break
 
 
-@inlined
+@kernel
 def own_number(work: Work, item: int) -> int:
     """The number of an item among those that are corrected for."""
     local = local_of(work, item)
@@ -228,7 +228,7 @@ def own_number(work: Work, item: int) -> int:
     return np.int64(work.own_of[local]) - 1
 
 
-@inlined
+@kernel
 def was_seen(reader: Reader, pair: np.uint64) -> bool:
     """True if this pair of visitor and item is remembered."""
     ways = reader.seen[reader.seen_index[np.int64(pair % np.uint64(reader.seen_index.size))]]

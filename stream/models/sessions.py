@@ -82,7 +82,7 @@ def learn(state: State, row: int, item: int, seconds: float, posted: bool) -> No
         post(state, item, session.ordinal)
 
 
-@inlined
+@kernel
 def post(state: State, item: int, ordinal: int) -> None:
     """Write a session into the list of an item; the oldest makes room."""
     row = state.items[item]

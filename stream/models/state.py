@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models import directory
+from stream.models.kernels import packed
 from stream.tables import Table, Tables
 
 
@@ -78,7 +79,7 @@ def state_of(tables: Tables) -> State:
     longest = max(len(tables["items"].data), len(tables["visitors"].data))
     arrays["going"] = np.zeros(longest, np.uint8)
     arrays["order"] = np.zeros(longest)
-    return State(**{field: arrays[field] for field in State._fields})
+    return packed(State(**{field: arrays[field] for field in State._fields}))
 
 
 def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:

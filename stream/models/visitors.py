@@ -52,7 +52,7 @@ def find_or_add(state, key0, key1, seconds):  # type: ignore[no-untyped-def]
     return row
 
 
-@inlined
+@kernel
 def remember(state, row, item, seconds, weight, kind, learned):  # type: ignore[no-untyped-def]
     """Write one event into the visitor's history; the oldest entry makes room."""
     visitor = state.visitors[row]

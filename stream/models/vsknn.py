@@ -105,7 +105,7 @@ def score(reader: Reader, work: Work) -> None:
     work.facts[SIMILARITY] = best / wanted
 
 
-@inlined
+@kernel
 def score_neighbour(reader: Reader, work: Work, session: int, similarity: float, newest: int) -> None:
     """Give a neighbour's items what they get."""
     row = reader.sessions[reader.sessions_index[session]]
