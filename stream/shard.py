@@ -22,7 +22,7 @@ from stream.cut import Cut
 from stream.decoding import Decoder, Letter, Record, tested_share
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
-from stream.models.layout import CLOCK, table_specs
+from stream.models.layout import CLOCK, SHARDS, table_specs
 from stream.models.learner import DUPLICATE, Learner
 from stream.models.model import Model, Views
 from stream.settings import ModelSettings
@@ -68,6 +68,7 @@ class Shard:
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self._decoder = Decoder(settings, fields, ahead_seconds)
         self._learner = Learner(settings)
+        self._learner.state.scalars[SHARDS] = shards
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
 

@@ -18,7 +18,8 @@ from stream.evaluation.run import Learner, Walk
 from stream.models import learner as model
 from stream.models.answer import Options
 from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
-from stream.models.layout import SOURCES, WEIGHT_ONE
+from stream.models.kernels import packed
+from stream.models.layout import SHARDS, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
 from stream.tables import Tables
 
@@ -34,6 +35,7 @@ class ModelLearner:
         codes: (n,) item code of each event.
         settings: what the model is.
         options: what may be ranked.
+        shards: how many share the events.
         tables: filled tables to go on from; empty ones if none.
     """
 
@@ -47,10 +49,12 @@ class ModelLearner:
         settings: ModelSettings,
         options: Options,
         *,
+        shards: int = 1,
         tables: Tables | None = None,
     ) -> None:
-        self._columns, self._codes, self._options = columns, codes, options
+        self._columns, self._codes, self._options = packed(columns), codes, options
         self._learner = model.Learner(settings, tables, options)
+        self._learner.state.scalars[SHARDS] = shards
         self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
         if tables is not None:
             self._code_of_row = _codes_of(self._learner.state.items["key0"], columns.items[:, 0], codes)
@@ -66,7 +70,7 @@ class ModelLearner:
         learner = self._learner
         kernel.walk(
             learner.state, learner.reader, learner.work, self._columns, self._codes, self._code_of_row, self._options,
-            actions, start, stop, found,
+            actions, start, stop, packed(found),
         )  # fmt: skip
         exported = found.filled[-1]
         return Walk(

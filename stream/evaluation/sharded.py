@@ -20,7 +20,7 @@ from stream.models.hashing import mixed
 from stream.models.merging import merged
 from stream.settings import ModelSettings
 
-MERGES = 200
+MERGES = 100
 ROOM = 4096
 
 
@@ -42,7 +42,7 @@ class ShardedLearner:
         self, columns: Columns, codes: NDArray[np.int32], settings: ModelSettings, options: Options, shards: int
     ) -> None:
         self._columns, self._codes, self._settings, self._options = columns, codes, settings, options
-        self._shards = [ModelLearner(columns, codes, settings, options) for _ in range(shards)]
+        self._shards = [ModelLearner(columns, codes, settings, options, shards=shards) for _ in range(shards)]
         keys, which = np.unique(columns.visitors[:, 0], return_inverse=True)
         self._shard_of = np.array([int(mixed(key)) % shards for key in keys], np.int64)[which]
         self._shown = columns._replace(learned=np.zeros_like(columns.learned))

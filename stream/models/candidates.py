@@ -27,6 +27,7 @@ from stream.models.layout import (
     PAIR_SLOTS,
     POPULAR,
     POPULARITY_LANDMARK,
+    SHARDS,
     SOURCE_COUNT,
     STAN,
     TOP_SIZES,
@@ -107,7 +108,7 @@ def collect(reader: Reader, work: Work) -> None:
 
 @inlined
 def own_count(reader: Reader, work: Work, local: int) -> float:
-    """How often an item was had, without the visitor's own last events; over all shards, as far as this one can tell."""
+    """How often an item was had, without the visitor's own last events; scaled to all shards."""
     count = reader.sums[reader.sums_index[work.items[local]], COUNT]
     if work.own_of[local]:
         count = max(0.0, count - work.own_sums[np.int64(work.own_of[local]) - 1, 0])
@@ -219,6 +220,7 @@ def source_values(reader: Reader, work: Work) -> None:
     decays = work.decays
     for half_life in range(HALF_LIVES):
         decays[half_life] = 2.0 ** min(1000.0, max(-1000.0, (landmark - now) / HALF_LIVES_SECONDS[half_life]))
+        decays[half_life] *= max(1.0, reader.scalars[SHARDS])
     for number in range(work.counts[CANDIDATE]):
         local = work.candidates[number]
         for source in range(POPULAR):
