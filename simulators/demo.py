@@ -224,11 +224,15 @@ class _Play:
         self._send(
             [{"user": "newcomer", "session": "newcomer-visit", "item": item, "kind": "click"} for item in story.clicked]
         )
-        answer = wait_until(
-            lambda: _personal(client.recommend(user="newcomer", session="newcomer-visit")),
-            self._system,
-            "the newcomer's own list",
-        )
+        known = story.events_sent
+
+        def listed() -> Listed | None:
+            """Their list, once it comes from a version that knows all of these clicks."""
+            answer = client.recommend(user="newcomer", session="newcomer-visit")
+            version = client.version(answer.version) if answer.version is not None else None
+            return answer if version and version["events"] >= known and answer.fallback is None else None
+
+        answer: Listed = wait_until(listed, self._system, "the newcomer's own list")
         story.after, story.after_milliseconds = answer.items, (time.monotonic() - began) * 1000
         story.tell(
             f"a newcomer clicked {NEWCOMER_CLICKS} items: their own list {story.after_milliseconds:.0f} ms later"
@@ -291,7 +295,3 @@ def drift_signals(manifest: dict[str, Any]) -> int:
         for signal in shard.values()
         if isinstance(signal, dict)
     )
-
-
-def _personal(listed: Listed) -> Listed | None:
-    return listed if listed.fallback is None else None
