@@ -40,6 +40,29 @@ def ingest(
     print(json.dumps(result) if as_json else _table(result))
 
 
+@app.command()
+def serve(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    items: Annotated[
+        list[int] | None, typer.Option("--items", min=1000, help="Items in the model; may be repeated.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2.0,
+) -> None:
+    """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
+    from benchmarks.serve import measure
+    from benchmarks.servers import MissingServer
+
+    try:
+        result = measure(
+            runs, items or [10_000, 100_000], seconds, lambda line: print(line, file=sys.stderr, flush=True)
+        )
+    except MissingServer as missing:
+        print(f"can't measure here: {missing}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(json.dumps(result) if as_json else _table(result))
+
+
 def _table(result: dict[str, Any]) -> str:
     lines = [f"{result['leg']}: {result['runs']} runs on {result['machine']['processor']}", ""]
     for part in ("figures", "ratios"):

@@ -1,0 +1,243 @@
+"""A whole answer over HTTP beside a bare FastAPI route that returns a constant, on the same server program.
+
+A model is learned in memory from the load of `benchmarks.events` and published to a Redis of its own; `corrente serve`
+loads it as it loads any version. wrk asks both servers in turn, each pinned to one core, wrk to another. The figures
+that a busy machine disturbs least are the ratios, and of those the ones by CPU time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.events import load_events
+from benchmarks.machine import machine
+from benchmarks.servers import MissingServer, RedisServer, free_port, wait_until
+
+MODEL_NAME = "bench"
+EVENTS_AN_ITEM = 5
+LEAST_EVENTS = 200_000
+EVENTS_A_VISITOR = 10
+BATCH = 5000
+CONNECTIONS = (1, 32)
+SIZE_NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
+START_SECONDS = 600.0
+
+ASK_VISITORS = """
+local users = {}
+for line in io.lines(os.getenv("BENCH_VISITORS")) do users[#users + 1] = line end
+local next = 0
+request = function()
+  next = next % #users + 1
+  return wrk.format("GET", "/v1/recommendations/" .. users[next])
+end
+"""
+
+
+class Load(NamedTuple):
+    """What wrk and the server's clock said of one second or more of load."""
+
+    requests_per_second: float
+    requests_per_cpu_second: float
+    p99_ms: float
+
+
+def measure(runs: int, sizes: Sequence[int], seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The JSON object of `corrente bench serve`.
+
+    Args:
+        runs: of everything.
+        sizes: numbers of items in the model.
+        seconds: of load in each measurement.
+        tell: is told what happens.
+
+    Raises:
+        MissingServer: wrk or redis-server is not installed.
+    """
+    if shutil.which("wrk") is None:
+        raise MissingServer("wrk is not installed (apt-get install wrk)")
+    loads: dict[tuple[str, int], list[Load]] = {}
+    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name:
+        folder = Path(name)
+        (folder / "ask.lua").write_text(ASK_VISITORS, encoding="utf-8")
+        for size in sizes:
+            for subject, connections, load in _one_size(size, runs, seconds, folder, tell):
+                loads.setdefault((f"{subject} {_named(size)}", connections), []).append(load)
+                tell(
+                    f"{subject} {_named(size):<6} {connections:>3} connections "
+                    f"{load.requests_per_second:>9,.0f} requests/s, p99 {load.p99_ms:.2f} ms"
+                )
+    return _result(loads, runs, sizes)
+
+
+def _one_size(
+    size: int, runs: int, seconds: float, folder: Path, tell: Callable[[str], None]
+) -> Iterator[tuple[str, int, Load]]:
+    redis = RedisServer(folder / f"redis-{size}").start()
+    port, bare_port = free_port(), free_port()
+    settings = {
+        "CORRENTE_REDIS": redis.url,
+        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # nobody there: lists need no Kafka
+        "CORRENTE_MODEL_NAME": MODEL_NAME,
+        "CORRENTE_LOG_LEVEL": "error",
+    }
+    try:
+        tell(f"learning a model of {size:,} items")
+        visitors = _learn(size, redis.url)
+        (folder / "visitors").write_text("\n".join(visitors), encoding="utf-8")
+        serve = ["-c", "from stream.cli import main; main()", "serve", "--port", str(port)]
+        bare = ["-m", "benchmarks.baselines.constant_route", str(bare_port)]
+        with _process(serve, settings) as ours, _process(bare, {}) as constant:
+            wait_until(lambda: _version(port), "the server answers from the model", START_SECONDS)
+            wait_until(lambda: _get(bare_port, "/"), "the constant route answers", START_SECONDS)
+            script = ["-s", str(folder / "ask.lua")]
+            for connections in CONNECTIONS * runs:
+                url = f"http://127.0.0.1:{bare_port}/"
+                yield "constant", connections, _load(constant, url, [], connections, seconds)
+                url = f"http://127.0.0.1:{port}"
+                yield "list", connections, _load(ours, url, script, connections, seconds, folder / "visitors")
+    finally:
+        redis.stop(kill=True)
+
+
+def _learn(size: int, redis_url: str) -> list[str]:
+    """Publish a model that has learned so many items, and give visitors whom it knows."""
+    from stream.decoding import Record
+    from stream.settings import ModelSettings
+    from stream.shard import Shard
+    from stream.versions import VersionStore
+
+    events = max(LEAST_EVENTS, EVENTS_AN_ITEM * size)
+    visitors = events // EVENTS_A_VISITOR
+    model = ModelSettings(items=max(200_000, size * 5 // 4), visitors=max(1_000_000, visitors))
+    shard = Shard(model)
+    offsets: dict[str, int] = {}
+    batch: list[Record] = []
+    known: dict[str, None] = {}
+    for number, event in enumerate(load_events(events, visitors=visitors, items=size), 1):
+        offset = offsets.get(event.topic, 0)
+        offsets[event.topic] = offset + 1
+        batch.append(Record(event.topic, offset, event.timestamp_ms, event.value, event.key))
+        if events - number < 20_000:
+            known[event.key.decode()] = None
+        if len(batch) == BATCH or number == events:
+            shard.apply(batch, rate=0.02)
+            batch = []
+    store = VersionStore.connect(redis_url, MODEL_NAME, timeout_seconds=120.0)
+    claim = store.claim(0, worker="bench", token=MODEL_NAME, now=time.time())
+    store.publish(claim, shard.cut(), settings=model.model_dump(), code_version="bench", now=time.time())
+    store.close()
+    return list(known)
+
+
+@contextmanager
+def _process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
+    process = subprocess.Popen(  # noqa: S603  our own programs
+        [sys.executable, *arguments], env={**inherited, **settings}, stdout=subprocess.DEVNULL
+    )
+    try:
+        os.sched_setaffinity(process.pid, {0})
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20.0)
+        process.kill()
+        process.wait()
+
+
+def _get(port: int, path: str) -> dict[str, Any] | None:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as answer:
+            return json.load(answer)
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def _version(port: int) -> int | None:
+    health = _get(port, "/health/ready")
+    return health["version"] if health else None
+
+
+def _load(
+    server: subprocess.Popen[bytes],
+    url: str,
+    script: list[str],
+    connections: int,
+    seconds: float,
+    visitors: Path | None = None,
+) -> Load:
+    before = _cpu_seconds(server.pid)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", *script, url]
+    cores = sorted(os.sched_getaffinity(0))
+    environment = {**os.environ, "BENCH_VISITORS": str(visitors or "")}
+    pinned = ["taskset", "-c", str(cores[-1])] if shutil.which("taskset") else []
+    said = subprocess.run(  # noqa: S603  wrk
+        [*pinned, *command], capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    if "Non-2xx" in said:
+        raise RuntimeError(f"not every answer was a list:\n{said}")
+    spent = _cpu_seconds(server.pid) - before
+    requests = re.search(r"(\d+) requests in", said)
+    pace = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
+    assert requests
+    assert pace
+    assert p99
+    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
+    return Load(float(pace[1]), int(requests[1]) / max(spent, 1e-9), float(p99[1]) * scale)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _named(size: int) -> str:
+    return SIZE_NAMES.get(size, str(size))
+
+
+def _result(loads: Mapping[tuple[str, int], list[Load]], runs: int, sizes: Sequence[int]) -> dict[str, Any]:
+    def median(subject: str, connections: int, field: str) -> float:
+        return statistics.median(getattr(load, field) for load in loads[subject, connections])
+
+    figures: dict[str, float] = {}
+    spread: dict[str, list[int]] = {}
+    ratios: dict[str, float] = {}
+    most = CONNECTIONS[-1]
+    for name in map(_named, sizes):
+        ours, bare = f"list {name}", f"constant {name}"
+        figures[f"requests_per_second_{name}"] = round(median(ours, most, "requests_per_second"))
+        figures[f"constant_requests_per_second_{name}"] = round(median(bare, most, "requests_per_second"))
+        figures[f"cpu_microseconds_{name}"] = round(1e6 / median(ours, most, "requests_per_cpu_second"), 1)
+        figures[f"p99_ms_{name}"] = round(median(ours, 1, "p99_ms"), 2)
+        figures[f"constant_p99_ms_{name}"] = round(median(bare, 1, "p99_ms"), 2)
+        for field, ending in (("requests_per_second", ""), ("requests_per_cpu_second", "_by_cpu")):
+            ratio = median(ours, most, field) / median(bare, most, field)
+            ratios[f"to_constant_route_{name}{ending}"] = round(ratio, 3)
+        for subject in (ours, bare):
+            paces = [load.requests_per_second for load in loads[subject, most]]
+            spread[subject] = [round(min(paces)), round(max(paces))]
+    return {
+        "leg": "serve",
+        "machine": machine(),
+        "runs": runs,
+        "figures": figures,
+        "spread": spread,
+        "ratios": ratios,
+    }
