@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.decoding import Record
 from stream.journal import Journal
+
+_TIMESTAMP, _VALUE = attrgetter("timestamp_ms"), attrgetter("value")
 
 
 class Merge:
@@ -152,11 +155,11 @@ class Merge:
 
 
 def _largest_so_far(records: Sequence[Record]) -> NDArray[np.int64]:
-    return np.maximum.accumulate(np.array([record.timestamp_ms for record in records], np.int64))
+    return np.maximum.accumulate(np.fromiter(map(_TIMESTAMP, records), np.int64, len(records)))
 
 
 def _bytes_of(records: Sequence[Record]) -> int:
-    return sum([len(record.value) for record in records if record.value is not None])
+    return sum(map(len, filter(None, map(_VALUE, records))))
 
 
 def batches_again(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import faust
@@ -84,6 +84,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._handed: dict[TopicPartition, int] = {}
         self._numbers = itertools.count(1)
         super().__init__(*args, **options)
+        self._makers = {kafka_name: record_maker(topic) for kafka_name, topic in self.consumer.our_names.items()}
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -175,11 +176,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         for result in fetcher._records.values():
             packed = getattr(result, "_partition_records", None)
             if packed is not None:
-                packed._consumer_record = self._our_record
+                packed._consumer_record = self._makers[result._topic_partition.topic]
         return await fetcher.fetched_records(wanted, timeout=0)
-
-    def _our_record(self, tp: TopicPartition, record: Any) -> Record:
-        return Record(self.consumer.our_names[tp.topic], record.offset, record.timestamp, record.value, record.key)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         # Faust ends the worker when a commit fails. Ours are a courtesy: the next one will do.
@@ -324,3 +322,13 @@ class _NoReadOffsets(dict[TP, Any]):
 
     def __setitem__(self, tp: TP, offset: Any) -> None:
         """Nothing is remembered."""
+
+
+def record_maker(topic: str) -> Callable[[TopicPartition, Any], Record]:
+    """A function that makes our records of a topic from aiokafka's. It is called for every record there is."""
+    new = tuple.__new__  # what `Record(…)` does, without a second call of a Python function
+
+    def make(_: TopicPartition, record: Any) -> Record:
+        return new(Record, (topic, record.offset, record.timestamp, record.value, record.key))
+
+    return make
