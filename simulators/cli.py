@@ -29,7 +29,8 @@ def demo(
     def ended(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, ended)  # like Ctrl-C: every part ends in its order
+    for end in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: every part ends in its order
+        signal.signal(end, ended)
     story = Story(seconds)
     console = Console()
     view = (
