@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from stream.cut import Cut
-from stream.decoding import Decoder, Letter, Record, tested_share
+from stream.decoding import Decoder, Letter, Record, sampled
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
 from stream.models.layout import CLOCK, SHARDS, table_specs
-from stream.models.learner import DUPLICATE, Learner
+from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
 from stream.settings import ModelSettings
 from stream.tables import Delta, Tables
@@ -95,7 +95,7 @@ class Shard:
         if not fresh:
             return []
         columns, good, letters = self._decoder.decode(fresh)
-        columns = columns._replace(tested=tested_share(self.settings, good, self.partition, rate))
+        columns = columns._replace(tested=(TEST | UPDATE) * sampled(self.settings, good, self.partition, rate))
         outcomes = self._learner.learn(columns)
         self._count(fresh, good, letters, outcomes.learned)
         for topic, offset in dict(map(itemgetter(0, 1), fresh)).items():  # the last one of each topic
@@ -144,8 +144,8 @@ class Shard:
             "clock": self.clock,
             "partition": self.partition,
             "shards": self.shards,
-            "metrics": {},
-            "drift": {},
+            "metrics": self._learner.prequential.metrics(),
+            "drift": self._learner.detectors.signals(),
         }
 
     def _journal(self) -> Journal:

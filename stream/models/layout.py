@@ -155,6 +155,9 @@ POOL_HISTORY = 56
 POOL_CELLS = 8
 SCALARS = 128
 
+OUTCOME_ROWS = 8192
+"""Tests that are remembered; at least twice what the drift detectors begin again with."""
+
 RESERVOIR_WIDTH = 32
 RESERVOIR_ROWS = 625
 
@@ -237,6 +240,8 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("linear", 2 * LINEAR_ROWS, _wide("<f4", FEATURES_WIDE), 64),
         TableSpec("network", 3 * NETWORK_ROWS, _wide("<f4", NETWORK_WIDE), 64),
         TableSpec("challenger", 1, _wide("<f8", FEATURES_WIDE), 64),
+        TableSpec("outcomes", OUTCOME_ROWS, _wide("<u2", 16), 32),
+        TableSpec("drifts", RANKINGS, _wide("<f8", 4), 32),
         TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
     ]
 

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.decoding import Columns
+from stream.drift import Detectors
 from stream.models import embedding, items, pairs, popularity, ranker, sessions, visitors
 from stream.models.answer import Options, rank
+from stream.models.challenger import Challenger
 from stream.models.directory import enter_word, find, find_word
 from stream.models.hashing import mixed
 from stream.models.layout import (
@@ -40,6 +42,7 @@ from stream.models.layout import (
 )
 from stream.models.pairs import MEETINGS
 from stream.models.pools import run_row, run_rows
+from stream.models.prequential import Prequential
 from stream.models.reader import Reader, reader_of
 from stream.models.request import gather, was_seen
 from stream.models.state import State, state_of
@@ -106,6 +109,9 @@ class Learner:
             seed = hashlib.blake2b(str(settings.seed).encode(), digest_size=6).digest()
             self.state.scalars[RANDOM] = int.from_bytes(seed, "little")
             ranker.begin(self.state)
+        self.challenger = Challenger(self.tables["challenger"])
+        self.prequential = Prequential(self.tables)
+        self.detectors = Detectors(self.tables, self.prequential)
 
     def learn(self, columns: Columns) -> Outcomes:
         """Test and learn these events in order."""
@@ -120,7 +126,11 @@ class Learner:
             known=np.zeros(tests, np.int32),
         )
         done = learn_batch(self.state, self.reader, self.work, packed(columns), self.options, packed(outcomes))
-        return Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
+        outcomes = Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
+        self.challenger.learn(outcomes.differences)
+        self.prequential.add(outcomes.greater, outcomes.equal)
+        self.detectors.update()
+        return outcomes
 
 
 def identity_views(tables: Tables) -> dict[str, tuple[NDArray, NDArray]]:
