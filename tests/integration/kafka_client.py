@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
 
@@ -133,3 +133,33 @@ async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartit
         ]
     finally:
         await admin.close()
+
+
+def delete_records(bootstrap: str, topic: str, *, before: int) -> None:
+    """What retention does: partition 0 begins at this offset from now on."""
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=before)})
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
+
+
+def delete_topic(bootstrap: str, topic: str) -> None:
+    """Returns when it is gone."""
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic])
+            while topic in await admin.list_topics():  # noqa: ASYNC110  Kafka tells nobody
+                await asyncio.sleep(0.05)
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.servers import RedisServer, free_port, wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
-from tests.integration.kafka_client import Message, committed, produce
+from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
 
@@ -186,3 +186,43 @@ def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing
     wait_for(environment, ends)
     assert running.stop() == 0
     assert_every_event_counted_once(environment, 1)
+
+
+def test_records_that_retention_removed_are_told_and_the_rest_is_learned(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    make_topics(1)
+    running = worker()
+    wait_for(environment, clicks(environment, 0, 100))
+    assert running.stop() == 0
+    ends = clicks(environment, 100, 100)
+    delete_records(environment["CORRENTE_KAFKA"], environment["CORRENTE_CLICKS_TOPIC"], before=150)
+    running = worker()
+    running.wait_for_log("first_kept=150")
+    wait_for(environment, ends)
+    assert running.stop() == 0
+    store = store_of(environment)
+    newest = store.latest()
+    store.close()
+    assert newest is not None
+    assert newest.shards[0].counters["clicks"]["learned"] == 150
+
+
+def test_a_topic_that_was_made_anew_is_not_learned_from(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    make_topics(1)
+    running = worker()
+    wait_for(environment, clicks(environment, 0, 100))
+    assert running.stop() == 0
+    delete_topic(environment["CORRENTE_KAFKA"], environment["CORRENTE_CLICKS_TOPIC"])
+    make_kafka_topics(environment["CORRENTE_KAFKA"], {environment["CORRENTE_CLICKS_TOPIC"]: 1})
+    clicks(environment, 0, 10)
+    running = worker()
+    running.wait_for_log("up to offset 100, but Kafka's topic ends at 10")
+    store = store_of(environment)
+    newest = store.latest()
+    store.close()
+    assert newest is not None
+    assert newest.events == 100
+    assert running.stop() == 0
