@@ -31,6 +31,9 @@ DRIFTS, LAST_SECONDS, BEFORE, AFTER = range(4)
 class Detectors:
     """Watches what `Prequential` wrote. How often each signal changed is in the table `drifts`."""
 
+    _seen: int
+    """Tests that the detectors have been told of."""
+
     def __init__(self, tables: Tables, prequential: Prequential) -> None:
         self._table: Table = tables["drifts"]
         self._clock: NDArray[np.float64] = tables["scalars"].data[0]

@@ -100,7 +100,8 @@ def renamed(event_type: type[Event], fields: Mapping[str, str]) -> type[Event]:
         (field.name, field.type) if field.required else (field.name, field.type, field.default)
         for field in msgspec.structs.fields(event_type)
     ]
-    return msgspec.defstruct(event_type.__name__, fields_again, bases=(event_type,), rename=ours, kw_only=True)
+    made: Any = msgspec.defstruct(event_type.__name__, fields_again, bases=(event_type,), rename=ours, kw_only=True)
+    return made
 
 
 def text_of(identifier: Id) -> str:

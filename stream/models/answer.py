@@ -1,4 +1,4 @@
-"""One answer, from gathered history to scored candidates: the same code where the model is tested and where it serves."""
+"""One answer, from gathered history to scored candidates: one code for testing and for serving."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.models import candidates, ranker
+from stream.models.kernels import kernel
 from stream.models.layout import FEATURES
 from stream.models.reader import Reader
 from stream.models.request import EXCLUDED, HAD
 from stream.models.work import CANDIDATE, LOCAL, UNIQUE, Work, known_local
-from stream.models.kernels import kernel
 
 
 class Options(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 
 from stream.models import cosine, embedding, transitions, vsknn
 from stream.models.hashing import mixed
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import (
     COSINE,
     COSINE_FLAT,
@@ -40,7 +41,6 @@ from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.request import CHECKED, EXCLUDED, IN_SESSION, NOW, SESSION_LENGTH, SIMILARITY, VISITOR, was_seen
 from stream.models.work import CANDIDATE, CANDIDATES, LOCAL, UNIQUE, Work, known_local, local_of
-from stream.models.kernels import inlined, kernel
 
 PROPOSED = ((TRANSITIONS, 50), (COSINE, 50), (VSKNN, 50), (TRANSITION_FAST, 25), (COSINE_FLAT, 25), (STAN, 25))
 PROPOSED_POPULAR = 30

@@ -39,7 +39,7 @@ class Challenger:
         self._model._weights = utils.VectorDict(dict(enumerate(weights.tolist())))  # noqa: SLF001  no public way
 
     def learn(self, differences: NDArray[np.float32]) -> None:
-        """Learn from (n, features) differences between what happened and another candidate; rows of zeros say nothing."""
+        """Learn from (n, features) differences between what happened and another candidate; zeros say nothing."""
         told = differences.any(axis=1)
         if not told.any():
             return

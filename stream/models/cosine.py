@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
+from stream.models.kernels import inlined
 from stream.models.layout import COSINE, COSINE_FLAT
 from stream.models.work import Work
-from stream.models.kernels import inlined
 
 ITEMS = 50
 FADE = 0.8

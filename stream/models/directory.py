@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from stream.models.kernels import kernel
 
 Cells = NDArray[np.uint32]

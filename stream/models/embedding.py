@@ -15,11 +15,19 @@ import math
 import numpy as np
 
 from stream.models.hashing import mixed
-from stream.models.layout import DIMENSIONS, EMBEDDING, EVENTS, RANDOM, RESERVOIR_ROWS, RESERVOIR_WIDTH, RESERVOIR_WRITTEN
+from stream.models.kernels import kernel
+from stream.models.layout import (
+    DIMENSIONS,
+    EMBEDDING,
+    EVENTS,
+    RANDOM,
+    RESERVOIR_ROWS,
+    RESERVOIR_WIDTH,
+    RESERVOIR_WRITTEN,
+)
 from stream.models.reader import Reader
 from stream.models.state import State
 from stream.models.work import CANDIDATE, UNIQUE, Work
-from stream.models.kernels import kernel
 
 CONTEXT_ITEMS = 10
 FADE = 0.75

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
 from stream.models.kernels import inlined, kernel
 
 Keys = NDArray[np.uint64]

@@ -11,6 +11,7 @@ import numpy as np
 
 from stream.models import embedding, pairs, popularity, sessions
 from stream.models.directory import enter, find
+from stream.models.kernels import kernel
 from stream.models.layout import (
     CELL_WORDS,
     ITEM_FREE,
@@ -26,7 +27,6 @@ from stream.models.layout import (
 from stream.models.pools import run_row, run_rows
 from stream.models.selection import smallest
 from stream.models.state import State
-from stream.models.kernels import kernel
 
 EVICTED_SHARE = 64
 

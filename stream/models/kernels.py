@@ -2,8 +2,8 @@
 
 A kernel gets the tables as a `NamedTuple` of arrays that went through `packed`. To Python the result has the same
 attributes. To a kernel it is one pointer to a block of addresses and shapes: a tuple of sixty arrays by value is some
-five hundred machine words that every call would copy and every compilation would carry along, which made calls dozens of
-times slower and compiling take minutes. The addresses never change while the object lives, and the compiler is told
+five hundred machine words that every call would copy and every compilation would carry along, which made calls dozens
+of times slower and compiling take minutes. The addresses never change while the object lives, and the compiler is told
 so, so an inner loop loads them once.
 
 Kernels are compiled without Numba's reference counting: they borrow arrays, hand them on and allocate none.
@@ -132,7 +132,7 @@ def _lower_field(context: Any, builder: Any, typ: PackedType, value: Any, attr: 
     array = make_array(array_type)(context, builder)
     shape = [load(at + 1 + axis) for axis in range(array_type.ndim)]
     itemsize = context.get_abi_sizeof(context.get_data_type(array_type.dtype))
-    strides = []
+    strides: list[Any] = []
     step = context.get_constant(types.intp, itemsize)
     for extent in reversed(shape):
         strides.insert(0, step)
@@ -146,4 +146,4 @@ def _lower_field(context: Any, builder: Any, typ: PackedType, value: Any, attr: 
         itemsize=context.get_constant(types.intp, itemsize),
         meminfo=None,
     )
-    return impl_ret_borrowed(context, builder, array_type, array._getvalue())
+    return impl_ret_borrowed(context, builder, array_type, array._getvalue())  # noqa: SLF001  as Numba's own extensions do

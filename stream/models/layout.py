@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.settings import ModelSettings
 from stream.tables import TableSpec
@@ -199,7 +198,8 @@ class Capacities(NamedTuple):
 
 def capacities(settings: ModelSettings) -> Capacities:
     """How many rows each table gets: enough for every item and visitor to have a short run, and for the busiest
-    20,000 to have the longest."""
+    20,000 to have the longest.
+    """
     items, visitors = settings.items + 1, settings.visitors + 1
     return Capacities(
         items=items,

@@ -1,8 +1,8 @@
 """Learning: one batch of events, in order, through everything that remembers.
 
-For each event: skip it if its id was seen; test, if it was drawn for that, on what is known without it; find or make the
-rows of item, visitor and session; then learn. All of it is one compiled loop. Nothing here knows about topics, Kafka or
-versions.
+For each event: skip it if its id was seen; test, if it was drawn for that, on what is known without it; find or make
+the rows of item, visitor and session; then learn. All of it is one compiled loop. Nothing here knows about topics,
+Kafka or versions.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from stream.models.answer import Options, rank
 from stream.models.challenger import Challenger
 from stream.models.directory import enter_word, find, find_word
 from stream.models.hashing import mixed
+from stream.models.kernels import kernel, packed
 from stream.models.layout import (
     BLEND,
     CHALLENGER,
@@ -49,7 +50,6 @@ from stream.models.state import State, state_of
 from stream.models.work import CANDIDATE, HISTORY, Work, new_work
 from stream.settings import ModelSettings
 from stream.tables import Tables
-from stream.models.kernels import kernel, packed
 
 LEARNED = 0
 DUPLICATE = 1

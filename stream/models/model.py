@@ -71,7 +71,8 @@ class Query:
 @dataclass(frozen=True)
 class Ranking:
     """A list, best first. `fallback` says what it was made from where nothing is known about the visitor: None if
-    something is, else `session`, `trending`, `popular` or `newest`."""
+    something is, else `session`, `trending`, `popular` or `newest`.
+    """
 
     items: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Ranking:
 
 
 class Hints:
-    """Where a key's row probably is. Several versions share one: a hit counts only if the version's own row has the key.
+    """Where a key's row may be. Several versions share one: a hit counts only if the version's own row has the key.
 
     Built from the keys of one version, and told of the rows that later versions wrote. Reading while another thread
     adds is safe. A cell is 32 bits of the key and the row, so cells can grow without asking any version for its keys.
@@ -156,7 +157,7 @@ def find_hint(cells: NDArray, keys: NDArray, index: NDArray, key0: np.uint64, ke
             if row < index.size:
                 record = keys[index[row]]
                 if record.key0 == key0 and record.key1 == key1:
-                    return row
+                    return row  # type: ignore[return-value]
         at = (at + np.uint64(1)) & mask
     return 0
 
@@ -212,7 +213,13 @@ def answer(
 
 @kernel
 def fill(
-    reader: Reader, work: Work, options: Options, seen_by: np.uint64, rows: NDArray[np.int64], held: int, newest: bool
+    reader: Reader,
+    work: Work,
+    options: Options,  # noqa: ARG001  the same arguments as its neighbours
+    seen_by: np.uint64,
+    rows: NDArray[np.int64],
+    held: int,
+    newest: bool,
 ) -> int:
     """Go on with what is popular over the longest half-life, or with what is new; returns how many there are then."""
     source = NEWEST if newest else LONGEST
@@ -251,10 +258,10 @@ def write_names(
         left = np.int64(item.name_bytes)
         while cell and left:
             words = names[names_index[cell]]
-            for place in range(min(left, NAME_BYTES)):
+            for place in range(min(left, NAME_BYTES)):  # type: ignore[call-overload]
                 room[at] = (words[1 + place // 4] >> np.uint32(8 * (place % 4))) & np.uint32(0xFF)
                 at += 1
-            left -= min(left, NAME_BYTES)
+            left -= min(left, NAME_BYTES)  # type: ignore[operator]
             cell = np.int64(words[0])
         room[at] = 0
         at += 1
@@ -297,7 +304,7 @@ class Model:
         return float(self._reader.scalars[CLOCK])
 
     def recommend(self, query: Query) -> Ranking:
-        """The list for a visitor, known or not. An item of `exclude` or `candidates` that is unknown does not matter."""
+        """The list for a visitor, known or not. Unknown items in `exclude` or `candidates` do not matter."""
         if query.n <= 0:
             return Ranking()
         work = _room_of_thread()

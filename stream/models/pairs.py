@@ -5,18 +5,18 @@ first write of a pair counts what it weighs: inheriting the count of the slot it
 A row starts with two sets and moves to eight and then thirty-two when a set is full, because most items are rare.
 
 An event on item i meets the last ten items a_k of the visitor's history, newest first (i itself skipped):
-together(a, i) and together(i, a) grow by its weight w; and for k < 5 forward(a→i) and fast(a→i) by w/(k+1). `fast` has a
-half-life of one day and is stored forward-decayed, as popularity is.
+together(a, i) and together(i, a) grow by its weight w; and for k < 5 forward(a→i) and fast(a→i) by w/(k+1). `fast` has
+a half-life of one day and is stored forward-decayed, as popularity is.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, PAIR_SLOTS, POOL_PAIRS, SET_SLOTS
 from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.state import State
-from stream.models.kernels import inlined, kernel
 
 MEETINGS = 10
 FORWARD_MEETINGS = 5

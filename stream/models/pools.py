@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.layout import RUNS
 from stream.models.kernels import inlined, kernel
+from stream.models.layout import RUNS
 
 CLASSES = len(RUNS)
 ROW_MASK = np.uint32(0x3FFFFFFF)

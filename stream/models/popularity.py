@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import (
     HALF_LIVES,
     HALF_LIVES_SECONDS,
@@ -22,7 +23,6 @@ from stream.models.layout import (
     TOP_SIZES,
     TOP_WIDTH,
 )
-from stream.models.kernels import inlined, kernel
 
 MOST_HALVINGS = 500.0
 """Halvings between landmark and event before the landmark moves (a float64 holds 1,023)."""

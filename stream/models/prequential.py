@@ -1,8 +1,8 @@
 """How good the lists were lately: every test's ranks in a ring, and the usual measures over the newest of them.
 
-A test ranks before it learns, so these are figures of lists as they would have been served (Gama, Sebastião & Rodrigues,
-"On evaluating stream learning algorithms", 2013). The rank of the target is 1 + greater + equal/2; a target that was no
-candidate is a miss everywhere.
+A test ranks before it learns, so these are figures of lists as they would have been served (Gama, Sebastião &
+Rodrigues, "On evaluating stream learning algorithms", 2013). The rank of the target is 1 + greater + equal/2; a target
+that was no candidate is a miss everywhere.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from stream.models.hashing import mixed
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import (
     CONTEXTS,
     COUNT,
@@ -43,7 +44,6 @@ from stream.models.reader import Reader
 from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.models.state import State
 from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work
-from stream.models.kernels import inlined, kernel
 
 NEGATIVES = 30
 LINEAR_RATE = 0.05

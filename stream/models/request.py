@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import (
     CLOCK,
     FAST_LANDMARK,
@@ -25,7 +26,6 @@ from stream.models.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
 from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.work import HISTORY, HISTORY_MOST, OWN, OWN_ITEMS, SESSION, UNIQUE, Work, clear, local_of
-from stream.models.kernels import inlined, kernel
 
 KNOWN_MOST = 100
 """Events of a history that count."""
@@ -148,7 +148,7 @@ def mark_unique(work: Work) -> int:
 
 
 @kernel
-def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, negated: int) -> None:
+def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, negated: int) -> None:  # noqa: ARG001
     """Items of this session, newest first, each once; for an empty session the visitor's last three."""
     count = 0
     for number in range(min(recent.size, SESSION_ITEMS)):

@@ -1,9 +1,9 @@
 """Sessions: what was looked at together, kept as neighbours for others.
 
 A session is the declared one, else the visitor. Its row holds up to fifty items, each once, by when it was last seen. A
-session's ordinal says how many had begun before; its row is the ordinal modulo the capacity, so the oldest session makes
-room for the newest. Each item has the ordinals of the newest sessions that it was posted to (up to 128). An ordinal
-that is too old to have a row still is recognised by arithmetic alone.
+session's ordinal says how many had begun before; its row is the ordinal modulo the capacity, so the oldest session
+makes room for the newest. Each item has the ordinals of the newest sessions that it was posted to (up to 128). An
+ordinal that is too old to have a row still is recognised by arithmetic alone.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.directory import enter, find
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
 from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.state import State
-from stream.models.kernels import inlined, kernel
 
 BLOCK_ITEMS = 10
 

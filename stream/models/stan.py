@@ -1,7 +1,7 @@
-"""The same neighbours as `vsknn`, weighted by time and place: short and fresh sessions count more, and items near the match.
+"""The neighbours of `vsknn`, weighted by time and place: short and fresh sessions count more, and items near the match.
 
-similarity / √(length + 1) · (.1 + e^(-age / 3 days)) · place, where place is 1 for the matching item itself, e^(-.35 d) for
-the d-th item after it and .6 e^(-.35 d) for the d-th before it.
+similarity / √(length + 1) · (.1 + e^(-age / 3 days)) · place, where place is 1 for the matching item itself, e^(-.35 d)
+for the d-th item after it and .6 e^(-.35 d) for the d-th before it.
 
 Garg, Gupta, Malhotra, Vig & Shroff, "Sequence and time aware neighborhood for session-based recommendations: STAN",
 SIGIR 2019.
@@ -13,9 +13,9 @@ import math
 
 import numpy as np
 
+from stream.models.kernels import inlined
 from stream.models.layout import STAN
 from stream.models.work import Work
-from stream.models.kernels import inlined
 
 AGE_SECONDS = 259_200.0
 NEARNESS = 0.35

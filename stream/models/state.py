@@ -84,7 +84,7 @@ def state_of(tables: Tables) -> State:
 
 def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
     """Directories of items and visitors and of the event ids that were seen last."""
-    cells = {
+    cells: dict[str, NDArray] = {
         "item_cells": directory.cells_for(len(tables["items"].data)),
         "visitor_cells": directory.cells_for(len(tables["visitors"].data)),
         "event_cells": directory.cells_for(tables["event_ids"].data.size),

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream.models.kernels import inlined
 from stream.models.layout import TRANSITION, TRANSITION_FAST, TRANSITIONS
 from stream.models.work import Work
-from stream.models.kernels import inlined
 
 ITEMS = 5
 FADE = 0.6

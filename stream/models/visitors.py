@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.directory import enter, find
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import (
     HISTORY_ENTRIES,
     POOL_HISTORY,
@@ -19,7 +20,6 @@ from stream.models.layout import (
 )
 from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.selection import smallest
-from stream.models.kernels import inlined, kernel
 
 EVICTED_SHARE = 64
 

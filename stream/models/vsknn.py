@@ -15,13 +15,13 @@ import math
 import numpy as np
 
 from stream.models import stan
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import POSTING_ENTRIES, SESSIONS_BEGUN, VSKNN
 from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.request import NOW, ORDINAL, SIMILARITY
 from stream.models.sessions import row_of
 from stream.models.work import MET, NEIGHBOUR_CELLS, NEIGHBOURS_MET, SESSION, Work, local_of
-from stream.models.kernels import inlined, kernel
 
 QUERY_ITEMS = 10
 NEIGHBOURS = 100
@@ -47,7 +47,8 @@ def find_neighbours(reader: Reader, work: Work) -> int:
         posted = np.int64(item.posted)
         for age in range(min(posted, length)):
             at = (posted - 1 - age) % length
-            ordinal = np.int64(reader.postings[reader.postings_index[first + at // POSTING_ENTRIES], at % POSTING_ENTRIES])
+            row = reader.postings_index[first + at // POSTING_ENTRIES]
+            ordinal = np.int64(reader.postings[row, at % POSTING_ENTRIES])
             if ordinal == 0 or ordinal <= oldest or ordinal == own:
                 continue
             cell = (np.uint64(ordinal) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(44)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.kernels import inlined, kernel, packed
 from stream.models.layout import (
     CONTEXTS,
     CROSSES,
@@ -21,7 +22,6 @@ from stream.models.layout import (
     NETWORK_ROWS,
     SESSION_ITEMS,
 )
-from stream.models.kernels import inlined, kernel, packed
 
 HISTORY_MOST = 128
 LOCALS = 16_384
@@ -50,7 +50,7 @@ class Work(NamedTuple):
         history_*: events of the visitor, newest first.
         unique: items of the history, newest first, each once; `unique_of`: how often each is in the history.
         session: items of this session, newest first, each once.
-        cells, items, values, flags: local numbers by item; item, scores by source, and what is known of it by local number.
+        cells, items, values, flags: local numbers by item; by those the item, its scores, and what is known of it.
         met_*: sessions that share an item with this one.
         own_*: what the visitor's own learned events have put into the counts.
         candidates: local numbers; features, scores: by candidate.

@@ -157,7 +157,7 @@ def delete_topic(bootstrap: str, topic: str) -> None:
         await admin.start()
         try:
             await admin.delete_topics([topic])
-            while topic in await admin.list_topics():  # noqa: ASYNC110  Kafka tells nobody
+            while topic in await admin.list_topics():
                 await asyncio.sleep(0.05)
         finally:
             await admin.close()

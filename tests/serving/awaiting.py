@@ -11,7 +11,7 @@ import httpx
 
 async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 240.0) -> Any:
     async def wait() -> Any:
-        while not (found := await holds()):  # noqa: ASYNC110  what is waited for is behind HTTP
+        while not (found := await holds()):
             await asyncio.sleep(0.01)
         return found
 

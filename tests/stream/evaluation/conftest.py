@@ -18,7 +18,7 @@ def evaluation_of(blend, best, *, visitor=None, item=None, time=None, protocol=N
     return Evaluation(
         stream="planted",
         protocol=protocol or Protocol(warmup=0),
-        plan=Plan(np.full(n, 5, np.uint8), np.ones(n, np.float32), frozen=False),
+        plan=Plan(np.full(n, 5, np.uint8), np.ones(n, np.float32), frozen=False, teachable=np.ones(n, bool)),
         tests=Tests(
             names=("rules", "blend"),
             event=np.arange(n),
