@@ -99,7 +99,7 @@ def model_learner(
         return ModelLearner(columns, codes, settings, options)
     from stream.evaluation.sharded import ShardedLearner  # which is made of this file's learners
 
-    return ShardedLearner(columns, codes, settings, options, shards)
+    return ShardedLearner(columns, codes, settings, options, plan, shards)
 
 
 def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> Columns:

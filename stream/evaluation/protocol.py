@@ -88,12 +88,14 @@ class Plan:
         actions: uint8[n] of `Action` bits.
         weights: float32[n], what each event weighs for those that learn it.
         frozen: the stream is a frozen split.
+        teachable: bool[n], what the ranker could learn from; a sample of these has TEACH.
         notes: what a reader of the figures should know about the stream.
     """
 
     actions: NDArray[np.uint8]
     weights: NDArray[np.float32]
     frozen: bool
+    teachable: Mask
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -158,10 +160,11 @@ def plan(
     actions[learned] |= Action.LEARN
     actions[~learned] |= Action.SHOW
     actions[np.flatnonzero(to_test)[:: protocol.every]] |= Action.TEST
-    actions[testable & learned & (weights > 0) & ranker_sample(learned, protocol.seed)] |= Action.TEACH
+    teachable = testable & learned & (weights > 0)
+    actions[teachable & ranker_sample(learned, protocol.seed)] |= Action.TEACH
     if not (actions & Action.TEST).any():
         raise WrongInput(_why_nothing_is_tested(testable, frozen=frozen, protocol=protocol))
-    return Plan(actions.astype(np.uint8), weights, frozen, _notes(time, visitor, item, kind))
+    return Plan(actions.astype(np.uint8), weights, frozen, teachable, _notes(time, visitor, item, kind))
 
 
 def first_events(visitor: Ints) -> Mask:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream.decoding import Columns
 from stream.evaluation.learning import ModelLearner
-from stream.evaluation.protocol import Action
+from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.run import Walk
 from stream.models.answer import Options
 from stream.models.hashing import mixed
@@ -32,6 +32,7 @@ class ShardedLearner:
         codes: (n,) item code of each event.
         settings: what each shard is.
         options: what may be ranked.
+        plan: what is learned and what the ranker may learn from.
         shards: how many.
     """
 
@@ -39,12 +40,23 @@ class ShardedLearner:
     challengers = ModelLearner.challengers
 
     def __init__(
-        self, columns: Columns, codes: NDArray[np.int32], settings: ModelSettings, options: Options, shards: int
+        self,
+        columns: Columns,
+        codes: NDArray[np.int32],
+        settings: ModelSettings,
+        options: Options,
+        plan: Plan,
+        shards: int,
     ) -> None:
         self._columns, self._codes, self._settings, self._options = columns, codes, settings, options
         self._shards = [ModelLearner(columns, codes, settings, options, shards=shards) for _ in range(shards)]
         keys, which = np.unique(columns.visitors[:, 0], return_inverse=True)
         self._shard_of = np.array([int(mixed(key)) % shards for key in keys], np.int64)[which]
+        # Each shard has a sample of its own, as each worker has a budget of its own.
+        learned = (plan.actions & Action.LEARN) > 0
+        self._taught = np.zeros(len(codes), bool)
+        for number in range(shards):
+            self._taught |= ranker_sample(learned & (self._shard_of == number), settings.seed) & plan.teachable
         self._shown = columns._replace(learned=np.zeros_like(columns.learned))
         self._answers: ModelLearner | None = None
         self._next_merge = 0
@@ -56,7 +68,8 @@ class ShardedLearner:
         shown = (actions & (Action.LEARN | Action.SHOW)) > 0
         answering = ((actions & Action.TEST) | np.where(shown, Action.SHOW, Action.NONE)).astype(np.uint8)
         walk = self._merged(start).walk(start, stop, answering, top=top, export=export)
-        learning = actions & ~np.uint8(Action.TEST)
+        learning = actions & np.uint8(Action.LEARN | Action.SHOW)
+        learning[start:stop] |= np.where(self._taught[start:stop], np.uint8(Action.TEACH), np.uint8(0))
         for number, shard in enumerate(self._shards):
             own = np.where(self._shard_of[start:stop] == number, learning[start:stop], 0).astype(np.uint8)
             mine = np.zeros_like(actions)
