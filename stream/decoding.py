@@ -40,15 +40,15 @@ RECORD_MAX_BYTES = 1_048_576
 ITEM_SALT = "corrente items"
 EVENT_SALT = "corrente events"
 
-OTHER_KIND = 15
+CLICK, PURCHASE, VIEW, RATING, OTHER_KIND = 1, 2, 3, 7, 15
 KINDS: Mapping[str, int] = {
-    "click": 1,
-    "purchase": 2,
-    "view": 3,
+    "click": CLICK,
+    "purchase": PURCHASE,
+    "view": VIEW,
     "cart": 4,
     "like": 5,
     "dislike": 6,
-    "rating": 7,
+    "rating": RATING,
     "return": 8,
 }
 RATING_CENTRE = 2.5

@@ -144,7 +144,7 @@ class Shard:
             "clock": self.clock,
             "partition": self.partition,
             "shards": self.shards,
-            "metrics": self._learner.prequential.metrics(),
+            "metrics": self._learner.metrics(),
             "drift": self._learner.detectors.signals(),
         }
 

@@ -127,6 +127,8 @@ def evict(state):  # type: ignore[no-untyped-def]
             sessions.forget(state, row)
             embedding.forget(state, row)
             drop_name(state, row)
+            state.item_tastes[row] = 0.0
+            state.item_tastes_dirty[row] = 1
             state.sums[row] = 0.0
             state.sums_dirty[row] = 1
             item = state.items[row]

@@ -144,6 +144,7 @@ RANDOM = 19
 TOP_SIZES = 20  # HALF_LIVES cells
 STARTED = 25
 DETECTOR_TESTS = 26
+PENDING_RESOLVED = 27
 SHARDS = 27  # how many shards share the events, 0 for one: counts are scaled by it where they are features
 NAME_CELLS = 30
 NAME_FREE = 31
@@ -156,6 +157,11 @@ SCALARS = 128
 
 OUTCOME_ROWS = 8192
 """Tests that are remembered; at least twice what the drift detectors begin again with."""
+
+PENDING = 4096
+"""Clicks that wait for their purchase."""
+SITUATION = 12
+TASTES = 12
 
 RESERVOIR_WIDTH = 32
 RESERVOIR_ROWS = 625
@@ -242,6 +248,12 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("challenger", 1, _wide("<f8", FEATURES_WIDE), 64),
         TableSpec("outcomes", OUTCOME_ROWS, _wide("<u2", 16), 32),
         TableSpec("drifts", RANKINGS, _wide("<f8", 4), 32),
+        TableSpec("pending", PENDING, _wide("<f8", 2 + SITUATION), 2 * 56),
+        TableSpec("pending_keys", PENDING // 8, _wide("<u4", 8), 32),
+        TableSpec("conversion", 1, _wide("<f8", 64), 64),
+        TableSpec("ratings", 1, _wide("<f8", 8), 64),
+        TableSpec("visitor_tastes", rows.visitors, _wide("<f8", TASTES), 96),
+        TableSpec("item_tastes", rows.items, _wide("<f8", TASTES), 96),
         TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
     ]
 

@@ -8,16 +8,17 @@ Kafka or versions.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import Columns
+from stream.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.drift import Detectors
-from stream.models import embedding, items, pairs, popularity, ranker, sessions, visitors
+from stream.models import conversion, embedding, items, pairs, popularity, ranker, sessions, visitors
 from stream.models.answer import Options, rank
 from stream.models.challenger import Challenger
+from stream.models.conversion import Conversion
 from stream.models.directory import enter_word, find, find_word
 from stream.models.hashing import mixed
 from stream.models.kernels import kernel, packed
@@ -35,6 +36,7 @@ from stream.models.layout import (
     RANDOM,
     RANKINGS,
     SEEN_WAYS,
+    SITUATION,
     SOURCE_COUNT,
     STARTED,
     TESTS,
@@ -44,6 +46,7 @@ from stream.models.layout import (
 from stream.models.pairs import MEETINGS
 from stream.models.pools import run_row, run_rows
 from stream.models.prequential import Prequential
+from stream.models.ratings import Ratings
 from stream.models.reader import Reader, reader_of
 from stream.models.request import gather, was_seen
 from stream.models.state import State, state_of
@@ -76,6 +79,7 @@ class Outcomes(NamedTuple):
         differences: (tests, features) float32: features of the target minus those of another candidate; zeros for a
             miss.
         known: (tests,) int32: events in the visitor's history.
+        situations: (tests, SITUATION) float32: what the conversion model gets to know.
     """
 
     learned: NDArray[np.uint8]
@@ -85,6 +89,7 @@ class Outcomes(NamedTuple):
     candidates: NDArray[np.int32]
     differences: NDArray[np.float32]
     known: NDArray[np.int32]
+    situations: NDArray[np.float32]
 
 
 class Learner:
@@ -112,6 +117,8 @@ class Learner:
         self.challenger = Challenger(self.tables["challenger"])
         self.prequential = Prequential(self.tables)
         self.detectors = Detectors(self.tables, self.prequential)
+        self.conversion = Conversion(self.tables)
+        self.ratings = Ratings(self.tables)
 
     def learn(self, columns: Columns) -> Outcomes:
         """Test and learn these events in order."""
@@ -124,13 +131,33 @@ class Learner:
             candidates=np.zeros(tests, np.int32),
             differences=np.zeros((tests, FEATURES), np.float32),
             known=np.zeros(tests, np.int32),
+            situations=np.zeros((tests, SITUATION), np.float32),
         )
         done = learn_batch(self.state, self.reader, self.work, packed(columns), self.options, packed(outcomes))
         outcomes = Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
         self.challenger.learn(outcomes.differences)
         self.prequential.add(outcomes.greater, outcomes.equal)
         self.detectors.update()
+        self.conversion.learn()
+        self._learn_ratings(columns)
         return outcomes
+
+    def _learn_ratings(self, columns: Columns) -> None:
+        """The ratings among the tested events. One whose rows were taken over within the batch teaches their owner."""
+        state = self.state
+        for event in np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING) & (columns.learned != 0)):
+            if np.isfinite(columns.values[event]):
+                item = find(state.item_cells, state.items, *columns.items[event])
+                visitor = find(state.visitor_cells, state.visitors, *columns.visitors[event])
+                if item and visitor:
+                    self.ratings.learn(visitor, item, float(columns.values[event]))
+
+    def metrics(self) -> dict[str, Any]:
+        """Prequential figures of the rankings, and of the models beside them."""
+        return self.prequential.metrics() | {
+            "conversion": self.conversion.metrics(),
+            "ratings": self.ratings.metrics(),
+        }
 
 
 def identity_views(tables: Tables) -> dict[str, tuple[NDArray, NDArray]]:
@@ -150,7 +177,15 @@ def learn_batch(
             outcomes.learned[event] = DUPLICATE
             continue
         if columns.tested[event] and columns.weights[event] > 0:
-            tests += test_event(state, reader, work, columns, event, options, outcomes, tests)
+            tested = test_event(state, reader, work, columns, event, options, outcomes, tests)
+            if tested and (columns.kinds[event] == CLICK or columns.kinds[event] == VIEW):
+                situation = outcomes.situations[tests]
+                conversion.wait(
+                    state, columns.visitors[event, 0], columns.items[event, 0], columns.seconds[event], situation
+                )
+            tests += tested
+        if columns.kinds[event] == PURCHASE:
+            conversion.note_purchase(state, columns.visitors[event, 0], columns.items[event, 0])
         learn_event(state, columns, event, options, work.met, work.vector)
     return tests
 
@@ -190,6 +225,11 @@ def test_event(
         outcomes.candidates[test] = work.counts[CANDIDATE]
         outcomes.known[test] = work.counts[HISTORY]
         place_target(state, work, target, outcomes, test)
+        rank_score = challenger_score = 0.0
+        if target >= 0:
+            rank_score = 4.0 / (4.0 + outcomes.greater[test, BLEND])
+            challenger_score = 4.0 / (4.0 + outcomes.greater[test, CHALLENGER])
+        conversion.describe(reader, work, item, rank_score, challenger_score, outcomes.situations[test])
     if columns.tested[event] & UPDATE and target >= 0:
         ranker.learn(state, work, target)
     return np.int64(columns.tested[event] & TEST)

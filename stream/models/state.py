@@ -55,6 +55,14 @@ class State(NamedTuple):
     linear_dirty: NDArray
     network: NDArray
     network_dirty: NDArray
+    pending: NDArray
+    pending_dirty: NDArray
+    pending_keys: NDArray
+    pending_keys_dirty: NDArray
+    visitor_tastes: NDArray
+    visitor_tastes_dirty: NDArray
+    item_tastes: NDArray
+    item_tastes_dirty: NDArray
     event_ids: NDArray
     event_ids_dirty: NDArray
     item_cells: NDArray
@@ -74,7 +82,8 @@ def state_of(tables: Tables) -> State:
         arrays[f"{name}_dirty"] = table.dirty
         arrays[f"{name}_words"] = table.data.reshape(table.spec.rows, -1).view(np.uint32)
     arrays["scalars"] = arrays["scalars"][0]
-    arrays["event_ids"] = arrays["event_ids"].reshape(-1)
+    for flat in ("event_ids", "pending_keys"):
+        arrays[flat] = arrays[flat].reshape(-1)
     arrays |= cells_of(tables)
     longest = max(len(tables["items"].data), len(tables["visitors"].data))
     arrays["going"] = np.zeros(longest, np.uint8)

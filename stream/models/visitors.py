@@ -128,6 +128,8 @@ def forget(state, row):  # type: ignore[no-untyped-def]
     visitor = state.visitors[row]
     if visitor.history:
         give_back(state.history_words, state.history_dirty, state.scalars, POOL_HISTORY, visitor.history, True)
+    state.visitor_tastes[row] = 0.0
+    state.visitor_tastes_dirty[row] = 1
     visitor.key0 = 0
     visitor.key1 = 0
     visitor.history = 0
