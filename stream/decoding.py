@@ -281,9 +281,7 @@ def _seconds(timestamps: list[Any], arrived: NDArray[np.float64]) -> NDArray[np.
     )
 
 
-def sampled(
-    settings: ModelSettings, records: Sequence[Record], partition: int, rate: float
-) -> NDArray[np.uint8]:
+def sampled(settings: ModelSettings, records: Sequence[Record], partition: int, rate: float) -> NDArray[np.uint8]:
     """1 for each record that is tested: a hash of where it is in the log, so that a replay tests the same ones."""
     if rate <= 0 or not records:
         return np.zeros(len(records), np.uint8)

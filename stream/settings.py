@@ -56,6 +56,13 @@ class ModelSettings(BaseModel):
         description="`all`: every event is learned and known items may be recommended again. `first`: only a visitor's "
         "first event on an item is learned, and items they had are never recommended.",
     )
+    ranker: Literal["blend", "river"] = Field(
+        "blend",
+        description="Who orders the list: `blend`, the compiled ranker, or `river`, the linear challenger. Both learn.",
+    )
+    disabled_sources: tuple[str, ...] = Field(
+        (), description='Sources that propose nothing and count for nothing, as JSON: `["embedding"]`.'
+    )
     weights: dict[str, float] = Field(
         default_factory=lambda: {
             "click": 1.0,
@@ -69,6 +76,15 @@ class ModelSettings(BaseModel):
         description="What an event of each kind weighs; negative takes weight back. Kinds not listed weigh 1, and a "
         "`rating` weighs by its value.",
     )
+    @field_validator("disabled_sources")
+    @classmethod
+    def _known_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from stream.models.layout import SOURCES  # which needs this module
+
+        if unknown := set(value) - set(SOURCES):
+            raise ValueError(f"there is no source {min(unknown)!r}; there are {', '.join(SOURCES)}")
+        return value
+
     seed: int = Field(0, description="Seed of everything random in the model.")
     visitor_salt: str = Field("corrente", description="Salt of the hash under which visitors are kept. Set your own.")
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from stream.models import candidates, ranker
 from stream.models.kernels import kernel
-from stream.models.layout import FEATURES
+from stream.models.layout import FEATURES, SOURCES
 from stream.models.reader import Reader
 from stream.models.request import EXCLUDED, HAD
 from stream.models.work import CANDIDATE, LOCAL, UNIQUE, Work, known_local
+from stream.settings import ModelSettings
 
 
 class Options(NamedTuple):
@@ -30,6 +31,16 @@ class Options(NamedTuple):
     exclude_last: bool = False
     exclude_had: bool = False
     disabled: int = 0
+
+
+def options_of(settings: ModelSettings, *, exclude_last: bool = False, exclude_had: bool = False) -> Options:
+    """What these settings allow, and what a request adds."""
+    return Options(
+        only_first=settings.repeats == "first",
+        exclude_last=exclude_last,
+        exclude_had=exclude_had,
+        disabled=sum(1 << SOURCES.index(source) for source in settings.disabled_sources),
+    )
 
 
 @kernel

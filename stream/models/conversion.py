@@ -45,9 +45,7 @@ WEIGHT, LOSS, BOUGHT = 58, 59, 60
 
 
 @kernel
-def describe(
-    reader: Reader, work: Work, item: int, rank: float, other_rank: float, situation: np.ndarray
-) -> None:
+def describe(reader: Reader, work: Work, item: int, rank: float, other_rank: float, situation: np.ndarray) -> None:
     """What is known of a click when it happens.
 
     Args:
@@ -79,7 +77,7 @@ def describe(
 
 
 @kernel
-def key_of(visitor: np.uint64, item: np.uint64) -> int:
+def key_of(visitor: np.uint64, item: np.uint64) -> np.int64:
     return np.int64(mixed(visitor ^ mixed(item)) >> np.uint64(33)) + 1
 
 
@@ -105,7 +103,7 @@ def wait(state: State, visitor: np.uint64, item: np.uint64, seconds: float, situ
 def note_purchase(state: State, visitor: np.uint64, item: np.uint64) -> None:
     """A purchase: the clicks that waited for it became one."""
     key = key_of(visitor, item)
-    for place in range(min(np.int64(state.scalars[PENDING_WRITTEN]), PENDING)):
+    for place in range(min(int(state.scalars[PENDING_WRITTEN]), PENDING)):
         if state.pending_keys[place] == key:
             state.pending[place, 0] = 1
             state.pending_dirty[place] = 1
@@ -120,7 +118,7 @@ class Conversion:
         self._scaler = preprocessing.StandardScaler()
         self._model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=RATE)
         row = self._row
-        count = range(SITUATION)
+        count = range(int(SITUATION))
         self._scaler.counts = collections.Counter({number: int(row[COUNTS + number]) for number in count})
         self._scaler.means = collections.defaultdict(float, {n: float(row[MEANS + n]) for n in count})
         self._scaler.vars = collections.defaultdict(float, {n: float(row[VARIANCES + n]) for n in count})

@@ -260,5 +260,3 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
 
 def _wide(kind: Any, columns: int) -> np.dtype:
     return np.dtype((np.dtype(kind), (columns,)))
-
-

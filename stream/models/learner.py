@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.drift import Detectors
 from stream.models import conversion, embedding, items, pairs, popularity, ranker, sessions, visitors
-from stream.models.answer import Options, rank
+from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
 from stream.models.directory import enter_word, find, find_word
@@ -101,11 +101,9 @@ class Learner:
         options: what is ranked when it is tested; by default what the settings say.
     """
 
-    def __init__(
-        self, settings: ModelSettings, tables: Tables | None = None, options: Options | None = None
-    ) -> None:
+    def __init__(self, settings: ModelSettings, tables: Tables | None = None, options: Options | None = None) -> None:
         self.settings = settings
-        self.options = options or Options(only_first=settings.repeats == "first")
+        self.options = options or options_of(settings)
         self.tables = Tables(table_specs(settings)) if tables is None else tables
         self.state = state_of(self.tables)
         self.reader = reader_of(identity_views(self.tables))
@@ -294,9 +292,7 @@ def learn_event(
         learn_counts(state, item, visitor, seconds, weight, met, scratch)
     if weight >= 0:
         sessions.learn(state, session, item, seconds, learned)
-    visitors.remember(
-        state, visitor, item, seconds, columns.weights[event], columns.kinds[event], np.uint8(learned)
-    )
+    visitors.remember(state, visitor, item, seconds, columns.weights[event], columns.kinds[event], np.uint8(learned))
     remember_session(state, visitor, session)
     state.scalars[EVENTS] += 1
     if learned and seconds > state.scalars[CLOCK]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream.decoding import ITEM_SALT
 from stream.events import ID_MAX_BYTES
-from stream.models.answer import Options, rank, rank_these
+from stream.models.answer import Options, options_of, rank, rank_these
 from stream.models.candidates import allowed
 from stream.models.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels import kernel
@@ -313,15 +313,11 @@ class Model:
         wanted = NOBODY if query.candidates is None else self._items(query.candidates)
         if query.candidates is not None and not wanted.size:
             return Ranking()
-        options = Options(
-            only_first=self.settings.repeats == "first",
-            exclude_last=query.exclude_last,
-            exclude_had=query.exclude_seen,
-        )
+        options = options_of(self.settings, exclude_last=query.exclude_last, exclude_had=query.exclude_seen)
         rows = np.empty(min(query.n, len(self.views["items"][1])), np.int64)
         scores = np.empty(len(rows))
         excluded = self._items(query.exclude) if query.exclude else NOBODY
-        by_challenger = getattr(self.settings, "ranker", "blend") == "river"
+        by_challenger = self.settings.ranker == "river"
         now = query.now or self.clock
         held = answer(
             self._reader, work, options, who, seen_by, now, recent, excluded, wanted, by_challenger, rows, scores

@@ -60,9 +60,7 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
     if pointer == 0:
         if together <= 0.0:
             return
-        pointer = take(
-            state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, state.items.size - 1, 0, 0
-        )
+        pointer = take(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, state.items.size - 1, 0, 0)
         if pointer == 0:
             return
         state.items[item].pairs = pointer

@@ -224,9 +224,7 @@ def learn_network(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarr
         for unit in range(HIDDEN):
             sent = hidden[unit]
             slope[OUTPUT, unit] += slopes[place] * (sent if sent > 0 else np.float32(LEAK) * sent)
-            back[unit] = slopes[place] * state.network[OUTPUT, unit] * (
-                np.float32(1) if sent > 0 else np.float32(LEAK)
-            )
+            back[unit] = slopes[place] * state.network[OUTPUT, unit] * (np.float32(1) if sent > 0 else np.float32(LEAK))
             slope[BIASES, unit] += back[unit]
         for feature in range(FEATURES):
             value = work.features[number, feature]
