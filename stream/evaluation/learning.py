@@ -66,12 +66,14 @@ class ModelLearner:
     def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
         """Follow the actions of some events."""
         tests = int(np.count_nonzero(actions[start:stop] & Action.TEST))
-        found = kernel.room(tests, top, export=export)
+        taught = int(np.count_nonzero(actions[start:stop] & Action.TEACH))
+        found = kernel.room(tests, taught, top, export=export)
         learner = self._learner
         kernel.walk(
             learner.state, learner.reader, learner.work, self._columns, self._codes, self._code_of_row, self._options,
             actions, start, stop, packed(found),
         )  # fmt: skip
+        learner.challenger.learn(found.differences)
         exported = found.filled[-1]
         return Walk(
             event=found.event,

@@ -16,8 +16,9 @@ from stream.decoding import Columns
 from stream.models import ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find
+from stream.models.hashing import mixed
 from stream.models.kernels import kernel
-from stream.models.layout import BLEND, CHALLENGER, RANKINGS, TESTS
+from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, TESTS
 from stream.models.learner import learn_event
 from stream.models.pairs import MEETINGS
 from stream.models.reader import Reader
@@ -40,6 +41,8 @@ class Found(NamedTuple):
         top: (tests, k) int32 item codes by the blend, -1 pads.
         candidate, scores: with room for every candidate of every test, or none: item codes, and (…, rankings) scores.
         filled: (tests + 1,) int64, where each test's candidates begin.
+        differences: (taught, features) float32: features of what happened minus those of another candidate, for the
+            challenger; zeros for a miss.
         met, scratch, nobody, values: room for the kernels, which allocate nothing.
     """
 
@@ -53,14 +56,15 @@ class Found(NamedTuple):
     candidate: NDArray[np.int32]
     scores: NDArray[np.float32]
     filled: NDArray[np.int64]
+    differences: NDArray[np.float32]
     met: NDArray[np.int64]
     scratch: NDArray[np.float32]
     nobody: NDArray[np.int64]
     values: NDArray[np.float32]
 
 
-def room(tests: int, top: int, *, export: bool) -> Found:
-    """Room for so many tests."""
+def room(tests: int, taught: int, top: int, *, export: bool) -> Found:
+    """Room for so many tests, and for so many events that teach."""
     exported = tests * CANDIDATES if export else 0
     return Found(
         event=np.zeros(tests, np.int64),
@@ -73,6 +77,7 @@ def room(tests: int, top: int, *, export: bool) -> Found:
         candidate=np.zeros(exported, np.int32),
         scores=np.zeros((exported, RANKINGS), np.float32),
         filled=np.zeros(tests + 1, np.int64),
+        differences=np.zeros((taught, FEATURES), np.float32),
         met=np.zeros(MEETINGS, np.int64),
         scratch=np.zeros(64, np.float32),
         nobody=np.zeros(0, np.int64),
@@ -99,7 +104,7 @@ def walk(
     `columns.learned` says which events are learned and which only shown; `codes` are the items of the events, and
     `code_of_row` those of the rows of the item table, kept up to date here.
     """
-    test = 0
+    test = taught = 0
     for event in range(start, stop):
         bits = actions[event]
         if bits & (TEST | TEACH):
@@ -111,7 +116,9 @@ def walk(
             if bits & TEACH:
                 state.scalars[TESTS] += 1
                 if target >= 0:
+                    contrast(state, work, target, found.differences[taught])
                     ranker.learn(state, work, target)
+                taught += 1
         if bits & (LEARN | SHOW):
             learn_event(state, columns, event, options, found.met, found.scratch)
             row = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
@@ -164,6 +171,18 @@ def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, 
                 found.scores[begin + number, ranking] = value_of(work, ranking, number)
     found.filled[test + 1] = begin + count
     best_of(work, count, code_of_row, found.top[test], found.values)
+
+
+@kernel
+def contrast(state: State, work: Work, target: int, differences: NDArray[np.float32]) -> None:
+    """What happened against one other candidate, which the number of the test draws."""
+    count = work.counts[CANDIDATE]
+    if count > 1:
+        draw = mixed(np.uint64(np.int64(state.scalars[TESTS])) ^ np.uint64(0x5851F42D4C957F2D))
+        other = np.int64(draw % np.uint64(count - 1))
+        other += other >= target
+        for feature in range(FEATURES):
+            differences[feature] = work.features[target, feature] - work.features[other, feature]
 
 
 @kernel
