@@ -6,20 +6,22 @@ from a file and the same events from Kafka leave the same tables behind.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.datasets import Coded
-from stream.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
+from stream.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
 from stream.evaluation import walk as kernel
 from stream.evaluation.history import History
 from stream.evaluation.protocol import Action, Plan, Protocol
 from stream.evaluation.run import Learner, Walk
 from stream.models import learner as model
-from stream.models.answer import Options
+from stream.models.answer import Options, options_of
 from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.kernels import packed
-from stream.models.layout import SHARDS, SOURCES, WEIGHT_ONE
+from stream.models.layout import BLEND, CHALLENGER, SHARDS, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
 from stream.tables import Tables
 
@@ -55,9 +57,19 @@ class ModelLearner:
         self._columns, self._codes, self._options = packed(columns), codes, options
         self._learner = model.Learner(settings, tables, options)
         self._learner.state.scalars[SHARDS] = shards
+        # Whoever orders the list is called the blend; the other one is the challenger.
+        self._leader = CHALLENGER if settings.ranker == "river" else BLEND
+        self._order = [*range(len(SOURCES)), self._leader, BLEND + CHALLENGER - self._leader]
+        self._purchases_follow = bool(np.isin((CLICK, PURCHASE), columns.kinds).all())
         self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
         if tables is not None:
             self._code_of_row = _codes_of(self._learner.state.items["key0"], columns.items[:, 0], codes)
+
+    def beside(self) -> dict[str, Any]:
+        """Prequential figures of the models that order no list: will a click become a purchase?"""
+        if not self._purchases_follow:
+            return {}
+        return {"conversion": self._learner.conversion.metrics()}
 
     def views(self) -> dict[str, tuple[NDArray, NDArray]]:
         """The live tables, as scoring reads them."""
@@ -67,25 +79,27 @@ class ModelLearner:
         """Follow the actions of some events."""
         tests = int(np.count_nonzero(actions[start:stop] & Action.TEST))
         taught = int(np.count_nonzero(actions[start:stop] & Action.TEACH))
-        found = kernel.room(tests, taught, top, export=export)
+        found = kernel.room(tests, taught, top, leader=self._leader, export=export, conversion=self._purchases_follow)
         learner = self._learner
         kernel.walk(
             learner.state, learner.reader, learner.work, self._columns, self._codes, self._code_of_row, self._options,
             actions, start, stop, packed(found),
         )  # fmt: skip
         learner.challenger.learn(found.differences)
+        if self._purchases_follow:
+            learner.conversion.learn()
         exported = found.filled[-1]
         return Walk(
             event=found.event,
-            greater=found.greater,
-            equal=found.equal,
+            greater=found.greater[:, self._order],
+            equal=found.equal[:, self._order],
             found=found.found,
             candidates=found.candidates,
             fallback=np.where(found.known > 0, 0, POPULAR_FALLBACK).astype(np.uint8),
             top=found.top,
             offsets=found.filled if export else None,
             candidate=found.candidate[:exported] if export else None,
-            scores=found.scores[:exported] if export else None,
+            scores=found.scores[:exported, self._order] if export else None,
         )
 
 
@@ -93,9 +107,7 @@ def model_learner(
     history: History, protocol: Protocol, settings: ModelSettings, plan: Plan, *, shards: int = 1
 ) -> Learner:
     """The model, as one shard or as several, ready to walk over a history from its start."""
-    options = Options(
-        only_first=protocol.no_repeats, by_session=protocol.by == "session", exclude_last=protocol.exclude_last
-    )
+    options = options_of(settings, exclude_last=protocol.exclude_last)._replace(by_session=protocol.by == "session")
     columns, codes = columns_of(history, protocol, settings, plan), history.data.item.codes
     if shards == 1:
         return ModelLearner(columns, codes, settings, options)

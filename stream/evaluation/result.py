@@ -84,6 +84,7 @@ class Evaluation:
         settings: of the model.
         challengers: names in `tests` that are neither sources nor the blend.
         sharding: what more than one shard costs, if asked.
+        beside: figures of models that rank nothing, as they say them.
         seconds: how long learning and testing took, None without a clock.
         test_microseconds: median time of one test, None without a clock.
     """
@@ -99,6 +100,7 @@ class Evaluation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     challengers: tuple[str, ...] = ()
     sharding: Mapping[str, Any] | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     test_microseconds: float | None = None
 
@@ -202,6 +204,7 @@ class Evaluation:
             "test_microseconds": self.test_microseconds,
             "seconds": self.seconds,
             "sharding": self.sharding,
+            "beside": dict(self.beside),
             "stream": self.stream,
             "protocol": {
                 "by": self.protocol.by,

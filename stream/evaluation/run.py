@@ -71,6 +71,9 @@ class Learner(Interface):
     def challengers(self) -> Sequence[str]:
         """Those of the names that are neither sources nor the blend."""
 
+    def beside(self) -> dict[str, Any]:
+        """Prequential figures of models that rank nothing; empty if there are none."""
+
     def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
         """Follow the `Action` bits of events `start` to `stop` (an array for all events); its state goes on."""
 
@@ -159,6 +162,7 @@ def evaluate(
         items=len(np.unique(history.data.item.codes)),
         settings=chosen.model_dump(mode="json", exclude={"visitor_salt"}),
         sharding=sharding,
+        beside=model.beside(),
         challengers=tuple(model.challengers),
         seconds=seconds,
         test_microseconds=timer.median_microseconds,

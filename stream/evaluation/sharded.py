@@ -8,6 +8,8 @@ this finds is an upper bound where items are fresh.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,10 @@ class ShardedLearner:
         self._shown = columns._replace(learned=np.zeros_like(columns.learned))
         self._answers: ModelLearner | None = None
         self._next_merge = 0
+
+    def beside(self) -> dict[str, Any]:
+        """Nothing: each shard has its own."""
+        return {}
 
     def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
         """Answer from the merged tables, then let each shard learn its own."""

@@ -41,6 +41,12 @@ def lines(evaluation: Evaluation) -> list[str]:
         f"targets nobody could rank: {beyond['new_target_share']:.1%} never seen before, "
         f"{beyond['not_candidate_share']:.1%} seen but not among the candidates"
     )
+    bought = evaluation.beside.get("conversion", {})
+    if bought.get("learned"):
+        said.append(
+            f"clicks that become purchases: log loss {bought['log_loss']:.4f}, {bought['constant_log_loss']:.4f} "
+            f"by always saying their share of {bought['bought_share']:.2%} ({bought['learned']:,} clicks)"
+        )
     if evaluation.sharding:
         cost, shards = evaluation.sharding["hr_cost"], evaluation.sharding["shards"]
         said.append(f"{shards} shards cost {cost:.4f} of HR@{evaluation.cutoff} ({evaluation.sharding['how']})")

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import Columns
-from stream.models import ranker
+from stream.decoding import CLICK, PURCHASE, VIEW, Columns
+from stream.models import conversion, ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find
 from stream.models.hashing import mixed
 from stream.models.kernels import kernel
-from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, TESTS
+from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
 from stream.models.learner import learn_event
 from stream.models.pairs import MEETINGS
 from stream.models.reader import Reader
@@ -38,11 +38,13 @@ class Found(NamedTuple):
         greater, equal: (tests, rankings) int32.
         found: (tests,) bool.
         candidates, known: (tests,) int32: how many were ranked; how many events of the visitor were known.
-        top: (tests, k) int32 item codes by the blend, -1 pads.
+        leader: (1,) int64, the ranking that orders the list.
+        top: (tests, k) int32 item codes by the leader, -1 pads.
         candidate, scores: with room for every candidate of every test, or none: item codes, and (…, rankings) scores.
         filled: (tests + 1,) int64, where each test's candidates begin.
         differences: (taught, features) float32: features of what happened minus those of another candidate, for the
             challenger; zeros for a miss.
+        situation: what the conversion model gets to know of a click; empty if purchases don't follow clicks here.
         met, scratch, nobody, values: room for the kernels, which allocate nothing.
     """
 
@@ -52,18 +54,20 @@ class Found(NamedTuple):
     found: NDArray[np.bool_]
     candidates: NDArray[np.int32]
     known: NDArray[np.int32]
+    leader: NDArray[np.int64]
     top: NDArray[np.int32]
     candidate: NDArray[np.int32]
     scores: NDArray[np.float32]
     filled: NDArray[np.int64]
     differences: NDArray[np.float32]
+    situation: NDArray[np.float32]
     met: NDArray[np.int64]
     scratch: NDArray[np.float32]
     nobody: NDArray[np.int64]
-    values: NDArray[np.float32]
+    values: NDArray[np.float64]
 
 
-def room(tests: int, taught: int, top: int, *, export: bool) -> Found:
+def room(tests: int, taught: int, top: int, *, leader: int, export: bool, conversion: bool) -> Found:
     """Room for so many tests, and for so many events that teach."""
     exported = tests * CANDIDATES if export else 0
     return Found(
@@ -73,15 +77,17 @@ def room(tests: int, taught: int, top: int, *, export: bool) -> Found:
         found=np.zeros(tests, np.bool_),
         candidates=np.zeros(tests, np.int32),
         known=np.zeros(tests, np.int32),
+        leader=np.array([leader]),
         top=np.full((tests, top), -1, np.int32),
         candidate=np.zeros(exported, np.int32),
         scores=np.zeros((exported, RANKINGS), np.float32),
         filled=np.zeros(tests + 1, np.int64),
         differences=np.zeros((taught, FEATURES), np.float32),
+        situation=np.zeros(SITUATION if conversion else 0, np.float32),
         met=np.zeros(MEETINGS, np.int64),
         scratch=np.zeros(64, np.float32),
         nobody=np.zeros(0, np.int64),
-        values=np.zeros(top, np.float32),
+        values=np.zeros(top),
     )
 
 
@@ -119,6 +125,10 @@ def walk(
                     contrast(state, work, target, found.differences[taught])
                     ranker.learn(state, work, target)
                 taught += 1
+                if found.situation.size and (columns.kinds[event] == CLICK or columns.kinds[event] == VIEW):
+                    await_purchase(state, reader, work, columns, event, target, found.situation)
+        if found.situation.size and bits & LEARN and columns.kinds[event] == PURCHASE:
+            conversion.note_purchase(state, columns.visitors[event, 0], columns.items[event, 0])
         if bits & (LEARN | SHOW):
             learn_event(state, columns, event, options, found.met, found.scratch)
             row = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
@@ -170,7 +180,30 @@ def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, 
             for ranking in range(RANKINGS):
                 found.scores[begin + number, ranking] = value_of(work, ranking, number)
     found.filled[test + 1] = begin + count
-    best_of(work, count, code_of_row, found.top[test], found.values)
+    best_of(work, count, code_of_row, found.leader[0], found.top[test], found.values)
+
+
+@kernel
+def await_purchase(
+    state: State, reader: Reader, work: Work, columns: Columns, event: int, target: int, situation: NDArray[np.float32]
+) -> None:
+    """Let a click wait for what becomes of it, with what was known when it happened."""
+    rank_score = challenger_score = 0.0
+    if target >= 0:
+        rank_score = 4.0 / (4.0 + above(work, BLEND, target))
+        challenger_score = 4.0 / (4.0 + above(work, CHALLENGER, target))
+    item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
+    conversion.describe(reader, work, item, rank_score, challenger_score, situation)
+    conversion.wait(state, columns.visitors[event, 0], columns.items[event, 0], columns.seconds[event], situation)
+
+
+@kernel
+def above(work: Work, ranking: int, target: int) -> int:
+    """How many candidates score more than the target."""
+    greater = 0
+    for number in range(work.counts[CANDIDATE]):
+        greater += value_of(work, ranking, number) > value_of(work, ranking, target)
+    return greater
 
 
 @kernel
@@ -196,12 +229,17 @@ def value_of(work: Work, ranking: int, number: int) -> float:
 
 @kernel
 def best_of(
-    work: Work, count: int, code_of_row: NDArray[np.int32], top: NDArray[np.int32], values: NDArray[np.float32]
+    work: Work,
+    count: int,
+    code_of_row: NDArray[np.int32],
+    leader: int,
+    top: NDArray[np.int32],
+    values: NDArray[np.float64],
 ) -> None:
-    """The first places by the blend; ties go to the candidate that was proposed first."""
+    """The first places by the leader; ties go to the candidate that was proposed first."""
     held = 0
     for number in range(count):
-        value = work.scores[number]
+        value = value_of(work, leader, number)
         if held == top.size and (held == 0 or value <= values[held - 1]):
             continue
         place = min(held, top.size - 1)

@@ -32,6 +32,9 @@ class PlainLearner:
             items.discard(self.had[who][-1])
         return sorted(items)
 
+    def beside(self):
+        return {}
+
     def walk(self, start, stop, actions, *, top, export=False):
         rows, lists, offsets, candidate, scored = [], [], [0], [], []
         for event in range(start, stop):

@@ -55,6 +55,34 @@ def test_json_has_the_contract_and_the_blend_has_learned_the_circle(report):
     assert report["settings"]["repeats"] == "all"
 
 
+def test_the_challenger_learns_and_so_does_the_conversion_model(report):
+    assert report["challengers"]["challenger"]["hr"]["3"] > 0.5
+    assert report["beside"]["conversion"]["learned"] > 100
+
+
+def test_whoever_orders_the_list_is_called_the_blend(shop, report, tmp_path):
+    path = tmp_path / "river.env"
+    path.write_text("CORRENTE_MODEL__RANKER=river\n")
+    words = ("evaluate", shop, "--by", "user", "--k", "3,10", "--settings", path, "--json")
+    river = json.loads(corrente(*words).stdout.splitlines()[-1])
+    assert river["blend"] == report["challengers"]["challenger"]
+    assert river["challengers"]["challenger"] == report["blend"]
+
+
+def test_a_silent_source_ranks_nothing(shop, report, tmp_path):
+    path = tmp_path / "silent.env"
+    path.write_text('CORRENTE_MODEL__DISABLED_SOURCES=["transition", "transitions"]\n')
+    words = ("evaluate", shop, "--by", "user", "--k", "3,10", "--settings", path, "--json")
+    silent = json.loads(corrente(*words).stdout.splitlines()[-1])
+    assert silent["sources"]["transitions"]["hr"]["3"] < report["sources"]["transitions"]["hr"]["3"] / 2
+    assert silent["sources"]["cosine"]["hr"]["3"] > 0
+
+
+def test_shards_say_what_they_cost(shop):
+    text = corrente("evaluate", shop, "--by", "user", "--shards", "3", "--every", "4").stdout
+    assert "3 shards cost" in text
+
+
 def test_same_seed_same_output(shop, report):
     again = json.loads(corrente("evaluate", shop, "--by", "user", "--k", "3,10", "--json").stdout.splitlines()[-1])
     for timing in ("events_per_second", "test_microseconds", "seconds"):
