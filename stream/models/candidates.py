@@ -40,7 +40,7 @@ from stream.models.pairs import fast_factor
 from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.request import CHECKED, EXCLUDED, IN_SESSION, NOW, SESSION_LENGTH, SIMILARITY, VISITOR, was_seen
-from stream.models.work import CANDIDATE, CANDIDATES, LOCAL, UNIQUE, Work, known_local, local_of
+from stream.models.work import CANDIDATE, CANDIDATES, HISTORY, LOCAL, UNIQUE, Work, known_local, local_of
 
 PROPOSED = ((TRANSITIONS, 50), (COSINE, 50), (VSKNN, 50), (TRANSITION_FAST, 25), (COSINE_FLAT, 25), (STAN, 25))
 PROPOSED_POPULAR = 30
@@ -103,7 +103,10 @@ def collect(reader: Reader, work: Work) -> None:
         if work.values[local, COSINE_FLAT] > 0:
             cosine.finish(work, local, own_count(reader, work, local))
         if work.values[local, VSKNN] > 0:
-            vsknn.finish(reader, work, local, reader.items[reader.items_index[work.items[local]]].posted)
+            posted = np.int64(reader.items[reader.items_index[work.items[local]]].posted)
+            if work.flags[local] & IN_SESSION and work.counts[HISTORY] and work.history_learned[0]:
+                posted = max(0, posted - 1)  # by this very session
+            vsknn.finish(reader, work, local, posted)
 
 
 @inlined

@@ -12,23 +12,44 @@ Kernels are compiled without Numba's reference counting: they borrow arrays, han
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numba as nb
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
-kernel = nb.njit(cache=True, nogil=True, _nrt=False)
-"""A compiled function that allocates nothing and returns no array."""
+SOURCES_STAMP = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
-inlined = nb.njit(cache=True, nogil=True, _nrt=False, forceinline=True)
-"""The same, for a few lines that a hot loop repeats."""
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """A compiled function that allocates nothing and returns no array."""
+    return _stamped(nb.njit(cache=True, nogil=True, _nrt=False)(function))
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """The same, for a few lines that a hot loop repeats."""
+    return _stamped(nb.njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
+
+
+def _stamped(dispatcher: Any) -> Any:
+    """Tie what is cached on disk to the sources of all kernels.
+
+    Numba looks only at the file of the function itself, so a kernel would go on calling the old code of another file.
+    """
+    if config.DISABLE_JIT:
+        return dispatcher
+    cached = dispatcher._cache._cache_file  # noqa: SLF001  there is no public way to say what a cache depends on
+    cached._source_stamp = (cached._source_stamp, SOURCES_STAMP)  # noqa: SLF001
+    return dispatcher
+
 
 Fields = TypeVar("Fields", bound=NamedTuple)
 

@@ -1,0 +1,108 @@
+"""What the tests of the model share: events as columns, and a look at what each source says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from stream.decoding import ITEM_SALT, Columns
+from stream.models.answer import options_of, rank
+from stream.models.hashing import SEPARATOR, hash_joined, salt_key
+from stream.models.layout import SOURCES, WEIGHT_ONE
+from stream.models.learner import Learner
+from stream.models.model import Model
+from stream.models.request import gather
+from stream.models.work import CANDIDATE
+from stream.settings import ModelSettings
+
+
+class Happened(NamedTuple):
+    """One event: whom, what, when."""
+
+    user: str
+    item: str
+    seconds: float
+    session: str | None = None
+    weight: float = 1.0
+    learned: bool = True
+    tested: int = 0
+
+
+def columns_of(settings: ModelSettings, events: Iterable[Happened]) -> Columns:
+    listed = list(events)
+
+    def hashed(ids: list[str], salt: str) -> tuple:
+        joined = np.frombuffer(SEPARATOR.join(ids).encode(), np.uint8)
+        return (*hash_joined(joined, len(ids), salt_key(salt)), joined)
+
+    items, starts, names = hashed([event.item for event in listed], ITEM_SALT)
+    return Columns(
+        items=items,
+        visitors=hashed([event.user for event in listed], settings.visitor_salt)[0],
+        sessions=hashed([event.session or event.user for event in listed], settings.visitor_salt)[0],
+        event_ids=np.zeros(len(listed), np.uint64),
+        seconds=np.array([event.seconds for event in listed], np.float64),
+        weights=np.array([event.weight * WEIGHT_ONE for event in listed], np.int16),
+        kinds=np.ones(len(listed), np.uint8),
+        values=np.full(len(listed), np.nan, np.float32),
+        learned=np.array([event.learned for event in listed], np.uint8),
+        tested=np.array([event.tested for event in listed], np.uint8),
+        names=names,
+        starts=starts,
+    )
+
+
+class Said(NamedTuple):
+    """What the sources say to a visitor: value by item, by source; and the features by item."""
+
+    values: dict[str, dict[str, float]]
+    features: dict[str, np.ndarray]
+
+
+class Model_:
+    """A learner that takes events by name."""
+
+    def __init__(self, **settings: object) -> None:
+        sizes: dict = {"items": 200, "visitors": 400, "sessions": 400, "event_ids": 64}
+        self.settings = ModelSettings(**(sizes | settings))
+        self.learner = Learner(self.settings)
+
+    def learn(self, events: Iterable[Happened]) -> None:
+        self.learner.learn(columns_of(self.settings, events))
+
+    def answers(self) -> Model:
+        views = {
+            name: (table.data, np.arange(table.spec.rows, dtype=np.int32))
+            for name, table in self.learner.tables.items()
+        }
+        return Model(self.settings, views)
+
+    def say(self, user: str, now: float, session: str | None = None) -> Said:
+        model, reader, work = self.answers(), self.learner.reader, self.learner.work
+        keys = columns_of(self.settings, [Happened(user, "x", 0.0, session)])
+        visitor = model.hints["visitors"].find(*model.views["visitors"], keys.visitors[0])
+        row = model.hints["sessions"].find(*model.views["sessions"], keys.sessions[0])
+        gather(reader, work, visitor, 0, row, work.nobody, now)
+        rank(reader, work, options_of(self.settings), np.uint64(0))
+        count = int(work.counts[CANDIDATE])
+        names = model.names(work.items[work.candidates[:count]])
+        return Said(
+            {
+                source: dict(zip(names, work.columns[number, :count].tolist(), strict=True))
+                for number, source in enumerate(SOURCES)
+            },
+            {name: work.features[place].copy() for place, name in enumerate(names)},
+        )
+
+
+@pytest.fixture
+def model() -> Callable[..., Model_]:
+    return Model_
+
+
+@pytest.fixture
+def happened() -> type[Happened]:
+    return Happened
