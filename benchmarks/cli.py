@@ -63,6 +63,15 @@ def serve(
     print(json.dumps(result) if as_json else _table(result))
 
 
+@app.command()
+def model(as_json: AsJson = False, runs: Runs = 5) -> None:
+    """Learning all sources and answering, in one process."""
+    from benchmarks.model import measure
+
+    result = measure(runs, lambda line: print(line, file=sys.stderr, flush=True))
+    print(json.dumps(result) if as_json else _table(result))
+
+
 def _table(result: dict[str, Any]) -> str:
     lines = [f"{result['leg']}: {result['runs']} runs on {result['machine']['processor']}", ""]
     for part in ("figures", "ratios"):
