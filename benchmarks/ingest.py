@@ -127,7 +127,9 @@ async def _fill(kafka: KafkaServer, events: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in NAMES.values()])
+        # The events have times of their own, and Kafka would soon remove what is old by them.
+        kept = {"retention.ms": "-1"}
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=kept) for name in NAMES.values()])
     finally:
         await admin.close()
     await preload(kafka.bootstrap, NAMES, PARTITIONS, load_events(events))

@@ -131,6 +131,7 @@ class Partition:
         self._shard: Shard | None = None
         self._merge: Merge | None = None
         self._sessions: dict[str, int] = {}
+        self._started_at: dict[str, int] = {}
         self._news = asyncio.Event()
         self._halting = False
         self._running: asyncio.Task[None] | None = None
@@ -264,7 +265,8 @@ class Partition:
             self._shop.metrics.restores.inc()
             self._shop.metrics.restore_seconds.observe(time.monotonic() - started)
         offsets = await self._places(consumer, partitions, self._shard)
-        self._merge = Merge({topic: offset for topic, (offset, _) in offsets.items()})
+        self._started_at = {topic: offset for topic, (offset, _) in offsets.items()}
+        self._merge = Merge(self._started_at)
         for topic, (_, end) in offsets.items():
             self._merge.known_end(topic, end)
         sessions = await consumer.start_at({partitions[topic]: offset for topic, (offset, _) in offsets.items()})
@@ -330,6 +332,8 @@ class Partition:
                         first_lost=offset,
                         first_kept=first,
                     )
+                else:
+                    self._log.info("Kafka no longer has the beginning of a topic", topic=tp.topic, first_kept=first)
                 offset = first
             places[topic] = (offset, end)
         return places
@@ -380,7 +384,8 @@ class Partition:
         shop, label = self._shop, str(self.number)
         behind = 0
         for topic, end in self._merge.end.items():
-            lag = max(0, (end or 0) - self._shard.offsets.get(topic, 0)) if end else 0
+            reached = max(self._shard.offsets.get(topic, 0), self._started_at[topic])
+            lag = max(0, end - reached) if end is not None else 0
             shop.metrics.lag.labels(topic, label).set(lag)
             behind += lag
         self._pace.look(now, behind)
