@@ -62,7 +62,7 @@ class Said(NamedTuple):
     features: dict[str, np.ndarray]
 
 
-class Model_:
+class Shop:
     """A learner that takes events by name."""
 
     def __init__(self, **settings: object) -> None:
@@ -99,8 +99,8 @@ class Model_:
 
 
 @pytest.fixture
-def model() -> Callable[..., Model_]:
-    return Model_
+def model() -> Callable[..., Shop]:
+    return Shop
 
 
 @pytest.fixture
