@@ -14,7 +14,8 @@ NOTEBOOK = Path(__file__).parents[3] / "docs" / "evaluation.ipynb"
 def test_the_notebook_runs(tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "".join(output.get("text", "") + str(output.get("data", {}).get("text/html", "")) for output in outputs)
     assert "blend - " in printed
     assert "position in the session" in printed
     assert "one of the two is right" in printed
