@@ -1,0 +1,64 @@
+"""The same events from a file and from the log leave the same tables: what is measured is what runs."""
+
+import json
+
+import numpy as np
+
+from stream.datasets import Coded, Dataset
+from stream.evaluation.history import history_of
+from stream.evaluation.learning import model_learner
+from stream.evaluation.protocol import Action, Protocol, plan
+from stream.settings import ModelSettings
+from stream.shard import Record, Shard
+
+SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
+KINDS = {"click": "clicks", "purchase": "purchases", "cart": "feedback", "return": "feedback", "gaze": "feedback"}
+
+
+def coded(cells):
+    names = list(dict.fromkeys(cells))
+    return Coded(np.array([names.index(cell) for cell in cells], np.int32), names)
+
+
+def made(events=1500):
+    random = np.random.default_rng(11)
+    users = [f"u{number}" for number in random.integers(0, 60, events)]
+    sessions = [f"{user}/{place // 400}" for place, user in enumerate(users)]
+    items = [f"ä-{number}" for number in np.minimum(random.geometric(0.06, events), 80)]
+    kinds = random.choice(list(KINDS), events, p=[0.7, 0.1, 0.1, 0.05, 0.05]).tolist()
+    seconds = 1_700_000_000 + np.cumsum(random.integers(0, 90, events)).astype(np.float64)
+    return users, sessions, items, kinds, seconds
+
+
+def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
+    users, sessions, items, kinds, seconds = made()
+    data = Dataset(seconds, coded(items), coded(kinds), coded(users), coded(sessions))
+    history, protocol = history_of(data, "log"), Protocol(warmup=0)
+    todo = plan(
+        visitor=data.user.codes,
+        item=data.item.codes,
+        kind=data.event.codes,
+        kinds=data.event.names,
+        time=seconds,
+        protocol=protocol,
+        kind_weights=SETTINGS.weights,
+    )
+    learner = model_learner(history, protocol, SETTINGS, todo)
+    actions = (todo.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST)).astype(np.uint8)
+    for start in range(0, len(items), 250):  # tests alone change nothing, and neither does where the spans end
+        learner.walk(start, start + 250, actions, top=10)
+
+    shard = Shard(SETTINGS)
+    rows = zip(users, sessions, items, kinds, seconds.tolist(), strict=True)
+    records = []
+    for offset, (user, session, item, kind, moment) in enumerate(rows):
+        event = {"user": user, "session": session, "item": item, "timestamp": moment}
+        topic = KINDS[kind]
+        if topic == "feedback":
+            event["kind"] = kind
+        records.append(Record(topic, offset, int(moment * 1000), json.dumps(event).encode()))
+    assert shard.apply(records, rate=0.0) == []
+
+    ours = {name: table for name, (table, _) in learner.views().items()}
+    for name, table in shard.tables.items():
+        assert np.array_equal(ours[name].view(np.uint8), table.data.view(np.uint8)), name
