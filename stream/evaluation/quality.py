@@ -19,6 +19,7 @@ from stream.evaluation.history import History, load
 from stream.evaluation.protocol import Protocol, WrongInput
 from stream.evaluation.result import BLEND, Evaluation, difference_report
 from stream.evaluation.significance import Difference
+from stream.evaluation.tables import probability
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def _add(table: Table, row: Judged) -> None:
             "short" if value < least else "ok" if value < row.bar.go_for[measure] else "well",
             "-" if best is None else f"{best[1]} {best[0]:.4f}",
             "-" if best is None else f"{value - best[0]:+.4f}",
-            "" if number or difference is None or difference.p is None else f"{difference.p:.2g}",
+            ""
+            if number or difference is None or difference.p is None
+            else probability(difference.p).removeprefix("p = "),
         ]
         sharding = "" if number or not result.sharding else f"{-result.sharding['hr_cost']:+.4f}"
         timing = ["", ""]
