@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.models import cosine, embedding, transitions, vsknn
 from stream.models.hashing import mixed
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import counting, inlined, kernel
 from stream.models.layout import (
     COSINE,
     COSINE_FLAT,
@@ -74,6 +74,9 @@ def collect(reader: Reader, work: Work) -> None:
         share = 1.0 / math.sqrt(count + cosine.SHRINK)
         flat_share = share * cosine.FLAT_FADE**k
         share *= cosine.FADE**k
+        next_share = transitions.FADE**k / max(forward_sum, 1e-3)
+        last_share = 1.0 / (forward_sum + transitions.PRIOR)
+        fast_share = 1.0 / (fast_sum + transitions.PRIOR * fast_prior)
         for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
             slots = reader.pairs[reader.pairs_index[row]]
             for column in range(PAIR_SLOTS):
@@ -97,7 +100,7 @@ def collect(reader: Reader, work: Work) -> None:
                 if k < transitions.ITEMS:
                     forward *= scale
                     fast *= scale
-                    transitions.score_slot(work, local, k, forward, fast, forward_sum, fast_sum, fast_prior)
+                    transitions.score_slot(work, local, k, forward, fast, next_share, last_share, fast_share)
     vsknn.score(reader, work)
     for local in range(work.counts[LOCAL]):
         if work.values[local, COSINE_FLAT] > 0:
@@ -239,6 +242,15 @@ def source_values(reader: Reader, work: Work) -> None:
         work.columns[EMBEDDING, number] = np.float32(1) / (np.float32(1) + np.float32(math.exp(-logit)))
 
 
+@counting
+def above(values: np.ndarray, count: int, value: float) -> float:
+    """How many of `values[:count]` are larger."""
+    better = np.float32(0)
+    for number in range(count):
+        better += np.float32(1) if values[number] > value else np.float32(0)
+    return better
+
+
 @kernel
 def source_features(work: Work, source: int, count: int) -> None:
     """Of one source: value over the largest, a rank score, a log score; and its part of the agreement."""
@@ -252,9 +264,7 @@ def source_features(work: Work, source: int, count: int) -> None:
         value = values[number]
         if value <= 0:
             continue
-        better = 0
-        for other in range(count):
-            better += values[other] > value
+        better = above(values, count, value)
         features = work.features[number]
         features[at] = value / largest
         features[at + 1] = RANK_SHIFT / (RANK_SHIFT + better)

@@ -39,6 +39,11 @@ def inlined(function: Callable[..., Any]) -> Any:
     return _stamped(nb.njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
 
 
+def counting(function: Callable[..., Any]) -> Any:
+    """A kernel whose sums may be taken in any order, because they are of small whole numbers and so exact."""
+    return _stamped(nb.njit(cache=True, nogil=True, _nrt=False, fastmath={"reassoc"})(function))
+
+
 def _stamped(dispatcher: Any) -> Any:
     """Tie what is cached on disk to the sources of all kernels.
 

@@ -22,11 +22,19 @@ PRIOR = 2.0
 
 @inlined
 def score_slot(
-    work: Work, local: int, k: int, forward: float, fast: float, forward_sum: float, fast_sum: float, fast_prior: float
+    work: Work, local: int, k: int, forward: float, fast: float, share: float, last_share: float, fast_share: float
 ) -> None:
-    """What the slot of one pair adds to the scores of its other item. `k`: place of the row's item in the history."""
-    if k < ITEMS and forward > 0.0:
-        work.values[local, TRANSITIONS] += np.float32(FADE**k * forward / max(forward_sum, forward))
+    """What the slot of one pair adds to the scores of its other item.
+
+    Args:
+        work: where the scores are.
+        local: number of the other item.
+        k: place of the row's item in the history, 0 the newest.
+        forward, fast: counts of the slot.
+        share, last_share, fast_share: what a count of 1 gives to each of the three.
+    """
+    if forward > 0.0:
+        work.values[local, TRANSITIONS] += np.float32(forward * share)
         if k == 0:
-            work.values[local, TRANSITION] = np.float32(forward / (forward_sum + PRIOR))
-            work.values[local, TRANSITION_FAST] = np.float32(fast / (fast_sum + PRIOR * fast_prior))
+            work.values[local, TRANSITION] = np.float32(forward * last_share)
+            work.values[local, TRANSITION_FAST] = np.float32(fast * fast_share)

@@ -105,6 +105,7 @@ class Work(NamedTuple):
     back: NDArray[np.float32]
     met: NDArray[np.int64]
     nobody: NDArray[np.int64]
+    dense: NDArray[np.float32]
 
 
 def new_work() -> Work:
@@ -160,6 +161,7 @@ def new_work() -> Work:
             back=np.zeros(HIDDEN, np.float32),
             met=np.zeros(16, np.int64),
             nobody=np.zeros(0, np.int64),
+            dense=np.zeros((FEATURES_WIDE, HIDDEN), np.float32),
         )
     )
 
