@@ -176,7 +176,7 @@ class Conversion:
         constant = -(share * math.log(known) + (1 - share) * math.log(1 - known))
         return {
             "learned": int(row[LEARNED]),
-            "bought_share": round(share, 5),
-            "log_loss": round(row[LOSS] / row[WEIGHT], 5),
-            "constant_log_loss": round(constant, 5),
+            "bought_share": round(float(share), 5),
+            "log_loss": round(float(row[LOSS] / row[WEIGHT]), 5),
+            "constant_log_loss": round(float(constant), 5),
         }

@@ -88,6 +88,6 @@ class Ratings:
             return {"learned": int(row[LEARNED])}
         return {
             "learned": int(row[LEARNED]),
-            "mae": round(row[ERROR] / row[WEIGHT], 5),
-            "constant_mae": round(row[CONSTANT_ERROR] / row[WEIGHT], 5),
+            "mae": round(float(row[ERROR] / row[WEIGHT]), 5),
+            "constant_mae": round(float(row[CONSTANT_ERROR] / row[WEIGHT]), 5),
         }
