@@ -22,6 +22,7 @@ from stream.cut import Cut
 from stream.decoding import Decoder, Letter, Record, sampled
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
+from stream.models.hashing import hash_ids, salt_key
 from stream.models.layout import CLOCK, SHARDS, table_specs
 from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
@@ -122,6 +123,10 @@ class Shard:
         if topic not in self.counters:
             self.counters[topic] = dict.fromkeys(COUNTERS, 0)
         return self.counters[topic]
+
+    def erase(self, visitors: Sequence[str]) -> int:
+        """Forget these users and sessions; returns how many rows that emptied. A replay has to erase them again."""
+        return self._learner.erase(hash_ids(list(visitors), salt_key(self.settings.visitor_salt)))
 
     def model(self) -> Model:
         """The model as it is now, for answers and tests; it reads the live tables."""

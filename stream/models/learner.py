@@ -20,7 +20,7 @@ from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
 from stream.models.directory import enter_word, find, find_word
-from stream.models.hashing import mixed
+from stream.models.hashing import Keys, mixed
 from stream.models.kernels import kernel, packed
 from stream.models.layout import (
     BLEND,
@@ -149,6 +149,22 @@ class Learner:
                 visitor = find(state.visitor_cells, state.visitors, *columns.visitors[event])
                 if item and visitor:
                     self.ratings.learn(visitor, item, float(columns.values[event]))
+
+    def erase(self, visitors_and_sessions: Keys) -> int:
+        """Forget these keys, (n, 2), as visitors and as sessions; returns how many rows that emptied.
+
+        What they added to counts over all visitors stays: nobody can be told from it.
+        """
+        state, emptied = self.state, 0
+        for key in visitors_and_sessions:
+            if visitor := find(state.visitor_cells, state.visitors, *key):
+                visitors.erase(state, visitor)
+                emptied += 1
+            if session := find(state.session_cells, state.sessions, *key):
+                sessions.erase(state, session)
+                emptied += 1
+        self.tables["scalars"].mark_rows([0])
+        return emptied
 
     def metrics(self) -> dict[str, Any]:
         """Prequential figures of the rankings, and of the models beside them."""

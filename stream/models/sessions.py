@@ -139,6 +139,21 @@ def forget(state: State, item: int) -> None:
 
 
 @kernel
+def erase(state: State, row: int) -> None:
+    """Empty a session. It keeps its place among the ordinals and is nobody's neighbour any more."""
+    for column in range(SESSION_ITEMS):
+        state.session_items[row, column] = 0
+        mark(state, row, column)
+    session = state.sessions[row]
+    session.key0 = 0
+    session.key1 = 0
+    session.items = 0
+    session.last_seconds = 0
+    session.visitor = 0
+    state.sessions_dirty[row] = 1
+
+
+@kernel
 def forget_items(state: State, going: np.ndarray) -> None:
     """Take items that went out from all sessions."""
     for row in range(1, state.sessions.size):

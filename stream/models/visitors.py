@@ -20,6 +20,7 @@ from stream.models.layout import (
 )
 from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.selection import smallest
+from stream.models.state import State
 
 EVICTED_SHARE = 64
 
@@ -142,6 +143,16 @@ def forget(state, row):  # type: ignore[no-untyped-def]
     state.scalars[VISITOR_FREE] = row
     state.scalars[VISITORS_LIVE] -= 1
     state.visitors_dirty[row] = 1
+
+
+@kernel
+def erase(state: State, row: int) -> None:
+    """Free a visitor's row, and take the visitor from the items that name them as the last."""
+    forget(state, row)
+    for item in range(1, state.items.size):
+        if state.items[item].last_visitor == row:
+            state.items[item].last_visitor = 0
+            state.items_dirty[2 * item + 1] = 1
 
 
 @kernel

@@ -133,3 +133,23 @@ def test_an_unknown_visitor_gets_a_useful_list():
     ranking = shard.model().recommend(Query(user="nobody", n=3))
     assert sorted(ranking.items) == ["i0", "i1", "i2"]
     assert ranking.fallback is not None
+
+
+def test_an_erased_visitor_is_a_stranger_and_leaves_no_key_behind():
+    shard, never = Shard(SMALL), Shard(SMALL)
+    crowd = [click(n, f"i{n % 5}", f"u{n % 11}", seconds=1_700_000_000.0 + n) for n in range(60)]
+    mine = [click(60 + n, f"i{n}", "me", seconds=1_700_000_100.0 + n) for n in range(4)]
+    shard.apply([*crowd, *mine], rate=0.0)
+    never.apply(crowd, rate=0.0)
+    assert shard.model().recommend(Query(user="me")).fallback is None
+    before = shard.counters
+    assert shard.erase(["me", "a stranger"]) == 2  # as a visitor and as a session
+    assert shard.counters == before
+    assert shard.model().recommend(Query(user="me")).fallback == "trending"
+    for name in ("visitors", "sessions"):
+        assert set(shard.tables[name].data["key0"].tolist()) == set(never.tables[name].data["key0"].tolist())
+    restored = Shard.restore(SMALL, shard.whole().delta, shard.readable_state())
+    more = [click(70 + n, f"i{n % 6}", f"u{n % 3}", seconds=1_700_000_200.0 + n) for n in range(40)]
+    for each in (shard, restored):
+        each.apply([*more, click(120, "i1", "me", seconds=1_700_000_300.0)], rate=1.0)
+    assert restored.tables == shard.tables
