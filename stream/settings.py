@@ -5,8 +5,8 @@ value that doesn't fit, stop the program at its start with the name, the value a
 setting that is silently ignored is worse than none.
 
 `ModelSettings` are part of every version: two shards with the same model settings, given the same records, hold the
-same tables. Of the other settings only `fields` and `ahead_seconds` touch what is learned: they decide which records are
-accepted.
+same tables. Of the other settings only `fields` and `ahead_seconds` touch what is learned: they decide which records
+are accepted.
 
 >>> load_settings({"CORRENTE_PORT": "9000", "CORRENTE_MODEL__SEED": "7"}).model.seed
 7
