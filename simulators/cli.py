@@ -29,7 +29,8 @@ def demo(
     def ended(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    for end in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: every part ends in its order
+    # Every part ends in its order. SIGINT is set too: a shell starts background jobs with it ignored.
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, ended)
     story = Story(seconds)
     console = Console()
