@@ -1,0 +1,72 @@
+"""The River models beside the ranking learn what was planted, and say so in figures measured before learning."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from stream.settings import ModelSettings
+from stream.shard import Record, Shard
+
+START = 1_700_000_000
+
+
+def shard() -> Shard:
+    return Shard(ModelSettings(items=200, visitors=1000, sessions=1000, event_ids=256))
+
+
+def record(topic: str, offset: int, seconds: int, **value: object) -> Record:
+    return Record(topic, offset, seconds * 1000, json.dumps({"timestamp": seconds, **value}).encode())
+
+
+def test_a_third_click_on_the_same_item_is_known_to_lead_to_a_purchase():
+    draw, ours, at = np.random.default_rng(0), shard(), START
+    records, clicks, purchases = [], 0, 0
+    for _ in range(3000):
+        user, item = f"u{draw.integers(800)}", f"i{draw.integers(40)}"
+        times = int(draw.choice([1, 3]))
+        for _ in range(times):
+            at += 2
+            records.append(record("clicks", clicks, at, user=user, item=item))
+            clicks += 1
+        if times == 3:
+            at += 2
+            records.append(record("purchases", purchases, at, user=user, item=item))
+            purchases += 1
+    for start in range(0, len(records), 500):
+        ours.apply(records[start : start + 500], rate=0.5)
+    told = ours.readable_state()["metrics"]["conversion"]
+    assert told["learned"] > 1000
+    assert told["log_loss"] < 0.9 * told["constant_log_loss"]
+
+
+def test_ratings_of_two_camps_are_told_apart():
+    draw, ours = np.random.default_rng(1), shard()
+    records = []
+    for offset in range(12_000):
+        user, item = int(draw.integers(40)), int(draw.integers(30))
+        value = 5.0 if user % 2 == item % 2 else 2.0
+        records.append(
+            record("feedback", offset, START + offset, user=f"u{user}", item=f"i{item}", kind="rating", value=value)
+        )
+    for start in range(0, len(records), 500):
+        ours.apply(records[start : start + 500], rate=1.0)
+    told = ours.readable_state()["metrics"]["ratings"]
+    assert told["learned"] == 12_000
+    assert told["mae"] < 0.5 * told["constant_mae"]
+
+
+def test_the_challenger_learns_what_predicts_and_may_take_over():
+    draw, ours = np.random.default_rng(2), shard()
+    records, where = [], {}
+    for offset in range(8000):
+        user = int(draw.integers(300))
+        where[user] = (where.get(user, int(draw.integers(50))) + 1) % 50  # everybody goes round the same circle
+        records.append(record("clicks", offset, START + 10 * offset, user=f"u{user}", item=f"i{where[user]}"))
+    for start in range(0, len(records), 500):
+        ours.apply(records[start : start + 500], rate=0.5)
+    metrics = ours.readable_state()["metrics"]
+    assert metrics["blend"]["hr"]["10"] > 0.9
+    assert metrics["challenger"]["hr"]["10"] > 0.9
+    assert metrics["blend"]["mrr"]["10"] > metrics["sources"]["popular_30d"]["mrr"]["10"] + 0.3
