@@ -63,13 +63,18 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A whole file, in file order: `seconds` (n,) float64 and one `Coded` a column, `None` without it."""
+    """A whole file, in file order: `seconds` (n,) float64 and one `Coded` a column, `None` without it.
+
+    `value` is (n,) float32, what an event says of itself (the stars of a rating), NaN where it says nothing; `None` if
+    no event does.
+    """
 
     seconds: NDArray[np.float64]
     item: Coded
     event: Coded
     user: Coded | None
     session: Coded | None
+    value: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -112,6 +117,7 @@ def read_dataset(
     seconds: list[NDArray[np.float64]] = []
     codes: dict[str, list[NDArray[np.int32]]] = {}
     names: dict[str, dict[str | None, int]] = {}
+    values: list[NDArray[np.float32]] = []
     for chunk in read_chunks(path, columns, kind=kind, bad_row=bad_row):
         seconds.append(chunk.seconds)
         for column in ("item", "event", "user", "session"):
@@ -119,6 +125,8 @@ def read_dataset(
                 known = names.setdefault(column, {None: -1})
                 coded = [known.setdefault(cell, len(known) - 1) for cell in chunk.cells[column]]
                 codes.setdefault(column, []).append(np.array(coded, np.int32))
+        cells = chunk.cells.get("value") or [None] * len(chunk)
+        values.append(np.array([np.nan if cell is None else float(cell) for cell in cells], np.float32))
 
     def column_of(column: str) -> Coded | None:
         if column not in codes or len(names[column]) == 1:
@@ -128,7 +136,9 @@ def read_dataset(
     item, event = column_of("item"), column_of("event")
     if item is None or event is None:
         raise WrongFile(f"{path}: no event in it, only the header")
-    return Dataset(np.concatenate(seconds), item, event, column_of("user"), column_of("session"))
+    value = np.concatenate(values)
+    told = None if np.isnan(value).all() else value
+    return Dataset(np.concatenate(seconds), item, event, column_of("user"), column_of("session"), told)
 
 
 def read_chunks(

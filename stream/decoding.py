@@ -54,6 +54,7 @@ KINDS: Mapping[str, int] = {
 RATING_CENTRE = 2.5
 RATING_STEP = 1.25
 """A rating weighs (value - centre) / step: five stars 2, one star -1.2."""
+RATING_WEIGHT_MOST = 2.0
 WEIGHT_MOST = 100.0
 
 
@@ -229,12 +230,21 @@ class Decoder:
             _check_finite(value)
             kinds[place] = KINDS.get(kind, OTHER_KIND)
             if kind == "rating" and value is not None:
-                weights[place] = min(2.0, max(-2.0, (value - RATING_CENTRE) / RATING_STEP))
+                weights[place] = rating_weight(value)
                 values[place] = value
             else:
                 weights[place] = self._weights.get(kind, 1.0)
         bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)
         return np.rint(bounded * WEIGHT_ONE).astype(np.int16), kinds, values
+
+
+def rating_weight(value: float) -> float:
+    """What a rating weighs: nothing in the middle, twice a click at most either way.
+
+    >>> rating_weight(5), rating_weight(2.5), rating_weight(1), rating_weight(-100)
+    (2.0, 0.0, -1.2, -2.0)
+    """
+    return min(RATING_WEIGHT_MOST, max(-RATING_WEIGHT_MOST, (value - RATING_CENTRE) / RATING_STEP))
 
 
 def _check_finite(*numbers: float | None) -> None:

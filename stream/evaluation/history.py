@@ -7,6 +7,7 @@ event always counts for somebody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.datasets import Coded, Dataset, WrongFile, read_chunks, read_dataset
+from stream.decoding import rating_weight
 from stream.evaluation.protocol import WrongInput
 
 Codes = NDArray[np.int32]
+RATING = "rating"
+STARS = re.compile(r"r(\d+(?:\.\d+)?)")
+"""Kinds that say a rating by themselves, as `r5` does for five stars."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,31 @@ class History:
             return own
         codes = np.where(own.codes >= 0, own.codes, other.codes + len(own.names)).astype(np.int32)
         return Coded(codes, own.names + other.names)
+
+    @property
+    def ratings(self) -> NDArray[np.float32]:
+        """The value of each event that is a rating: kind `rating` with a value, or a kind such as `r5`; else NaN."""
+        stars = [STARS.fullmatch(name) for name in self.data.event.names]
+        by_kind = np.array([float(found[1]) if found else np.nan for found in stars], np.float32)
+        told = by_kind[self.data.event.codes]
+        if self.data.value is None:
+            return told
+        return np.where(self._is_rating, self.data.value, told).astype(np.float32)
+
+    @property
+    def own_weights(self) -> NDArray[np.float32]:
+        """What an event weighs by its own value, NaN where its kind decides: only `rating` has such a scale."""
+        if self.data.value is None:
+            return np.full(len(self), np.nan, np.float32)
+        return np.where(self._is_rating, [rating_weight(value) for value in self.data.value.tolist()], np.nan).astype(
+            np.float32
+        )
+
+    @property
+    def _is_rating(self) -> NDArray[np.bool_]:
+        kinds = np.array([name == RATING for name in self.data.event.names])
+        known = np.isfinite(self.data.value) if self.data.value is not None else np.zeros(len(self), bool)
+        return kinds[self.data.event.codes] & known
 
     @property
     def default_by(self) -> Literal["user", "session"]:
@@ -98,14 +128,25 @@ def history_of(data: Dataset, name: str, *, events: Sequence[str] | None = None)
     _check(data, name)
     rows = np.arange(len(data))
     if events is None:
-        return History(name, data, rows)
+        return _noted(History(name, data, rows))
     occurring = [data.event.names[code] for code in np.unique(data.event.codes)]
     missing = [kind for kind in events if kind not in occurring]
     kept = np.flatnonzero(np.isin(data.event.codes, [data.event.names.index(k) for k in events if k in occurring]))
     if len(kept) == 0:
         raise WrongInput(f"{name}: no event is of kind {' or '.join(events)}; there are {', '.join(sorted(occurring))}")
     notes = tuple(f"no event is of kind {kind!r}" for kind in missing)
-    return History(name, taken(data, kept), kept, notes)
+    return _noted(History(name, taken(data, kept), kept, notes))
+
+
+def _noted(history: History) -> History:
+    """The same with a note on ratings that say no number."""
+    data = history.data
+    kinds = np.array([name == RATING for name in data.event.names])[data.event.codes]
+    mute = int(kinds.sum() if data.value is None else (kinds & np.isnan(data.value)).sum())
+    if not mute:
+        return history
+    note = f"{mute} events of kind 'rating' have no value and weigh 1 (which column has it? --column value=<its name>)"
+    return replace(history, notes=(*history.notes, note))
 
 
 def taken(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
@@ -121,6 +162,7 @@ def taken(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
         event=Coded(data.event.codes[rows], data.event.names),
         user=part(data.user),
         session=part(data.session),
+        value=None if data.value is None else data.value[rows],
     )
 
 

@@ -15,7 +15,7 @@ from stream.datasets import Coded
 from stream.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
 from stream.evaluation import walk as kernel
 from stream.evaluation.history import History
-from stream.evaluation.protocol import Action, Plan, Protocol
+from stream.evaluation.protocol import Action, Plan, Protocol, ranker_sample
 from stream.evaluation.run import Learner, Walk
 from stream.models import learner as model
 from stream.models.answer import Options, options_of
@@ -25,8 +25,7 @@ from stream.models.layout import BLEND, CHALLENGER, SHARDS, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
 from stream.tables import Tables
 
-POPULAR_FALLBACK = 3
-"""Place of "popular" in `FALLBACKS`: for a visitor of whom nothing is known, popularity is what is left to rank by."""
+NO_EVENTS = np.empty(0, np.int64)
 
 
 class ModelLearner:
@@ -37,6 +36,7 @@ class ModelLearner:
         codes: (n,) item code of each event.
         settings: what the model is.
         options: what may be ranked.
+        rated: (r,) numbers of the events that the ratings model learns from, rising; none if not given.
         shards: how many share the events.
         tables: filled tables to go on from; empty ones if none.
     """
@@ -51,6 +51,7 @@ class ModelLearner:
         settings: ModelSettings,
         options: Options,
         *,
+        rated: NDArray[np.int64] = NO_EVENTS,
         shards: int = 1,
         tables: Tables | None = None,
     ) -> None:
@@ -61,15 +62,19 @@ class ModelLearner:
         self._leader = CHALLENGER if settings.ranker == "river" else BLEND
         self._order = [*range(len(SOURCES)), self._leader, BLEND + CHALLENGER - self._leader]
         self._purchases_follow = bool(np.isin((CLICK, PURCHASE), columns.kinds).all())
+        self._rated = rated
         self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
         if tables is not None:
             self._code_of_row = _codes_of(self._learner.state.items["key0"], columns.items[:, 0], codes)
 
     def beside(self) -> dict[str, Any]:
-        """Prequential figures of the models that order no list: will a click become a purchase?"""
-        if not self._purchases_follow:
-            return {}
-        return {"conversion": self._learner.conversion.metrics()}
+        """Prequential figures of the models that order no list, where the history has what they are about."""
+        figures = {}
+        if self._purchases_follow:
+            figures["conversion"] = self._learner.conversion.metrics()
+        if self._rated.size:
+            figures["ratings"] = self._learner.ratings.metrics()
+        return figures
 
     def views(self) -> dict[str, tuple[NDArray, NDArray]]:
         """The live tables, as scoring reads them."""
@@ -88,6 +93,8 @@ class ModelLearner:
         learner.challenger.learn(found.differences)
         if self._purchases_follow:
             learner.conversion.learn()
+        rated = self._rated[slice(*np.searchsorted(self._rated, (start, stop)))]
+        learner.learn_ratings(self._columns, rated[(actions[rated] & Action.LEARN) > 0])
         exported = found.filled[-1]
         return Walk(
             event=found.event,
@@ -95,7 +102,7 @@ class ModelLearner:
             equal=found.equal[:, self._order],
             found=found.found,
             candidates=found.candidates,
-            fallback=np.where(found.known > 0, 0, POPULAR_FALLBACK).astype(np.uint8),
+            fallback=found.fallback,
             top=found.top,
             offsets=found.filled if export else None,
             candidate=found.candidate[:exported] if export else None,
@@ -110,10 +117,18 @@ def model_learner(
     options = options_of(settings, exclude_last=protocol.exclude_last)._replace(by_session=protocol.by == "session")
     columns, codes = columns_of(history, protocol, settings, plan), history.data.item.codes
     if shards == 1:
-        return ModelLearner(columns, codes, settings, options)
+        return ModelLearner(columns, codes, settings, options, rated=ratings_sample(columns, settings.seed))
     from stream.evaluation.sharded import ShardedLearner  # which is made of this file's learners
 
     return ShardedLearner(columns, codes, settings, options, plan, shards)
+
+
+def ratings_sample(columns: Columns, seed: int) -> NDArray[np.int64]:
+    """Which events the ratings model learns from: ratings in the ranker's sample; none if all say the same."""
+    rated = np.isfinite(columns.values) & (columns.learned != 0)
+    if len(np.unique(columns.values[rated])) < 2:
+        return NO_EVENTS
+    return np.flatnonzero(rated & ranker_sample(columns.learned != 0, seed))
 
 
 def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> Columns:
@@ -137,7 +152,7 @@ def columns_of(history: History, protocol: Protocol, settings: ModelSettings, pl
         seconds=data.seconds,
         weights=np.rint(weights * WEIGHT_ONE).astype(np.int16),
         kinds=kind_codes[data.event.codes],
-        values=np.full(len(data), np.nan, np.float32),
+        values=history.ratings,
         learned=((plan.actions & Action.LEARN) > 0).astype(np.uint8),
         tested=np.zeros(len(data), np.uint8),
         names=np.frombuffer(SEPARATOR.encode().join(names), np.uint8),

@@ -118,6 +118,7 @@ def plan(
     time: NDArray[np.float64],
     protocol: Protocol,
     kind_weights: Mapping[str, float] | None = None,
+    own_weights: NDArray[np.float32] | None = None,
 ) -> Plan:
     """Decide what is done with each event.
 
@@ -129,6 +130,7 @@ def plan(
         time: (n,) seconds; only looked at for notes, the order is the file's.
         protocol: how to evaluate.
         kind_weights: what a kind weighs; others weigh 1, and so do all where only one kind occurs.
+        own_weights: (n,) what an event weighs by its own value, as a rating does; NaN where its kind decides.
 
     Raises:
         WrongInput: the stream is empty, nothing can be tested, a time is NaN, or a split has rows of other kinds.
@@ -157,6 +159,8 @@ def plan(
         learned = fresh if protocol.no_repeats else np.ones(n, bool)
         to_test = testable & (np.arange(n) >= int(protocol.warmup * n))
     weights = event_weights(kind, kinds, {} if frozen else (kind_weights or {}))
+    if own_weights is not None and len(names) > 1 and not frozen:
+        weights = np.where(np.isnan(own_weights), weights, own_weights).astype(np.float32)
     actions[learned] |= Action.LEARN
     actions[~learned] |= Action.SHOW
     actions[np.flatnonzero(to_test)[:: protocol.every]] |= Action.TEST

@@ -129,6 +129,7 @@ def evaluate(
         time=history.data.seconds,
         protocol=protocol,
         kind_weights=chosen.weights,
+        own_weights=history.own_weights,
     )
     todo = replace(todo, notes=[*history.notes, *todo.notes])
     model = learner or _default_learner(history, protocol, chosen, todo, shards)

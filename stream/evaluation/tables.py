@@ -35,8 +35,10 @@ def lines(evaluation: Evaluation) -> list[str]:
     beyond = evaluation.beyond_accuracy()
     said.append(
         f"coverage {beyond['coverage']:.1%} of the catalogue, novelty {beyond['novelty_bits']:.1f} bits, "
-        f"fallback answers {beyond['fallback_share']:.1%}, {beyond['candidates']:.0f} candidates a test"
+        f"{beyond['candidates']:.0f} candidates a test"
     )
+    links = ", ".join(f"{name} {share:.1%}" for name, share in beyond["fallbacks"].items() if share)
+    said.append(f"fallback answers {beyond['fallback_share']:.1%}" + (f" ({links})" if links else ""))
     said.append(
         f"targets nobody could rank: {beyond['new_target_share']:.1%} never seen before, "
         f"{beyond['not_candidate_share']:.1%} seen but not among the candidates"
@@ -46,6 +48,12 @@ def lines(evaluation: Evaluation) -> list[str]:
         said.append(
             f"clicks that become purchases: log loss {bought['log_loss']:.4f}, {bought['constant_log_loss']:.4f} "
             f"by always saying their share of {bought['bought_share']:.2%} ({bought['learned']:,} clicks)"
+        )
+    rated = evaluation.beside.get("ratings", {})
+    if rated.get("learned", 0) > 1:
+        said.append(
+            f"ratings: mean absolute error {rated['mae']:.4f}, {rated['constant_mae']:.4f} by always saying the mean "
+            f"({rated['learned']:,} ratings)"
         )
     if evaluation.sharding:
         cost, shards = evaluation.sharding["hr_cost"], evaluation.sharding["shards"]

@@ -17,15 +17,18 @@ from stream.models import conversion, ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find
 from stream.models.hashing import mixed
-from stream.models.kernels import kernel
+from stream.models.kernels import inlined, kernel
 from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
 from stream.models.learner import learn_event
+from stream.models.model import fill
 from stream.models.pairs import MEETINGS
 from stream.models.reader import Reader
 from stream.models.request import gather
 from stream.models.state import State
-from stream.models.work import CANDIDATE, CANDIDATES, HISTORY, Work
+from stream.models.work import CANDIDATE, CANDIDATES, UNIQUE, Work
 
+PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
+"""What an answer was made from: places in `stream.evaluation.result.FALLBACKS`."""
 LEARN, SHOW, TEST, TEACH = 1, 2, 4, 8
 """The bits of `stream.evaluation.protocol.Action`, as a kernel reads them."""
 
@@ -37,7 +40,8 @@ class Found(NamedTuple):
         event: (tests,) int64.
         greater, equal: (tests, rankings) int32.
         found: (tests,) bool.
-        candidates, known: (tests,) int32: how many were ranked; how many events of the visitor were known.
+        candidates: (tests,) int32: how many were ranked.
+        fallback: (tests,) uint8: what the answer was made from.
         leader: (1,) int64, the ranking that orders the list.
         top: (tests, k) int32 item codes by the leader, -1 pads.
         candidate, scores: with room for every candidate of every test, or none: item codes, and (…, rankings) scores.
@@ -45,7 +49,7 @@ class Found(NamedTuple):
         differences: (taught, features) float32: features of what happened minus those of another candidate, for the
             challenger; zeros for a miss.
         situation: what the conversion model gets to know of a click; empty if purchases don't follow clicks here.
-        met, scratch, nobody, values: room for the kernels, which allocate nothing.
+        met, scratch, nobody, place, values: room for the kernels, which allocate nothing.
     """
 
     event: NDArray[np.int64]
@@ -53,7 +57,7 @@ class Found(NamedTuple):
     equal: NDArray[np.int32]
     found: NDArray[np.bool_]
     candidates: NDArray[np.int32]
-    known: NDArray[np.int32]
+    fallback: NDArray[np.uint8]
     leader: NDArray[np.int64]
     top: NDArray[np.int32]
     candidate: NDArray[np.int32]
@@ -64,6 +68,7 @@ class Found(NamedTuple):
     met: NDArray[np.int64]
     scratch: NDArray[np.float32]
     nobody: NDArray[np.int64]
+    place: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
@@ -76,7 +81,7 @@ def room(tests: int, taught: int, top: int, *, leader: int, export: bool, conver
         equal=np.zeros((tests, RANKINGS), np.int32),
         found=np.zeros(tests, np.bool_),
         candidates=np.zeros(tests, np.int32),
-        known=np.zeros(tests, np.int32),
+        fallback=np.zeros(tests, np.uint8),
         leader=np.array([leader]),
         top=np.full((tests, top), -1, np.int32),
         candidate=np.zeros(exported, np.int32),
@@ -87,6 +92,7 @@ def room(tests: int, taught: int, top: int, *, leader: int, export: bool, conver
         met=np.zeros(MEETINGS, np.int64),
         scratch=np.zeros(64, np.float32),
         nobody=np.zeros(0, np.int64),
+        place=np.zeros(1, np.int64),
         values=np.zeros(top),
     )
 
@@ -117,6 +123,7 @@ def walk(
             target = answer(state, reader, work, columns, event, options, found.nobody)
             if bits & TEST:
                 found.event[test] = event
+                found.fallback[test] = made_from(state, reader, work, columns, event, options, found.place)
                 note(work, target, code_of_row, found, test)
                 test += 1
             if bits & TEACH:
@@ -144,11 +151,8 @@ def answer(
     visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
     session = find(state.session_cells, state.sessions, columns.sessions[event, 0], columns.sessions[event, 1])
     anonymous = find(state.visitor_cells, state.visitors, columns.sessions[event, 0], columns.sessions[event, 1])
-    seen_by = np.uint64(0)
-    if options.only_first:
-        seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
     gather(reader, work, visitor, anonymous, session, nobody, max(1.0, columns.seconds[event]))
-    rank(reader, work, options, seen_by)
+    rank(reader, work, options, remembered_by(columns, event, options))
     if item:
         for number in range(work.counts[CANDIDATE]):
             if work.items[work.candidates[number]] == item:
@@ -156,12 +160,33 @@ def answer(
     return -1
 
 
+@inlined
+def remembered_by(columns: Columns, event: int, options: Options) -> np.uint64:
+    """Whose remembered items are never ranked for this event: 0 where repeats are allowed."""
+    if not options.only_first:
+        return np.uint64(0)
+    return columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
+
+
+@kernel
+def made_from(
+    state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options, place: NDArray[np.int64]
+) -> int:
+    """What the answer that stands in `work` was made from, as `Model.recommend` says it."""
+    if work.counts[UNIQUE]:
+        visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
+        return PERSONAL if visitor else SESSION
+    if work.counts[CANDIDATE]:
+        return TRENDING
+    popular = fill(reader, work, options, remembered_by(columns, event, options), place, 0, False)
+    return POPULAR if popular else NEWEST
+
+
 @kernel
 def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, test: int) -> None:
     """Write down where the target stands in each ranking, and what was ranked."""
     count = work.counts[CANDIDATE]
     found.candidates[test] = count
-    found.known[test] = work.counts[HISTORY]
     found.found[test] = target >= 0
     if target >= 0:
         for ranking in range(RANKINGS):

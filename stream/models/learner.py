@@ -137,18 +137,20 @@ class Learner:
         self.prequential.add(outcomes.greater, outcomes.equal)
         self.detectors.update()
         self.conversion.learn()
-        self._learn_ratings(columns)
+        self.learn_ratings(columns, np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING)))
         return outcomes
 
-    def _learn_ratings(self, columns: Columns) -> None:
-        """The ratings among the tested events. One whose rows were taken over within the batch teaches their owner."""
+    def learn_ratings(self, columns: Columns, events: NDArray[np.int64]) -> None:
+        """Those of the events that are ratings and learned, after they were learned otherwise.
+
+        One whose rows were taken over in the meantime teaches their new owner.
+        """
         state = self.state
-        for event in np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING) & (columns.learned != 0)):
-            if np.isfinite(columns.values[event]):
-                item = find(state.item_cells, state.items, *columns.items[event])
-                visitor = find(state.visitor_cells, state.visitors, *columns.visitors[event])
-                if item and visitor:
-                    self.ratings.learn(visitor, item, float(columns.values[event]))
+        for event in events[np.isfinite(columns.values[events]) & (columns.learned[events] != 0)].tolist():
+            item = find(state.item_cells, state.items, *columns.items[event])
+            visitor = find(state.visitor_cells, state.visitors, *columns.visitors[event])
+            if item and visitor:
+                self.ratings.learn(visitor, item, float(columns.values[event]))
 
     def erase(self, visitors_and_sessions: Keys) -> int:
         """Forget these keys, (n, 2), as visitors and as sessions; returns how many rows that emptied.

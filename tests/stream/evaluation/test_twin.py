@@ -8,11 +8,19 @@ from stream.datasets import Coded, Dataset
 from stream.evaluation.history import history_of
 from stream.evaluation.learning import model_learner
 from stream.evaluation.protocol import Action, Protocol, plan
+from stream.evaluation.run import evaluate
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
 
 SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
-KINDS = {"click": "clicks", "purchase": "purchases", "cart": "feedback", "return": "feedback", "gaze": "feedback"}
+KINDS = {
+    "click": "clicks",
+    "purchase": "purchases",
+    "cart": "feedback",
+    "return": "feedback",
+    "gaze": "feedback",
+    "rating": "feedback",
+}
 
 
 def coded(cells):
@@ -25,14 +33,15 @@ def made(events=1500):
     users = [f"u{number}" for number in random.integers(0, 60, events)]
     sessions = [f"{user}/{place // 400}" for place, user in enumerate(users)]
     items = [f"ä-{number}" for number in np.minimum(random.geometric(0.06, events), 80)]
-    kinds = random.choice(list(KINDS), events, p=[0.7, 0.1, 0.1, 0.05, 0.05]).tolist()
+    kinds = random.choice(list(KINDS), events, p=[0.6, 0.1, 0.1, 0.05, 0.05, 0.1]).tolist()
     seconds = 1_700_000_000 + np.cumsum(random.integers(0, 90, events)).astype(np.float64)
-    return users, sessions, items, kinds, seconds
+    values = np.where(np.array(kinds) == "rating", random.integers(1, 6, events), np.nan).astype(np.float32)
+    return users, sessions, items, kinds, seconds, values
 
 
 def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
-    users, sessions, items, kinds, seconds = made()
-    data = Dataset(seconds, coded(items), coded(kinds), coded(users), coded(sessions))
+    users, sessions, items, kinds, seconds, values = made()
+    data = Dataset(seconds, coded(items), coded(kinds), coded(users), coded(sessions), values)
     history, protocol = history_of(data, "log"), Protocol(warmup=0)
     todo = plan(
         visitor=data.user.codes,
@@ -42,6 +51,7 @@ def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
         time=seconds,
         protocol=protocol,
         kind_weights=SETTINGS.weights,
+        own_weights=history.own_weights,
     )
     learner = model_learner(history, protocol, SETTINGS, todo)
     actions = (todo.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST)).astype(np.uint8)
@@ -49,16 +59,47 @@ def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
         learner.walk(start, start + 250, actions, top=10)
 
     shard = Shard(SETTINGS)
-    rows = zip(users, sessions, items, kinds, seconds.tolist(), strict=True)
+    rows = zip(users, sessions, items, kinds, seconds.tolist(), values.tolist(), strict=True)
     records = []
-    for offset, (user, session, item, kind, moment) in enumerate(rows):
+    for offset, (user, session, item, kind, moment, value) in enumerate(rows):
         event = {"user": user, "session": session, "item": item, "timestamp": moment}
         topic = KINDS[kind]
         if topic == "feedback":
             event["kind"] = kind
+        if kind == "rating":
+            event["value"] = value
         records.append(Record(topic, offset, int(moment * 1000), json.dumps(event).encode()))
     assert shard.apply(records, rate=0.0) == []
 
     ours = {name: table for name, (table, _) in learner.views().items()}
     for name, table in shard.tables.items():
+        if name in {"ratings", "visitor_tastes", "item_tastes"}:
+            continue  # learned from the sample, and this shard has none
         assert np.array_equal(ours[name].view(np.uint8), table.data.view(np.uint8)), name
+
+
+def test_ratings_of_a_file_and_of_the_log_teach_the_ratings_model_the_same():
+    random = np.random.default_rng(12)
+    users = [f"u{number}" for number in random.integers(0, 20, 600)]
+    items = [f"i{number}" for number in random.integers(0, 15, 600)]
+    values = random.integers(1, 6, 600).astype(np.float32)
+    kinds = ["rating"] * 600
+    seconds = 1_700_000_000 + np.arange(600, dtype=np.float64)
+    data = Dataset(seconds, coded(items), coded(kinds), coded(users), None, values)
+    told = evaluate(history_of(data, "stars"), Protocol(warmup=0), SETTINGS).beside["ratings"]
+
+    shard = Shard(SETTINGS)
+    rows = zip(users, items, values.tolist(), seconds.tolist(), strict=True)
+    records = [
+        Record(
+            "feedback",
+            offset,
+            int(moment * 1000),
+            json.dumps({"user": user, "item": item, "kind": "rating", "value": value, "timestamp": moment}).encode(),
+        )
+        for offset, (user, item, value, moment) in enumerate(rows)
+    ]
+    for start in range(0, 600, 100):
+        assert shard.apply(records[start : start + 100], rate=1.0) == []
+    assert told == shard.readable_state()["metrics"]["ratings"]
+    assert told["learned"] == 600
