@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,18 @@ def ingest(
 
 
 @app.command()
+def freshness(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    probes: Annotated[int, typer.Option("--probes", min=10, help="Clicks in each run at each pace.")] = 100,
+) -> None:
+    """From a click in Kafka to the answers that reflect it, under background load."""
+    from benchmarks.freshness import measure
+
+    _report(lambda tell: measure(runs, probes, tell), as_json)
+
+
+@app.command()
 def serve(
     as_json: AsJson = False,
     runs: Runs = 5,
@@ -69,6 +82,18 @@ def model(as_json: AsJson = False, runs: Runs = 5) -> None:
     from benchmarks.model import measure
 
     result = measure(runs, lambda line: print(line, file=sys.stderr, flush=True))
+    print(json.dumps(result) if as_json else _table(result))
+
+
+def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:
+    """Measure, telling on standard error what happens, and print the result."""
+    from benchmarks.servers import MissingServer
+
+    try:
+        result = measure(lambda line: print(line, file=sys.stderr, flush=True))
+    except MissingServer as missing:
+        print(f"can't measure here: {missing}", file=sys.stderr)
+        raise typer.Exit(2) from None
     print(json.dumps(result) if as_json else _table(result))
 
 

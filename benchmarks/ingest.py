@@ -10,16 +10,13 @@ This file decides what is measured and how. The load is in `benchmarks.events`, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +26,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.events import load_events, preload
 from benchmarks.machine import machine
+from benchmarks.processes import TOPIC_NAMES, WORKER, cpu_seconds, learned, running, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port
 
 PARTITIONS = 4
-NAMES = {topic: f"bench-{topic}" for topic in ("clicks", "purchases", "feedback")}
 PATIENCE_SECONDS = 300.0
 
 
@@ -103,7 +100,7 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
 def _one_run(
     run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int, slow_events: int
 ) -> Iterator[tuple[str, Pace]]:
-    topics = list(NAMES.values())
+    topics = list(TOPIC_NAMES.values())
     yield "corrente worker", _worker_pace(run, kafka, redis, folder, events)
     yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *topics])
     yield (
@@ -129,27 +126,17 @@ async def _fill(kafka: KafkaServer, events: int) -> None:
     try:
         # The events have times of their own, and Kafka would soon remove what is old by them.
         kept = {"retention.ms": "-1"}
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=kept) for name in NAMES.values()])
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=kept) for name in TOPIC_NAMES.values()])
     finally:
         await admin.close()
-    await preload(kafka.bootstrap, NAMES, PARTITIONS, load_events(events))
+    await preload(kafka.bootstrap, TOPIC_NAMES, PARTITIONS, load_events(events))
 
 
 def _worker_pace(run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int) -> Pace:
     port = free_port()
-    settings = {
-        "CORRENTE_KAFKA": kafka.bootstrap,
-        "CORRENTE_REDIS": redis.url,
-        "CORRENTE_GROUP": f"corrente-{run}",
-        "CORRENTE_MODEL_NAME": f"bench-{run}",
-        "CORRENTE_METRICS_PORT": str(port),
-        **{f"CORRENTE_{topic.upper()}_TOPIC": name for topic, name in NAMES.items()},
-    }
-    with _process(
-        ["-c", "from stream.worker_cli import worker; worker()"], settings, folder / f"worker-{run}.log"
-    ) as it:
-        url = f"http://127.0.0.1:{port}/metrics"
-        points = list(_watch(it, lambda: _learned(url), events))
+    settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
+    with running(WORKER, settings, folder / f"worker-{run}.log") as it:
+        points = list(_watch(it, lambda: learned(port), events))
     return _pace(points)
 
 
@@ -172,23 +159,6 @@ def _counted_pace(module: str, arguments: list[str]) -> Pace:
     return Pace((last[1] - first[1]) / (last[0] - first[0]), last[1] / cpu)
 
 
-@contextmanager
-def _process(arguments: list[str], settings: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  our own program
-            [sys.executable, *arguments], env={**inherited, **settings}, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20.0)
-        process.kill()
-        process.wait()
-
-
 def _watch(
     process: subprocess.Popen[bytes], learned: Callable[[], int], most: int
 ) -> Iterator[tuple[float, int, float]]:
@@ -199,32 +169,11 @@ def _watch(
             raise RuntimeError(f"the worker ended with {process.returncode}")
         count = learned()
         if count:
-            yield time.monotonic(), count, _cpu_seconds(process.pid)
+            yield time.monotonic(), count, cpu_seconds(process.pid)
         if count >= most:
             return
         time.sleep(0.05)
     raise TimeoutError(f"{most} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
-
-
-def _learned(url: str) -> int:
-    """Records that are in the state, from the worker's own counters."""
-    try:
-        with urllib.request.urlopen(url, timeout=5.0) as answer:  # noqa: S310  our own address
-            lines = answer.read().decode().splitlines()
-    except (urllib.error.URLError, OSError):
-        return 0
-    return int(
-        sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in lines
-            if line.startswith("corrente_worker_records_total{") and 'outcome="read"' in line
-        )
-    )
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pace(points: list[tuple[float, int, float]]) -> Pace:

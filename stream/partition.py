@@ -66,6 +66,13 @@ BEHIND_PUBLISH_SECONDS = 5.0
 RETRY_SECONDS = (0.2, 5.0)
 """First and longest pause before a failed attempt is repeated."""
 
+PUBLISHES_APART = 3.0
+"""So many times as long as the last publishes took is waited from one to the next: however large versions are, learning
+keeps most of the time."""
+
+LONGEST_PUBLISH_SECONDS = 1.0
+"""A publish that took longer, because Redis was away, says nothing about the next one."""
+
 MAINTAIN_SECONDS = 10.0
 
 Result = TypeVar("Result")
@@ -143,6 +150,7 @@ class Partition:
         self._next_publish = self._next_maintenance = self._next_look = 0.0
         self._pace = Pace()
         self._far_behind = False
+        self._publish_takes = 0.0
 
     # ---- called by the worker
 
@@ -421,8 +429,7 @@ class Partition:
 
     async def _start_publishing(self, now: float) -> None:
         assert self._shard is not None and self._claim is not None  # noqa: PT018
-        often = self._shop.settings.publish_seconds
-        self._next_publish = now + (max(often, BEHIND_PUBLISH_SECONDS) if self._far_behind else often)
+        self._next_publish = now + self._publish_every()
         cut, seconds = await self._shop.in_learning(_cut, self._shard)
         self._shop.metrics.cut_seconds.observe(seconds)
         letters, self._letters = self._letters, []
@@ -432,6 +439,11 @@ class Partition:
         ]
         self._publishing = asyncio.create_task(self._publish(self._claim, cut, dead, records, now))
         self._publishing.add_done_callback(lambda _: self._news.set())
+
+    def _publish_every(self) -> float:
+        """Seconds from the start of one publish to the start of the next."""
+        often = max(self._shop.settings.publish_seconds, PUBLISHES_APART * self._publish_takes)
+        return max(often, BEHIND_PUBLISH_SECONDS) if self._far_behind else often
 
     def _look_at_publishing(self) -> None:
         """Raises what a publish ended with, if one has ended."""
@@ -456,6 +468,7 @@ class Partition:
         shop.newest_number = max(shop.newest_number, version.number)
         previous, self._published = self._published, dict(cut.state["offsets"])
         seconds = time.monotonic() - started
+        self._publish_takes += 0.2 * (min(seconds, LONGEST_PUBLISH_SECONDS) - self._publish_takes)
         shop.metrics.version.set(version.number)
         shop.metrics.publish_seconds.observe(seconds)
         shop.metrics.cut_bytes.observe(delta_bytes(cut.delta))

@@ -86,6 +86,9 @@ class ModelSettings(BaseModel):
             raise ValueError(f"there is no source {min(unknown)!r}; there are {', '.join(SOURCES)}")
         return value
 
+    drift_burn_in: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        2000, description="Tests that the drift detectors leave out at the start, while the model learns the shop."
+    )
     seed: int = Field(0, description="Seed of everything random in the model.")
     visitor_salt: str = Field("corrente", description="Salt of the hash under which visitors are kept. Set your own.")
 
@@ -131,7 +134,8 @@ class Settings(BaseSettings):
         "default", description="Name of the model; several can share a Redis."
     )
     publish_seconds: Annotated[float, Field(gt=0)] = Field(
-        0.25, description="How often a worker publishes a version while events flow."
+        0.05,
+        description="How often a worker publishes a version while events flow; less often where publishing takes long.",
     )
     keep_last: Annotated[int, Field(ge=2)] = Field(64, description="Newest versions that are all kept.")
     keep_minutes: Annotated[int, Field(ge=0)] = Field(

@@ -1,0 +1,65 @@
+"""Background load: so many events a second into the topics, from a process of its own, until it is ended.
+
+Events are those of `benchmarks.events`, without ids and times, so that they can be sent again and again and are as old
+as their record. What is sent in one step of `STEP_SECONDS` is one batch a topic. Prints `started` when the first step
+is acknowledged. Falling behind its pace it does not catch up in bursts; what was learned tells the true pace.
+
+    python -m benchmarks.background KAFKA EVENTS_A_SECOND PARTITIONS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import defaultdict
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import murmur2
+
+from benchmarks.events import BATCH_BYTES, load_events
+from benchmarks.processes import TOPIC_NAMES
+
+STEP_SECONDS = 0.02
+DIFFERENT_EVENTS = 100_000
+
+
+async def main(kafka: str, events_a_second: float, partitions: int) -> None:
+    steps = _steps(max(1, round(events_a_second * STEP_SECONDS)), partitions)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks=1, max_batch_size=4 * BATCH_BYTES)
+    await producer.start()
+    try:
+        next_step = time.monotonic()
+        for number in range(1 << 60):
+            sent = []
+            now = int(time.time() * 1000)
+            for (topic, partition), events in steps[number % len(steps)].items():
+                batch = producer.create_batch()
+                for key, value in events:
+                    batch.append(key=key, value=value, timestamp=now)
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+            if number == 0:
+                await asyncio.gather(*sent)
+                print("started", flush=True)
+            next_step = max(next_step + STEP_SECONDS, time.monotonic() - STEP_SECONDS)
+            await asyncio.sleep(next_step - time.monotonic())
+    finally:
+        await producer.stop()
+
+
+def _steps(size: int, partitions: int) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
+    """What each step sends, by Kafka's topic and partition."""
+    steps: list[dict[tuple[str, int], list[tuple[bytes, bytes]]]] = []
+    for number, event in enumerate(load_events(DIFFERENT_EVENTS)):
+        if number % size == 0:
+            steps.append(defaultdict(list))
+        fields = json.loads(event.value)
+        value = json.dumps({name: fields[name] for name in fields if name not in ("event_id", "timestamp")}).encode()
+        place = TOPIC_NAMES[event.topic], (murmur2(event.key) & 0x7FFFFFFF) % partitions
+        steps[-1][place].append((event.key, value))
+    return steps
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))

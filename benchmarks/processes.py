@@ -1,0 +1,106 @@
+"""Our own programs as child processes, and what can be seen of them from outside: CPU time, memory, metrics.
+
+Whatever is measured runs as it is shipped, in a process of its own, and is told only by its environment. This file
+decides how such a process is started, ended and looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+TOPIC_NAMES = {topic: f"bench-{topic}" for topic in ("clicks", "purchases", "feedback")}
+"""Our names of the topics to those that a benchmark gives them in Kafka."""
+
+WORKER = ["-c", "from stream.worker_cli import worker; worker()"]
+SERVER = ["-c", "from stream.cli import main; main()", "serve"]
+
+
+class Ended(RuntimeError):
+    """A process that should be running has ended; the text has the end of its log."""
+
+
+@contextmanager
+def running(arguments: list[str], settings: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process with these `CORRENTE_` settings and no others; its output goes to `log`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  our own program
+            [sys.executable, *arguments], env={**inherited, **settings}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20.0)
+        process.kill()
+        process.wait()
+
+
+def worker_settings(kafka: str, redis: str, name: str, metrics_port: int) -> dict[str, str]:
+    """Settings of a worker of a model of its own: nothing that would change how it works."""
+    return {
+        "CORRENTE_KAFKA": kafka,
+        "CORRENTE_REDIS": redis,
+        "CORRENTE_GROUP": f"corrente-{name}",
+        "CORRENTE_MODEL_NAME": f"bench-{name}",
+        "CORRENTE_METRICS_PORT": str(metrics_port),
+        **{f"CORRENTE_{topic.upper()}_TOPIC": kafka_name for topic, kafka_name in TOPIC_NAMES.items()},
+    }
+
+
+def check_running(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Raises `Ended` with the end of the log."""
+    if process.poll() is not None:
+        end = log.read_text(errors="replace")[-3000:]
+        raise Ended(f"the process ended with {process.returncode}:\n{end}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process holds right now."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def metrics(port: int) -> dict[str, float]:
+    """Every sample of a metrics page by its name and labels; empty while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as answer:
+            lines = answer.read().decode().splitlines()
+    except (urllib.error.URLError, OSError):
+        return {}
+    return {
+        name: float(value)
+        for name, _, value in (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+    }
+
+
+def total(samples: Mapping[str, float], name: str, *labels: str) -> float:
+    """Sum of a metric over all label sets that have these labels, each as `name="value"`.
+
+    >>> total({'a_total{x="1",y="2"}': 3.0, 'a_total{x="2",y="2"}': 4.0}, "a_total", 'x="2"')
+    4.0
+    """
+    return sum(
+        value
+        for sample, value in samples.items()
+        if sample.partition("{")[0] == name and all(label in sample for label in labels)
+    )
+
+
+def learned(port: int) -> int:
+    """Records that are part of a worker's state, by its own counters."""
+    return int(total(metrics(port), "corrente_worker_records_total", 'outcome="read"'))
