@@ -1,7 +1,8 @@
 """Quality over time: a sliding window over the tests, and where it changed.
 
 A curve is what a mean hides: a model that stops learning, a source that helps only at night, a drift. Detections come
-from River's ADWIN on the blend's hits; a change for the better is marked as one too.
+from River's ADWIN on the blend's hits. As in the live detectors (`stream.drift`), a drift is a fall, a change for the
+better is a rise, and the first events (the setting `drift_burn_in`) are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Curves:
         event: (points,) number of the event at the end of each window.
         time: (points,) its time.
         hr: by name, (points,) mean HR of the window.
-        detections: (d,) event numbers where the blend's hit rate changed.
+        detections: (d,) event numbers where the blend's hit rate had fallen.
+        rises: (r,) event numbers where it had risen.
         cutoff: the k of HR@k.
     """
 
@@ -40,6 +42,7 @@ class Curves:
     time: NDArray[np.float64]
     hr: dict[str, NDArray[np.float64]]
     detections: list[int]
+    rises: list[int]
     cutoff: int
 
 
@@ -57,6 +60,8 @@ def curves(evaluation: Evaluation, window: int | None = None, names: list[str] |
     hr: dict[str, NDArray[np.float64]] = {}
     for name in wanted:
         ends, hr[name] = moving_mean(evaluation.measured(name), size)
+    watched = np.flatnonzero(tests.event >= evaluation.settings.get("drift_burn_in", 0))
+    falls, rises = changes(evaluation.measured(BLEND)[watched])
     shown = np.unique(np.linspace(0, len(ends) - 1, POINTS).astype(int))
     event = tests.event[ends[shown] - 1]
     return Curves(
@@ -64,22 +69,28 @@ def curves(evaluation: Evaluation, window: int | None = None, names: list[str] |
         event=event,
         time=evaluation.time[event],
         hr={name: values[shown] for name, values in hr.items()},
-        detections=[int(tests.event[at]) for at in changes(evaluation.measured(BLEND))],
+        detections=tests.event[watched[falls]].tolist(),
+        rises=tests.event[watched[rises]].tolist(),
         cutoff=evaluation.cutoff,
     )
 
 
-def changes(values: NDArray[np.float64]) -> list[int]:
-    """Numbers of the tests at which ADWIN (Bifet & Gavaldà, SDM 2007) sees that their mean has changed.
+def changes(values: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    """Numbers of the tests at which ADWIN (Bifet & Gavaldà, SDM 2007) sees that their mean has fallen, and risen.
 
-    >>> steady, worse = np.tile([1.0, 1.0, 1.0, 0.0], 500), np.tile([1.0, 0.0, 0.0, 0.0], 500)
-    >>> changes(steady), len(changes(np.concatenate([steady, worse]))) > 0
-    ([], True)
+    >>> good, bad = np.tile([1.0, 1.0, 1.0, 0.0], 500), np.tile([1.0, 0.0, 0.0, 0.0], 500)
+    >>> changes(good)
+    ([], [])
+    >>> falls, rises = changes(np.concatenate([good, bad, good]))
+    >>> 2000 < falls[0] < 2200, 4000 < rises[0] < 4200
+    (True, True)
     """
     detector = ADWIN(delta=DETECTION_DELTA)
-    found = []
+    falls: list[int] = []
+    rises: list[int] = []
     for number, value in enumerate(values.tolist()):
+        before = detector.estimation
         detector.update(value)
         if detector.drift_detected:
-            found.append(number)
-    return found
+            (falls if detector.estimation < before else rises).append(number)
+    return falls, rises

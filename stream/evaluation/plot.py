@@ -56,6 +56,7 @@ def to_html(drawn: Curves, title: str) -> str:
         "when": [_moment(moment) for moment in drawn.time.tolist()],
         "hr": {name: [round(value, 5) for value in values.tolist()] for name, values in drawn.hr.items()},
         "drift": drawn.detections,
+        "rise": drawn.rises,
         "bold": BLEND,
     }
     embedded = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
@@ -72,8 +73,9 @@ def _to_png(drawn: Curves, title: str, path: Path) -> None:
     for name, values in drawn.hr.items():
         bold = name == BLEND
         axes.plot(drawn.event, values, label=name, linewidth=2.6 if bold else 1.0, color="black" if bold else None)
-    for number, event in enumerate(drawn.detections):
-        axes.axvline(event, color="crimson", linestyle=":", label=None if number else "change detected")
+    for events, colour, label in ((drawn.detections, "crimson", "drift"), (drawn.rises, "seagreen", "rise")):
+        for number, event in enumerate(events):
+            axes.axvline(event, color=colour, linestyle=":", label=None if number else label)
     axes.set_title(title)
     axes.set_xlabel("event")
     axes.set_ylabel(f"HR@{drawn.cutoff}")
@@ -99,7 +101,8 @@ h1{font-size:1.15em} svg{width:100%;height:auto} text{font-size:12px;fill:#555}
 </style>
 <h1>{{title}}</h1><div id="legend"></div>
 <svg id="chart" viewBox="0 0 1000 480" role="img" aria-label="{{title}}"></svg><div id="now"></div>
-<p>Dotted lines: ADWIN found that the blend's hit rate had changed. Click a name to hide or show its line.</p>
+<p>Dotted lines: ADWIN found that the blend's hit rate had fallen (red) or risen (green).
+Click a name to hide or show its line.</p>
 <script type="application/json" id="data">{{data}}</script>
 <script>
 const d=JSON.parse(document.getElementById("data").textContent),svg=document.getElementById("chart");
@@ -116,8 +119,8 @@ for(let i=0;i<=5;i++){const v=most*i/5;node("line",{x1:left,x2:right,y1:y(v),y2:
 node("text",{x:left-6,y:y(v)+4,"text-anchor":"end"},v.toFixed(3))}
 for(let i=0;i<=5;i++){const at=Math.round((d.event.length-1)*i/5);
 node("text",{x:x(d.event[at]),y:low+18,"text-anchor":i==5?"end":"middle"},d.when[at]||d.event[at].toLocaleString("en"))}
-for(const e of d.drift)if(e>=first)
-node("line",{x1:x(e),x2:x(e),y1:top_,y2:low,stroke:"crimson","stroke-dasharray":"2 4"});
+for(const [events,stroke] of [[d.drift,"crimson"],[d.rise,"seagreen"]])for(const e of events)if(e>=first)
+node("line",{x1:x(e),x2:x(e),y1:top_,y2:low,stroke,"stroke-dasharray":"2 4"});
 for(const n of shown)node("polyline",{fill:"none",stroke:colours[names.indexOf(n)%colours.length],
 "stroke-width":n==d.bold?3:1.3,points:d.hr[n].map((v,i)=>x(d.event[i]).toFixed(1)+","+y(v).toFixed(1)).join(" ")})}
 const legend=document.getElementById("legend");

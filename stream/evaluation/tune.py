@@ -30,8 +30,8 @@ from stream.settings import ModelSettings
 if TYPE_CHECKING:
     import optuna
 
-CAPACITIES = frozenset({"items", "visitors", "sessions", "event_ids", "seed"})
-"""Numbers between bounds that are no matter of taste: they are set by what there is to remember."""
+CAPACITIES = frozenset({"items", "visitors", "sessions", "event_ids", "drift_burn_in", "seed"})
+"""Numbers between bounds that are no matter of taste: they are set by what there is to remember or to watch."""
 HEAVIEST = 6.0
 PREFIX = "CORRENTE_MODEL__"
 

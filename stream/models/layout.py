@@ -247,7 +247,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("network", 3 * NETWORK_ROWS, _wide("<f4", NETWORK_WIDE), 64),
         TableSpec("challenger", 1, _wide("<f8", FEATURES_WIDE), 64),
         TableSpec("outcomes", OUTCOME_ROWS, _wide("<u2", 16), 32),
-        TableSpec("drifts", RANKINGS, _wide("<f8", 4), 32),
+        TableSpec("drifts", RANKINGS, _wide("<f8", 8), 64),
         TableSpec("pending", PENDING, _wide("<f8", 2 + SITUATION), 2 * 56),
         TableSpec("pending_keys", PENDING // 8, _wide("<u4", 8), 32),
         TableSpec("conversion", 1, _wide("<f8", 64), 64),

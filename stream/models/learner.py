@@ -114,7 +114,7 @@ class Learner:
             ranker.begin(self.state)
         self.challenger = Challenger(self.tables["challenger"])
         self.prequential = Prequential(self.tables)
-        self.detectors = Detectors(self.tables, self.prequential)
+        self.detectors = Detectors(self.tables, self.prequential, settings.drift_burn_in)
         self.conversion = Conversion(self.tables)
         self.ratings = Ratings(self.tables)
 
