@@ -14,8 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
-from starlette.responses import HTMLResponse, Response
+from fastapi import FastAPI
 
 from serving import events, health, items, openapi, recommendations, versions
 from serving.answers import Recommendations
@@ -125,7 +124,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _document(app: FastAPI) -> None:
-    """`/openapi.json` and `/docs`, made when they are first asked for."""
+    """`/docs` and `/openapi.json`, which is made when it is first asked for."""
     made: dict[str, Any] = {}
 
     def whole() -> dict[str, Any]:
@@ -134,8 +133,5 @@ def _document(app: FastAPI) -> None:
             made.update(openapi.document(app, ENDPOINTS, SHAPES, event_shapes))
         return made
 
-    async def docs(_: Request) -> Response:
-        return HTMLResponse(openapi.page(whole()))
-
     app.openapi = whole  # type: ignore[method-assign]
-    app.add_route("/docs", docs, include_in_schema=False)
+    openapi.pages(app)

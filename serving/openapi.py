@@ -1,32 +1,26 @@
-"""The OpenAPI document and a page that lists the routes, both without anything from the internet.
+"""The OpenAPI document and the page to read it and try it out, both without anything from the internet.
 
 FastAPI documents its own routes; the lists and every Struct are added here from msgspec's schema, the same definitions
-that decode. FastAPI's page at `/docs` loads its program from a content network, which a shop's servers often can't
-reach; so `/docs` is a plain page made from the document, and any OpenAPI viewer can be pointed at `/openapi.json`.
+that decode. FastAPI's page at `/docs` loads Swagger UI from a content network, which a shop's servers often can't
+reach; here its files come from the package `fastapi-offline`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from serving.endpoint import Endpoint
 
 REFERENCE = "#/components/schemas/{name}"
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
-code,pre{{font:14px/1.4 ui-monospace,monospace}}summary{{cursor:pointer;padding:.3rem 0}}h2{{margin-top:2rem}}
-.m{{display:inline-block;min-width:4.5rem;font-weight:700;color:#06c}}table{{border-collapse:collapse}}
-td,th{{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}}
-pre{{background:#f5f5f5;padding:.6rem;overflow:auto}}</style>
-<h1>{title}</h1><p>{description}</p><p>Machine-readable: <a href="openapi.json">openapi.json</a></p>{body}</html>"""
+PROGRAM = "/docs/program"
 
 
 def document(
@@ -57,52 +51,19 @@ def document(
     return whole
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """The document as one HTML page: routes, parameters, bodies and answers."""
-    sections = []
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            sections.append(_section(path, method.upper(), operation))
-    sections.append("<h2>Shapes</h2>")
-    for name, schema in sorted(document["components"]["schemas"].items()):
-        text = escape(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode())
-        heading = f"<summary><code>{escape(name)}</code></summary>"
-        sections.append(f'<details id="{escape(name)}">{heading}<pre>{text}</pre></details>')
-    info = document["info"]
-    return PAGE.format(
-        title=escape(info["title"]), description=escape(info.get("description", "")), body="".join(sections)
-    )
+def pages(app: FastAPI) -> None:
+    """Swagger UI at `/docs`, and the files it consists of."""
+    app.mount(PROGRAM, StaticFiles(packages=[("fastapi_offline", "static")]), name="docs")
 
+    async def docs(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        return get_swagger_ui_html(
+            openapi_url=f"{root}/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{root}{PROGRAM}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{PROGRAM}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{PROGRAM}/favicon.png",
+            swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
+        )
 
-def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><td><code>{escape(each['name'])}</code></td><td>{escape(each['in'])}</td>"
-        f"<td><code>{escape(_kind(each.get('schema', {})))}</code></td>"
-        f"<td>{escape(each.get('description') or each.get('schema', {}).get('description', ''))}</td></tr>"
-        for each in operation.get("parameters", ())
-    )
-    table = f"<table><tr><th>parameter</th><th>in</th><th>type</th><th></th></tr>{rows}</table>" if rows else ""
-    body = "".join(
-        f"<p>Body: <code>{escape(_kind(content['schema']))}</code></p>"
-        for content in operation.get("requestBody", {}).get("content", {}).values()
-    )
-    answers = "".join(
-        f"<tr><td><code>{escape(status)}</code></td><td>{escape(answer.get('description', ''))}</td></tr>"
-        for status, answer in operation.get("responses", {}).items()
-    )
-    return (
-        f'<details><summary><span class="m">{method}</span> <code>{escape(path)}</code> '
-        f"{escape(operation.get('summary', ''))}</summary><p>{escape(operation.get('description', ''))}</p>"
-        f"{table}{body}<table>{answers}</table></details>"
-    )
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
-    if schema.get("type") == "array":
-        return f"array of {_kind(schema.get('items', {}))}"
-    default = f" = {schema['default']}" if "default" in schema else ""
-    return f"{schema.get('type', 'object')}{default}"
+    app.add_route("/docs", docs, include_in_schema=False)
