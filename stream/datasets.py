@@ -25,6 +25,7 @@ import csv
 import gzip
 import io
 import itertools
+import textwrap
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -192,11 +193,17 @@ class _Layout:
         """Our column names to the file's, of those that `there` has.
 
         Raises:
-            WrongFile: one that is needed, or was named by the caller, is not there.
+            WrongFile: one that is needed, or was named by the caller, is not there, or there are two of it.
         """
         found = {}
+        if not there:
+            raise WrongFile(f"{self.path}: the file is empty; its first line names the columns")
+        if any(_not_text(name) for name in there):
+            raise WrongFile(f"{self.path}: line 1 is not UTF-8 text; is it in another encoding, or packed otherwise?")
         for column in COLUMNS:
             name = self.columns.get(column, column)
+            if there.count(name) > 1:
+                raise WrongFile(f"{self.path}: there are {there.count(name)} columns {name!r}; which one is meant?")
             if name in there:
                 found[column] = name
             elif column in self.columns:
@@ -209,12 +216,15 @@ class _Layout:
         if self.kind is not None:
             found.pop("event", None)
         elif "event" not in found:
-            mend = "Say which one tells the kind, event=<its name>, or name one kind for all rows"
+            mend = "Say which one tells the kind, event=<its name>, or name one kind for all rows (--kind click)"
             raise self._missing("event", there, mend)
         return found
 
     def _missing(self, name: str, there: list[str], mend: str) -> WrongFile:
-        return WrongFile(f"{self.path}: no column '{name}'. There are: {', '.join(there) or 'none'}. {mend}.")
+        named = textwrap.shorten(", ".join(there), 500, placeholder=" …")
+        if len(there) == 1 and (mark := next((mark for mark in ";|" if mark in there[0]), None)):
+            mend = f"Cells are separated by tabs or commas, here it seems to be {mark!r}"
+        return WrongFile(f"{self.path}: no column '{name}'. There are: {named}. {mend}.")
 
 
 Batch = tuple[list[int], dict[str, list[Any]]]
@@ -338,6 +348,8 @@ def _wrong_with(row: dict[str, Any]) -> str | None:
         _seconds(row["ts"])
         for column in IDS:
             if row.get(column) is not None or column == "item":
+                if _not_text(row[column] or ""):
+                    raise InvalidEvent(f"{column}: not UTF-8 text; is the file in another encoding?")
                 check_id(column, row[column] or "")
         if row.get("user") is None and row.get("session") is None:
             raise InvalidEvent("user: neither a user nor a session")
@@ -349,6 +361,11 @@ def _wrong_with(row: dict[str, Any]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _not_text(cell: str) -> bool:
+    """Whether a cell holds bytes that were no UTF-8 (they come as lone surrogates)."""
+    return any("\ud800" <= character <= "\udfff" for character in cell)
 
 
 def _cell(column: str, value: Any) -> str | None:

@@ -94,7 +94,7 @@ def test_a_file_of_many_batches_is_read_to_the_end(tmp_path: Path) -> None:
         ("ts,user,event\n", "no column 'item'. There are: ts, user, event."),
         ("ts,item,event\n", "no column 'user' or 'session'."),
         ("ts,user,item\n", "no column 'event'."),
-        ("", "There are: none"),
+        ("", "the file is empty"),
         ("ts,user,item,event\n", "no event in it"),
     ],
 )
@@ -126,7 +126,7 @@ BAD_ROWS = {
     "1,u,a\x00b,click": "control character",
     "1,u," + "x" * 257 + ",click": "256 bytes",
     "1,u": "2 cells instead of 4",
-    "1,u,\udcff\udcfe,click": "Unicode",
+    "1,u,\udcff\udcfe,click": "UTF-8",
 }
 
 
