@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.models import candidates, ranker
-from stream.models.kernels import kernel
+from stream.models.kernels import kernel, padded, vectored
 from stream.models.layout import FEATURES, SOURCES
 from stream.models.reader import Reader
 from stream.models.request import EXCLUDED, HAD
@@ -50,27 +50,30 @@ def rank(reader: Reader, work: Work, options: Options, seen_by: np.uint64) -> No
     Args:
         seen_by: key of the visitor (or session) whose remembered items are not ranked; 0 if repeats are allowed.
     """
-    exclude(work, options)
-    candidates.collect(reader, work)
-    candidates.propose(reader, work, seen_by, not options.only_first, options.disabled)
-    finish(reader, work, options)
+    order(reader, work, options, seen_by)
+    candidates.lay_out(work)
+    challenge(reader, work)
 
 
 @kernel
-def rank_these(reader: Reader, work: Work, options: Options, wanted: np.ndarray) -> None:
+def order(reader: Reader, work: Work, options: Options, seen_by: np.uint64) -> None:
+    """The same without what only learning and the challenger look at."""
+    exclude(work, options)
+    candidates.collect(reader, work)
+    candidates.propose(reader, work, seen_by, not options.only_first, options.disabled)
+    candidates.describe(reader, work, options.disabled)
+    ranker.score(reader, work)
+
+
+@kernel
+def order_these(reader: Reader, work: Work, options: Options, wanted: np.ndarray) -> None:
     """The same for candidates that the request named."""
     exclude(work, options)
     candidates.collect(reader, work)
     for row in wanted:
         candidates.take_item(work, row)
-    finish(reader, work, options)
-
-
-@kernel
-def finish(reader: Reader, work: Work, options: Options) -> None:
     candidates.describe(reader, work, options.disabled)
     ranker.score(reader, work)
-    challenge(reader, work)
 
 
 @kernel
@@ -90,8 +93,14 @@ def exclude(work: Work, options: Options) -> None:
 def challenge(reader: Reader, work: Work) -> None:
     """Scores of the challenger, which is linear in the same features."""
     weights = reader.challenger[reader.challenger_index[0]]
-    for number in range(work.counts[CANDIDATE]):
-        total = 0.0
-        for feature in range(FEATURES):
-            total += weights[feature] * work.features[number, feature]
-        work.challenger[number] = total
+    wide = padded(work.counts[CANDIDATE])
+    scores = work.challenger[:wide]
+    scores[:] = 0
+    for feature in range(FEATURES):
+        add_weighted(work.traits[feature, :wide], weights[feature], scores)
+
+
+@vectored
+def add_weighted(values: np.ndarray, weight: float, out: np.ndarray) -> None:
+    for number in range(out.size):
+        out[number] += weight * values[number]

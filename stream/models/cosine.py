@@ -8,13 +8,9 @@ Sarwar et al., "Item-based collaborative filtering recommendation algorithms", W
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from stream.models.kernels import inlined
-from stream.models.layout import COSINE, COSINE_FLAT
-from stream.models.work import Work
+from stream.models.kernels import vectored
 
 ITEMS = 50
 FADE = 0.8
@@ -22,16 +18,10 @@ FLAT_FADE = 0.95
 SHRINK = 10.0
 
 
-@inlined
-def score_slot(work: Work, local: int, together: float, share: float, flat_share: float) -> None:
-    """What the slot of one pair adds; shares are fade^k / √(n_a + 10)."""
-    work.values[local, COSINE] += np.float32(together * share)
-    work.values[local, COSINE_FLAT] += np.float32(together * flat_share)
-
-
-@inlined
-def finish(work: Work, local: int, count: float) -> None:
-    """The other half of the norm, once per item."""
-    norm = np.float32(1.0 / math.sqrt(count + SHRINK))
-    work.values[local, COSINE] *= norm
-    work.values[local, COSINE_FLAT] *= norm
+@vectored
+def finish(counts: np.ndarray, scale: np.float32, cosines: np.ndarray, flat_cosines: np.ndarray) -> None:
+    """The other half of the norm, once per item, from how often each item was had."""
+    for local in range(counts.size):
+        norm = np.float32(1) / np.sqrt(max(np.float32(0), counts[local]) * scale + np.float32(SHRINK))
+        cosines[local] *= norm
+        flat_cosines[local] *= norm

@@ -15,10 +15,9 @@ import math
 import numpy as np
 
 from stream.models.hashing import mixed
-from stream.models.kernels import kernel
+from stream.models.kernels import kernel, vectored
 from stream.models.layout import (
     DIMENSIONS,
-    EMBEDDING,
     EVENTS,
     RANDOM,
     RESERVOIR_ROWS,
@@ -109,7 +108,7 @@ def learn(state: State, item: int, met: np.ndarray, count: int, scratch: np.ndar
 
 @kernel
 def score(reader: Reader, work: Work) -> None:
-    """Fill in the source's value of every candidate: the dot product with the context."""
+    """Fill in `logits`, of every candidate: the dot product with the context."""
     used = min(work.counts[UNIQUE], CONTEXT_ITEMS)
     context = work.vector[:DIMENSIONS]
     context[:] = 0
@@ -124,12 +123,17 @@ def score(reader: Reader, work: Work) -> None:
     for place in range(DIMENSIONS):
         context[place] /= max(total, np.float32(1e-9))
     for number in range(work.counts[CANDIDATE]):
-        local = work.candidates[number]
-        vector = reader.vectors[reader.vectors_index[work.items[local]]]
-        dot = np.float32(0)
-        for place in range(DIMENSIONS):
-            dot += context[place] * vector[DIMENSIONS + place]
-        work.values[local, EMBEDDING] = dot
+        row = reader.vectors_index[work.items[work.candidates[number]]]
+        work.logits[number] = product(context, reader.vectors[row])
+
+
+@vectored
+def product(context: np.ndarray, vector: np.ndarray) -> np.float32:
+    """Of the context with the output half of a vector."""
+    dot = np.float32(0)
+    for place in range(DIMENSIONS):
+        dot += context[place] * vector[DIMENSIONS + place]
+    return dot
 
 
 @kernel

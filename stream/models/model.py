@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream.decoding import ITEM_SALT
 from stream.events import ID_MAX_BYTES
-from stream.models.answer import Options, options_of, rank, rank_these
+from stream.models.answer import Options, challenge, options_of, order, order_these
 from stream.models.candidates import allowed
 from stream.models.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels import kernel
@@ -192,9 +192,11 @@ def answer(
         if local >= 0:
             work.flags[local] |= EXCLUDED
     if wanted.size:
-        rank_these(reader, work, options, wanted)
+        order_these(reader, work, options, wanted)
     else:
-        rank(reader, work, options, seen_by)
+        order(reader, work, options, seen_by)
+    if by_challenger:
+        challenge(reader, work)
     held = 0
     for number in range(work.counts[CANDIDATE]):
         score = work.challenger[number] if by_challenger else np.float64(work.scores[number])

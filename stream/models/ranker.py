@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from stream.models.hashing import mixed
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import inlined, kernel, padded, vectored
 from stream.models.layout import (
     CONTEXTS,
     COUNT,
@@ -131,59 +131,55 @@ def score(reader: Reader, work: Work) -> None:
         row = reader.linear_index[1 + cross * CROSS_BUCKETS + work.buckets[cross]]
         for feature in range(FEATURES):
             weights[feature] += reader.linear[row, feature]
+    wide = padded(work.counts[CANDIDATE])
+    scores = work.scores[:wide]
+    scores[:] = 0
+    for first in range(0, FEATURES_STEPPED, 4):
+        add_four_of(work, first, wide, weights[first : first + 4], scores)
     base = work.vector[:HIDDEN]
-    output = work.vector[HIDDEN:]
+    four = work.vector[HIDDEN : HIDDEN + 4]
     for unit in range(HIDDEN):
         base[unit] = reader.network[reader.network_index[BIASES], unit]
-        output[unit] = reader.network[reader.network_index[OUTPUT], unit]
     for context in range(CONTEXTS):
         row = reader.network_index[FEATURES_WIDE + context]
         for unit in range(HIDDEN):
             base[unit] += work.contexts[context] * reader.network[row, unit]
-    for feature in range(FEATURES):
-        row = reader.network_index[feature]
-        for unit in range(HIDDEN):
-            work.dense[feature, unit] = reader.network[row, unit]
-    for number in range(work.counts[CANDIDATE]):
-        work.scores[number] = score_candidate(
-            work.features[number], weights, work.dense, base, output, work.hidden[number]
-        )
-
-
-@kernel
-def score_candidate(
-    features: np.ndarray,
-    weights: np.ndarray,
-    dense: np.ndarray,
-    base: np.ndarray,
-    output: np.ndarray,
-    hidden: np.ndarray,
-) -> float:
-    """Score of one candidate; fills in what its hidden units get. Four at a time, which is what a processor likes."""
     for unit in range(HIDDEN):
-        hidden[unit] = base[unit]
-    one = two = three = four = np.float32(0)
-    for feature in range(0, FEATURES_STEPPED, 4):
-        first = features[feature]
-        second = features[feature + 1]
-        third = features[feature + 2]
-        fourth = features[feature + 3]
-        if first == 0 and second == 0 and third == 0 and fourth == 0:
-            continue
-        one += first * weights[feature]
-        two += second * weights[feature + 1]
-        three += third * weights[feature + 2]
-        four += fourth * weights[feature + 3]
-        for unit in range(HIDDEN):
-            hidden[unit] += (first * dense[feature, unit] + second * dense[feature + 1, unit]) + (
-                third * dense[feature + 2, unit] + fourth * dense[feature + 3, unit]
-            )
-    for unit in range(0, HIDDEN, 4):
-        one += output[unit] * max(hidden[unit], np.float32(LEAK) * hidden[unit])
-        two += output[unit + 1] * max(hidden[unit + 1], np.float32(LEAK) * hidden[unit + 1])
-        three += output[unit + 2] * max(hidden[unit + 2], np.float32(LEAK) * hidden[unit + 2])
-        four += output[unit + 3] * max(hidden[unit + 3], np.float32(LEAK) * hidden[unit + 3])
-    return (one + two) + (three + four)
+        hidden = work.hidden[unit, :wide]
+        hidden[:] = base[unit]
+        for first in range(0, FEATURES_STEPPED, 4):
+            for place in range(4):
+                four[place] = reader.network[reader.network_index[first + place], unit]
+            add_four_of(work, first, wide, four, hidden)
+        add_leaky(hidden, reader.network[reader.network_index[OUTPUT], unit], scores)
+
+
+@inlined
+def add_four_of(work: Work, first: int, wide: int, weights: np.ndarray, out: np.ndarray) -> None:
+    """Add four features of all candidates, weighted: they share the reading and writing of the sum."""
+    traits = work.traits
+    add_four(
+        traits[first, :wide], traits[first + 1, :wide], traits[first + 2, :wide], traits[first + 3, :wide], weights, out
+    )
+
+
+@vectored
+def add_four(
+    one: np.ndarray, two: np.ndarray, three: np.ndarray, four: np.ndarray, weights: np.ndarray, out: np.ndarray
+) -> None:
+    first = weights[0]
+    second = weights[1]
+    third = weights[2]
+    fourth = weights[3]
+    for number in range(out.size):
+        out[number] += (one[number] * first + two[number] * second) + (three[number] * third + four[number] * fourth)
+
+
+@vectored
+def add_leaky(hidden: np.ndarray, weight: np.float32, out: np.ndarray) -> None:
+    """Add what one hidden unit says of all candidates."""
+    for number in range(out.size):
+        out[number] += weight * max(hidden[number], np.float32(LEAK) * hidden[number])
 
 
 @kernel
@@ -250,9 +246,8 @@ def learn_network(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarr
     back = work.back
     for place in range(size):
         number = chosen[place]
-        hidden = work.hidden[number]
         for unit in range(HIDDEN):
-            sent = hidden[unit]
+            sent = work.hidden[unit, number]
             slope[OUTPUT, unit] += slopes[place] * (sent if sent > 0 else np.float32(LEAK) * sent)
             back[unit] = slopes[place] * state.network[OUTPUT, unit] * (np.float32(1) if sent > 0 else np.float32(LEAK))
             slope[BIASES, unit] += back[unit]

@@ -32,7 +32,7 @@ def gain(similarity: float, length: int, age_seconds: float) -> float:
 def score_item(work: Work, local: int, gained: float, distance: int) -> None:
     """What an item gets that stands `distance` places after the match (negative: before it)."""
     nearness = PLACES[min(max(distance, -LONGEST), LONGEST) + LONGEST]
-    work.values[local, STAN] += np.float32(gained * nearness)
+    work.values[STAN, local] += np.float32(gained * nearness)
 
 
 LONGEST = 50

@@ -10,23 +10,31 @@ Schelter, "Serenade", SIGMOD 2022.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from stream.models import stan
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import kernel, natural_log, padded, prefetch, vectored
 from stream.models.layout import POSTING_ENTRIES, SESSIONS_BEGUN, VSKNN
 from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
-from stream.models.request import NOW, ORDINAL, SIMILARITY
+from stream.models.request import IN_SESSION, NOW, ORDINAL, SIMILARITY
 from stream.models.sessions import row_of
-from stream.models.work import MET, NEIGHBOUR_CELLS, NEIGHBOURS_MET, SESSION, Work, local_of
+from stream.models.work import HISTORY, MET, NEIGHBOUR_CELLS, NEIGHBOURS_MET, SESSION, TOUCHED, Work, local_of
 
 QUERY_ITEMS = 10
 NEIGHBOURS = 100
 MOST_SIMILAR = QUERY_ITEMS * (QUERY_ITEMS + 1) // 2
 OLDER_MATCH = 0.1
+
+
+@kernel
+def look_ahead(reader: Reader, work: Work) -> None:
+    """Ask for the lists of sessions before they are needed."""
+    for z in range(min(QUERY_ITEMS, work.counts[SESSION])):
+        pointer = reader.items[reader.items_index[work.session[z]]].postings
+        if pointer:
+            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+                prefetch(reader.postings, reader.postings_index[row])
 
 
 @kernel
@@ -94,6 +102,8 @@ def score(reader: Reader, work: Work) -> None:
         taken += spread[least]
     at_least = NEIGHBOURS - taken
     best = 0
+    count = 0
+    rows = reader.sessions_index.size
     for met in range(work.counts[MET]):
         similar = work.met_similarity[met]
         if similar < least:
@@ -101,8 +111,19 @@ def score(reader: Reader, work: Work) -> None:
                 continue
             at_least -= 1
         best = max(best, similar)
-        session = row_of(np.int64(work.met_ordinals[met]), reader.sessions_index.size)
-        score_neighbour(reader, work, session, similar / wanted, work.met_newest[met])
+        work.neighbours[count] = met
+        count += 1
+        session = row_of(np.int64(work.met_ordinals[met]), rows)
+        prefetch(reader.sessions_index, session)
+        prefetch(reader.session_items_index, session)
+    for number in range(count):
+        session = row_of(np.int64(work.met_ordinals[work.neighbours[number]]), rows)
+        prefetch(reader.sessions, reader.sessions_index[session])
+        prefetch(reader.session_items, reader.session_items_index[session])
+    for number in range(count):
+        met = work.neighbours[number]
+        session = row_of(np.int64(work.met_ordinals[met]), rows)
+        score_neighbour(reader, work, session, work.met_similarity[met] / wanted, work.met_newest[met])
     work.facts[SIMILARITY] = best / wanted
 
 
@@ -125,13 +146,34 @@ def score_neighbour(reader: Reader, work: Work, session: int, similarity: float,
             continue
         local = local_of(work, np.int64(items[column]))
         if local >= 0:
-            work.values[local, VSKNN] += gain
+            if work.values[VSKNN, local] == 0:
+                work.touched[work.counts[TOUCHED]] = local
+                work.counts[TOUCHED] += 1
+                prefetch(reader.items_index, work.items[local])
+            work.values[VSKNN, local] += gain
             stan.score_item(work, local, stan_gain, column - match if match >= 0 else length)
 
 
-@inlined
-def finish(reader: Reader, work: Work, local: int, posted: int) -> None:
+@kernel
+def finish(reader: Reader, work: Work) -> None:
     """Rare items count more, once per item."""
-    if work.values[local, VSKNN] > 0:
-        rarity = math.log((reader.scalars[SESSIONS_BEGUN] + 1.0) / (posted + 1.0)) + 0.1
-        work.values[local, VSKNN] *= np.float32(rarity)
+    count = work.counts[TOUCHED]
+    for number in range(count):
+        prefetch(reader.items, reader.items_index[work.items[work.touched[number]]])
+    begun = reader.scalars[SESSIONS_BEGUN] + 1.0
+    own = work.counts[HISTORY] > 0 and work.history_learned[0] != 0
+    for number in range(count):
+        local = work.touched[number]
+        posted = np.int64(reader.items[reader.items_index[work.items[local]]].posted)
+        if own and work.flags[local] & IN_SESSION:
+            posted = max(0, posted - 1)  # by this very session
+        work.gathered[number] = begun / (posted + 1.0)
+    rarities(work.gathered[: padded(count)])
+    for number in range(count):
+        work.values[VSKNN, work.touched[number]] *= work.gathered[number]
+
+
+@vectored
+def rarities(shares: np.ndarray) -> None:
+    for number in range(shares.size):
+        shares[number] = natural_log(max(np.float32(1e-30), shares[number])) + np.float32(0.1)

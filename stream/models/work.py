@@ -11,24 +11,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels import inlined, kernel, packed
+from stream.models.kernels import inlined, kernel, packed, padded, vectored
 from stream.models.layout import (
     CONTEXTS,
     CROSSES,
+    EMBEDDING,
     FEATURES_WIDE,
     HALF_LIVES,
     HIDDEN,
-    LINEAR_ROWS,
     NETWORK_ROWS,
+    POPULAR,
     SESSION_ITEMS,
+    SOURCE_COUNT,
 )
 
 HISTORY_MOST = 128
 LOCALS = 16_384
 CELLS = 4 * LOCALS
+CELLS_LEAST = 4096
+"""Most answers touch some 1,500 items: cells for so many stay in the first two caches, and are emptied at once."""
+
 NEIGHBOUR_CELLS = 8192
 NEIGHBOURS_MET = 4096
 CANDIDATES = 512
+BEST = 64
+"""More than any source proposes."""
+
 OWN = 12
 """Own events that are corrected for."""
 
@@ -40,6 +48,9 @@ LOCAL = 3
 CANDIDATE = 4
 OWN_ITEMS = 5
 MET = 6
+TOUCHED = 8
+MASK = 7
+"""Cells that are in use, less one."""
 
 
 class Work(NamedTuple):
@@ -50,10 +61,17 @@ class Work(NamedTuple):
         history_*: events of the visitor, newest first.
         unique: items of the history, newest first, each once; `unique_of`: how often each is in the history.
         session: items of this session, newest first, each once.
-        cells, items, values, flags: local numbers by item; by those the item, its scores, and what is known of it.
+        cells: item · 2^32 + local number + 1, at a hash of the item.
+        items, flags: by local number, the item and what is known of it.
+        values: (sources, locals), the scores of all sources that propose; 0 beyond the last local number.
         met_*: sessions that share an item with this one.
         own_*: what the visitor's own learned events have put into the counts.
-        candidates: local numbers; features, scores: by candidate.
+        candidates: local numbers; `taken`: by local number, that of the candidate + 1.
+        touched: local numbers of the items of neighbour sessions.
+        columns: (sources, candidates), what each source says of each candidate.
+        traits: (features, candidates), what the ranker knows of them; features: the other way round, filled in for
+            tests only; ranks, better: of one source.
+        hidden: (units, candidates); scores, challenger, logits: by candidate.
     """
 
     counts: NDArray[np.int64]
@@ -64,8 +82,7 @@ class Work(NamedTuple):
     unique: NDArray[np.int64]
     unique_of: NDArray[np.int64]
     session: NDArray[np.int64]
-    cells: NDArray[np.uint32]
-    cell_of: NDArray[np.int64]
+    cells: NDArray[np.uint64]
     items: NDArray[np.int64]
     values: NDArray[np.float32]
     flags: NDArray[np.uint8]
@@ -83,15 +100,21 @@ class Work(NamedTuple):
     own_popularity: NDArray[np.float64]
     own_sums: NDArray[np.float64]
     candidates: NDArray[np.int64]
-    taken: NDArray[np.uint8]
+    taken: NDArray[np.uint16]
     best_values: NDArray[np.float32]
     best_locals: NDArray[np.int64]
+    best_order: NDArray[np.int64]
+    touched: NDArray[np.int64]
+    gathered: NDArray[np.float32]
+    neighbours: NDArray[np.int64]
     columns: NDArray[np.float32]
     features: NDArray[np.float32]
+    traits: NDArray[np.float32]
+    ranks: NDArray[np.float32]
+    logits: NDArray[np.float32]
     contexts: NDArray[np.float32]
     buckets: NDArray[np.int64]
     weights: NDArray[np.float32]
-    linear: NDArray[np.float32]
     hidden: NDArray[np.float32]
     scores: NDArray[np.float32]
     challenger: NDArray[np.float64]
@@ -105,7 +128,6 @@ class Work(NamedTuple):
     back: NDArray[np.float32]
     met: NDArray[np.int64]
     nobody: NDArray[np.int64]
-    dense: NDArray[np.float32]
 
 
 def new_work() -> Work:
@@ -120,10 +142,9 @@ def new_work() -> Work:
             unique=np.zeros(HISTORY_MOST, np.int64),
             unique_of=np.zeros(HISTORY_MOST, np.int64),
             session=np.zeros(SESSION_ITEMS + HISTORY_MOST, np.int64),
-            cells=np.zeros(CELLS, np.uint32),
-            cell_of=np.zeros(LOCALS, np.int64),
+            cells=np.zeros(CELLS, np.uint64),
             items=np.zeros(LOCALS, np.int64),
-            values=np.zeros((LOCALS, 16), np.float32),
+            values=np.zeros((SOURCE_COUNT, LOCALS), np.float32),
             flags=np.zeros(LOCALS, np.uint8),
             own_of=np.zeros(LOCALS, np.uint8),
             met_cells=np.zeros(NEIGHBOUR_CELLS, np.uint32),
@@ -139,16 +160,22 @@ def new_work() -> Work:
             own_popularity=np.zeros((OWN, 8)),
             own_sums=np.zeros((OWN, 4)),
             candidates=np.zeros(CANDIDATES, np.int64),
-            taken=np.zeros(LOCALS, np.uint8),
-            best_values=np.zeros(64, np.float32),
-            best_locals=np.zeros(64, np.int64),
+            taken=np.zeros(LOCALS, np.uint16),
+            best_values=np.zeros(BEST, np.float32),
+            best_locals=np.zeros(BEST + 1, np.int64),
+            best_order=np.zeros(BEST, np.int64),
+            touched=np.zeros(LOCALS, np.int64),
+            gathered=np.zeros(LOCALS, np.float32),
+            neighbours=np.zeros(128, np.int64),
             columns=np.zeros((16, CANDIDATES), np.float32),
             features=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
+            traits=np.zeros((FEATURES_WIDE, CANDIDATES), np.float32),
+            ranks=np.zeros(CANDIDATES, np.float32),
+            logits=np.zeros(CANDIDATES, np.float32),
             contexts=np.zeros(CONTEXTS, np.float32),
             buckets=np.zeros(CROSSES, np.int64),
             weights=np.zeros(FEATURES_WIDE, np.float32),
-            linear=np.zeros((LINEAR_ROWS, FEATURES_WIDE), np.float32),
-            hidden=np.zeros((CANDIDATES, HIDDEN), np.float32),
+            hidden=np.zeros((HIDDEN, CANDIDATES), np.float32),
             scores=np.zeros(CANDIDATES, np.float32),
             challenger=np.zeros(CANDIDATES),
             vector=np.zeros(64, np.float32),
@@ -161,7 +188,6 @@ def new_work() -> Work:
             back=np.zeros(HIDDEN, np.float32),
             met=np.zeros(16, np.int64),
             nobody=np.zeros(0, np.int64),
-            dense=np.zeros((FEATURES_WIDE, HIDDEN), np.float32),
         )
     )
 
@@ -169,47 +195,78 @@ def new_work() -> Work:
 @kernel
 def clear(work: Work) -> None:
     """Forget the previous answer: only what it touched."""
-    for local in range(work.counts[LOCAL]):
-        work.cells[work.cell_of[local]] = 0
-        work.values[local] = 0
-        work.flags[local] = 0
-        work.own_of[local] = 0
-        work.taken[local] = 0
+    used = padded(work.counts[LOCAL])
+    for source in range(SOURCE_COUNT):
+        if not POPULAR <= source <= EMBEDDING:
+            empty(work.values[source, :used])
+    work.flags[:used] = 0
+    work.own_of[:used] = 0
+    work.taken[:used] = 0
+    work.cells[: work.counts[MASK] + 1] = 0
     for met in range(work.counts[MET]):
         work.met_cells[work.met_cell_of[met]] = 0
     work.counts[:] = 0
+    work.counts[MASK] = CELLS_LEAST - 1
+
+
+@vectored
+def empty(values: np.ndarray) -> None:
+    for place in range(values.size):
+        values[place] = 0
+
+
+@inlined
+def cell_at(item: int, mask: np.uint64) -> np.uint64:
+    return (np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40) & mask
 
 
 @inlined
 def local_of(work: Work, item: int) -> int:
     """The local number of an item, a new one if it has none; -1 if there are too many."""
-    mask = np.uint64(CELLS - 1)
-    at = np.uint64(np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-    at &= mask
+    mask = np.uint64(work.counts[MASK])
+    at = cell_at(item, mask)
     while work.cells[at] != 0:
-        local = np.int64(work.cells[at]) - 1
-        if work.items[local] == item:
-            return local
+        cell = work.cells[at]
+        if cell >> np.uint64(32) == np.uint64(item):
+            return np.int64(cell & np.uint64(0xFFFFFFFF)) - 1
         at = (at + np.uint64(1)) & mask
     local = work.counts[LOCAL]
-    if local >= LOCALS:
-        return -1
-    work.cells[at] = local + 1
-    work.cell_of[local] = at
+    if 2 * local > np.int64(mask):
+        if local >= LOCALS:
+            return -1
+        widen(work)
+        mask = np.uint64(work.counts[MASK])
+        at = cell_at(item, mask)
+        while work.cells[at] != 0:
+            at = (at + np.uint64(1)) & mask
+    work.cells[at] = (np.uint64(item) << np.uint64(32)) | np.uint64(local + 1)
     work.items[local] = item
     work.counts[LOCAL] = local + 1
     return local
 
 
+@kernel
+def widen(work: Work) -> None:
+    """Four times as many cells, up to all."""
+    work.cells[: work.counts[MASK] + 1] = 0
+    work.counts[MASK] = min(CELLS, 4 * (work.counts[MASK] + 1)) - 1
+    mask = np.uint64(work.counts[MASK])
+    for local in range(work.counts[LOCAL]):
+        item = work.items[local]
+        at = cell_at(item, mask)
+        while work.cells[at] != 0:
+            at = (at + np.uint64(1)) & mask
+        work.cells[at] = (np.uint64(item) << np.uint64(32)) | np.uint64(local + 1)
+
+
 @inlined
 def known_local(work: Work, item: int) -> int:
     """The local number of an item, or -1."""
-    mask = np.uint64(CELLS - 1)
-    at = np.uint64(np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-    at &= mask
+    mask = np.uint64(work.counts[MASK])
+    at = cell_at(item, mask)
     while work.cells[at] != 0:
-        local = np.int64(work.cells[at]) - 1
-        if work.items[local] == item:
-            return local
+        cell = work.cells[at]
+        if cell >> np.uint64(32) == np.uint64(item):
+            return np.int64(cell & np.uint64(0xFFFFFFFF)) - 1
         at = (at + np.uint64(1)) & mask
     return -1
