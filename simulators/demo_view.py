@@ -21,7 +21,7 @@ from simulators.demo import Story
 
 CURVE_POINTS = 60
 LINE_SECONDS = 2.0
-BLOCKS = " ▁▂▃▄▅▆▇█"
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class PlainLines:
@@ -49,10 +49,11 @@ class PlainLines:
         if story.elapsed >= self._next_line:
             self._next_line = story.elapsed + LINE_SECONDS
             model, popularity = story.hit_rate.lately
+            rates = f"HR@10 {model:.3f} (popularity {popularity:.3f})" if story.hit_rate.tests else "no tests yet"
             print(
                 f"{story.elapsed:6.1f} s  learned {story.events_learned:,} events, {story.events_per_second:.0f}/s, "
                 f"version {story.version}{f' (serving {story.pinned})' if story.pinned else ''}, "
-                f"HR@10 {model:.3f} (popularity {popularity:.3f}), drift signals {story.drift_signals}",
+                f"{rates}, drift signals {story.drift_signals}",
                 file=self._to,
             )
         self._to.flush()
@@ -87,12 +88,14 @@ class LiveView:
         figures.add_row("version", f"{story.version}", "serving", serving)
         figures.add_row("drift signals", f"{story.drift_signals}", "HTTP docs", f"{story.address}/docs")
 
-        model, popularity = story.hit_rate.lately
+        rates = [f"{rate:.3f}" if story.hit_rate.tests else "  …  " for rate in story.hit_rate.lately]
         curves = Table.grid(padding=(0, 2))
         curves.add_row(
-            "HR@10 model", Text(f"{model:.3f}", "bold cyan"), Text(curve([m for m, _ in self._curve]), "cyan")
+            "HR@10 model", Text(rates[0], "bold cyan"), Text(curve([model for model, _ in self._curve]), "cyan")
         )
-        curves.add_row("popularity", Text(f"{popularity:.3f}", "bold"), Text(curve([p for _, p in self._curve]), "dim"))
+        curves.add_row(
+            "popularity", Text(rates[1], "bold"), Text(curve([popularity for _, popularity in self._curve]), "dim")
+        )
 
         parts: list[RenderableType] = [figures, Text(), curves]
         if story.after:
@@ -107,7 +110,7 @@ def curve(shares: Sequence[float]) -> str:
     """Shares from 0 to 1 as a line of blocks.
 
     >>> curve([0, 0.5, 1])
-    ' ▄█'
+    '▁▅█'
     """
     return "".join(BLOCKS[round(share * (len(BLOCKS) - 1))] for share in shares)
 
