@@ -26,6 +26,7 @@ VersionName = Annotated[
     str, Meta(min_length=1, max_length=64, description="Answer from this version: a number, an alias or an id.")
 ]
 Ids = Annotated[list[Id], Meta(max_length=1000)]
+NOTHING: frozenset[str] = frozenset()
 
 
 class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -53,19 +54,24 @@ class RecommendationsFor(msgspec.Struct, forbid_unknown_fields=True, frozen=True
     version: VersionName | None = None
 
 
-async def recommend_to_user(loader: Loader, ask: RecommendationsOfUser, user: str) -> Recommendations:
-    """Items for a user."""
+def query_of(user: str, ask: RecommendationsOfUser) -> Query:
+    """What the model is asked for a user. Raises `Problem` 422 for what is no id."""
     _check("user", user)
     if ask.session is not None:
         _check("session", ask.session)
-    served = await loader.answering(ask.version)
-    query = Query(
+    return Query(
         user=user,
         session=ask.session,
         n=ask.n,
         exclude=_exclusion(ask.exclude),
         exclude_seen=ask.exclude_seen,
     )
+
+
+async def recommend_to_user(loader: Loader, ask: RecommendationsOfUser, user: str) -> Recommendations:
+    """Items for a user."""
+    query = query_of(user, ask)
+    served = await loader.answering(ask.version)
     return listed(loader, served, served.model.recommend(query) if served else EMPTY)
 
 
@@ -97,7 +103,7 @@ ROUTES = [
 
 
 def _exclusion(items: Sequence[Id]) -> frozenset[str]:
-    return frozenset(_ids("exclude", items)) if items else frozenset()
+    return frozenset(_ids("exclude", items)) if items else NOTHING
 
 
 def _ids(field: str, ids: Sequence[Id]) -> list[str]:

@@ -15,6 +15,8 @@ import sys
 import uvicorn
 
 from serving.app import create_app
+from serving.at_once import PREFIX, AtOnce
+from serving.protocol import answering
 from stream.logs import configure_logs
 from stream.settings import Settings
 
@@ -41,10 +43,11 @@ def run(settings: Settings) -> None:
         f"serving on {address} (docs: {address}/docs)",
         flush=True,
     )
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=answering(PREFIX, AtOnce(app.state)),
         lifespan="on",
         access_log=False,  # /metrics counts requests; a line for each would cost as much as a list
         log_config=None,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +19,7 @@ from stream.decoding import ITEM_SALT
 from stream.events import ID_MAX_BYTES
 from stream.models.answer import Options, challenge, options_of, order, order_these
 from stream.models.candidates import allowed
-from stream.models.hashing import SEPARATOR, hash_ids, salt_key
+from stream.models.hashing import SEPARATOR, hash_ids, salt_key, siphash128
 from stream.models.kernels import kernel
 from stream.models.layout import (
     CLOCK,
@@ -42,8 +42,7 @@ Views = dict[str, tuple[NDArray, NDArray]]
 """Table name to (data, index of int32): row r is `data[index[r]]`."""
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Whom a list is for.
 
     Attributes:
@@ -68,14 +67,13 @@ class Query:
     candidates: Sequence[str] | None = None
 
 
-@dataclass(frozen=True)
-class Ranking:
+class Ranking(msgspec.Struct, frozen=True):
     """A list, best first. `fallback` says what it was made from where nothing is known about the visitor: None if
     something is, else `session`, `trending`, `popular` or `newest`.
     """
 
-    items: list[str] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    items: list[str] = []
+    scores: list[float] = []
     fallback: str | None = None
 
 
@@ -87,24 +85,24 @@ class Hints:
     """
 
     def __init__(self, keys: NDArray, index: NDArray) -> None:
-        self._cells = _hint_cells(2 * len(index))
-        self._used = add_hints(self._cells, keys, index, np.arange(1, len(index)))
+        self.cells = _hint_cells(2 * len(index))
+        self._used = add_hints(self.cells, keys, index, np.arange(1, len(index)))
 
     def add(self, keys: NDArray, index: NDArray, rows: NDArray) -> None:
         """Rows that got a key they may not have had before."""
-        if self._used + len(rows) > self._cells.size * 0.6:
-            cells = _hint_cells(2 * self._cells.size)
+        if self._used + len(rows) > self.cells.size * 0.6:
+            cells = _hint_cells(2 * self.cells.size)
             if cells.size <= MOST_HINTS_A_ROW * len(index):
-                self._used = move_hints(self._cells, cells)
+                self._used = move_hints(self.cells, cells)
             else:  # mostly keys of rows that were evicted long ago: begin again with those of today
                 cells = _hint_cells(2 * len(index))
                 self._used = add_hints(cells, keys, index, np.arange(1, len(index)))
-            self._cells = cells
-        self._used += add_hints(self._cells, keys, index, rows.astype(np.int64))
+            self.cells = cells
+        self._used += add_hints(self.cells, keys, index, rows.astype(np.int64))
 
     def find(self, keys: NDArray, index: NDArray, key: NDArray) -> int:
         """The row of this version that has the key, or 0."""
-        return int(find_hint(self._cells, keys, index, key[0], key[1]))
+        return int(find_hint(self.cells, keys, index, key[0], key[1]))
 
 
 MOST_HINTS_A_ROW = 16
@@ -270,7 +268,44 @@ def write_names(
     return at
 
 
+@kernel
+def find_visitor(
+    reader: Reader,
+    named: NDArray[np.uint8],
+    salt: NDArray[np.uint64],
+    has_session: bool,
+    visitor_cells: NDArray[np.uint64],
+    session_cells: NDArray[np.uint64],
+    who: NDArray[np.int64],
+) -> np.uint64:
+    """Fill in the rows of the visitor, of the session as a visitor, and of the session; returns the visitor's key.
+
+    Args:
+        named: the user, the session, or both with NUL between them.
+        has_session: a session is named; without one it is the visitor's last.
+    """
+    end = 0
+    while end < named.size and named[end] != 0:
+        end += 1
+    key0, key1 = siphash128(named, 0, end, salt[0], salt[1])
+    visitor = find_hint(visitor_cells, reader.visitors, reader.visitors_index, key0, key1)
+    who[0] = visitor
+    if has_session:
+        last0, last1 = key0, key1
+        if end < named.size:
+            last0, last1 = siphash128(named, end + 1, named.size - end - 1, salt[0], salt[1])
+            who[1] = find_hint(visitor_cells, reader.visitors, reader.visitors_index, last0, last1)
+        who[2] = find_hint(session_cells, reader.sessions, reader.sessions_index, last0, last1)
+    elif visitor:
+        record = reader.visitors[reader.visitors_index[visitor]]
+        session = np.int64(record.session)
+        if session and reader.sessions[reader.sessions_index[session]].ordinal == record.session_ordinal:
+            who[2] = session
+    return key0
+
+
 NOBODY = np.empty(0, np.int64)
+NOBODYS = np.uint64(0)
 
 
 class Model:
@@ -297,6 +332,8 @@ class Model:
         self.state = state or {}
         self.hints = hints or {name: Hints(*views[name]) for name in self.HINTED}
         self._reader = reader_of(views)
+        self._options = options_of(settings)
+        self._rows = len(views["items"][1])
         self._item_salt = salt_key(ITEM_SALT)
         self._visitor_salt = salt_key(settings.visitor_salt)
 
@@ -315,8 +352,10 @@ class Model:
         wanted = NOBODY if query.candidates is None else self._items(query.candidates)
         if query.candidates is not None and not wanted.size:
             return Ranking()
-        options = options_of(self.settings, exclude_last=query.exclude_last, exclude_had=query.exclude_seen)
-        rows = np.empty(min(query.n, len(self.views["items"][1])), np.int64)
+        options = self._options
+        if query.exclude_last or query.exclude_seen:
+            options = options._replace(exclude_last=query.exclude_last, exclude_had=query.exclude_seen)
+        rows = np.empty(min(query.n, self._rows), np.int64)
         scores = np.empty(len(rows))
         excluded = self._items(query.exclude) if query.exclude else NOBODY
         by_challenger = self.settings.ranker == "river"
@@ -370,25 +409,22 @@ class Model:
     def _who(self, query: Query) -> tuple[NDArray[np.int64], np.uint64]:
         """Rows of the visitor, of the session as a visitor and of the session, and whose remembered items count."""
         who = np.zeros(3, np.int64)
-        seen_by = np.uint64(0)
-        named = [name for name in (query.user, query.session) if name is not None]
-        if not named:
-            return who, seen_by
-        keys = hash_ids(named, self._visitor_salt)
-        visitors, sessions = self.views["visitors"], self.views["sessions"]
-        who[0] = self.hints["visitors"].find(*visitors, keys[0])
-        if query.session is not None:
-            if query.user is not None:
-                who[1] = self.hints["visitors"].find(*visitors, keys[-1])
-            who[2] = self.hints["sessions"].find(*sessions, keys[-1])
-        elif who[0]:
-            visitor = visitors[0][visitors[1][who[0]]]
-            session = sessions[0][sessions[1][visitor["session"]]]
-            if visitor["session"] and session["ordinal"] == visitor["session_ordinal"]:
-                who[2] = visitor["session"]
-        if self.settings.repeats == "first":
-            seen_by = keys[0, 0]
-        return who, seen_by
+        user, session = query.user, query.session
+        if user is None and session is None:
+            return who, NOBODYS
+        both = user is not None and session is not None
+        named = f"{user}{SEPARATOR}{session}" if both else (user if user is not None else session)
+        assert named is not None
+        seen_by = find_visitor(
+            self._reader,
+            np.frombuffer(named.encode(), np.uint8),
+            self._visitor_salt,
+            session is not None,
+            self.hints["visitors"].cells,
+            self.hints["sessions"].cells,
+            who,
+        )
+        return who, np.uint64(seen_by) if self.settings.repeats == "first" else NOBODYS
 
     def _items(self, names: Collection[str]) -> NDArray[np.int64]:
         """Rows of the items that are known."""
