@@ -49,8 +49,18 @@ class WorkerMetrics:
             f"{name}publish_seconds", "From cut to visible version.", buckets=_SECONDS, registry=self.registry
         )
         self.cut_seconds = Histogram(
-            f"{name}cut_seconds", "How long learning is held for a cut.", buckets=_SECONDS, registry=self.registry
+            f"{name}cut_seconds",
+            "How long learning is held for a piece of a cut.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
+        self.longest_hold = Gauge(
+            f"{name}longest_hold_seconds",
+            "Longest since the start that learning was held for a piece of a cut, or the event loop by anything.",
+            ["held"],
+            registry=self.registry,
+        )
+        self._longest: dict[str, float] = {}
         self.cut_bytes = Histogram(
             f"{name}cut_bytes",
             "Bytes written since the previous version.",
@@ -114,6 +124,12 @@ class WorkerMetrics:
     def serve(self, port: int) -> None:
         """Answer `GET /metrics` on this port, from a thread."""
         start_http_server(port, registry=self.registry)
+
+    def held_longest(self, what: str, seconds: float) -> None:
+        """`what` was held for so long; only the longest is kept."""
+        if seconds > self._longest.get(what, 0.0):
+            self._longest[what] = seconds
+            self.longest_hold.labels(what).set(seconds)
 
     def state(self, partition: int, state: Mapping[str, Any]) -> None:
         """Every number in a published state's `metrics` and `drift`."""

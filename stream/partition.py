@@ -29,7 +29,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -45,9 +45,10 @@ from stream.metrics import WorkerMetrics
 from stream.rate import SampleRate
 from stream.settings import Settings
 from stream.shard import Shard
-from stream.tables import delta_bytes
+from stream.tables import Delta, delta_bytes
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
+from stream.versions.folding import fold_all
 
 log = get_logger(__name__)
 
@@ -56,6 +57,12 @@ BATCH_RECORDS = 4096
 
 MOST_UNPUBLISHED = 3_000_000
 """Records that may be learned and in no version, before learning waits for Redis."""
+
+CUT_BLOCKS = 120_000
+"""Blocks that are copied before learning goes on: a few milliseconds. A cut of more is made in pieces, between batches
+of `BETWEEN_RECORDS`, which write fewer anew, so that the pieces gain on learning."""
+
+BETWEEN_RECORDS = 2048
 
 FAR_BEHIND_SECONDS = 2.0
 """More records to catch up than are learned in so long: freshness is worth little then."""
@@ -145,6 +152,7 @@ class Partition:
         self._publishing: asyncio.Task[None] | None = None
         self._maintaining: asyncio.Task[None] | None = None
         self._letters: list[Letter] = []
+        self._pieces: list[Delta] = []
         self._unpublished = 0
         self._published: dict[str, int] = {}
         self._next_publish = self._next_maintenance = self._next_look = 0.0
@@ -252,6 +260,7 @@ class Partition:
         self._claim = self._shard = self._merge = None
         self._sessions = {}
         self._letters = []
+        self._pieces = []
         self._unpublished = 0
         self._published = {}
         if self._publishing is not None:
@@ -355,16 +364,18 @@ class Partition:
             self._look_at_publishing()
             now = time.monotonic()
             if self._unpublished and self._publishing is None and (now >= self._next_publish or self._halting):
-                await self._start_publishing(now)
+                await self._cut(now)
             if self._halting:
-                if self._publishing is None:
+                if self._publishing is not None:
+                    await asyncio.wait([self._publishing])
+                elif not self._unpublished:
                     return
-                await asyncio.wait([self._publishing])
                 continue
             if now >= self._next_look:
                 self._next_look = now + 0.5
                 self._look_around(now)
-            batch = self._merge.take(BATCH_RECORDS) if self._unpublished < MOST_UNPUBLISHED else []
+            most = BETWEEN_RECORDS if self._pieces else BATCH_RECORDS
+            batch = self._merge.take(most) if self._unpublished < MOST_UNPUBLISHED else []
             if not batch:
                 await self._wait(now)
                 continue
@@ -427,17 +438,23 @@ class Partition:
 
     # ---- publish
 
-    async def _start_publishing(self, now: float) -> None:
+    async def _cut(self, now: float) -> None:
+        """Take the next piece of what was written; if it was the last, publish."""
         assert self._shard is not None and self._claim is not None  # noqa: PT018
-        self._next_publish = now + self._publish_every()
-        cut, seconds = await self._shop.in_learning(_cut, self._shard)
+        piece, seconds = await self._shop.in_learning(_piece, self._shard)
         self._shop.metrics.cut_seconds.observe(seconds)
+        self._shop.metrics.held_longest("learning", seconds)
+        if not isinstance(piece, Cut):
+            self._pieces.append(piece)
+            return
+        self._next_publish = now + self._publish_every()
+        pieces, self._pieces = [*self._pieces, piece.delta], []
         letters, self._letters = self._letters, []
         records, self._unpublished = self._unpublished, 0
         dead = [
             dead_letter(letter, topic=self._names[letter.record.topic], partition=self.number) for letter in letters
         ]
-        self._publishing = asyncio.create_task(self._publish(self._claim, cut, dead, records, now))
+        self._publishing = asyncio.create_task(self._publish(self._claim, piece, pieces, dead, records, now))
         self._publishing.add_done_callback(lambda _: self._news.set())
 
     def _publish_every(self) -> float:
@@ -451,9 +468,13 @@ class Partition:
             finished, self._publishing = self._publishing, None
             finished.result()
 
-    async def _publish(self, claim: Claim, cut: Cut, letters: list[DeadLetter], records: int, started: float) -> None:
+    async def _publish(
+        self, claim: Claim, cut: Cut, pieces: list[Delta], letters: list[DeadLetter], records: int, started: float
+    ) -> None:
         """Raises `Fenced` or `StaleParent`; everything else is tried again."""
         shop = self._shop
+        if len(pieces) > 1:
+            cut = await shop.with_redis(lambda: replace(cut, delta=fold_all(pieces)))
         await shop.letters.send(letters)
         pause, longest = RETRY_SECONDS
         while True:
@@ -564,7 +585,7 @@ def _apply(shard: Shard, batch: list[Record], rate: float) -> tuple[list[Letter]
     return letters, time.thread_time() - started, outcomes
 
 
-def _cut(shard: Shard) -> tuple[Cut, float]:
-    """The cut, and for how many seconds it held learning up."""
+def _piece(shard: Shard) -> tuple[Cut | Delta, float]:
+    """The next piece of a cut, and for how many seconds it held learning up."""
     started = time.monotonic()
-    return shard.cut(), time.monotonic() - started
+    return shard.piece(CUT_BLOCKS), time.monotonic() - started

@@ -138,6 +138,20 @@ class Shard:
         self._rates, self._bounds = [], []
         return Cut(self.tables.cut(), self.readable_state(), journal)
 
+    def piece(self, most_blocks: int) -> Cut | Delta:
+        """The next piece of a cut that would hold learning up too long at once (see `Tables.piece`).
+
+        Returns:
+            The cut, when nothing is left: the pieces since the last cut come before it, and are folded into it by
+            whoever has the time. Until then only blocks.
+        """
+        delta, done = self.tables.piece(most_blocks)
+        if not done:
+            return delta
+        journal = self._journal()
+        self._rates, self._bounds = [], []
+        return Cut(delta, self.readable_state(), journal)
+
     def whole(self) -> Cut:
         """A keyframe of this moment; the next `cut` is not affected."""
         return Cut(self.tables.whole(), self.readable_state(), self._journal())

@@ -95,10 +95,6 @@ class Table:
         """The same memory as (blocks, block_bytes) bytes."""
         return self.data.view(np.uint8).reshape(self.spec.blocks, self.spec.block_bytes)
 
-    def _blocks(self, blocks: Blocks) -> Bytes:
-        """A copy of these blocks (`take` copies a block at once; indexing would go byte by byte, five times slower)."""
-        return self.raw().take(blocks, axis=0)
-
     def mark_rows(self, rows: Iterable[int]) -> None:
         """Say that whole rows were written (compiled kernels set `dirty` themselves, block by block)."""
         width = self.spec.blocks_per_row
@@ -107,13 +103,19 @@ class Table:
 
     def cut(self) -> TableDelta:
         """What was written since the last cut; the marks are cleared."""
-        blocks = take_marks(self.dirty)
-        return TableDelta(blocks, self._blocks(blocks))
+        return self.take(0, self.spec.blocks)[0]
+
+    def take(self, start: int, most: int) -> tuple[TableDelta, int]:
+        """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now."""
+        word = np.uint64 if self.spec.block_bytes % 8 == 0 else np.uint32
+        blocks, words, reached = take_blocks(self.dirty, self.raw().view(word), start, most)
+        return TableDelta(blocks, words.view(np.uint8)), reached
 
     def whole(self) -> TableDelta:
         """Every block that is not zero. Marks stay as they are."""
         blocks = nonzero_blocks(self.raw())
-        return TableDelta(blocks, self._blocks(blocks))
+        # `take` copies a block at once; indexing would go byte by byte, five times slower
+        return TableDelta(blocks, self.raw().take(blocks, axis=0))
 
     def write(self, delta: TableDelta) -> None:
         """Put blocks in place. They are not marked: they come from a version, which has them already.
@@ -163,6 +165,7 @@ class Tables(Mapping[str, Table]):
 
     def __init__(self, specs: Iterable[TableSpec]) -> None:
         self._tables = {spec.name: Table(spec) for spec in specs}
+        self._next_piece = (0, 0)  # number of the table and of the block in it
 
     def __getitem__(self, name: str) -> Table:
         return self._tables[name]
@@ -184,6 +187,38 @@ class Tables(Mapping[str, Table]):
     def cut(self) -> Delta:
         """What was written since the last cut, of every table; the marks are cleared."""
         return {name: delta for name, table in self.items() if len((delta := table.cut()).blocks)}
+
+    def piece(self, most_blocks: int) -> tuple[Delta, bool]:
+        """At most so many of the blocks that were written, and whether these were all. Their marks are cleared.
+
+        For a cut that would take too long at once: pieces are taken while learning goes on in between, and the one that
+        is the last makes the cut. What was written again after a piece had it is in a later piece, so folding the
+        pieces in their order gives the tables of the moment of the last. Each piece goes on where the one before it
+        ended, so that what is written all the time does not keep the rest waiting.
+        """
+        tables = list(self._tables.items())
+        first, start = self._next_piece
+        ranges = [(first, start), *((at % len(tables), 0) for at in range(first + 1, first + len(tables)))]
+        delta: Delta = {}
+        left = most_blocks
+        for at, begin in ranges:
+            name, table = tables[at]
+            part, reached = table.take(begin, left)
+            if len(part.blocks):
+                delta[name] = part
+            left -= len(part.blocks)
+            if reached < table.spec.blocks:
+                self._next_piece = at, reached
+                return delta, False
+        done = start == 0
+        if not done:  # what lies before the place in the first table
+            name, table = tables[first]
+            part, reached = table.take(0, left)
+            if len(part.blocks):
+                delta[name] = joined(part, delta[name]) if name in delta else part
+            done = reached >= start
+        self._next_piece = (0, 0) if done else (first, reached)
+        return delta, done
 
     def whole(self) -> Delta:
         """A keyframe: every block that is not zero."""
@@ -225,6 +260,11 @@ def fold(older: Delta, newer: Delta) -> Delta:
     return folded
 
 
+def joined(lower: TableDelta, higher: TableDelta) -> TableDelta:
+    """One delta of two of the same table, all blocks of the one before all of the other."""
+    return TableDelta(np.concatenate([lower.blocks, higher.blocks]), np.concatenate([lower.data, higher.data]))
+
+
 def delta_bytes(delta: Delta) -> int:
     """Bytes of a delta in memory (and, but for a short header, encoded)."""
     return sum(part.nbytes for part in delta.values())
@@ -257,31 +297,51 @@ def decode_delta(encoded: bytes) -> Delta:
 
 
 @nb.njit(cache=True, nogil=True)
-def take_marks(dirty: Bytes) -> Blocks:
-    """Numbers of the marked blocks, rising; the marks are cleared. Eight marks are looked at at once."""
+def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Blocks, NDArray, int]:
+    """At most `most` marked blocks from `start` on: numbers, rising, and copies; the marks are cleared.
+
+    Also gives the block at which the search ended.
+    """
+    found = np.empty(max(0, min(most, dirty.size - start)), np.uint32)  # costs memory only where it is written
     words = dirty[: dirty.size // 8 * 8].view(np.uint64)
     count = 0
-    for word in range(words.size):
-        if words[word]:
-            for block in range(word * 8, word * 8 + 8):
-                count += dirty[block]
-    for block in range(words.size * 8, dirty.size):
-        count += dirty[block]
-    blocks = np.empty(count, np.uint32)
-    at = 0
-    for word in range(words.size):
-        if words[word]:
-            for block in range(word * 8, word * 8 + 8):
-                if dirty[block]:
-                    blocks[at] = block
-                    at += 1
-            words[word] = 0
-    for block in range(words.size * 8, dirty.size):
-        if dirty[block]:
-            blocks[at] = block
+    at = start
+    while at < dirty.size and count < most:
+        if at % 8 == 0:
+            at = 8 * skip_clear(words, at // 8)
+        end = min(dirty.size, (at // 8 + 1) * 8)
+        while at < end and count < most:
+            if dirty[at]:
+                dirty[at] = 0
+                found[count] = at
+                count += 1
             at += 1
-            dirty[block] = 0
-    return blocks
+    blocks = found[:count].copy()
+    data = np.empty((count, raw.shape[1]), raw.dtype)
+    for number in range(count):
+        block = blocks[number]
+        for word in range(raw.shape[1]):
+            data[number, word] = raw[block, word]
+    return blocks, data, at
+
+
+@nb.njit(cache=True, nogil=True)
+def skip_clear(words: NDArray[np.uint64], start: int) -> int:
+    """The first word from `start` on that may have a mark. Nearly all are clear, so eight are looked at at once.
+
+    Unsigned places, because Numba would look at each signed one whether it counts from the end.
+    """
+    at, one = np.uint64(start), np.uint64(1)
+    size = np.uint64(words.size)
+    while at + np.uint64(8) <= size:
+        low = words[at] | words[at + one] | words[at + np.uint64(2)] | words[at + np.uint64(3)]
+        high = words[at + np.uint64(4)] | words[at + np.uint64(5)] | words[at + np.uint64(6)] | words[at + np.uint64(7)]
+        if low | high:
+            break
+        at += np.uint64(8)
+    while at < size and words[at] == 0:
+        at += one
+    return np.int64(at)  # type: ignore[return-value]  # Numba gives an int
 
 
 def nonzero_blocks(raw: Bytes) -> Blocks:

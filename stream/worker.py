@@ -51,6 +51,10 @@ GARBAGE_THRESHOLDS = (200_000, 20, 50)
 """After how many new objects, and after how many rounds among the young ones, cycles are looked for."""
 
 
+LOOK_SECONDS = 0.02
+"""How often the event loop is asked whether it is on time."""
+
+
 class NoTables(TableManager):
     """Faust waits a second for tables to be declared. There are none, and a start should be quick."""
 
@@ -93,6 +97,7 @@ class Worker:
         self._shop: Workshop | None = None
         self._by_kafka_name = {name: topic for topic, name in settings.topics.items()}
         self._stopping = False
+        self._looking: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
@@ -117,6 +122,7 @@ class Worker:
         await self._tell_cautions()
         if self.settings.metrics_port:
             metrics.serve(self.settings.metrics_port)
+            self._looking = asyncio.create_task(_look_at_the_loop(metrics))
         log.info(
             "ready to join the group",
             group=self.settings.group,
@@ -148,6 +154,8 @@ class Worker:
         await asyncio.gather(*(partition.halt(LAST_PUBLISH_SECONDS) for partition in self._partitions.values()))
 
     async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         for partition in list(self._partitions.values()):
             await partition.drop()
         if self._shop is not None:
@@ -244,6 +252,15 @@ def make_app(settings: Settings) -> WorkerApp:
 
     app.on_partitions_revoked.connect(revoked, weak=False)
     return app
+
+
+async def _look_at_the_loop(metrics: WorkerMetrics) -> None:
+    """Tell by how much the event loop was late."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOK_SECONDS
+        await asyncio.sleep(LOOK_SECONDS)
+        metrics.held_longest("loop", max(0.0, loop.time() - due))
 
 
 def _without_password(url: str) -> str:

@@ -153,3 +153,20 @@ def test_an_erased_visitor_is_a_stranger_and_leaves_no_key_behind():
     for each in (shard, restored):
         each.apply([*more, click(120, "i1", "me", seconds=1_700_000_300.0)], rate=1.0)
     assert restored.tables == shard.tables
+
+
+def test_a_cut_in_pieces_with_learning_in_between_is_the_state_of_its_last_moment():
+    shard = Shard(SMALL)
+    records = stream_of(2000)
+    folded = {}
+    for start in range(0, len(records), 100):
+        shard.apply(records[start : start + 100], rate=0.2)
+        piece = shard.piece(150)
+        assert isinstance(piece, dict), "there was more to take"
+        folded = fold(folded, piece)
+    while isinstance(piece := shard.piece(150), dict):
+        folded = fold(folded, piece)
+    again = Shard.restore(SMALL, fold(folded, piece.delta), piece.state)
+    assert again.tables == shard.tables
+    assert piece.state["offsets"] == shard.offsets
+    assert piece.journal.batches == 20

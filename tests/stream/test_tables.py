@@ -16,13 +16,16 @@ from stream.tables import (
     differing_tables,
     encode_delta,
     fold,
-    take_marks,
+    take_blocks,
 )
 
 SPECS = [
     TableSpec("slots", 9, np.dtype([("item", "<u4", (8,)), ("count", "<f4", (8,))]), 16),
     TableSpec("sums", 5, np.dtype(("<f8", (4,))), 32),
 ]
+
+for kind in (np.uint32, np.uint64):  # compiled now, not within the time that Hypothesis gives an example
+    take_blocks(np.zeros(8, np.uint8), np.zeros((8, 2), kind), 0, 8)
 
 WRITES = st.lists(st.tuples(st.sampled_from(["slots", "sums"]), st.integers(0, 44), st.integers(0, 3)), max_size=12)
 
@@ -73,13 +76,41 @@ def test_folded_and_encoded_deltas_do_what_they_did_one_by_one(rounds):
         assert np.all(np.diff(part.blocks.astype(np.int64)) > 0), "blocks rise and are unique"
 
 
-@given(size=st.integers(1, 700), marked=st.sets(st.integers(0, 699)))
-def test_marks_are_found_in_order_and_cleared(size, marked):
+@given(
+    size=st.integers(1, 700), marked=st.sets(st.integers(0, 699)), start=st.integers(0, 699), most=st.integers(0, 90)
+)
+def test_marks_are_found_in_order_and_cleared(size, marked, start, most):
     dirty = np.zeros(size, np.uint8)
+    raw = np.arange(2 * size, dtype=np.uint64).reshape(size, 2)
     marked = sorted(block for block in marked if block < size)
     dirty[marked] = 1
-    assert take_marks(dirty).tolist() == marked
-    assert not dirty.any()
+    wanted = [block for block in marked if block >= start]
+    blocks, data, reached = take_blocks(dirty, raw, start, most)
+    assert blocks.tolist() == wanted[:most]
+    assert data.tolist() == raw[blocks].tolist()
+    assert np.flatnonzero(dirty).tolist() == [block for block in marked if block < start] + wanted[most:]
+    assert not [block for block in wanted[most:] if block < reached]
+
+
+@given(writes=st.lists(st.tuples(WRITES, st.integers(1, 12)), min_size=1, max_size=8))
+def test_pieces_taken_while_writing_goes_on_are_one_cut(writes):
+    ours, theirs = Tables(SPECS), Tables(SPECS)
+    folded = {}
+    for some, most in writes:
+        write(ours, some)
+        piece, _ = ours.piece(most)
+        assert sum(len(part.blocks) for part in piece.values()) <= most
+        assert all(np.all(np.diff(part.blocks.astype(np.int64)) > 0) for part in piece.values())
+        folded = fold(folded, piece)
+    for _ in range(1000):
+        piece, done = ours.piece(5)
+        folded = fold(folded, piece)
+        if done:
+            break
+    theirs.write(folded)
+    assert done
+    assert theirs == ours
+    assert ours.cut() == {}
 
 
 def test_tables_that_differ_are_named():
