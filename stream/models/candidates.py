@@ -2,7 +2,7 @@
 
 Every source scores what it touches (`collect`); the best of each are united (`propose`); then each candidate gets the
 values of *all* sources, and features of the item and of the visitor's own history with it (`describe`). To add a
-source: write its file, name it in `layout.SOURCES`, and call its `score` in `collect`.
+source: write its file and name it in `layout.ADDED` (`added.py` says how).
 
 An answer touches some 1,500 items for its hundred candidates. So what is done for every item touched stands in columns,
 a source at a time, that are gone through many elements at once; and what lies in large tables is asked for before it
@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from stream.models import cosine, embedding, transitions, vsknn
+from stream.models import added, cosine, embedding, transitions, vsknn
 from stream.models.hashing import mixed
 from stream.models.kernels import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
 from stream.models.layout import (
@@ -82,6 +82,18 @@ def collect(reader: Reader, work: Work) -> None:
     vsknn.score(reader, work)
     finish_cosine(reader, work)
     vsknn.finish(reader, work)
+    if added.COUNT:
+        touch_popular(reader, work)
+        added.score(reader, work)
+
+
+@kernel
+def touch_popular(reader: Reader, work: Work) -> None:
+    """Let what popularity may propose be known to those who score what was touched."""
+    for half_life in range(HALF_LIVES):
+        listed = reader.top[reader.top_index[half_life]]
+        for place in range(min(2 * PROPOSED_POPULAR, np.int64(reader.scalars[TOP_SIZES + half_life]))):
+            local_of(work, np.int64(listed[place]))
 
 
 @kernel
@@ -172,7 +184,7 @@ def propose(reader: Reader, work: Work, seen_by: np.uint64, own: bool, disabled:
     for local in range(work.counts[LOCAL]):
         if work.flags[local] & EXCLUDED:
             silence(work, local)
-    for source, most in PROPOSED:
+    for source, most in PROPOSED + added.PROPOSED:
         if not (disabled >> source) & 1:
             propose_best(reader, work, seen_by, source, most)
     for half_life in range(HALF_LIVES):
@@ -350,7 +362,9 @@ def source_values(reader: Reader, work: Work) -> None:
         decays[half_life] = 2.0 ** min(1000.0, max(-1000.0, (landmark - now) / HALF_LIVES_SECONDS[half_life]))
         decays[half_life] *= max(1.0, reader.scalars[SHARDS])
     count = work.counts[CANDIDATE]
-    for source in range(POPULAR):
+    for source in range(SOURCE_COUNT):
+        if POPULAR <= source <= EMBEDDING:
+            continue
         for number in range(count):
             work.columns[source, number] = work.values[source, work.candidates[number]]
     for number in range(count):
@@ -384,7 +398,7 @@ def source_features(work: Work, source: int, wide: int) -> None:
     logs = work.traits[at + 2, :wide]
     if source == EMBEDDING:
         from_logits(values, work.logits[:wide], logs)
-    elif source >= POPULAR:
+    elif POPULAR <= source < EMBEDDING:
         log_counts(values, logs)
     else:
         similarity = max(0.05, work.facts[SIMILARITY])

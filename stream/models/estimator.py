@@ -43,7 +43,7 @@ Happened = tuple[Hashable, Hashable, float, Mapping[str, Any] | None]
 """User, item, reward and context, as `learn_one` takes them."""
 
 
-class BlendRanker(Ranker):  # type: ignore[misc]  # River has no types here
+class BlendRanker(Ranker):
     """The blend as a River recommender.
 
     The context `x` may say `timestamp` (seconds or RFC 3339; without it, a second after the last one), `session` and

@@ -12,7 +12,7 @@ Kernels are compiled without Numba's reference counting: they borrow arrays, han
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -160,9 +160,12 @@ class Packed:
         raise TypeError("packed arrays are addresses in this process; pack the arrays again where they are needed")
 
 
-def packed(fields: Fields) -> Fields:
-    """The same arrays as one argument for kernels. Holds on to the arrays; none may be resized."""
-    return cast(Fields, Packed(type(fields).__name__, fields._asdict()))
+def packed(fields: Fields, more: Mapping[str, np.ndarray] | None = None) -> Fields:
+    """The same arrays as one argument for kernels, and `more` of them by name.
+
+    Holds on to the arrays; none may be resized.
+    """
+    return cast(Fields, Packed(type(fields).__name__, fields._asdict() | dict(more or {})))
 
 
 class PackedType(types.Type):

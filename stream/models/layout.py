@@ -9,6 +9,7 @@ This file decides shapes and capacities. Who writes a row, and when, is decided 
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +91,9 @@ PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fa
 
 WEIGHT_ONE = 256
 
+ADDED: tuple[str, ...] = ()
+"""Names of sources of one's own, each a file of this folder: see `stream/models/added.py`."""
+
 SOURCES = (
     "transition",
     "transition_fast",
@@ -104,6 +108,7 @@ SOURCES = (
     "popular_3d",
     "popular_30d",
     "embedding",
+    *ADDED,
 )
 """Names of the sources; the place of a name is the source's number."""
 TRANSITION, TRANSITION_FAST, TRANSITIONS, COSINE, COSINE_FLAT, VSKNN, STAN, POPULAR = range(8)
@@ -171,7 +176,7 @@ ITEM_FEATURES = 3 + (HALF_LIVES - 1)
 OWN_FEATURES = 5
 FEATURES = SOURCE_FEATURES + ITEM_FEATURES + OWN_FEATURES + 1
 """What the ranker knows of a candidate; the last one is agreement."""
-FEATURES_WIDE = 64
+FEATURES_WIDE = -(-FEATURES // 16) * 16
 
 LENGTH_EDGES = (1.0, 2.0, 3.0, 4.0, 7.0, 13.0, 31.0)
 COUNT_EDGES = (2.0, 8.0, 30.0, 100.0, 400.0, 2000.0)
@@ -246,7 +251,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("linear", 2 * LINEAR_ROWS, _wide("<f4", FEATURES_WIDE), 64),
         TableSpec("network", 3 * NETWORK_ROWS, _wide("<f4", NETWORK_WIDE), 64),
         TableSpec("challenger", 1, _wide("<f8", FEATURES_WIDE), 64),
-        TableSpec("outcomes", OUTCOME_ROWS, _wide("<u2", 16), 32),
+        TableSpec("outcomes", OUTCOME_ROWS, _wide("<u2", -(-RANKINGS // 16) * 16), 32),
         TableSpec("drifts", RANKINGS, _wide("<f8", 8), 64),
         TableSpec("pending", PENDING, _wide("<f8", 2 + SITUATION), 2 * 56),
         TableSpec("pending_keys", PENDING // 8, _wide("<u4", 8), 32),
@@ -255,7 +260,14 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("visitor_tastes", rows.visitors, _wide("<f8", TASTES), 96),
         TableSpec("item_tastes", rows.items, _wide("<f8", TASTES), 96),
         TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
+        *(_added_spec(name, rows.items) for name in ADDED),
     ]
+
+
+def _added_spec(name: str, items: int) -> TableSpec:
+    """A row an item, one block wide, so that the mark of a row is that of its item."""
+    columns: int = importlib.import_module(f"stream.models.{name}").COLUMNS
+    return TableSpec(name, items, _wide("<f4", max(1, columns)), 4 * max(1, columns))
 
 
 def _wide(kind: Any, columns: int) -> np.dtype:

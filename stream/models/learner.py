@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.drift import Detectors
-from stream.models import conversion, embedding, items, pairs, popularity, ranker, sessions, visitors
+from stream.models import added, conversion, embedding, items, pairs, popularity, ranker, sessions, visitors
 from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
@@ -337,6 +337,7 @@ def learn_counts(
         if np.int64(state.scalars[EVENTS]) % EMBEDDING_EVERY == 0:
             embedding.learn(state, item, met, count, scratch)
         embedding.remember(state, item)
+    added.learn(state, item, visitor, seconds, weight, met, count)
 
 
 @kernel

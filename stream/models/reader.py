@@ -11,6 +11,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from stream.models.kernels import packed
+from stream.models.layout import ADDED
 
 
 class Reader(NamedTuple):
@@ -55,4 +56,5 @@ def reader_of(views: Mapping[str, tuple[NDArray, NDArray]]) -> Reader:
         arrays[f"{name}_index"] = index
     data, index = views["scalars"]
     arrays["scalars"] = data[index[0]]
-    return packed(Reader(**{name: arrays[name] for name in Reader._fields}))
+    more = {f"{name}{part}": arrays[f"{name}{part}"] for name in ADDED for part in ("", "_index")}
+    return packed(Reader(**{name: arrays[name] for name in Reader._fields}), more)

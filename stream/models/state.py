@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.models import directory
 from stream.models.kernels import packed
+from stream.models.layout import ADDED
 from stream.tables import Table, Tables
 
 
@@ -88,7 +89,8 @@ def state_of(tables: Tables) -> State:
     longest = max(len(tables["items"].data), len(tables["visitors"].data))
     arrays["going"] = np.zeros(longest, np.uint8)
     arrays["order"] = np.zeros(longest)
-    return packed(State(**{field: arrays[field] for field in State._fields}))
+    more = {f"{name}{part}": arrays[f"{name}{part}"] for name in ADDED for part in ("", "_dirty")}
+    return packed(State(**{field: arrays[field] for field in State._fields}), more)
 
 
 def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:

@@ -167,7 +167,7 @@ def new_work() -> Work:
             touched=np.zeros(LOCALS, np.int64),
             gathered=np.zeros(LOCALS, np.float32),
             neighbours=np.zeros(128, np.int64),
-            columns=np.zeros((16, CANDIDATES), np.float32),
+            columns=np.zeros((max(16, SOURCE_COUNT), CANDIDATES), np.float32),
             features=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
             traits=np.zeros((FEATURES_WIDE, CANDIDATES), np.float32),
             ranks=np.zeros(CANDIDATES, np.float32),
