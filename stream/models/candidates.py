@@ -36,7 +36,6 @@ from stream.models.layout import (
     SOURCE_COUNT,
     STAN,
     TOP_SIZES,
-    TRANSITION,
     TRANSITION_FAST,
     TRANSITIONS,
     VSKNN,
@@ -142,13 +141,8 @@ def collect_pairs(reader: Reader, work: Work, k: int) -> None:
                 fast = np.float32(max(0.0, fast - work.own_fast[own, other]))
                 if together < 1e-4:
                     continue
-            cosines[local] += together * cosine_share
-            flat_cosines[local] += together * flat_share
-            if k < transitions.ITEMS and forward > 0:
-                followers[local] += forward * next_share
-                if k == 0:
-                    work.values[TRANSITION, local] = forward * last_share
-                    work.values[TRANSITION_FAST, local] = fast * fast_share
+            cosine.score_slot(cosines, flat_cosines, local, together, cosine_share, flat_share)
+            transitions.score_slot(work, followers, local, k, forward, fast, (next_share, last_share, fast_share))
 
 
 @kernel

@@ -10,12 +10,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels import vectored
+from stream.models.kernels import inlined, vectored
 
 ITEMS = 50
 FADE = 0.8
 FLAT_FADE = 0.95
 SHRINK = 10.0
+
+
+@inlined
+def score_slot(
+    cosines: np.ndarray,
+    flat_cosines: np.ndarray,
+    local: int,
+    together: np.float32,
+    share: np.float32,
+    flat_share: np.float32,
+) -> None:
+    """What the slot of one pair adds to its other item; shares are fade^k / √(n_a + 10)."""
+    cosines[local] += together * share
+    flat_cosines[local] += together * flat_share
 
 
 @vectored

@@ -9,6 +9,38 @@ Sequential rules as in Ludewig & Jannach, "Evaluation of session-based recommend
 
 from __future__ import annotations
 
+import numpy as np
+
+from stream.models.kernels import inlined
+from stream.models.layout import TRANSITION, TRANSITION_FAST
+from stream.models.work import Work
+
 ITEMS = 5
 FADE = 0.6
 PRIOR = 2.0
+
+
+@inlined
+def score_slot(
+    work: Work,
+    followers: np.ndarray,
+    local: int,
+    k: int,
+    forward: np.float32,
+    fast: np.float32,
+    shares: tuple[np.float32, np.float32, np.float32],
+) -> None:
+    """What the slot of one pair adds to the scores of its other item.
+
+    Args:
+        followers: the values of `transitions`, by local number.
+        local: number of the other item.
+        k: place of the row's item in the history, 0 the newest.
+        forward, fast: counts of the slot.
+        shares: what a count of 1 gives to `transitions`, `transition` and `transition_fast`.
+    """
+    if k < ITEMS and forward > 0:
+        followers[local] += forward * shares[0]
+        if k == 0:
+            work.values[TRANSITION, local] = forward * shares[1]
+            work.values[TRANSITION_FAST, local] = fast * shares[2]
