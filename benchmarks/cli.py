@@ -85,6 +85,14 @@ def model(as_json: AsJson = False, runs: Runs = 5) -> None:
     print(json.dumps(result) if as_json else _table(result))
 
 
+@app.command()
+def versions(as_json: AsJson = False, runs: Runs = 5) -> None:
+    """Publishing while events flow, bytes of a history of 50 versions, and rollback."""
+    from benchmarks.versions import measure
+
+    _report(lambda tell: measure(runs, tell), as_json)
+
+
 def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:
     """Measure, telling on standard error what happens, and print the result."""
     from benchmarks.servers import MissingServer

@@ -5,8 +5,8 @@ Works like the compaction of a log-structured store, beside readers and the publ
 1. Retention names the versions to drop; one script drops them unless an alias names them by then.
 2. A run of states that no version has any more is folded into the state after it: of each block the last write stays,
    the batches of their journals are concatenated, and the run is dropped.
-3. A state whose chain back to a keyframe has grown longer than a keyframe becomes one itself, folded from the previous
-   keyframe and the deltas after it. Live tables are never copied for it.
+3. A state whose chain back to a keyframe has grown much longer than a keyframe becomes one itself, folded from the
+   previous keyframe and the deltas after it. Live tables are never copied for it.
 4. The oldest state gives way to the next one, which becomes a keyframe and the oldest.
 
 Each change of a record is one script that checks that nobody changed it meanwhile; if somebody did, the step is left
@@ -46,6 +46,10 @@ FOLD_RUN = 8
 
 CHAIN_BYTES = 8 * 1024 * 1024
 """A chain of deltas up to this is no reason for a keyframe, however small the keyframe would be."""
+
+CHAIN_KEYFRAMES = 1.5
+"""A chain of deltas may grow to so many times its keyframe. A longer one is slower to load, a shorter one makes a
+history of many keyframes."""
 
 SMALL_JOURNAL_BYTES = 256 * 1024
 """Neighbouring journals below this are written as one."""
@@ -207,7 +211,7 @@ class _Shelf:
         last_keyframe, chain_bytes = path[0], 0
         for index, record in enumerate(path[1:], start=1):
             chain_bytes += stored_bytes(record.delta)
-            limit = max(CHAIN_BYTES, stored_bytes(last_keyframe.keyframe))
+            limit = max(CHAIN_BYTES, CHAIN_KEYFRAMES * stored_bytes(last_keyframe.keyframe))
             if record.keyframe is not None:
                 following = next(
                     (at for at, later in enumerate(path[index + 1 :], index + 1) if later.keyframe is not None), None

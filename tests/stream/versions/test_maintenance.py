@@ -23,6 +23,7 @@ NOTHING_BUT_THE_LAST_TWO = Policy(keep_last=2, keep_minutes=0, keep_hours=0, kee
 def small_chains(monkeypatch):
     """Keyframes and folds after a few hundred bytes instead of megabytes."""
     monkeypatch.setattr(maintenance, "CHAIN_BYTES", 3000)
+    monkeypatch.setattr(maintenance, "CHAIN_KEYFRAMES", 1.0)
     monkeypatch.setattr(maintenance, "FOLD_RUN", 3)
     monkeypatch.setattr(chunks, "ALONE_BYTES", 300)
 
