@@ -1,0 +1,59 @@
+"""What `corrente size` computes is what a learner and a server hold when every row is written."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from serving.arena import Arena
+from stream.models.layout import table_specs
+from stream.models.learner import Learner
+from stream.settings import ModelSettings
+from stream.size import size
+from stream.size_cli import size as size_command
+
+PLAN = ModelSettings(items=300, visitors=2000, sessions=2000, event_ids=512)
+
+
+def test_a_shard_holds_what_was_computed():
+    learner = Learner(PLAN)
+    computed = size(2000, 300, settings=PLAN)
+    tables = learner.tables.values()
+    assert computed.worker["tables"] == sum(table.data.nbytes for table in tables)
+    assert computed.worker["marks"] == sum(table.dirty.nbytes for table in tables)
+    state = learner.state
+    cells = (state.item_cells, state.visitor_cells, state.session_cells, state.event_cells)
+    assert computed.worker["directories"] == pytest.approx(sum(each.nbytes for each in cells), rel=0.01)
+    assert computed.worker["scratch"] == pytest.approx(state.going.nbytes + state.order.nbytes, rel=0.01)
+
+
+def test_a_server_with_every_row_written_holds_what_was_computed():
+    learner = Learner(PLAN)
+    for table in learner.tables.values():
+        table.raw()[:] = 1
+    full = learner.tables.whole()
+    arena = Arena(table_specs(PLAN))
+    views = arena.load(full)
+    computed = size(2000, 300, settings=PLAN)
+    assert set(views) == set(learner.tables)
+    held = sum(usage.nbytes for usage in arena.usage().values())
+    assert held == pytest.approx(computed.server["rows"] + computed.server["indexes"] / 2, rel=0.01)
+
+
+def test_bytes_an_item_and_a_visitor_do_not_depend_on_how_many_there_are():
+    small, large = size(100_000, 50_000), size(10_000_000, 1_000_000)
+    assert small.per_item == large.per_item > 0
+    assert small.per_visitor == large.per_visitor > 0
+    assert np.isclose(large.worker_bytes, 10 * size(1_000_000, 100_000).worker_bytes, rtol=0.3)
+
+
+def test_the_command_prints_one_object():
+    app = typer.Typer()
+    app.command()(size_command)
+    said = CliRunner().invoke(app, ["--visitors", "10000000", "--items", "1000000", "--shards", "8", "--json"])
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout.splitlines()[-1])
+    assert told["shard_bytes"] == size(10_000_000, 1_000_000, 8).worker_bytes
+    assert told["server"]["merged"] > 0
