@@ -68,7 +68,7 @@ def serve(
 
     try:
         result = measure(
-            runs, items or [10_000, 100_000], seconds, lambda line: print(line, file=sys.stderr, flush=True)
+            runs, items or [10_000, 100_000, 1_000_000], seconds, lambda line: print(line, file=sys.stderr, flush=True)
         )
     except MissingServer as missing:
         print(f"can't measure here: {missing}", file=sys.stderr)

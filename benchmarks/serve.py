@@ -1,8 +1,8 @@
 """A whole answer over HTTP beside a bare FastAPI route that returns a constant, on the same server program.
 
-A model is learned in memory from the load of `benchmarks.events` and published to a Redis of its own; `corrente serve`
-loads it as it loads any version. wrk asks both servers in turn, each pinned to one core, wrk to another. The figures
-that a busy machine disturbs least are the ratios, and of those the ones by CPU time.
+A model (`benchmarks.served`) is published to a Redis of its own; `corrente serve` loads it as it loads any version. wrk
+asks both servers in turn, each pinned to one core, wrk to another. The figures that a busy machine disturbs least are
+the ratios, and of those the ones by CPU time.
 """
 
 from __future__ import annotations
@@ -24,15 +24,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.events import load_events
 from benchmarks.machine import machine
+from benchmarks.served import publish_model
 from benchmarks.servers import MissingServer, RedisServer, free_port, wait_until
 
 MODEL_NAME = "bench"
-EVENTS_AN_ITEM = 5
-LEAST_EVENTS = 200_000
-EVENTS_A_VISITOR = 10
-BATCH = 5000
 CONNECTIONS = (1, 32)
 SIZE_NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
 START_SECONDS = 600.0
@@ -71,21 +67,22 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, tell: Callable[[str
     if shutil.which("wrk") is None:
         raise MissingServer("wrk is not installed (apt-get install wrk)")
     loads: dict[tuple[str, int], list[Load]] = {}
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name:
         folder = Path(name)
         (folder / "ask.lua").write_text(ASK_VISITORS, encoding="utf-8")
         for size in sizes:
-            for subject, connections, load in _one_size(size, runs, seconds, folder, tell):
+            for subject, connections, load in _one_size(size, runs, seconds, folder, figures, tell):
                 loads.setdefault((f"{subject} {_named(size)}", connections), []).append(load)
                 tell(
-                    f"{subject} {_named(size):<6} {connections:>3} connections "
+                    f"{subject:<10} {_named(size):<6} {connections:>3} connections "
                     f"{load.requests_per_second:>9,.0f} requests/s, p99 {load.p99_ms:.2f} ms"
                 )
-    return _result(loads, runs, sizes)
+    return _result(loads, figures, runs, sizes)
 
 
 def _one_size(
-    size: int, runs: int, seconds: float, folder: Path, tell: Callable[[str], None]
+    size: int, runs: int, seconds: float, folder: Path, figures: dict[str, float], tell: Callable[[str], None]
 ) -> Iterator[tuple[str, int, Load]]:
     redis = RedisServer(folder / f"redis-{size}").start()
     port, bare_port = free_port(), free_port()
@@ -97,51 +94,30 @@ def _one_size(
     }
     try:
         tell(f"learning a model of {size:,} items")
-        visitors = _learn(size, redis.url)
-        (folder / "visitors").write_text("\n".join(visitors), encoding="utf-8")
+        published = publish_model(size, redis.url, MODEL_NAME)
+        asked = {"list": published.visitors, "deep list": published.deep_visitors}
+        for subject, names in asked.items():
+            (folder / subject).write_text("\n".join(names), encoding="utf-8")
         serve = ["-c", "from stream.cli import main; main()", "serve", "--port", str(port)]
         bare = ["-m", "benchmarks.baselines.constant_route", str(bare_port)]
+        started = time.monotonic()
         with _process(serve, settings) as ours, _process(bare, {}) as constant:
             wait_until(lambda: _version(port), "the server answers from the model", START_SECONDS)
+            figures[f"ready_seconds_{_named(size)}"] = round(time.monotonic() - started, 1)
             wait_until(lambda: _get(bare_port, "/"), "the constant route answers", START_SECONDS)
             script = ["-s", str(folder / "ask.lua")]
-            for connections in CONNECTIONS * runs:
-                url = f"http://127.0.0.1:{bare_port}/"
-                yield "constant", connections, _load(constant, url, [], connections, seconds)
-                url = f"http://127.0.0.1:{port}"
-                yield "list", connections, _load(ours, url, script, connections, seconds, folder / "visitors")
+            url, bare_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bare_port}/"
+            for visitors in asked:  # what every server has after its first second
+                _load(ours, url, script, CONNECTIONS[-1], 1.0, folder / visitors)
+            _load(constant, bare_url, [], CONNECTIONS[-1], 1.0)
+            for _ in range(runs):
+                for connections in CONNECTIONS:
+                    yield "constant", connections, _load(constant, bare_url, [], connections, seconds)
+                    yield "list", connections, _load(ours, url, script, connections, seconds, folder / "list")
+                load = _load(ours, url, script, CONNECTIONS[-1], seconds, folder / "deep list")
+                yield "deep list", CONNECTIONS[-1], load
     finally:
         redis.stop(kill=True)
-
-
-def _learn(size: int, redis_url: str) -> list[str]:
-    """Publish a model that has learned so many items, and give visitors whom it knows."""
-    from stream.decoding import Record
-    from stream.settings import ModelSettings
-    from stream.shard import Shard
-    from stream.versions import VersionStore
-
-    events = max(LEAST_EVENTS, EVENTS_AN_ITEM * size)
-    visitors = events // EVENTS_A_VISITOR
-    model = ModelSettings(items=max(200_000, size * 5 // 4), visitors=max(1_000_000, visitors))
-    shard = Shard(model)
-    offsets: dict[str, int] = {}
-    batch: list[Record] = []
-    known: dict[str, None] = {}
-    for number, event in enumerate(load_events(events, visitors=visitors, items=size), 1):
-        offset = offsets.get(event.topic, 0)
-        offsets[event.topic] = offset + 1
-        batch.append(Record(event.topic, offset, event.timestamp_ms, event.value, event.key))
-        if events - number < 20_000:
-            known[event.key.decode()] = None
-        if len(batch) == BATCH or number == events:
-            shard.apply(batch, rate=0.02)
-            batch = []
-    store = VersionStore.connect(redis_url, MODEL_NAME, timeout_seconds=120.0)
-    claim = store.claim(0, worker="bench", token=MODEL_NAME, now=time.time())
-    store.publish(claim, shard.cut(), settings=model.model_dump(), code_version="bench", now=time.time())
-    store.close()
-    return list(known)
 
 
 @contextmanager
@@ -212,17 +188,19 @@ def _named(size: int) -> str:
     return SIZE_NAMES.get(size, str(size))
 
 
-def _result(loads: Mapping[tuple[str, int], list[Load]], runs: int, sizes: Sequence[int]) -> dict[str, Any]:
+def _result(
+    loads: Mapping[tuple[str, int], list[Load]], figures: dict[str, float], runs: int, sizes: Sequence[int]
+) -> dict[str, Any]:
     def median(subject: str, connections: int, field: str) -> float:
         return statistics.median(getattr(load, field) for load in loads[subject, connections])
 
-    figures: dict[str, float] = {}
-    spread: dict[str, list[int]] = {}
+    spread: dict[str, list[float]] = {}
     ratios: dict[str, float] = {}
     most = CONNECTIONS[-1]
     for name in map(_named, sizes):
-        ours, bare = f"list {name}", f"constant {name}"
+        ours, deep, bare = f"list {name}", f"deep list {name}", f"constant {name}"
         figures[f"requests_per_second_{name}"] = round(median(ours, most, "requests_per_second"))
+        figures[f"requests_per_second_100_events_{name}"] = round(median(deep, most, "requests_per_second"))
         figures[f"constant_requests_per_second_{name}"] = round(median(bare, most, "requests_per_second"))
         figures[f"cpu_microseconds_{name}"] = round(1e6 / median(ours, most, "requests_per_cpu_second"), 1)
         figures[f"p99_ms_{name}"] = round(median(ours, 1, "p99_ms"), 2)
@@ -230,9 +208,17 @@ def _result(loads: Mapping[tuple[str, int], list[Load]], runs: int, sizes: Seque
         for field, ending in (("requests_per_second", ""), ("requests_per_cpu_second", "_by_cpu")):
             ratio = median(ours, most, field) / median(bare, most, field)
             ratios[f"to_constant_route_{name}{ending}"] = round(ratio, 3)
-        for subject in (ours, bare):
+        for subject in (ours, deep, bare):
             paces = [load.requests_per_second for load in loads[subject, most]]
             spread[subject] = [round(min(paces)), round(max(paces))]
+        for subject in (ours, bare):
+            slowest = [load.p99_ms for load in loads[subject, 1]]
+            spread[f"{subject} p99_ms"] = [round(min(slowest), 2), round(max(slowest), 2)]
+    if {"10k", "1m"} <= set(map(_named, sizes)):
+        # Of the ratios, not of the paces: minutes lie between the two sizes.
+        for ending in ("", "_by_cpu"):
+            both = [ratios[f"to_constant_route_{name}{ending}"] for name in ("1m", "10k")]
+            ratios[f"1m_to_10k{ending}"] = round(both[0] / both[1], 3)
     return {
         "leg": "serve",
         "machine": machine(),

@@ -44,6 +44,7 @@ from stream.models.pairs import fast_factor
 from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.request import CHECKED, EXCLUDED, IN_SESSION, NOW, SESSION_LENGTH, SIMILARITY, VISITOR, was_seen
+from stream.models.vectors import count_above, count_from
 from stream.models.work import (
     BEST,
     CANDIDATE,
@@ -61,6 +62,8 @@ PROPOSED_POPULAR = 30
 PROPOSED_OWN = 20
 AGREEMENT = 20
 RANK_SHIFT = 4.0
+LEAST = 1e-30
+"""What a value is divided by at least: 32 bits have no reciprocal of less."""
 
 
 @kernel
@@ -291,29 +294,11 @@ def find_best(work: Work, values: np.ndarray, most: int) -> int:
     for number in range(held):
         best_values[number] = values[work.best_locals[number]]
     for number in range(held):
-        place = np.int64(count_above(best_values, best_values[number]))
+        place = count_above(best_values, best_values[number])
         for earlier in range(number):
             place += best_values[earlier] == best_values[number]
         work.best_order[place] = number
     return min(held, most)
-
-
-@vectored
-def count_from(values: np.ndarray, value: np.float32) -> np.float32:
-    """How many are not smaller."""
-    count = np.float32(0)
-    for number in range(values.size):
-        count += np.float32(1) if values[number] >= value else np.float32(0)
-    return count
-
-
-@vectored
-def count_above(values: np.ndarray, value: np.float32) -> np.float32:
-    """How many are larger."""
-    count = np.float32(0)
-    for number in range(values.size):
-        count += np.float32(1) if values[number] > value else np.float32(0)
-    return count
 
 
 @vectored
@@ -383,6 +368,7 @@ def source_features(work: Work, source: int, wide: int) -> None:
         for feature in range(at, at + 3):
             work.traits[feature, :wide] = 0
         return
+    largest = max(largest, np.float32(LEAST))
     better = work.ranks[:wide]
     for number in range(work.counts[CANDIDATE]):
         if values[number] > 0:

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from stream.models.hashing import mixed
-from stream.models.kernels import kernel, vectored
+from stream.models.kernels import kernel
 from stream.models.layout import (
     DIMENSIONS,
     EVENTS,
@@ -26,6 +26,7 @@ from stream.models.layout import (
 )
 from stream.models.reader import Reader
 from stream.models.state import State
+from stream.models.vectors import product
 from stream.models.work import CANDIDATE, UNIQUE, Work
 
 CONTEXT_ITEMS = 10
@@ -124,16 +125,7 @@ def score(reader: Reader, work: Work) -> None:
         context[place] /= max(total, np.float32(1e-9))
     for number in range(work.counts[CANDIDATE]):
         row = reader.vectors_index[work.items[work.candidates[number]]]
-        work.logits[number] = product(context, reader.vectors[row])
-
-
-@vectored
-def product(context: np.ndarray, vector: np.ndarray) -> np.float32:
-    """Of the context with the output half of a vector."""
-    dot = np.float32(0)
-    for place in range(DIMENSIONS):
-        dot += context[place] * vector[DIMENSIONS + place]
-    return dot
+        work.logits[number] = product(context, 0, reader.vectors[row], DIMENSIONS, DIMENSIONS)
 
 
 @kernel

@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from stream.models.hashing import mixed
-from stream.models.kernels import inlined, kernel, padded, vectored
+from stream.models.kernels import LANES, inlined, kernel, padded, vectored
 from stream.models.layout import (
     CONTEXTS,
     COUNT,
@@ -43,7 +43,8 @@ from stream.models.layout import (
 from stream.models.reader import Reader
 from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.models.state import State
-from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work
+from stream.models.vectors import combine
+from stream.models.work import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work
 
 NEGATIVES = 30
 LINEAR_RATE = 0.05
@@ -54,7 +55,6 @@ FIRST_MOMENT = 0.9
 SECOND_MOMENT = 0.999
 LEAK = 0.1
 RANK_START = 0.3
-FEATURES_STEPPED = -(-FEATURES // 4) * 4
 BIASES = FEATURES_WIDE + CONTEXTS
 OUTPUT = BIASES + 1
 
@@ -133,11 +133,15 @@ def score(reader: Reader, work: Work) -> None:
             weights[feature] += reader.linear[row, feature]
     wide = padded(work.counts[CANDIDATE])
     scores = work.scores[:wide]
-    scores[:] = 0
-    for first in range(0, FEATURES_STEPPED, 4):
-        add_four_of(work, first, wide, weights[first : first + 4], scores)
+    traits = work.traits
+    for at in range(0, wide, LANES):
+        combine(traits, ROW, at, weights, FEATURES, np.float32(0), scores)
     base = work.vector[:HIDDEN]
-    four = work.vector[HIDDEN : HIDDEN + 4]
+    dense = work.dense
+    for feature in range(FEATURES):
+        row = reader.network_index[feature]
+        for unit in range(HIDDEN):
+            dense[unit, feature] = reader.network[row, unit]
     for unit in range(HIDDEN):
         base[unit] = reader.network[reader.network_index[BIASES], unit]
     for context in range(CONTEXTS):
@@ -146,33 +150,9 @@ def score(reader: Reader, work: Work) -> None:
             base[unit] += work.contexts[context] * reader.network[row, unit]
     for unit in range(HIDDEN):
         hidden = work.hidden[unit, :wide]
-        hidden[:] = base[unit]
-        for first in range(0, FEATURES_STEPPED, 4):
-            for place in range(4):
-                four[place] = reader.network[reader.network_index[first + place], unit]
-            add_four_of(work, first, wide, four, hidden)
+        for at in range(0, wide, LANES):
+            combine(traits, ROW, at, dense[unit], FEATURES, base[unit], hidden)
         add_leaky(hidden, reader.network[reader.network_index[OUTPUT], unit], scores)
-
-
-@inlined
-def add_four_of(work: Work, first: int, wide: int, weights: np.ndarray, out: np.ndarray) -> None:
-    """Add four features of all candidates, weighted: they share the reading and writing of the sum."""
-    traits = work.traits
-    add_four(
-        traits[first, :wide], traits[first + 1, :wide], traits[first + 2, :wide], traits[first + 3, :wide], weights, out
-    )
-
-
-@vectored
-def add_four(
-    one: np.ndarray, two: np.ndarray, three: np.ndarray, four: np.ndarray, weights: np.ndarray, out: np.ndarray
-) -> None:
-    first = weights[0]
-    second = weights[1]
-    third = weights[2]
-    fourth = weights[3]
-    for number in range(out.size):
-        out[number] += (one[number] * first + two[number] * second) + (three[number] * third + four[number] * fourth)
 
 
 @vectored

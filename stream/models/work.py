@@ -28,12 +28,15 @@ from stream.models.layout import (
 HISTORY_MOST = 128
 LOCALS = 16_384
 CELLS = 4 * LOCALS
-CELLS_LEAST = 4096
+CELLS_LEAST = 8192
 """Most answers touch some 1,500 items: cells for so many stay in the first two caches, and are emptied at once."""
 
 NEIGHBOUR_CELLS = 8192
 NEIGHBOURS_MET = 4096
 CANDIDATES = 512
+ROW = CANDIDATES + 16
+"""Numbers in a row of candidates: rows a power of two apart would all lie in the same few places of a cache."""
+
 BEST = 64
 """More than any source proposes."""
 
@@ -115,6 +118,7 @@ class Work(NamedTuple):
     contexts: NDArray[np.float32]
     buckets: NDArray[np.int64]
     weights: NDArray[np.float32]
+    dense: NDArray[np.float32]
     hidden: NDArray[np.float32]
     scores: NDArray[np.float32]
     challenger: NDArray[np.float64]
@@ -144,7 +148,7 @@ def new_work() -> Work:
             session=np.zeros(SESSION_ITEMS + HISTORY_MOST, np.int64),
             cells=np.zeros(CELLS, np.uint64),
             items=np.zeros(LOCALS, np.int64),
-            values=np.zeros((SOURCE_COUNT, LOCALS), np.float32),
+            values=np.zeros((SOURCE_COUNT, LOCALS + 16), np.float32),
             flags=np.zeros(LOCALS, np.uint8),
             own_of=np.zeros(LOCALS, np.uint8),
             met_cells=np.zeros(NEIGHBOUR_CELLS, np.uint32),
@@ -167,15 +171,16 @@ def new_work() -> Work:
             touched=np.zeros(LOCALS, np.int64),
             gathered=np.zeros(LOCALS, np.float32),
             neighbours=np.zeros(128, np.int64),
-            columns=np.zeros((max(16, SOURCE_COUNT), CANDIDATES), np.float32),
+            columns=np.zeros((max(16, SOURCE_COUNT), ROW), np.float32),
             features=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
-            traits=np.zeros((FEATURES_WIDE, CANDIDATES), np.float32),
+            traits=np.zeros((FEATURES_WIDE, ROW), np.float32),
             ranks=np.zeros(CANDIDATES, np.float32),
             logits=np.zeros(CANDIDATES, np.float32),
             contexts=np.zeros(CONTEXTS, np.float32),
             buckets=np.zeros(CROSSES, np.int64),
             weights=np.zeros(FEATURES_WIDE, np.float32),
-            hidden=np.zeros((HIDDEN, CANDIDATES), np.float32),
+            dense=np.zeros((HIDDEN, FEATURES_WIDE), np.float32),
+            hidden=np.zeros((HIDDEN, ROW), np.float32),
             scores=np.zeros(CANDIDATES, np.float32),
             challenger=np.zeros(CANDIDATES),
             vector=np.zeros(64, np.float32),
