@@ -36,8 +36,9 @@ VISITOR = 2
 SIMILARITY = 3
 SESSION_LENGTH = 4
 MOMENT = 5
-"""Cells of `facts`. `MOMENT` is when the list is asked for. `NOW` is the time of the last learned event if that is
-earlier: while nothing is learned, no item gets older and none less popular than the others."""
+"""Cells of `facts`. `MOMENT` is when the list is asked for. `NOW` is the time of the last learned event: while nothing
+is learned, no item gets older and none less popular than the others, and an event that comes years late is not answered
+with counts that have not happened yet."""
 
 # Bits of `flags`.
 HAD = 1
@@ -61,7 +62,7 @@ def gather(
     """
     clear(work)
     work.facts[MOMENT] = now
-    work.facts[NOW] = min(now, reader.scalars[CLOCK]) if reader.scalars[CLOCK] > 0 else now
+    work.facts[NOW] = reader.scalars[CLOCK] if reader.scalars[CLOCK] > 0 else now
     work.facts[VISITOR] = visitor
     work.facts[ORDINAL] = 0
     work.facts[SIMILARITY] = 0
