@@ -93,6 +93,18 @@ def versions(as_json: AsJson = False, runs: Runs = 5) -> None:
     _report(lambda tell: measure(runs, tell), as_json)
 
 
+@app.command()
+def scale(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    events: Annotated[int, typer.Option("--events", min=100_000, help="Events in the topics.")] = 600_000,
+) -> None:
+    """More workers, partitions, items and shards, and the memory they take."""
+    from benchmarks.scale import measure
+
+    _report(lambda tell: measure(runs, events, tell), as_json)
+
+
 def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:
     """Measure, telling on standard error what happens, and print the result."""
     from benchmarks.servers import MissingServer

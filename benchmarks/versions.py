@@ -131,7 +131,7 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
             log = folder / f"worker-{run}.log"
             settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
             with running(WORKER, settings, log) as worker:
-                wait_until(lambda: learned(port) >= BACKLOG, "the backlog is learned", 120.0)  # noqa: B023
+                wait_until(lambda: learned(port) >= BACKLOG, "the backlog is learned", 300.0)  # noqa: B023
                 for pace, seconds in FLOWING:
                     with _load(kafka, pace):
                         time.sleep(seconds)
@@ -267,7 +267,7 @@ def _rollbacks(redis: RedisServer, folder: Path, runs: int, tell: Callable[[str]
         port = free_port()
         started = time.monotonic()
         with running([*SERVER, "--port", str(port)], settings, folder / f"server-{run}.log"):
-            wait_until(lambda: _serves(port) == latest, "the server answers", 120.0)  # noqa: B023
+            wait_until(lambda: _serves(port) == latest, "the server answers", 300.0)  # noqa: B023
             found["server_ready_ms"].append(1000 * (time.monotonic() - started))
             cold = numbers[len(numbers) * run // (runs + 1)]
             found["rollback_cold_ms"].append(_moved(port, "POST", f"/v1/versions/{cold}/rollback", cold))

@@ -1,0 +1,86 @@
+"""A model grown to so many visitors and items, in a process of its own: memory held, and what learning an event costs.
+
+Every item and every visitor has events; the shard's capacities are just what is needed. Prints one JSON object:
+resident memory of this process before the shard, what the shard and serving's copy of it added, and what `stream.size`
+computes for them; CPU microseconds to learn one more event, without decoding's.
+
+    python -m benchmarks.grown SIZE
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+
+from benchmarks.events import load_events
+from benchmarks.processes import resident_bytes
+from serving.resident import ShardMemory
+from stream.decoding import Columns, Decoder, Record
+from stream.models.learner import Learner
+from stream.settings import ModelSettings
+from stream.size import size as sized
+from stream.warmup import warm_up
+
+EVENTS_EACH = 4
+LAST_EVENTS = 200_000
+BATCH = 20_000
+
+
+def main(number: int) -> None:
+    settings = ModelSettings(items=number, visitors=number, sessions=number)
+    warm_up(settings)
+    decoder = Decoder(settings)
+    before = _resident()
+    learner = Learner(settings)
+    count = EVENTS_EACH * number + LAST_EVENTS
+    batch: list[Record] = []
+    last: list[Columns] = []
+    for at, event in enumerate(load_events(count, visitors=number, items=number), 1):
+        batch.append(Record("clicks", at, event.timestamp_ms, event.value))
+        if len(batch) == BATCH or at == count:
+            columns, _, letters = decoder.decode(batch)
+            assert not letters, letters[0].reason
+            if at > count - LAST_EVENTS:
+                last.append(columns)
+            else:
+                learner.learn(columns)
+            batch = []
+    started = time.thread_time()
+    for columns in last:
+        learner.learn(columns)
+    microseconds = 1e6 * (time.thread_time() - started) / LAST_EVENTS
+    last.clear()
+    with_learner = _resident()
+    whole = learner.tables.whole()
+    del learner
+    kept = _resident()
+    memory = ShardMemory(settings)
+    views = memory.load(whole)
+    with_server = _resident()
+    computed = sized(number, number, settings=settings)
+    print(
+        json.dumps(
+            {
+                "microseconds": microseconds,
+                "worker_bytes": with_learner - before,
+                "worker_computed": computed.worker_bytes,
+                "server_bytes": with_server - kept,
+                "server_computed": computed.server_bytes,
+                "arena_bytes": memory.nbytes,
+                "program_bytes": before,
+                "tables": len(views),
+            }
+        )
+    )
+
+
+def _resident() -> int:
+    gc.collect()
+    return resident_bytes(os.getpid())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

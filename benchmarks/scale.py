@@ -1,0 +1,236 @@
+"""What more workers, more partitions, more items and more shards cost.
+
+- **Workers and partitions.** Topics are filled before, the producer is gone. One worker, and two of one group, learn
+  the same events of 4 partitions; one worker learns them from 1, 4 and 8. Pace and CPU time are taken from the moment
+  at which every worker has learned something, so that neither starting nor the first rebalance is in them. Two workers
+  share the machine with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
+- **Items and memory.** A model is grown to 10,000, 100,000 and a million visitors and items in a process of its own
+  (`benchmarks.grown`): CPU time of learning one more event, and memory of learner and server beside what
+  `stream.size` computes. 10 million visitors and a million items are computed.
+- **Shards.** The same events learned by one shard and by eight, each loaded as a server loads them; CPU time of
+  the same requests on both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.partitioner import murmur2
+
+from benchmarks.events import load_events, preload
+from benchmarks.machine import machine
+from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, running, worker_settings
+from benchmarks.servers import KafkaServer, RedisServer, free_port
+from serving.resident import ShardMemory, model_of
+from stream.decoding import Record
+from stream.models.model import Model, Query
+from stream.settings import ModelSettings
+from stream.shard import Shard
+from stream.size import size
+
+PARTITIONS = (1, 4, 8)
+GROWN = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
+SHARDS = 8
+SHARD_EVENTS = 200_000
+SHARD_ITEMS = 20_000
+SHARD_VISITORS = 20_000
+ANSWERS = 2_000
+BATCH = 4096
+PATIENCE_SECONDS = 300.0
+
+
+def measure(runs: int, events: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The JSON object of `corrente bench scale`.
+
+    Args:
+        runs: of everything but memory and growth, which are measured once at each size.
+        events: in the topics of each number of partitions.
+        tell: is told what happens.
+
+    Raises:
+        MissingServer: Kafka or redis-server can't be had here.
+    """
+    values: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
+        stack.callback(kafka.stop, kill=True)
+        stack.callback(redis.stop, kill=True)
+        kafka.start()
+        redis.start()
+        for partitions in PARTITIONS:
+            tell(f"filling topics of {partitions} partitions with {events:,} events")
+            asyncio.run(_fill(kafka, partitions, events))
+        cases = {"two_workers": (4, 2), **{f"{partitions}_partitions": (partitions, 1) for partitions in PARTITIONS}}
+        for run in range(1, runs + 1):
+            for case, (partitions, workers) in cases.items():
+                pace, by_cpu, first = _pace(kafka, redis, folder, f"{case}-{run}", partitions, workers, events)
+                values.setdefault(f"{case}_events_per_second", []).append(pace)
+                values.setdefault(f"{case}_events_per_cpu_second", []).append(by_cpu)
+                values.setdefault("start_to_first_event_seconds", []).append(first)
+                tell(
+                    f"run {run}  {case:<14}{pace:>10,.0f} events/s {by_cpu:>10,.0f} per CPU second, "
+                    f"begun in {first:.1f} s"
+                )
+    one, eight = _models()
+    for run in range(1, runs + 1):
+        for case, model in (("1_shard", one), (f"{SHARDS}_shards", eight)):
+            values.setdefault(f"request_microseconds_{case}", []).append(_answer_microseconds(model))
+        tell(f"run {run}  " + "  ".join(f"{name} {each[-1]:.0f}" for name, each in values.items() if "request" in name))
+    del one, eight
+    grown = {name: _grown(number, tell) for name, number in GROWN.items()}
+    return _result(runs, events, values, grown)
+
+
+def _result(
+    runs: int, events: int, values: dict[str, list[float]], grown: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    medians = {name: statistics.median(each) for name, each in values.items()}
+    figures = {name: round(value, 1) for name, value in medians.items()}
+    for name, found in grown.items():
+        figures[f"learn_microseconds_{name}"] = round(found["microseconds"], 2)
+        figures[f"worker_mb_{name}"] = round(found["worker_bytes"] / 1e6)
+        figures[f"server_mb_{name}"] = round(found["server_bytes"] / 1e6)
+    planned = size(10_000_000, 1_000_000)
+    figures["program_mb"] = round(grown["1m"]["program_bytes"] / 1e6)
+    figures["worker_gb_planned_10m_visitors_1m_items"] = round(planned.worker_bytes / 1e9, 2)
+    figures["server_gb_planned_10m_visitors_1m_items"] = round(planned.server_bytes / 1e9, 2)
+
+    def ratio(one: str, other: str) -> float:
+        return round(medians[one] / medians[other], 3)
+
+    return {
+        "leg": "scale",
+        "machine": machine(),
+        "runs": runs,
+        "events": events,
+        "figures": figures,
+        "spread": {name: [round(min(each), 1), round(max(each), 1)] for name, each in values.items()},
+        "ratios": {
+            "two_workers_per_cpu_second": ratio(
+                "two_workers_events_per_cpu_second", "4_partitions_events_per_cpu_second"
+            ),
+            "two_workers_wall": ratio("two_workers_events_per_second", "4_partitions_events_per_second"),
+            "8_partitions_to_1_per_cpu_second": ratio(
+                "8_partitions_events_per_cpu_second", "1_partitions_events_per_cpu_second"
+            ),
+            "4_partitions_to_1_per_cpu_second": ratio(
+                "4_partitions_events_per_cpu_second", "1_partitions_events_per_cpu_second"
+            ),
+            "learn_1m_to_10k": round(grown["1m"]["microseconds"] / grown["10k"]["microseconds"], 3),
+            "request_8_shards": ratio(f"request_microseconds_{SHARDS}_shards", "request_microseconds_1_shard"),
+            "worker_memory_to_computed_1m": round(grown["1m"]["worker_bytes"] / grown["1m"]["worker_computed"], 3),
+            "server_memory_to_computed_1m": round(grown["1m"]["server_bytes"] / grown["1m"]["server_computed"], 3),
+        },
+    }
+
+
+# ---- workers and partitions
+
+
+def _names(partitions: int) -> dict[str, str]:
+    return {topic: f"scale-{partitions}-{topic}" for topic in ("clicks", "purchases", "feedback")}
+
+
+async def _fill(kafka: KafkaServer, partitions: int, events: int) -> None:
+    names = _names(partitions)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        kept = {"retention.ms": "-1"}
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=kept) for name in names.values()])
+    finally:
+        await admin.close()
+    await preload(kafka.bootstrap, names, partitions, load_events(events))
+
+
+def _pace(
+    kafka: KafkaServer, redis: RedisServer, folder: Path, name: str, partitions: int, workers: int, events: int
+) -> tuple[float, float, float]:
+    """Events a second, events a CPU second, and seconds from the start of the last worker to its first event."""
+    topics = {f"CORRENTE_{topic.upper()}_TOPIC": kafka_name for topic, kafka_name in _names(partitions).items()}
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(workers)]
+        logs = [folder / f"{name}-{worker}.log" for worker in range(workers)]
+        processes = [
+            stack.enter_context(running(WORKER, worker_settings(kafka.bootstrap, redis.url, name, port) | topics, log))
+            for port, log in zip(ports, logs, strict=True)
+        ]
+        started = time.monotonic()
+        first: tuple[float, int, float] | None = None
+        begun = 0.0
+        while time.monotonic() - started < PATIENCE_SECONDS:
+            for process, log in zip(processes, logs, strict=True):
+                check_running(process, log)
+            counts = [learned(port) for port in ports]
+            now = time.monotonic(), sum(counts), sum(cpu_seconds(process.pid) for process in processes)
+            if first is None and all(counts):
+                first, begun = now, now[0] - started
+            if now[1] >= events:
+                if first is None:
+                    raise RuntimeError(f"one worker had learned all before the other began; take more than {events}")
+                count, cpu = now[1] - first[1], now[2] - first[2]
+                return count / (now[0] - first[0]), count / cpu, begun
+            time.sleep(0.02)
+    raise TimeoutError(f"{events} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
+
+
+# ---- growth
+
+
+def _grown(number: int, tell: Callable[[str], None]) -> dict[str, float]:
+    said = subprocess.run(  # noqa: S603  our own module
+        [sys.executable, "-m", "benchmarks.grown", str(number)], capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
+    tell(
+        f"{number:>9,} visitors and items: {found['microseconds']:.2f} us an event, "
+        f"worker {found['worker_bytes'] / 1e6:,.0f} MB (computed {found['worker_computed'] / 1e6:,.0f}), "
+        f"server {found['server_bytes'] / 1e6:,.0f} MB (computed {found['server_computed'] / 1e6:,.0f})"
+    )
+    return found
+
+
+# ---- shards
+
+
+def _models() -> tuple[Model, Model]:
+    """One shard's model, and that of eight, of the same events."""
+    settings = ModelSettings(items=2 * SHARD_ITEMS, visitors=2 * SHARD_VISITORS, sessions=2 * SHARD_VISITORS)
+    return _model(settings, 1), _model(settings, SHARDS)
+
+
+def _model(settings: ModelSettings, shards: int) -> Model:
+    learners = [Shard(settings, partition=number, shards=shards) for number in range(shards)]
+    batches: list[list[Record]] = [[] for _ in learners]
+    for offset, event in enumerate(load_events(SHARD_EVENTS, visitors=SHARD_VISITORS, items=SHARD_ITEMS)):
+        number = (murmur2(event.key) & 0x7FFFFFFF) % shards
+        batches[number].append(Record(event.topic, offset, event.timestamp_ms, event.value, event.key))
+        if len(batches[number]) == BATCH:
+            learners[number].apply(batches[number], rate=0.05)
+            batches[number] = []
+    for shard, batch in zip(learners, batches, strict=True):
+        shard.apply(batch, rate=0.05)
+    memories = {number: ShardMemory(settings) for number in range(shards)}
+    views = {number: memories[number].load(shard.whole().delta) for number, shard in enumerate(learners)}
+    return model_of(settings, views, memories)
+
+
+def _answer_microseconds(model: Model) -> float:
+    queries = [Query(user=f"visitor-{number % SHARD_VISITORS}") for number in range(ANSWERS)]
+    model.recommend(queries[0])
+    started = time.thread_time()
+    for query in queries:
+        model.recommend(query)
+    return 1e6 * (time.thread_time() - started) / ANSWERS
