@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import metrics, total
 from benchmarks.servers import RedisServer, free_port, wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
@@ -226,3 +227,31 @@ def test_a_topic_that_was_made_anew_is_not_learned_from(
     assert newest is not None
     assert newest.events == 100
     assert running.stop() == 0
+
+
+def test_a_worker_far_behind_publishes_less_often_tells_how_long_it_will_take_and_is_soon_its_old_self(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    backlog = 60_000
+    port = free_port()
+    environment |= {"CORRENTE_METRICS_PORT": str(port), "CORRENTE_PUBLISH_SECONDS": "0.05"}
+    make_topics(1)
+    ends = clicks(environment, 0, backlog)
+    running = worker()
+    running.wait_for_log("far behind; publishing less often")
+    wait_for(environment, ends)
+    running.wait_for_log("up to date; publishing as usual")
+    assert "catch_up_seconds" in running.log.read_text(errors="replace")
+    store = store_of(environment)
+    while_behind = len(store.versions())
+    wait_until(
+        lambda: (
+            total(metrics(port), "corrente_worker_catch_up_seconds") == 0
+            and total(metrics(port), "corrente_worker_lag_records") == 0
+        ),
+        "nothing to be behind in the metrics",
+    )
+    for number in range(while_behind + 1):  # one after the other, each in a version of its own
+        wait_for(environment, clicks(environment, backlog + number, 1))
+    assert len(store.versions()) > 2 * while_behind
+    store.close()
