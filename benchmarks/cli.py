@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -109,6 +110,7 @@ def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json:
     """Measure, telling on standard error what happens, and print the result."""
     from benchmarks.servers import MissingServer
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers are ended too
     try:
         result = measure(lambda line: print(line, file=sys.stderr, flush=True))
     except MissingServer as missing:

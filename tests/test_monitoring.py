@@ -1,0 +1,126 @@
+"""Dashboards and alerts: metrics that there are, labels that they have, expressions that Prometheus reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from serving.metrics import Metrics
+from stream.metrics import WorkerMetrics, numbers_in
+from stream.settings import ModelSettings
+from stream.shard import Record, Shard
+
+MONITORING = Path(__file__).parent.parent / "monitoring"
+DASHBOARDS = sorted((MONITORING / "grafana/dashboards").glob("*.json"))
+RULES: list[dict[str, Any]] = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"][0]["rules"]
+
+DASHBOARD_SCHEMA = {
+    "type": "object",
+    "required": ["uid", "title", "schemaVersion", "panels", "templating", "time"],
+    "properties": {
+        "uid": {"type": "string", "maxLength": 40},
+        "schemaVersion": {"type": "integer", "minimum": 36},
+        "panels": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["id", "type", "title", "gridPos"],
+                "properties": {
+                    "gridPos": {"type": "object", "required": ["h", "w", "x", "y"]},
+                    "targets": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "object", "required": ["expr", "refId", "datasource", "legendFormat"]},
+                    },
+                },
+            },
+        },
+    },
+}
+"""What Grafana needs to show a dashboard that is given to it as a file."""
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    for path in DASHBOARDS:
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                yield f"{path.name}: {panel['title']}", target["expr"]
+    for rule in RULES:
+        yield rule["alert"], rule["expr"]
+
+
+EXPRESSIONS = list(expressions())
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_a_dashboard_can_be_shown(path: Path) -> None:
+    dashboard = json.loads(path.read_text())
+    jsonschema.Draft202012Validator(DASHBOARD_SCHEMA).validate(dashboard)
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    squares = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(squares)) == len(squares), "panels lie upon each other"
+    assert max(x for x, _ in squares) == 23, "and are as wide as the page"
+
+
+@pytest.mark.parametrize(("where", "expression"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
+def test_it_asks_for_metrics_that_there_are_by_labels_that_they_have(where: str, expression: str) -> None:
+    labels: dict[str, set[str]] = {}
+    for registry in (Metrics().registry, WorkerMetrics().registry):
+        for metric, names in registry._collector_to_names.items():
+            for name in names:
+                labels[name] = {*getattr(metric, "_labelnames", ()), "instance", "job", "le"}
+    bare = re.sub(r'"[^"]*"', '""', expression)
+    used = re.findall(r"(corrente_[a-z_]+)(?:\{([^}]*)\})?", bare)
+    assert used or "up{" in bare, where
+    for name, matchers in used:
+        assert name in labels, f"{where}: {name}"
+        asked = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", matchers or ""))
+        assert asked <= labels[name], f"{where}: {name} has no {asked - labels[name]}"
+
+
+def test_paths_of_measurements_are_those_of_a_state() -> None:
+    shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64))
+    clicks = [
+        Record("clicks", number, 1_700_000_000_000 + number, b'{"item": "%d", "user": "%d"}' % (number % 7, number % 3))
+        for number in range(60)
+    ]
+    shard.apply(clicks, rate=1.0)
+    state = shard.readable_state()
+    known = {
+        "corrente_worker_prequential": [path for path, _ in numbers_in(state["metrics"])],
+        "corrente_worker_drift": [path for path, _ in numbers_in(state["drift"])],
+    }
+    asked = [
+        (where, metric, is_pattern, path.replace("\\\\", "\\"))
+        for where, expression in EXPRESSIONS
+        for metric, is_pattern, path in re.findall(r'(corrente_worker_\w+)\{name=(~?)"([^"]*)"', expression)
+    ]
+    assert asked
+    for where, metric, is_pattern, path in asked:
+        found = [each for each in known[metric] if (re.fullmatch(path, each) if is_pattern else each == path)]
+        assert found, f"{where}: no state has {path} in {known[metric][:20]}"
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not here")
+def test_promtool_reads_every_expression(tmp_path: Path) -> None:
+    rules = [{"record": f"asked:{number}", "expr": each} for number, (_, each) in enumerate(EXPRESSIONS)]
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    checked = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
