@@ -12,10 +12,11 @@ The notebook `docs/evaluation.ipynb` walks through all of it.
 from stream.evaluation.compare import compare_reports, load_report
 from stream.evaluation.curves import Curves, curves
 from stream.evaluation.history import History, attribute, history_of, load
+from stream.evaluation.own import OwnSource
 from stream.evaluation.plot import plot
 from stream.evaluation.protocol import Plan, Protocol, WrongInput
 from stream.evaluation.result import Evaluation, Tests
-from stream.evaluation.run import Learner, OwnSource, evaluate
+from stream.evaluation.run import Learner, evaluate
 from stream.evaluation.significance import Difference, compare_tests
 from stream.evaluation.slices import Fairness, Slice, by_group, error_analysis
 from stream.evaluation.tables import fairness_table, show, slices_table, summary

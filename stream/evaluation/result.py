@@ -70,7 +70,7 @@ class Tests:
         return replace(self, names=(*self.names, name), ranks=np.column_stack([self.ranks, ranks]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """One evaluated stream.
 
@@ -229,6 +229,10 @@ class Evaluation:
         if not np.isfinite(self.tests.of(BLEND)).any():
             return ["no target was ever among the candidates, although some had been seen before"]
         return []
+
+    def __repr__(self) -> str:
+        hit_rate = self.figures[BLEND]["hr"][str(self.cutoff)]
+        return f"<Evaluation of {self.stream}: {len(self.tests):,} tests, HR@{self.cutoff} {hit_rate:.4f}>"
 
     def _repr_html_(self) -> str:
         from stream.evaluation.tables import figures_html

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stream.evaluation import metrics
 from stream.evaluation.history import History
+from stream.evaluation.own import OwnBlend, OwnSource, own_ranks
 from stream.evaluation.protocol import Action, Plan, Protocol, plan
 from stream.evaluation.result import BLEND, Evaluation, Tests
 from stream.evaluation.significance import compare_tests
@@ -78,18 +79,6 @@ class Learner(Interface):
         """Follow the `Action` bits of events `start` to `stop` (an array for all events); its state goes on."""
 
 
-class OwnSource(Interface):
-    """A source of one's own, in plain Python: slow, and enough to see whether an idea is worth a file in the model."""
-
-    name: str
-
-    def learn(self, visitor: int, item: int, seconds: float) -> None:
-        """One learned event."""
-
-    def score(self, visitor: int, candidates: NDArray[np.int32], seconds: float) -> NDArray[np.float64]:
-        """A score for each candidate, from what was learned before."""
-
-
 def evaluate(
     history: History,
     protocol: Protocol | None = None,
@@ -108,7 +97,8 @@ def evaluate(
         protocol: which events are tested; by user if the history has users, a fifth of it as warm-up, if not given.
         settings: of the model, the default ones if not given; `repeats` and `seed` follow the protocol.
         learner: something else to evaluate than the model.
-        own_sources: further sources, asked to score the candidates of each test.
+        own_sources: further sources, asked to score the candidates of each test; they are judged by themselves and,
+            among the challengers, in a blend with the model (`stream.evaluation.own`).
         shards: as how many shards the model learns.
         clock: seconds that rise, `time.perf_counter` say; without one nothing is timed.
         progress: called after each span.
@@ -135,20 +125,30 @@ def evaluate(
     model = learner or _default_learner(history, protocol, chosen, todo, shards)
     started = clock() if clock else 0.0
     timer = _TestTimer(model, todo, clock)
-    walks, own_ranks = [], []
+    walks, ranked = [], []
+    own_blend = OwnBlend(own_sources)
     learned = (todo.actions & Action.LEARN) > 0
     for start, stop in _spans(len(history), timer.events):
         timer.measure(start)
         walk = model.walk(start, stop, todo.actions, top=max(protocol.cutoffs), export=bool(own_sources))
         if own_sources:
-            own_ranks.append(_own_ranks(own_sources, walk, history, visitor.codes, learned=learned, span=(start, stop)))
+            data, place = history.data, list(model.names).index(BLEND)
+            ranks = own_ranks(
+                own_sources, own_blend, list(_exported(walk, place)), visitor.codes, data.item.codes, data.seconds,
+                learned=learned, span=(start, stop),
+            )  # fmt: skip
+            ranked.append(ranks)
         walks.append(walk._replace(offsets=None, candidate=None, scores=None))
         if progress:
             progress(stop, len(history), walk, model.names)
     seconds = clock() - started - timer.spent_seconds if clock else None
     tests = _gathered(tuple(model.names), walks)
-    for column, source in enumerate(own_sources):
-        tests = tests.with_source(source.name, np.concatenate(own_ranks)[:, column])
+    challengers = tuple(model.challengers)
+    if own_sources:
+        named = [*(own.name for own in own_sources), own_blend.name]
+        for name, column in zip(named, np.concatenate(ranked).T, strict=True):
+            tests = tests.with_source(name, column)
+        challengers += (own_blend.name,)
     sharding = None
     if shards > 1:
         sharding = _cost(evaluate(history, protocol, settings, learner=None), tests, shards)
@@ -164,7 +164,7 @@ def evaluate(
         settings=chosen.model_dump(mode="json", exclude={"visitor_salt"}),
         sharding=sharding,
         beside=model.beside(),
-        challengers=tuple(model.challengers),
+        challengers=challengers,
         seconds=seconds,
         test_microseconds=timer.median_microseconds,
     )
@@ -198,6 +198,16 @@ def _spans(events: int, also: Sequence[int]) -> Iterator[tuple[int, int]]:
     return pairwise(sorted(edges))
 
 
+def _exported(walk: Walk, ranking: int) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
+    """Event, candidates and scores by one ranking, of each test."""
+    assert walk.offsets is not None
+    assert walk.candidate is not None
+    assert walk.scores is not None
+    for test, event in enumerate(walk.event.tolist()):
+        part = slice(walk.offsets[test], walk.offsets[test + 1])
+        yield event, walk.candidate[part], walk.scores[part, ranking]
+
+
 def _gathered(names: tuple[str, ...], walks: Sequence[Walk]) -> Tests:
     def all_of(field: str) -> Any:
         return np.concatenate([getattr(walk, field) for walk in walks])
@@ -210,37 +220,6 @@ def _gathered(names: tuple[str, ...], walks: Sequence[Walk]) -> Tests:
         fallback=all_of("fallback"),
         top=all_of("top"),
     )
-
-
-def _own_ranks(
-    sources: Sequence[OwnSource],
-    walk: Walk,
-    history: History,
-    visitor: NDArray[np.integer],
-    *,
-    learned: NDArray[np.bool_],
-    span: tuple[int, int],
-) -> NDArray[np.float64]:
-    """Ranks by one's own sources, which see each event in its turn."""
-    assert walk.offsets is not None
-    assert walk.candidate is not None
-    items, seconds = history.data.item.codes, history.data.seconds
-    ranks = np.full((len(walk.event), len(sources)), metrics.MISS)
-    test = 0
-    for event in range(*span):
-        who, what, when = int(visitor[event]), int(items[event]), float(seconds[event])
-        if test < len(walk.event) and walk.event[test] == event:
-            candidates = walk.candidate[walk.offsets[test] : walk.offsets[test + 1]]
-            place = np.flatnonzero(candidates == what)
-            for column, source in enumerate(sources):
-                scores = source.score(who, candidates, when)
-                if len(place):
-                    ranks[test, column] = metrics.rank_of(scores, int(place[0]))
-            test += 1
-        if learned[event]:
-            for source in sources:
-                source.learn(who, what, when)
-    return ranks
 
 
 class _TestTimer:

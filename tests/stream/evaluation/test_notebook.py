@@ -18,7 +18,8 @@ def test_the_notebook_runs(tmp_path):
     printed = "".join(output.get("text", "") + str(output.get("data", {}).get("text/html", "")) for output in outputs)
     assert "blend - " in printed
     assert "position in the session" in printed
-    assert "one of the two is right" in printed
+    assert "blend + favourite aisles" in printed
+    assert "what it adds" in printed
 
 
 def test_the_notebook_was_executed_before_it_was_kept():
