@@ -26,6 +26,7 @@ from serving.metrics import Metrics
 from serving.problems import ProblemDetails, answer_problems
 from serving.producer import EventProducer
 from serving.raw_paths import routed_by_raw_path
+from serving.sharing import SharedLoader
 from stream.events import TOPIC_TYPES
 from stream.settings import Settings
 from stream.versions import VersionStore
@@ -76,8 +77,13 @@ class Server(FastAPI):
             self.state.metrics.count_request(scope["method"], template, status, time.perf_counter() - started)
 
 
-def create_app(settings: Settings) -> Server:
-    """An application that is ready to be started."""
+def create_app(settings: Settings, shared: str | None = None) -> Server:
+    """An application that is ready to be started.
+
+    Args:
+        settings: of the server.
+        shared: name of the socket of the process that loads versions; None: this one loads them itself.
+    """
     app = Server(
         title="Corrente", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
     )
@@ -91,13 +97,17 @@ def create_app(settings: Settings) -> Server:
     state.settings = settings
     state.metrics = Metrics()
     state.store = VersionStore.connect(settings.redis, settings.model_name)
-    state.loader = Loader(
-        state.store,
-        Dependency("redis", state.metrics),
-        state.metrics,
-        poll_seconds=settings.poll_seconds,
-        resident_versions=settings.resident_versions,
-    )
+    redis = Dependency("redis", state.metrics)
+    if shared is None:
+        state.loader = Loader(
+            state.store,
+            redis,
+            state.metrics,
+            poll_seconds=settings.poll_seconds,
+            resident_versions=settings.resident_versions,
+        )
+    else:
+        state.loader = SharedLoader(shared, state.store, redis, state.metrics)
     state.producer = EventProducer(
         settings.kafka,
         list(settings.topics.values()),

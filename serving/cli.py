@@ -10,12 +10,16 @@ import typer
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind; overrides CORRENTE_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any free one; overrides CORRENTE_PORT.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that answer; overrides CORRENTE_SERVER_PROCESSES.")
+    ] = None,
 ) -> None:
     """Answer recommendations over HTTP, from the versions in Redis, and take events for Kafka."""
     from serving.server import run
     from stream.settings import load_settings
 
-    options: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = (("host", host), ("port", port), ("server_processes", workers))
+    options: dict[str, Any] = {name: value for name, value in given if value is not None}
     settings = load_settings(**options)
     try:
         run(settings)

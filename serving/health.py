@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from fastapi import APIRouter, Depends
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from serving.dependencies import Producer, ServedVersions, ServerMetrics, refuse_unknown_parameters
@@ -78,9 +78,9 @@ async def ready(loader: ServedVersions, producer: Producer) -> Response:
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(counted: ServerMetrics) -> Response:
-    """Show counters for Prometheus."""
-    return Response(generate_latest(counted.registry), media_type=CONTENT_TYPE_LATEST)
+async def metrics(counted: ServerMetrics, loader: ServedVersions) -> Response:
+    """Show counters for Prometheus: sums over all processes of this server."""
+    return Response(counted.text(await loader.totals()), media_type=CONTENT_TYPE_LATEST)
 
 
 def _health(dependency: Dependency) -> DependencyHealth:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,8 +40,10 @@ class _Relative:
 class Indexes:
     """All indexes of one table that are still read."""
 
-    def __init__(self, rows: int) -> None:
-        self.empty: Index = np.zeros(rows, np.int32)
+    def __init__(self, rows: int, allocate: Callable[[str, int], NDArray[np.uint8]]) -> None:
+        self._allocate = allocate
+        self._rows = rows
+        self.empty: Index = self._zeros()
         """Of the table in which nothing was ever written."""
         self._living: dict[int, _Relative] = {}
         self._by_handed: dict[int, _Relative] = {}
@@ -59,7 +62,7 @@ class Indexes:
     def copy(self, base: Index) -> Index:
         """Memory that equals `base` and that nobody else sees yet."""
         if base is self.empty:
-            return np.zeros(len(base), np.int32)
+            return self._zeros()
         relative = self._by_handed.get(id(base))
         if self._spare is not None and relative is not None:
             buffer, equal_to = self._spare
@@ -70,7 +73,12 @@ class Indexes:
                 self._spare = None
                 buffer[relative.rows] = relative.buffer[relative.rows]
                 return buffer
-        return base.copy()
+        buffer = self._zeros()
+        buffer[:] = base
+        return buffer
+
+    def _zeros(self) -> Index:
+        return self._allocate("index", 4 * self._rows).view(np.int32)
 
     def hand_out(self, buffer: Index, base: Index, rows: Rows) -> Index:
         """The index that versions hold: a copy of `base` that was given other places for `rows`."""

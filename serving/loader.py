@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis.exceptions
 import structlog
 
 from serving.answer_ids import AnswerIds
-from serving.arena import Views
+from serving.arena import Allocate, Views, private_memory
 from serving.dependency import Dependency
 from serving.metrics import Metrics
 from serving.problems import Problem
@@ -85,6 +85,8 @@ class Loader:
         *,
         poll_seconds: float = 1.0,
         resident_versions: int = 6,
+        allocate: Allocate = private_memory,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.model_name = store.model
         self.redis = redis
@@ -98,11 +100,13 @@ class Loader:
         self.problem_since: float | None = None
         self._store = store
         self._metrics = metrics
+        self._allocate = allocate
+        self._changed_state = changed
         self._poll_seconds = poll_seconds
         self._most_asked = max(0, resident_versions - 2)
         self._previous: Served | None = None
         self._asked: tuple[Served, ...] = ()
-        self._memories: dict[tuple[int, str], ShardMemory] = {}
+        self._memories: dict[tuple[int, str, bool], ShardMemory] = {}
         """By shard and settings (as JSON: other capacities are other tables)."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._look_pending = threading.Event()
@@ -119,7 +123,7 @@ class Loader:
         """
         if version is None:
             return self.served
-        for each in self._in_memory():
+        for each in self.in_memory():
             if version in (str(each.version.number), each.version.id):
                 return each
         try:
@@ -140,7 +144,15 @@ class Loader:
     async def caught_up(self) -> None:
         """Wait until this server has looked at what is to be served, and has loaded it."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(self._submit(self.look)), CAUGHT_UP_SECONDS)
+            await asyncio.wait_for(asyncio.wrap_future(self.submitted_look()), CAUGHT_UP_SECONDS)
+
+    def submitted_look(self) -> Future[None]:
+        """Look at what is to be served, in the loading thread."""
+        return self._submit(self.look)
+
+    async def totals(self) -> list[Any] | None:
+        """What all processes that share this one's port have counted; None: there are no others."""
+        return None
 
     def count_answer(self, fallback: str | None) -> None:
         self._metrics.count_answer(fallback or "personal")
@@ -185,6 +197,7 @@ class Loader:
         else:
             self.problem, self.problem_since = None, None
             self._is_ready()
+        self._changed_state()
 
     def _serve_an_older_one(self) -> None:
         """At a start there is no last good version yet: the newest that can be read is better than none."""
@@ -255,7 +268,7 @@ class Loader:
         version = served.version
         self._metrics.served_version.set(version.number)
         self._metrics.served_created_seconds.set(version.created_at)
-        self._metrics.resident_versions.set(len(list(self._in_memory())))
+        self._metrics.resident_versions.set(len(list(self.in_memory())))
         log.debug("serving", version=version.number, id=version.id[:12])
 
     def _asked_for(self, name: str) -> Served:
@@ -265,10 +278,11 @@ class Loader:
         if served is not self.served and served is not self._previous and self._most_asked:
             others = tuple(each for each in self._asked if each is not served)
             self._asked = (served, *others)[: self._most_asked]
-        self._metrics.resident_versions.set(len(list(self._in_memory())))
+        self._metrics.resident_versions.set(len(list(self.in_memory())))
         return served
 
-    def _in_memory(self) -> Iterator[Served]:
+    def in_memory(self) -> Iterator[Served]:
+        """Every version that is held."""
         seen = set()
         for each in (self.served, self._previous, *self._asked):
             if each is not None and id(each) not in seen:
@@ -276,7 +290,7 @@ class Loader:
                 yield each
 
     def _in_memory_or_loaded(self, version: Version) -> Served:
-        for each in self._in_memory():
+        for each in self.in_memory():
             if each.version.id == version.id:
                 return each
         started = time.perf_counter()
@@ -285,33 +299,35 @@ class Loader:
         memories: dict[int, ShardMemory] = {}
         how = "changes"
         for partition, state in sorted(version.shards.items()):
-            memory = memories[partition] = self._memory(partition, settings)
-            found = self._changed(partition, settings, state, memory)
+            memory = memories[partition] = self._memory(partition, settings, alone=len(version.shards) == 1)
+            found = self._changed(partition, settings, state, memory, alone=len(version.shards) == 1)
             if found is None:
                 how = "whole"
                 found = memory.load(self._store.load(partition, state).delta)
             views[partition] = found
-        model = model_of(settings, views, memories)
+        model = model_of(settings, views, memories, self._allocate)
         if self.served is None:
             warm_up(model)
         self._metrics.loads.labels(how).inc()
         self._metrics.load_seconds.labels(how).observe(time.perf_counter() - started)
         return Served(version, model, views)
 
-    def _memory(self, partition: int, settings: ModelSettings) -> ShardMemory:
-        key = (partition, settings.model_dump_json())
+    def _memory(self, partition: int, settings: ModelSettings, *, alone: bool) -> ShardMemory:
+        """Where a shard's versions lie. Of several shards nobody else reads: what answers is made of them here."""
+        key = (partition, settings.model_dump_json(), alone)
         if key not in self._memories:
-            self._memories[key] = ShardMemory(settings)
+            self._memories[key] = ShardMemory(settings, self._allocate if alone else private_memory)
         return self._memories[key]
 
     def _changed(
-        self, partition: int, settings: ModelSettings, state: ShardState, memory: ShardMemory
+        self, partition: int, settings: ModelSettings, state: ShardState, memory: ShardMemory, *, alone: bool
     ) -> Views | None:
         """A shard's state made from the nearest older one in memory, or None if there is none to make it from."""
         older = [
             (base.seq, base, each.views[partition])
-            for each in self._in_memory()
+            for each in self.in_memory()
             if each.model.settings == settings
+            and (len(each.views) == 1) == alone
             and (base := each.version.shards.get(partition)) is not None
             and base.seq <= state.seq
         ]
@@ -323,8 +339,8 @@ class Loader:
 
     def _forget_unused_memories(self) -> None:
         used = {
-            (partition, each.model.settings.model_dump_json())
-            for each in self._in_memory()
+            (partition, each.model.settings.model_dump_json(), len(each.views) == 1)
+            for each in self.in_memory()
             for partition in each.views
         }
         self._memories = {key: memory for key, memory in self._memories.items() if key in used}

@@ -6,7 +6,12 @@ a few fixed words, never ids: the number of series is bounded.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -43,6 +48,22 @@ class Metrics:
         self._request_children: dict[tuple[str, str, int], Counter] = {}
         self._seconds_children: dict[str, Histogram] = {}
 
+    def samples(self) -> list[Any]:
+        """What was counted so far, as (name of the sample, labels and their values, value): counters and histograms."""
+        return [
+            (sample.name, sorted(sample.labels.items()), sample.value)
+            for family in self.registry.collect()
+            if family.type in {"counter", "histogram"}
+            for sample in family.samples
+            if not sample.name.endswith("_created")
+        ]
+
+    def text(self, totals: list[Any] | None) -> bytes:
+        """The page that Prometheus reads. `totals` stand in the place of what this process has counted."""
+        if totals is None:
+            return generate_latest(self.registry)
+        return generate_latest(_Totalled(self.registry, totals))
+
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One answered request. Labelled children are kept, because looking them up costs more than counting."""
         key = (method, route, status)
@@ -61,3 +82,51 @@ class Metrics:
         if child is None:
             child = self._fallback_children[fallback] = self.fallbacks.labels(fallback)
         child.inc()
+
+
+class Totals:
+    """What several processes have counted. Processes come and go; what one has counted stays."""
+
+    def __init__(self) -> None:
+        self._by_process: dict[int, list[Any]] = {}
+
+    def put(self, process: int, samples: list[Any]) -> None:
+        """All that a process has counted since it began."""
+        self._by_process[process] = samples
+
+    def samples(self) -> list[Any]:
+        """Sums over the processes.
+
+        >>> totals = Totals()
+        >>> totals.put(1, [("seen_total", [("topic", "a")], 2.0)])
+        >>> totals.put(2, [("seen_total", [["topic", "a"]], 3.0)])
+        >>> totals.samples()
+        [('seen_total', (('topic', 'a'),), 5.0)]
+        """
+        sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        for samples in list(self._by_process.values()):
+            for name, labels, value in samples:
+                key = name, tuple((label, said) for label, said in labels)
+                sums[key] = sums.get(key, 0.0) + value
+        return [(name, labels, value) for (name, labels), value in sums.items()]
+
+
+class _Totalled(CollectorRegistry):
+    """A registry as it is read, with sums over all processes in the place of its own counts."""
+
+    def __init__(self, registry: CollectorRegistry, totals: list[Any]) -> None:
+        super().__init__()
+        self._own = registry
+        self._counted = totals
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._own.collect():
+            if family.type in {"counter", "histogram"}:
+                endings = ("_total",) if family.type == "counter" else ("_bucket", "_count", "_sum")
+                names = {family.name + ending for ending in endings}
+                family.samples = [
+                    Sample(name, dict(labels), value)
+                    for name, labels, value in self._counted
+                    if name in names
+                ]
+            yield family

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serving.arena import Arena, Views
+from serving.arena import Allocate, Arena, Views, private_memory
 from stream.models.layout import table_specs
 from stream.models.merging import merged
 from stream.models.model import Hints, Model
@@ -21,9 +21,10 @@ from stream.tables import Delta
 class ShardMemory:
     """Memory that all versions of one shard with the same settings share."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, allocate: Allocate = private_memory) -> None:
         specs = table_specs(settings)
-        self._arena = Arena(specs)
+        self._arena = Arena(specs, allocate=allocate)
+        self._allocate = allocate
         self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
         self.hints: dict[str, Hints] = {}
 
@@ -47,7 +48,7 @@ class ShardMemory:
     def _add_hints(self, views: Views, written: Delta) -> None:
         for name in Model.HINTED:
             if name not in self.hints:
-                self.hints[name] = Hints(*views[name])
+                self.hints[name] = Hints(*views[name], self._allocate)
             elif name in written:
                 rows = np.unique(written[name].blocks // self._blocks_per_row[name])
                 self.hints[name].add(*views[name], rows)
@@ -59,7 +60,12 @@ def empty_model() -> Model:
     return Model(settings, Arena(table_specs(settings)).load({}))
 
 
-def model_of(settings: ModelSettings, views: Mapping[int, Views], memories: Mapping[int, ShardMemory]) -> Model:
+def model_of(
+    settings: ModelSettings,
+    views: Mapping[int, Views],
+    memories: Mapping[int, ShardMemory],
+    allocate: Allocate = private_memory,
+) -> Model:
     """What answers from the shards' states.
 
     Several shards are merged here and now, so that a request costs the same however many there are; one shard is read
@@ -68,7 +74,19 @@ def model_of(settings: ModelSettings, views: Mapping[int, Views], memories: Mapp
     if len(views) == 1:
         ((partition, only),) = views.items()
         return Model(settings, only, hints=memories[partition].hints)
-    tables = merged(settings, views)
+    together: Views = {}
+    for name, table in merged(settings, views).items():
+        data, index = table.data, np.arange(table.spec.rows, dtype=np.int32)
+        if allocate is not private_memory:
+            data, index = _moved(data, allocate), _moved(index, allocate)
+        together[name] = (data, index)
     return Model(
-        settings, {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}
+        settings, together, hints={name: Hints(*together[name], allocate) for name in Model.HINTED}
     )
+
+
+def _moved(array: np.ndarray, allocate: Allocate) -> np.ndarray:
+    """A copy of an array in other memory."""
+    moved = allocate("merged", array.nbytes).view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved

@@ -8,6 +8,7 @@ takes no more connections, finishes the requests that it has, and sends what it 
 from __future__ import annotations
 
 import logging.config
+import resource
 import signal
 import socket
 import sys
@@ -16,9 +17,16 @@ import uvicorn
 
 from serving.app import create_app
 from serving.at_once import PREFIX, AtOnce
+from serving.dependency import Dependency
+from serving.loader import Loader
+from serving.metrics import Metrics
+from serving.processes import run_processes
 from serving.protocol import answering
+from serving.segments import Segments
+from serving.sharing import Sharer
 from stream.logs import configure_logs
 from stream.settings import Settings
+from stream.versions import VersionStore
 
 SHUTDOWN_SECONDS = 15
 """How long requests that have begun may still take."""
@@ -43,7 +51,25 @@ def run(settings: Settings) -> None:
         f"serving on {address} (docs: {address}/docs)",
         flush=True,
     )
-    app = create_app(settings)
+    if settings.server_processes == 1:
+        answer(settings, listening)
+    else:
+        run_processes(
+            settings.server_processes,
+            lambda socket_name: load(settings, socket_name),
+            lambda socket_name: answer(settings, listening, socket_name),
+        )
+
+
+def answer(settings: Settings, listening: socket.socket, shared: str | None = None) -> None:
+    """Answer requests from a listening socket until told to stop.
+
+    Args:
+        settings: of the server.
+        listening: the socket; several processes may share it.
+        shared: name of the socket of the process that loads versions; None: this one loads them itself.
+    """
+    app = create_app(settings, shared)
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
@@ -59,6 +85,27 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def load(settings: Settings, shared: str) -> None:
+    """Load versions for other processes until the process is ended."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a version is some eighty files
+    metrics, segments = Metrics(), Segments()
+    store = VersionStore.connect(settings.redis, settings.model_name)
+    sharer: list[Sharer] = []
+    loader = Loader(
+        store,
+        Dependency("redis", metrics),
+        metrics,
+        poll_seconds=settings.poll_seconds,
+        resident_versions=settings.resident_versions,
+        allocate=segments.allocate,
+        changed=lambda: sharer[0].tell_all(),
+    )
+    sharer.append(Sharer(shared, loader, segments, metrics))
+    loader.start()
+    sharer[0].run()
 
 
 def bound(host: str, port: int) -> socket.socket:

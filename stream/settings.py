@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080, description="Port of the HTTP server; 0 picks a free one."
     )
+    server_processes: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="Processes that answer on the port; more than one share one copy of the model (Linux)."
+    )
     body_bytes: Annotated[int, Field(ge=1024)] = Field(
         4_194_304, description="Largest body that the HTTP server reads."
     )

@@ -8,7 +8,7 @@ share. The scoring code is the same in both.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -84,32 +84,42 @@ class Hints:
     adds is safe. A cell is 32 bits of the key and the row, so cells can grow without asking any version for its keys.
     """
 
-    def __init__(self, keys: NDArray, index: NDArray) -> None:
-        self.cells = _hint_cells(2 * len(index))
+    def __init__(
+        self, keys: NDArray, index: NDArray, allocate: Callable[[str, int], NDArray[np.uint8]] | None = None
+    ) -> None:
+        self._allocate = allocate
+        self.cells = self._cells(2 * len(index))
         self._used = add_hints(self.cells, keys, index, np.arange(1, len(index)))
 
     def add(self, keys: NDArray, index: NDArray, rows: NDArray) -> None:
         """Rows that got a key they may not have had before."""
         if self._used + len(rows) > self.cells.size * 0.6:
-            cells = _hint_cells(2 * self.cells.size)
+            cells = self._cells(2 * self.cells.size)
             if cells.size <= MOST_HINTS_A_ROW * len(index):
                 self._used = move_hints(self.cells, cells)
             else:  # mostly keys of rows that were evicted long ago: begin again with those of today
-                cells = _hint_cells(2 * len(index))
+                cells = self._cells(2 * len(index))
                 self._used = add_hints(cells, keys, index, np.arange(1, len(index)))
             self.cells = cells
         self._used += add_hints(self.cells, keys, index, rows.astype(np.int64))
+
+    @classmethod
+    def of_cells(cls, cells: NDArray[np.uint64]) -> Hints:
+        """Hints that another process fills in: only to be asked."""
+        hints = cls.__new__(cls)
+        hints.cells = cells
+        return hints
 
     def find(self, keys: NDArray, index: NDArray, key: NDArray) -> int:
         """The row of this version that has the key, or 0."""
         return int(find_hint(self.cells, keys, index, key[0], key[1]))
 
+    def _cells(self, wanted: int) -> NDArray[np.uint64]:
+        count = 1 << max(6, int(wanted - 1).bit_length())
+        return self._allocate("hints", 8 * count).view(np.uint64) if self._allocate else np.zeros(count, np.uint64)
+
 
 MOST_HINTS_A_ROW = 16
-
-
-def _hint_cells(wanted: int) -> NDArray[np.uint64]:
-    return np.zeros(1 << max(6, int(wanted - 1).bit_length()), np.uint64)
 
 
 @kernel

@@ -111,7 +111,7 @@ async def test_memory_holds_only_so_many_versions(redis_server: RedisServer, pub
         await served_version(client, last.number)
         for number in range(1, 11):
             assert (await client.get(f"/v1/popular?version={number}")).json()["version"] == number
-        assert len(list(app.state.loader._in_memory())) <= 3
+        assert len(list(app.state.loader.in_memory())) <= 3
 
 
 async def test_redis_that_goes_away_takes_no_answer_away(redis_server: RedisServer, publisher: Publisher):
