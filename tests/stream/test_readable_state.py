@@ -7,6 +7,8 @@ import random
 import msgspec
 
 from stream.decoding import Record
+from stream.metrics import WorkerMetrics, numbers_in
+from stream.models.layout import SOURCES
 from stream.settings import ModelSettings
 from stream.shard import Shard
 
@@ -28,3 +30,32 @@ def test_the_state_of_a_shard_that_has_learned_of_everything_is_plain_json() -> 
     assert state["metrics"]["conversion"]["learned"] > 0
     assert state["metrics"]["ratings"]["learned"] > 0
     assert msgspec.json.decode(msgspec.json.encode(state)) == state
+
+
+def test_every_ranking_is_measured_at_every_cutoff_and_told_to_prometheus() -> None:
+    shard = Shard(ModelSettings(items=256, visitors=256, sessions=256, event_ids=256))
+    records = [
+        Record("clicks", n, 1_700_000_000_000 + n * 1000, b'{"item": "i%d", "user": "u%d"}' % (n * 7 % 11, n % 9))
+        for n in range(600)
+    ]
+    shard.apply(records, rate=1.0)
+    told = shard.readable_state()["metrics"]
+    assert set(told["sources"]) == set(SOURCES)
+    assert told["window"] == told["tests"] > 500
+    by_path = dict(numbers_in(told))
+    for ranking in ("blend", "challenger", *(f"sources.{source}" for source in SOURCES)):
+        for measure in ("hr", "mrr", "ndcg"):
+            for cutoff in (10, 20):
+                assert 0 <= by_path[f"{ranking}.{measure}.{cutoff}"] <= 1
+        assert by_path[f"{ranking}.mrr.10"] <= by_path[f"{ranking}.ndcg.10"] <= by_path[f"{ranking}.hr.10"]
+    assert told["blend"]["hr"]["20"] > 0.98, "eleven items, missed only while they are new"
+    metrics = WorkerMetrics()
+    metrics.state(0, shard.readable_state())
+    exported = {
+        sample.labels["name"]: sample.value
+        for family in metrics.registry.collect()
+        if family.name == "corrente_worker_prequential"
+        for sample in family.samples
+    }
+    assert exported["blend.hr.10"] == told["blend"]["hr"]["10"]
+    assert exported["sources.stan.ndcg.20"] == told["sources"]["stan"]["ndcg"]["20"]
