@@ -16,10 +16,9 @@ from stream.decoding import CLICK, PURCHASE, VIEW, Columns
 from stream.models import conversion, ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find
-from stream.models.hashing import mixed
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels import kernel
 from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
-from stream.models.learner import learn_event
+from stream.models.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill
 from stream.models.pairs import MEETINGS
 from stream.models.reader import Reader
@@ -160,14 +159,6 @@ def answer(
     return -1
 
 
-@inlined
-def remembered_by(columns: Columns, event: int, options: Options) -> np.uint64:
-    """Whose remembered items are never ranked for this event: 0 where repeats are allowed."""
-    if not options.only_first:
-        return np.uint64(0)
-    return columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
-
-
 @kernel
 def made_from(
     state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options, place: NDArray[np.int64]
@@ -229,18 +220,6 @@ def above(work: Work, ranking: int, target: int) -> int:
     for number in range(work.counts[CANDIDATE]):
         greater += value_of(work, ranking, number) > value_of(work, ranking, target)
     return greater
-
-
-@kernel
-def contrast(state: State, work: Work, target: int, differences: NDArray[np.float32]) -> None:
-    """What happened against one other candidate, which the number of the test draws."""
-    count = work.counts[CANDIDATE]
-    if count > 1:
-        draw = mixed(np.uint64(np.int64(state.scalars[TESTS])) ^ np.uint64(0x5851F42D4C957F2D))
-        other = np.int64(draw % np.uint64(count - 1))
-        other += other >= target
-        for feature in range(FEATURES):
-            differences[feature] = work.features[target, feature] - work.features[other, feature]
 
 
 @kernel

@@ -21,7 +21,7 @@ from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
 from stream.models.directory import enter_word, find, find_word
 from stream.models.hashing import Keys, mixed
-from stream.models.kernels import kernel, packed
+from stream.models.kernels import inlined, kernel, packed
 from stream.models.layout import (
     BLEND,
     CHALLENGER,
@@ -222,9 +222,8 @@ def test_event(
     visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
     session = find(state.session_cells, state.sessions, columns.sessions[event, 0], columns.sessions[event, 1])
     anonymous = find(state.visitor_cells, state.visitors, columns.sessions[event, 0], columns.sessions[event, 1])
-    seen_by = np.uint64(0)
+    seen_by = remembered_by(columns, event, options)
     if options.only_first:
-        seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
         if was_seen(reader, mixed(seen_by ^ mixed(columns.items[event, 0]))):
             return 0
     elif visitor == 0 and session == 0:
@@ -249,6 +248,14 @@ def test_event(
     if columns.tested[event] & UPDATE and target >= 0:
         ranker.learn(state, work, target)
     return np.int64(columns.tested[event] & TEST)
+
+
+@inlined
+def remembered_by(columns: Columns, event: int, options: Options) -> np.uint64:
+    """Key of the visitor (or session) whose remembered items are not ranked for this event; 0: repeats are allowed."""
+    if not options.only_first:
+        return np.uint64(0)
+    return columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
 
 
 @kernel
@@ -277,12 +284,19 @@ def place_target(state: State, work: Work, target: int, outcomes: Outcomes, test
     outcomes.equal[test, BLEND] = same_blend - 1
     outcomes.greater[test, CHALLENGER] = challenger
     outcomes.equal[test, CHALLENGER] = same_challenger - 1
+    contrast(state, work, target, outcomes.differences[test])
+
+
+@kernel
+def contrast(state: State, work: Work, target: int, differences: np.ndarray) -> None:
+    """Features of what happened minus those of one other candidate, which the number of the test draws."""
+    count = work.counts[CANDIDATE]
     if count > 1:
         draw = mixed(np.uint64(np.int64(state.scalars[TESTS])) ^ np.uint64(0x5851F42D4C957F2D))
         other = np.int64(draw % np.uint64(count - 1))
         other += other >= target
         for feature in range(FEATURES):
-            outcomes.differences[test, feature] = work.features[target, feature] - work.features[other, feature]
+            differences[feature] = work.features[target, feature] - work.features[other, feature]
 
 
 @kernel
@@ -304,7 +318,7 @@ def learn_event(
     weight = columns.weights[event] / WEIGHT_ONE
     learned = columns.learned[event] != 0
     if options.only_first and learned:
-        seen_by = columns.sessions[event, 0] if options.by_session else columns.visitors[event, 0]
+        seen_by = remembered_by(columns, event, options)
         learned = note_seen(state, mixed(seen_by ^ mixed(columns.items[event, 0])))
     if learned:
         learn_counts(state, item, visitor, seconds, weight, met, scratch)
