@@ -49,7 +49,7 @@ from serving.resident import ShardMemory
 from stream.decoding import Record
 from stream.settings import ModelSettings
 from stream.shard import Shard
-from stream.versions import Policy, VersionStore
+from stream.versions import Policy, ShardState, VersionStore
 from stream.versions.records import stored_bytes
 
 ITEMS = 100_000
@@ -91,15 +91,16 @@ def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
         for pace in PACES:  # bytes are the same in every run
             redis = RedisServer(folder / f"redis-{pace}").start()
             try:
-                history = _history(redis, pace, tell)
-                suffix = "" if pace == PACES[0] else f"_{pace}"
+                first = pace == PACES[0]
+                history = _history(redis, pace, tell, resident=first)
+                suffix = "" if first else f"_{pace}"
                 ratios[f"bytes_50_versions_to_keyframe{suffix}"] = round(history["bytes"] / history["keyframe"], 2)
-                ratios[f"serving_50_versions_to_one{suffix}"] = round(history["resident"] / history["one"], 2)
                 figures[f"history_mb_{pace}"] = round(history["bytes"] / 1e6, 1)
                 figures[f"keyframe_mb_{pace}"] = round(history["keyframe"] / 1e6, 1)
-                figures[f"resident_50_mb_{pace}"] = round(history["resident"] / 1e6, 1)
-                figures[f"resident_one_mb_{pace}"] = round(history["one"] / 1e6, 1)
-                if pace == PACES[0]:
+                if first:
+                    ratios["serving_50_versions_to_one"] = round(history["resident"] / history["one"], 2)
+                    figures["resident_50_mb"] = round(history["resident"] / 1e6, 1)
+                    figures["resident_one_mb"] = round(history["one"] / 1e6, 1)
                     for key, values in _rollbacks(redis, folder, runs, tell).items():
                         put(key, values)
             finally:
@@ -181,8 +182,8 @@ def _load(kafka: KafkaServer, pace: int) -> Iterator[None]:
 # ---- history
 
 
-def _history(redis: RedisServer, pace: int, tell: Callable[[str], None]) -> dict[str, float]:
-    """Publish 50 minutes; bytes in Redis and in serving."""
+def _history(redis: RedisServer, pace: int, tell: Callable[[str], None], *, resident: bool) -> dict[str, float]:
+    """Publish 50 minutes; bytes in Redis and, if `resident`, in serving were all of them in memory."""
     settings = ModelSettings()
     shard = Shard(settings)
     events = load_events(FIRST_EVENTS + MINUTES * 60 * pace, visitors=VISITORS, items=ITEMS)
@@ -193,10 +194,7 @@ def _history(redis: RedisServer, pace: int, tell: Callable[[str], None]) -> dict
     claim = store.claim(0, worker="bench", token=f"bench-{pace}", now=now)
     publish: dict[str, Any] = {"settings": settings.model_dump(mode="json"), "code_version": "bench"}
     store.publish(claim, shard.cut(), now=now - 60, **publish)
-    memory = ShardMemory(settings)
     assert claim.head is not None
-    views = [memory.load(store.load(0, claim.head).delta)]
-    one = memory.nbytes
     states = [claim.head]
     for minute in range(MINUTES):
         for part in range(PUBLISHES_A_MINUTE):
@@ -205,23 +203,32 @@ def _history(redis: RedisServer, pace: int, tell: Callable[[str], None]) -> dict
         store.maintain(0, POLICY, now + minute * 60 + 59)
         states.append(claim.head)
     store.maintain(0, POLICY, now + MINUTES * 60 - 1)
-    kept = {state.seq for version in store.versions() if (state := version.shards[0])}
-    for before, after in pairwise(states):
-        if after.seq in kept and len(views) < MINUTES:
-            changes = store.changes(0, before, after)
-            assert changes is not None
-            views.append(memory.apply(views[-1], changes))
+    kept = {version.shards[0].seq for version in store.versions()}
     chain = store.chain(0, states[-1], "keyframe")
     assert chain
     keyframe = stored_bytes(chain[-1].keyframe)
     used = _bytes_in_redis(store)
-    resident = memory.nbytes
-    tell(
-        f"{pace:>5,} events/s  {len(kept)} versions  {used / 1e6:.0f} MB in Redis, a keyframe {keyframe / 1e6:.0f} MB, "
-        f"{len(views)} resident {resident / 1e6:.0f} MB, one {one / 1e6:.0f} MB"
-    )
+    tell(f"{pace:>5,} events/s  {len(kept)} versions  {used / 1e6:.0f} MB in Redis, a keyframe {keyframe / 1e6:.0f} MB")
+    found = {"bytes": float(used), "keyframe": float(keyframe)}
+    if resident:
+        found |= _resident(store, settings, [state for state in states if state.seq in kept][-MINUTES:], tell)
     store.close()
-    return {"bytes": used, "keyframe": keyframe, "resident": resident, "one": one}
+    return found
+
+
+def _resident(
+    store: VersionStore, settings: ModelSettings, states: list[ShardState], tell: Callable[[str], None]
+) -> dict[str, float]:
+    """Bytes of these states in a server's arena: the first alone, and all of them."""
+    memory = ShardMemory(settings)
+    views = [memory.load(store.load(0, states[0]).delta)]
+    one = memory.nbytes
+    for before, after in pairwise(states):
+        changes = store.changes(0, before, after)
+        assert changes is not None
+        views.append(memory.apply(views[-1], changes))
+    tell(f"  {len(views)} resident versions {memory.nbytes / 1e6:.0f} MB, one {one / 1e6:.0f} MB")
+    return {"resident": float(memory.nbytes), "one": float(one)}
 
 
 def _learn(shard: Shard, events: Iterator[LoadEvent], offsets: dict[str, int]) -> None:
