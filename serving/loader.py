@@ -110,6 +110,7 @@ class Loader:
         """By shard and settings (as JSON: other capacities are other tables)."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._look_pending = threading.Event()
+        self._rests_until = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -236,7 +237,7 @@ class Loader:
 
     def _look_soon(self) -> None:
         """Many announcements while one version loads are one look afterwards."""
-        if not self._look_pending.is_set():
+        if time.monotonic() >= self._rests_until and not self._look_pending.is_set():
             self._look_pending.set()
             self._jobs.put(self._look_now)
 
@@ -308,6 +309,10 @@ class Loader:
         model = model_of(settings, views, memories, self._allocate)
         if self.served is None:
             warm_up(model)
+        if len(views) > 1:
+            # Shards are merged whole, whatever has changed: at most half of the time, or requests would wait for it.
+            # A version of several shards is so at most two merges and one `poll_seconds` late.
+            self._rests_until = time.monotonic() + time.perf_counter() - started
         self._metrics.loads.labels(how).inc()
         self._metrics.load_seconds.labels(how).observe(time.perf_counter() - started)
         return Served(version, model, views)
