@@ -23,7 +23,7 @@ from stream.decoding import Decoder, Letter, Record, sampled
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
 from stream.models.hashing import hash_ids, salt_key
-from stream.models.layout import CLOCK, SHARDS, table_specs
+from stream.models.layout import CLOCK, table_specs
 from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
 from stream.settings import ModelSettings
@@ -69,7 +69,6 @@ class Shard:
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self._decoder = Decoder(settings, fields, ahead_seconds)
         self._learner = Learner(settings)
-        self._learner.state.scalars[SHARDS] = shards
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
 

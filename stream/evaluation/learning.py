@@ -21,7 +21,7 @@ from stream.models import learner as model
 from stream.models.answer import Options, options_of
 from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.kernels import packed
-from stream.models.layout import BLEND, CHALLENGER, SHARDS, SOURCES, WEIGHT_ONE
+from stream.models.layout import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
 from stream.tables import Tables
 
@@ -37,7 +37,6 @@ class ModelLearner:
         settings: what the model is.
         options: what may be ranked.
         rated: (r,) numbers of the events that the ratings model learns from, rising; none if not given.
-        shards: how many share the events.
         tables: filled tables to go on from; empty ones if none.
     """
 
@@ -52,12 +51,10 @@ class ModelLearner:
         options: Options,
         *,
         rated: NDArray[np.int64] = NO_EVENTS,
-        shards: int = 1,
         tables: Tables | None = None,
     ) -> None:
         self._columns, self._codes, self._options = packed(columns), codes, options
         self._learner = model.Learner(settings, tables, options)
-        self._learner.state.scalars[SHARDS] = shards
         # Whoever orders the list is called the blend; the other one is the challenger.
         self._leader = CHALLENGER if settings.ranker == "river" else BLEND
         self._order = [*range(len(SOURCES)), self._leader, BLEND + CHALLENGER - self._leader]

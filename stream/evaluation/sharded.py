@@ -51,7 +51,7 @@ class ShardedLearner:
         shards: int,
     ) -> None:
         self._columns, self._codes, self._settings, self._options = columns, codes, settings, options
-        self._shards = [ModelLearner(columns, codes, settings, options, shards=shards) for _ in range(shards)]
+        self._shards = [ModelLearner(columns, codes, settings, options) for _ in range(shards)]
         keys, which = np.unique(columns.visitors[:, 0], return_inverse=True)
         self._shard_of = np.array([int(mixed(key)) % shards for key in keys], np.int64)[which]
         # Each shard has a sample of its own, as each worker has a budget of its own.
@@ -88,6 +88,6 @@ class ShardedLearner:
             events = len(self._codes)
             self._next_merge = start + max(1, events // MERGES)
             views = {number: shard.views() for number, shard in enumerate(self._shards)}
-            tables = merged(self._settings, views, room=ROOM + events // MERGES)
+            tables = merged(self._settings, views, room=ROOM + events // MERGES, options=self._options)
             self._answers = ModelLearner(self._shown, self._codes, self._settings, self._options, tables=tables)
         return self._answers

@@ -32,7 +32,6 @@ from stream.models.layout import (
     PAIR_SLOTS,
     POPULAR,
     POPULARITY_LANDMARK,
-    SHARDS,
     SOURCE_COUNT,
     STAN,
     TOP_SIZES,
@@ -105,7 +104,6 @@ def collect_pairs(reader: Reader, work: Work, k: int) -> None:
     pointer = reader.items[reader.items_index[item]].pairs
     if pointer == 0:
         return
-    scale = max(1.0, reader.scalars[SHARDS])
     sums = reader.sums[reader.sums_index[item]]
     own = np.int64(work.own_of[known_local(work, item)]) - 1
     count = sums[COUNT]
@@ -116,12 +114,12 @@ def collect_pairs(reader: Reader, work: Work, k: int) -> None:
         forward_sum = max(0.0, forward_sum - work.own_sums[own, 1])
         fast_sum = max(0.0, fast_sum - work.own_sums[own, 2])
     fast_prior = fast_factor(reader.scalars[FAST_LANDMARK], work.facts[NOW])
-    share = scale / math.sqrt(count * scale + cosine.SHRINK)
+    share = 1.0 / math.sqrt(count + cosine.SHRINK)
     cosine_share = np.float32(share * cosine.FADE**k)
     flat_share = np.float32(share * cosine.FLAT_FADE**k)
-    next_share = np.float32(scale * transitions.FADE**k / max(forward_sum * scale, 1e-3))
-    last_share = np.float32(scale / (forward_sum * scale + transitions.PRIOR))
-    fast_share = np.float32(scale / (fast_sum * scale + transitions.PRIOR * fast_prior))
+    next_share = np.float32(transitions.FADE**k / max(forward_sum, 1e-3))
+    last_share = np.float32(1.0 / (forward_sum + transitions.PRIOR))
+    fast_share = np.float32(1.0 / (fast_sum + transitions.PRIOR * fast_prior))
     cosines = work.values[COSINE]
     flat_cosines = work.values[COSINE_FLAT]
     followers = work.values[TRANSITIONS]
@@ -165,8 +163,7 @@ def finish_cosine(reader: Reader, work: Work) -> None:
         local = known_local(work, work.own_items[own])
         work.gathered[local] = max(0.0, work.gathered[local] - work.own_sums[own, 0])
     wide = padded(count)
-    scale = np.float32(max(1.0, reader.scalars[SHARDS]))
-    cosine.finish(work.gathered[:wide], scale, work.values[COSINE, :wide], work.values[COSINE_FLAT, :wide])
+    cosine.finish(work.gathered[:wide], work.values[COSINE, :wide], work.values[COSINE_FLAT, :wide])
 
 
 @kernel
@@ -339,7 +336,6 @@ def source_values(reader: Reader, work: Work) -> None:
     decays = work.decays
     for half_life in range(HALF_LIVES):
         decays[half_life] = 2.0 ** min(1000.0, max(-1000.0, (landmark - now) / HALF_LIVES_SECONDS[half_life]))
-        decays[half_life] *= max(1.0, reader.scalars[SHARDS])
     count = work.counts[CANDIDATE]
     for source in range(SOURCE_COUNT):
         if POPULAR <= source <= EMBEDDING:
@@ -426,7 +422,6 @@ def log_scores(values: np.ndarray, scale: np.float32, out: np.ndarray) -> None:
 def item_features(reader: Reader, work: Work, wide: int) -> None:
     now = work.facts[NOW]
     visitor = np.int64(work.facts[VISITOR])
-    scale = max(1.0, reader.scalars[SHARDS])
     at = 3 * SOURCE_COUNT
     ages = work.traits[at, :wide]
     silences = work.traits[at + 1, :wide]
@@ -440,7 +435,7 @@ def item_features(reader: Reader, work: Work, wide: int) -> None:
         count = reader.sums[reader.sums_index[work.items[local]], COUNT]
         if work.own_of[local]:
             count = max(0.0, count - work.own_sums[np.int64(work.own_of[local]) - 1, 0])
-        counts[number] = count * scale
+        counts[number] = count
     log_moments(ages, silences, counts)
     for shorter in range(HALF_LIVES - 1):
         ratios(

@@ -33,9 +33,9 @@ def score_slot(
 
 
 @vectored
-def finish(counts: np.ndarray, scale: np.float32, cosines: np.ndarray, flat_cosines: np.ndarray) -> None:
+def finish(counts: np.ndarray, cosines: np.ndarray, flat_cosines: np.ndarray) -> None:
     """The other half of the norm, once per item, from how often each item was had."""
     for local in range(counts.size):
-        norm = np.float32(1) / np.sqrt(max(np.float32(0), counts[local]) * scale + np.float32(SHRINK))
+        norm = np.float32(1) / np.sqrt(max(np.float32(0), counts[local]) + np.float32(SHRINK))
         cosines[local] *= norm
         flat_cosines[local] *= norm

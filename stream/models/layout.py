@@ -150,7 +150,6 @@ TOP_SIZES = 20  # HALF_LIVES cells
 STARTED = 25
 DETECTOR_TESTS = 26
 PENDING_RESOLVED = 27
-SHARDS = 28  # how many shards share the events, 0 for one: counts are scaled by it where they are features
 NAME_CELLS = 30
 NAME_FREE = 31
 NAME_CELLS_FREE = 32

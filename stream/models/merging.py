@@ -7,7 +7,8 @@ numbered anew: in the order of the shards, and within a shard in the order of it
   strongest are kept that fit into the longest row, so that an answer costs the same for one shard and for eight;
 - sessions of all shards are one list of neighbours, ordered by when they were last seen;
 - a visitor's histories are joined by time;
-- the ranker, the challenger and the vectors, which started from the same seeds, are averaged by number of updates.
+- the ranker, the challenger and the vectors, which started from the same seeds, are averaged by number of updates;
+- the ranker goes through the last events once more, on the counts of all (`rehearsal.py`).
 
 The result has everything that answering needs, and events can be *shown* to its visitors. It never learns: what only
 learning looks at (the window of event ids, the reservoir) is left empty.
@@ -21,6 +22,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.answer import Options, options_of
 from stream.models.layout import (
     ADDED,
     CLOCK,
@@ -33,9 +35,7 @@ from stream.models.layout import (
     HISTORY_ENTRIES,
     ITEM_ROWS,
     ITEMS_LIVE,
-    LINEAR_ROWS,
     NAME_CELLS,
-    NETWORK_ROWS,
     NEWEST,
     NEWEST_WRITTEN,
     PAIR_SLOTS,
@@ -60,6 +60,7 @@ from stream.models.layout import (
     table_specs,
 )
 from stream.models.pairs import FAST_HALF_LIFE_SECONDS
+from stream.models.rehearsal import rehearse
 from stream.settings import ModelSettings
 from stream.tables import Tables
 
@@ -72,13 +73,16 @@ LONGEST_HISTORY = RUNS[-1] * HISTORY_ENTRIES
 ROW_BITS = np.uint32(0x3FFFFFFF)
 
 
-def merged(settings: ModelSettings, shards: Mapping[int, Views], *, room: int = 0) -> Tables:
+def merged(
+    settings: ModelSettings, shards: Mapping[int, Views], *, room: int = 0, options: Options | None = None
+) -> Tables:
     """One set of tables that answers as all shards together would.
 
     Args:
         settings: of the shards.
         shards: by partition, the tables of each.
         room: rows for so many more items, visitors and sessions, for those who show it events.
+        options: what may be ranked, by default what the settings say.
     """
     parts = [_Part(shards[partition]) for partition in sorted(shards)]
     items = _Union([part.items for part in parts])
@@ -103,6 +107,8 @@ def merged(settings: ModelSettings, shards: Mapping[int, Views], *, room: int = 
     if settings.repeats == "first":
         for part in parts:
             _take_seen(tables["seen"].data, part.seen)
+    if len(parts) > 1:
+        rehearse(tables, options or options_of(settings))
     return tables
 
 
@@ -619,8 +625,8 @@ def _merge_weights(tables: Tables, parts: Sequence[_Part], items: _Union) -> Non
     updates = np.array([part.scalars[UPDATES] for part in parts])
     shares = updates / updates.sum() if updates.sum() > 0 else np.full(len(parts), 1 / len(parts))
     for share, part in zip(shares, parts, strict=True):
-        tables["linear"].data[:LINEAR_ROWS] += np.float32(share) * part.linear[:LINEAR_ROWS]
-        tables["network"].data[:NETWORK_ROWS] += np.float32(share) * part.network[:NETWORK_ROWS]
+        tables["linear"].data[:] += np.float32(share) * part.linear
+        tables["network"].data[:] += np.float32(share) * part.network
         tables["challenger"].data[:] += share * part.challenger
     vectors = tables["vectors"].data
     total = np.zeros(items.count + 1)

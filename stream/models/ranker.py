@@ -34,7 +34,6 @@ from stream.models.layout import (
     NETWORK_ROWS,
     RANDOM,
     SECONDS_EDGES,
-    SHARDS,
     SIMILARITY_EDGES,
     SOURCE_COUNT,
     TESTS,
@@ -91,7 +90,7 @@ def look_around(reader: Reader, work: Work) -> None:
     count = 0.0
     seconds = 0.0
     if work.counts[UNIQUE]:
-        count = reader.sums[reader.sums_index[work.unique[0]], COUNT] * max(1.0, reader.scalars[SHARDS])
+        count = reader.sums[reader.sums_index[work.unique[0]], COUNT]
         seconds = max(0.0, work.facts[MOMENT] - work.history_seconds[0])
     similarity = work.facts[SIMILARITY]
     work.buckets[0] = bucket(length, LENGTH_EDGES)

@@ -132,11 +132,12 @@ def mark_unique(work: Work) -> int:
         local = local_of(work, work.history_items[at])
         if local < 0:
             continue
-        if work.history_weights[at] < 0 and not work.flags[local]:
-            work.flags[local] = HAD | EXCLUDED
+        had = work.flags[local] & HAD
+        if work.history_weights[at] < 0 and not had:
+            work.flags[local] |= HAD | EXCLUDED
             negated += 1
-        elif not work.flags[local]:
-            work.flags[local] = HAD
+        elif not had:
+            work.flags[local] |= HAD
             work.unique[work.counts[UNIQUE]] = work.history_items[at]
             work.unique_of[work.counts[UNIQUE]] = 1
             work.counts[UNIQUE] += 1

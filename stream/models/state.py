@@ -75,8 +75,8 @@ class State(NamedTuple):
     order: NDArray  # scratch of evictions: a number a row
 
 
-def state_of(tables: Tables) -> State:
-    """The kernels' view of these tables, with directories built from the keys in them."""
+def state_of(tables: Tables, *, directories: bool = True) -> State:
+    """The kernels' view of these tables, with directories built from the keys in them unless nothing is looked up."""
     arrays: dict[str, NDArray] = {}
     for name, table in tables.items():
         arrays[name] = table.data
@@ -85,7 +85,7 @@ def state_of(tables: Tables) -> State:
     arrays["scalars"] = arrays["scalars"][0]
     for flat in ("event_ids", "pending_keys"):
         arrays[flat] = arrays[flat].reshape(-1)
-    arrays |= cells_of(tables)
+    arrays |= cells_of(tables) if directories else no_cells()
     longest = max(len(tables["items"].data), len(tables["visitors"].data))
     arrays["going"] = np.zeros(longest, np.uint8)
     arrays["order"] = np.zeros(longest)
@@ -107,3 +107,10 @@ def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
     cells["cells_used"][2] = directory.rebuild_words(cells["event_cells"], tables["event_ids"].data.reshape(-1))
     cells["cells_used"][3] = directory.rebuild(cells["session_cells"], tables["sessions"].data)
     return cells
+
+
+def no_cells() -> dict[str, NDArray]:
+    """Directories in which nothing is found."""
+    return {f"{of}_cells": directory.cells_for(0) for of in ("item", "visitor", "event", "session")} | {
+        "cells_used": np.zeros(4, np.int64)
+    }

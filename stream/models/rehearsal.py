@@ -1,0 +1,145 @@
+"""Rehearsal: the ranker of merged shards goes through the visitors' last events once more.
+
+A shard's ranker has learned how far to trust counts that its own visitors made alone. Over all shards the same counts
+are surer, and a ranker that doesn't know it leans on popularity more than it should. The merged tables have all that it
+takes to teach it: an event near the end of a visitor's history is ranked as it would have been before it happened (the
+event and what came after are no history, and as own events they are taken out of the counts), and the ranker learns
+from the outcome.
+
+Which events those are is decided by the tables alone, so whoever merges the same shards gets the same weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream.models import ranker
+from stream.models.answer import Options, rank
+from stream.models.kernels import kernel
+from stream.models.layout import CLOCK, TESTS, VISITOR_ROWS
+from stream.models.reader import Reader, reader_of
+from stream.models.request import (
+    CHECKED,
+    MOMENT,
+    NOW,
+    ORDINAL,
+    SESSION_LENGTH,
+    SIMILARITY,
+    VISITOR,
+    join,
+    mark_unique,
+    own_events,
+    put_session,
+)
+from stream.models.state import State, state_of
+from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work, clear, local_of, new_work
+from stream.tables import Tables
+
+LESSONS = 2000
+"""Events that are gone through; about a sixth of a second."""
+LESSONS_EACH = 5
+"""Events of one visitor at most: own events are corrected for as far as twelve back."""
+
+
+def rehearse(tables: Tables, options: Options) -> None:
+    """Teach the ranker in these tables the last events in them."""
+    views = {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}
+    visitors = tables["visitors"].data
+    rows = np.arange(1, int(tables["scalars"].data[0, VISITOR_ROWS]))
+    rows = rows[np.lexsort((rows, visitors["last_seconds"][rows]))][::-1]
+    lessons = np.zeros((LESSONS, 2), np.int64)
+    reader, work = reader_of(views), new_work()
+    count = choose(reader, work, rows, options.only_first, lessons)
+    teach(state_of(tables, directories=False), reader, work, options, lessons[:count][::-1])
+
+
+@kernel
+def choose(reader: Reader, work: Work, visitors: np.ndarray, firsts: bool, lessons: np.ndarray) -> int:
+    """Fill in lessons, (n, 2): a visitor's row, and how many events they had afterwards; returns how many there are.
+
+    Args:
+        visitors: their rows, the one seen last first.
+        firsts: a visitor's first event teaches, too.
+    """
+    count = 0
+    for visitor in visitors:
+        clear(work)
+        join(reader, work, visitor, 0)
+        known = work.counts[HISTORY]
+        for age in range(min(LESSONS_EACH, known if firsts else known - 1)):
+            if work.history_learned[age] and work.history_weights[age] > 0:
+                lessons[count, 0] = visitor
+                lessons[count, 1] = age
+                count += 1
+                if count == lessons.shape[0]:
+                    return count
+    return count
+
+
+@kernel
+def teach(state: State, reader: Reader, work: Work, options: Options, lessons: np.ndarray) -> None:
+    for lesson in range(lessons.shape[0]):
+        visitor = lessons[lesson, 0]
+        item = look_back(reader, work, visitor, lessons[lesson, 1])
+        seen_by = np.uint64(0)
+        if options.only_first:
+            row = reader.visitors[reader.visitors_index[visitor]]
+            seen_by = row.key0
+            if options.by_session and work.facts[ORDINAL]:
+                seen_by = reader.sessions[reader.sessions_index[row.session]].key0
+        state.scalars[TESTS] += 1
+        rank(reader, work, options, seen_by)
+        for number in range(work.counts[CANDIDATE]):
+            if work.items[work.candidates[number]] == item:
+                ranker.learn(state, work, number)
+                break
+
+
+@kernel
+def look_back(reader: Reader, work: Work, visitor: int, age: int) -> int:
+    """Gather what was known before the event that `age` others followed; returns its item."""
+    clear(work)
+    work.facts[NOW] = reader.scalars[CLOCK]
+    work.facts[VISITOR] = visitor
+    work.facts[ORDINAL] = 0
+    work.facts[SIMILARITY] = 0
+    join(reader, work, visitor, 0)
+    own_events(reader, work)
+    item = work.history_items[age]
+    work.facts[MOMENT] = work.history_seconds[age]
+    for later in range(age + 1):  # these had not been had
+        local = local_of(work, work.history_items[later])
+        if local >= 0:
+            work.flags[local] |= CHECKED
+    left = work.counts[HISTORY] - age - 1
+    for at in range(left):
+        work.history_items[at] = work.history_items[at + age + 1]
+        work.history_seconds[at] = work.history_seconds[at + age + 1]
+        work.history_weights[at] = work.history_weights[at + age + 1]
+        work.history_learned[at] = work.history_learned[at + age + 1]
+    work.counts[HISTORY] = left
+    mark_unique(work)
+    take_past_session(reader, work, visitor)
+    return item
+
+
+@kernel
+def take_past_session(reader: Reader, work: Work, visitor: int) -> None:
+    """Items of the visitor's last session as far as they are in what is left of the history."""
+    count = 0
+    row = reader.visitors[reader.visitors_index[visitor]]
+    session = reader.sessions[reader.sessions_index[row.session]]
+    if row.session and session.ordinal == row.session_ordinal:
+        work.facts[ORDINAL] = session.ordinal
+        items = reader.session_items[reader.session_items_index[row.session]]
+        for place in range(work.counts[UNIQUE]):
+            for column in range(np.int64(session.items)):
+                if items[column] == work.unique[place]:
+                    count = put_session(work, work.unique[place], count)
+                    break
+    work.facts[SESSION_LENGTH] = count
+    if count == 0:
+        for place in range(min(3, work.counts[UNIQUE])):
+            work.session[place] = work.unique[place]
+            count += 1
+    work.counts[SESSION] = count
