@@ -61,7 +61,7 @@ def serve(
     items: Annotated[
         list[int] | None, typer.Option("--items", min=1000, help="Items in the model; may be repeated.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2.0,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2,
 ) -> None:
     """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
     from benchmarks.serve import measure
