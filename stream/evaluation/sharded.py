@@ -87,6 +87,7 @@ class ShardedLearner:
         if self._answers is None or start >= self._next_merge:
             events = len(self._codes)
             self._next_merge = start + max(1, events // MERGES)
+            self._answers = None  # its tables' memory is what the new ones need
             views = {number: shard.views() for number, shard in enumerate(self._shards)}
             tables = merged(self._settings, views, room=ROOM + events // MERGES, options=self._options)
             self._answers = ModelLearner(self._shown, self._codes, self._settings, self._options, tables=tables)
