@@ -74,7 +74,8 @@ class SampleRate:
             events: how many the batch has.
         """
         wanted = self.wanted(now, events)
-        if wanted >= 1.0 and self._events_a_second(events) * self.test_seconds < QUIET_CORE / (1 + SWING):
+        # Of all that was spent, not of what testing is said to cost: that estimate needs batches that differ.
+        if wanted >= 1.0 and self._seconds < QUIET_CORE * max(self._span, 1.0):
             return 1.0
         self._high = not self._high
         return min(1.0, wanted * (1 + SWING if self._high else 1 - SWING))
@@ -122,6 +123,10 @@ class SampleRate:
         else:  # nothing to compare with: the costs keep their proportion
             factor = self._seconds / (self._events * self.learn_seconds + self._sampled * self.test_seconds)
             learn, test = self.learn_seconds * factor, self.test_seconds * factor
+        if test < learn:
+            # A test ranks a hundred candidates, so it never costs less: some hiccup fell on the wrong batches. If
+            # that were believed, every event would be tested, and with no two rates to compare it would stay so.
+            learn = test = self._seconds / (self._events + self._sampled)
         self.learn_seconds = max(learn, 1e-7)
         self.test_seconds = max(test, 1e-6)
 

@@ -73,3 +73,18 @@ def test_costs_that_grow_with_time_are_not_blamed_on_the_wrong_part() -> None:
 def test_a_backlog_at_the_start_is_not_taken_for_a_quiet_stream() -> None:
     assert SampleRate(share=0.15, floor=20.0).next(0.0, 4096) < 0.1
     assert SampleRate(share=0.15, floor=20.0).next(0.0, 1) == 1.0
+
+
+def test_a_hiccup_that_makes_tests_look_free_is_seen_through() -> None:
+    """Batches that happened to be dear when few events were tested: the costs must not stay mixed up for good."""
+    rate = SampleRate(share=0.15, floor=20.0)
+    now = 0.0
+    for step in range(50):
+        now = step * 0.02
+        few = step % 2
+        rate.spent(400, 0.4 if few else 1.0, 400 * (81.0e-6 if few else 81.5e-6), now)
+    assert rate.test_seconds < rate.learn_seconds * 1.1
+    tests, _ = run(rate, events_a_second=20_000, learn=1.6e-6, test=80e-6, seconds=30, start=now + 0.02)
+    assert tests < 1.3 * QUIET_CORE / 80e-6
+    assert rate.test_seconds == pytest.approx(80e-6, rel=0.2)
+    assert rate.learn_seconds == pytest.approx(1.6e-6, rel=0.5)
