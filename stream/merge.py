@@ -27,6 +27,10 @@ from stream.journal import Journal
 _TIMESTAMP, _VALUE = attrgetter("timestamp_ms"), attrgetter("value")
 
 
+class MissingRecords(Exception):
+    """What was fetched does not begin where the last fetch ended."""
+
+
 class Merge:
     """The records of one partition number, waiting for their turn.
 
@@ -59,18 +63,31 @@ class Merge:
         self._full_bytes = full_bytes
 
     def add(
-        self, topic: str, records: Sequence[Record], *, next_offset: int | None = None, end: int | None = None
+        self,
+        topic: str,
+        records: Sequence[Record],
+        *,
+        since: int | None = None,
+        next_offset: int | None = None,
+        end: int | None = None,
     ) -> None:
         """Take records over from Kafka. Those that were already handed over are dropped.
 
         Args:
             topic: our name of it.
             records: in offset order.
+            since: where their fetch started, if somebody may have lost one on the way. Offsets alone don't tell: Kafka
+                itself may leave some out.
             next_offset: where the next fetch starts; by default behind the last of these records. Further ahead when
                 Kafka left something out (compaction, markers of transactions).
             end: the topic's known end, if it is known: the offset that its next record will get.
+
+        Raises:
+            MissingRecords: a fetch before this one was never handed over.
         """
         expected = self._next[topic]
+        if since is not None and since > expected:
+            raise MissingRecords(f"{topic} from offset {expected} to {since} was fetched and never arrived")
         if records and records[0].offset < expected:
             records = [record for record in records if record.offset >= expected]
         self._waiting[topic].extend(records)

@@ -40,7 +40,7 @@ from structlog import get_logger
 from stream.cut import Cut
 from stream.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.decoding import Letter, Record
-from stream.merge import Merge
+from stream.merge import Merge, MissingRecords
 from stream.metrics import WorkerMetrics
 from stream.rate import SampleRate
 from stream.settings import Settings
@@ -152,6 +152,7 @@ class Partition:
         self._publishing: asyncio.Task[None] | None = None
         self._maintaining: asyncio.Task[None] | None = None
         self._letters: list[Letter] = []
+        self._missing: MissingRecords | None = None
         self._pieces: list[Delta] = []
         self._unpublished = 0
         self._published: dict[str, int] = {}
@@ -197,7 +198,10 @@ class Partition:
         """Take over what a fetch brought."""
         if self._merge is None or self._sessions.get(fetch.topic) != fetch.session:
             return  # fetched before a seek, or before the partition moved
-        self._merge.add(fetch.topic, fetch.records, next_offset=fetch.next_offset, end=fetch.end)
+        try:
+            self._merge.add(fetch.topic, fetch.records, since=fetch.since, next_offset=fetch.next_offset, end=fetch.end)
+        except MissingRecords as error:
+            self._missing, self._sessions = error, {}
         self._news.set()
 
     def has_room(self, topic: str) -> bool:
@@ -228,6 +232,8 @@ class Partition:
                 await self._open()
                 pause = RETRY_SECONDS[0]
                 await self._learn()
+            except MissingRecords as error:
+                self._log.warning("fetching again from what is learned", reason=str(error))
             except (Fenced, StaleParent) as error:
                 reason = "fenced" if isinstance(error, Fenced) else "stale"
                 self._shop.metrics.refusals.labels(reason).inc()
@@ -283,11 +289,14 @@ class Partition:
             self._shop.metrics.restore_seconds.observe(time.monotonic() - started)
         offsets = await self._places(consumer, partitions, self._shard)
         self._started_at = {topic: offset for topic, (offset, _) in offsets.items()}
+        # What is still on its way from before the seek, and further on, must not be taken for what follows it.
+        self._sessions, self._missing = {}, None
         self._merge = Merge(self._started_at)
         for topic, (_, end) in offsets.items():
             self._merge.known_end(topic, end)
         sessions = await consumer.start_at({partitions[topic]: offset for topic, (offset, _) in offsets.items()})
-        self._sessions = {topic: sessions[tp] for topic, tp in partitions.items()}
+        if not self._halting:  # else this session has ended before it began
+            self._sessions = {topic: sessions[tp] for topic, tp in partitions.items()}
         self._pace = Pace()
         self._log.info(
             "learning from here on",
@@ -362,6 +371,8 @@ class Partition:
         assert self._shard is not None and self._merge is not None  # noqa: PT018
         while True:
             self._look_at_publishing()
+            if self._missing is not None:
+                raise self._missing
             now = time.monotonic()
             if self._unpublished and self._publishing is None and (now >= self._next_publish or self._halting):
                 await self._cut(now)

@@ -51,6 +51,8 @@ class Fetch(NamedTuple):
     """Our name of the topic."""
     partition: int
     session: int
+    since: int
+    """Where this fetch started: all below was handed over before, or was never there."""
     records: list[Record]
     next_offset: int
     """Where the next fetch starts; may be further than behind the last record."""
@@ -164,8 +166,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 continue
             if records := drained.get(tp):
                 topic = self.consumer.our_names[tp.topic]
-                fetches.append(Fetch(topic, tp.partition, self._sessions[tp], records, state.position, state.highwater))
-                self._handed[tp] = state.position
+                since, self._handed[tp] = self._handed[tp], state.position
+                fetches.append(
+                    Fetch(topic, tp.partition, self._sessions[tp], since, records, state.position, state.highwater)
+                )
             else:
                 ours = TP(tp.topic, tp.partition)
                 idle.append((ours, self._sessions[tp], self._handed[tp], state.position, state.highwater))

@@ -79,7 +79,7 @@ def assert_every_event_counted_once(environment: Mapping[str, str], partitions: 
         head = version.shards[partition]
         for topic, records in log.items():
             counts = head.counters[topic]
-            assert counts["read"] == len(records), (partition, topic, counts)
+            assert counts["read"] == len(records), (partition, topic, len(records), counts)
             outcomes = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
             assert counts["read"] == outcomes, (partition, topic, counts)
             assert head.offsets.get(topic, 0) == (records[-1].offset + 1 if records else 0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.decoding import Record
-from stream.merge import Merge
+from stream.merge import Merge, MissingRecords
 
 TOPICS = ("clicks", "purchases", "feedback")
 
@@ -111,3 +112,15 @@ def test_a_topic_is_full_by_itself() -> None:
     assert not merge.full("clicks")
     merge.take(2)
     assert not merge.full("purchases")
+
+
+def test_a_fetch_that_was_lost_on_the_way_is_missed() -> None:
+    first, second, _, _, _, sixth = records_of("clicks", [1, 2, 3, 4, 5, 6])
+    merge = Merge({"clicks": 0})
+    merge.add("clicks", [first], since=0, next_offset=1)
+    with pytest.raises(MissingRecords, match="clicks from offset 1 to 5"):
+        merge.add("clicks", [sixth], since=5, next_offset=6)
+    merge.add("clicks", [second], since=1, next_offset=5)  # Kafka left 2 to 4 out
+    merge.add("clicks", [sixth], since=5, next_offset=6)
+    merge.known_end("clicks", 6)
+    assert [record.offset for record in merge.take(10)] == [0, 1, 5]
