@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -291,21 +292,23 @@ def _seconds(timestamps: list[Any], arrived: NDArray[np.float64]) -> NDArray[np.
     )
 
 
-def sampled(settings: ModelSettings, records: Sequence[Record], partition: int, rate: float) -> NDArray[np.uint8]:
-    """1 for each record that is tested: a hash of where it is in the log, so that a replay tests the same ones."""
-    if rate <= 0 or not records:
-        return np.zeros(len(records), np.uint8)
-    seeds = {
-        topic: int.from_bytes(
-            hashlib.blake2b(f"{settings.seed} {partition} {topic}".encode(), digest_size=8).digest(), "little"
-        )
-        for topic in TOPIC_TYPES
-    }
-    places = np.array([seeds[record.topic] for record in records], np.uint64)
+def sample_places(settings: ModelSettings, records: Sequence[Record], partition: int) -> NDArray[np.uint64]:
+    """A hash of where each record is in the log, so that a replay tests the same ones; see `sampled`."""
+    places = np.array([_seed(settings.seed, partition, record.topic) for record in records], np.uint64)
     places ^= np.fromiter((record.offset for record in records), np.uint64, len(records)) * np.uint64(
         0x9E3779B97F4A7C15
     )
     places = (places ^ (places >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     places = (places ^ (places >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     places ^= places >> np.uint64(31)
+    return places
+
+
+@lru_cache(maxsize=1024)
+def _seed(seed: int, partition: int, topic: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed} {partition} {topic}".encode(), digest_size=8).digest(), "little")
+
+
+def sampled(places: NDArray[np.uint64], rate: float) -> NDArray[np.uint8]:
+    """1 for each record that is tested at a rate from 0 to 1, by its place in the log."""
     return (places.astype(np.float64) < rate * 2.0**64).astype(np.uint8)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -44,7 +45,7 @@ from stream.merge import Merge, MissingRecords
 from stream.metrics import WorkerMetrics
 from stream.rate import SampleRate
 from stream.settings import Settings
-from stream.shard import Shard
+from stream.shard import Batch, Shard
 from stream.tables import Delta, delta_bytes
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
@@ -85,6 +86,11 @@ MAINTAIN_SECONDS = 10.0
 Result = TypeVar("Result")
 
 
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class KafkaLostRecords(RuntimeError):
     """The state has passed offsets that Kafka does not have: the topics are other ones than were learned from."""
 
@@ -96,7 +102,8 @@ class Workshop:
     Attributes:
         name: of the worker, for people.
         shards: how many partitions the topics have.
-        learning: one thread; whatever touches a shard happens in it.
+        decoding: one thread, which has the next batch ready while another is learned.
+        learning: a thread for each core; whatever changes a shard happens here, one thing after the other.
         input_output: threads that wait for Redis.
     """
 
@@ -108,7 +115,8 @@ class Workshop:
     metrics: WorkerMetrics
     code_version: str
     consumer: Callable[[], Consumer]
-    learning: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "learning"))
+    decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
+    learning: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_cores(), "learning"))
     input_output: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "redis"))
     rate: SampleRate = field(init=False)
     newest_number: int = 0
@@ -123,6 +131,7 @@ class Workshop:
         return await asyncio.get_running_loop().run_in_executor(self.input_output, function)
 
     def close(self) -> None:
+        self.decoding.shutdown(wait=True)
         self.learning.shutdown(wait=True)
         self.input_output.shutdown(wait=False)
         self.store.close()
@@ -369,6 +378,7 @@ class Partition:
     async def _learn(self) -> None:
         shop = self._shop
         assert self._shard is not None and self._merge is not None  # noqa: PT018
+        ahead: asyncio.Future[tuple[Batch, float]] | None = None
         while True:
             self._look_at_publishing()
             if self._missing is not None:
@@ -385,19 +395,34 @@ class Partition:
             if now >= self._next_look:
                 self._next_look = now + 0.5
                 self._look_around(now)
-            most = BETWEEN_RECORDS if self._pieces else BATCH_RECORDS
-            batch = self._merge.take(most) if self._unpublished < MOST_UNPUBLISHED else []
-            if not batch:
+            ahead = ahead or self._next_batch()
+            if ahead is None:
                 await self._wait(now)
                 continue
-            rate = shop.rate.next(now, len(batch))
-            letters, seconds, outcomes = await shop.in_learning(_apply, self._shard, batch, rate)
-            for topic, outcome, count in outcomes:
-                shop.metrics.records.labels(topic, outcome).inc(count)
-            shop.rate.spent(len(batch), rate, seconds, time.monotonic())
-            self._unpublished += len(batch)
-            self._pace.learned += len(batch)
+            batch, decoding_seconds = await ahead
+            ahead = self._next_batch()  # is decoded while this one is learned
+            count = len(batch.records)
+            rate = shop.rate.next(now, count)
+            letters, seconds, outcomes = await shop.in_learning(_learned, self._shard, batch, rate)
+            for topic, outcome, more in outcomes:
+                shop.metrics.records.labels(topic, outcome).inc(more)
+            shop.rate.spent(count, rate, decoding_seconds + seconds, time.monotonic())
+            self._unpublished += count
+            self._pace.learned += count
             self._letters += letters
+
+    def _next_batch(self) -> asyncio.Future[tuple[Batch, float]] | None:
+        """Have the next records decoded, and the CPU seconds told; None if there is none to learn now.
+
+        Whoever forgets what this gives must open the partition anew: the merge has handed these records out.
+        """
+        assert self._shard is not None and self._merge is not None  # noqa: PT018
+        if self._unpublished >= MOST_UNPUBLISHED:
+            return None
+        records = self._merge.take(BETWEEN_RECORDS if self._pieces else BATCH_RECORDS)
+        if not records:
+            return None
+        return asyncio.get_running_loop().run_in_executor(self._shop.decoding, _decoded, self._shard, records)
 
     async def _wait(self, now: float) -> None:
         """For records, for the next version's time, or for the end of a publish."""
@@ -582,11 +607,17 @@ class Pace:
         return True
 
 
-def _apply(shard: Shard, batch: list[Record], rate: float) -> tuple[list[Letter], float, list[tuple[str, str, int]]]:
+def _decoded(shard: Shard, records: list[Record]) -> tuple[Batch, float]:
+    """The batch, and CPU seconds."""
+    started = time.thread_time()
+    return shard.decoded(records), time.thread_time() - started
+
+
+def _learned(shard: Shard, batch: Batch, rate: float) -> tuple[list[Letter], float, list[tuple[str, str, int]]]:
     """Letters, CPU seconds, and how many records of which topic had which outcome."""
     started = time.thread_time()
     before = {topic: dict(counts) for topic, counts in shard.counters.items()}
-    letters = shard.apply(batch, rate)
+    letters = shard.learn(batch, rate)
     outcomes = [
         (topic, outcome, more)
         for topic, counts in shard.counters.items()

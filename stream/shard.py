@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.cut import Cut
-from stream.decoding import Decoder, Letter, Record, sampled
+from stream.decoding import Columns, Decoder, Letter, Record, sample_places, sampled
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
 from stream.models.hashing import hash_ids, salt_key
@@ -29,9 +30,33 @@ from stream.models.model import Model, Views
 from stream.settings import ModelSettings
 from stream.tables import Delta, Tables
 
-__all__ = ["Cut", "Letter", "Record", "Shard"]
+__all__ = ["Batch", "Cut", "Letter", "Record", "Shard"]
+
+_TOPIC, _TOPIC_OFFSET = itemgetter(0), itemgetter(0, 1)
 
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
+
+
+class Batch(NamedTuple):
+    """Records that were decoded and wait to be learned.
+
+    Attributes:
+        records: all of them, in merged order.
+        good: those that are events, a row of `columns` and of `places` (see `sample_places`) each.
+        letters: for the others.
+        read, learned: how many records, and how many good ones, each topic has.
+        first, last: offset of the first and of the last record of each topic.
+    """
+
+    records: Sequence[Record]
+    good: Sequence[Record]
+    letters: list[Letter]
+    columns: Columns
+    places: NDArray[np.uint64]
+    read: Mapping[str, int]
+    learned: Mapping[str, int]
+    first: Mapping[str, int]
+    last: Mapping[str, int]
 
 
 class Shard:
@@ -91,30 +116,51 @@ class Shard:
         Returns:
             A letter for every record that could not be learned.
         """
-        fresh = [record for record in records if record.offset >= self.offsets.get(record.topic, 0)]
-        if not fresh:
+        return self.learn(self.decoded(records), rate)
+
+    def decoded(self, records: Sequence[Record]) -> Batch:
+        """One batch as `learn` takes it. Reads nothing that learning changes: another thread may be in `learn`.
+
+        Nearly all of this holds Python's lock, and nearly all of `learn` is a kernel that doesn't.
+        """
+        columns, good, letters = self._decoder.decode(records)
+        return Batch(
+            records=records,
+            good=good,
+            letters=letters,
+            columns=columns,
+            places=sample_places(self.settings, good, self.partition),
+            read=Counter(map(_TOPIC, records)),
+            learned=Counter(map(_TOPIC, good)),
+            first=dict(map(_TOPIC_OFFSET, reversed(records))),
+            last=dict(map(_TOPIC_OFFSET, records)),
+        )
+
+    def learn(self, batch: Batch, rate: float) -> list[Letter]:
+        """Test and learn what was decoded; see `apply`."""
+        if any(offset < self.offsets.get(topic, 0) for topic, offset in batch.first.items()):
+            offsets = self.offsets
+            batch = self.decoded([record for record in batch.records if record.offset >= offsets.get(record.topic, 0)])
+        if not batch.records:
             return []
-        columns, good, letters = self._decoder.decode(fresh)
-        columns = columns._replace(tested=(TEST | UPDATE) * sampled(self.settings, good, self.partition, rate))
-        outcomes = self._learner.learn(columns)
-        self._count(fresh, good, letters, outcomes.learned)
-        for topic, offset in dict(map(itemgetter(0, 1), fresh)).items():  # the last one of each topic
+        tested = (TEST | UPDATE) * sampled(batch.places, rate)
+        outcomes = self._learner.learn(batch.columns._replace(tested=tested))
+        self._count(batch, outcomes.learned)
+        for topic, offset in batch.last.items():
             self.offsets[topic] = offset + 1
         self._rates.append(rate)
         self._bounds.append(dict(self.offsets))
-        return letters
+        return batch.letters
 
-    def _count(
-        self, fresh: Sequence[Record], good: Sequence[Record], letters: Sequence[Letter], became: np.ndarray
-    ) -> None:
-        for topic, count in Counter(map(itemgetter(0), fresh)).items():
+    def _count(self, batch: Batch, became: np.ndarray) -> None:
+        for topic, count in batch.read.items():
             self._counted(topic)["read"] += count
-        for topic, count in Counter(map(itemgetter(0), good)).items():
+        for topic, count in batch.learned.items():
             self._counted(topic)["learned"] += count
-        for letter in letters:
+        for letter in batch.letters:
             self._counted(letter.record.topic)["refused" if letter.refused else "dead_letters"] += 1
         for place in np.flatnonzero(became == DUPLICATE).tolist():
-            counted = self._counted(good[place].topic)
+            counted = self._counted(batch.good[place].topic)
             counted["learned"] -= 1
             counted["duplicates"] += 1
 

@@ -20,6 +20,7 @@ import os
 import platform
 import re
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,10 @@ LAST_PUBLISH_SECONDS = 4.0
 GARBAGE_THRESHOLDS = (200_000, 20, 50)
 """After how many new objects, and after how many rounds among the young ones, cycles are looked for."""
 
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep Python's lock from the others. Fetching, decoding and learning a batch of some ten
+milliseconds are three threads; were it Python's own 5 ms, each would wait for the others half of the time."""
 
 LOOK_SECONDS = 0.02
 """How often the event loop is asked whether it is on time."""
@@ -119,6 +124,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         await self._tell_cautions()
         if self.settings.metrics_port:
             metrics.serve(self.settings.metrics_port)
