@@ -6,8 +6,7 @@ The life of a partition here, again and again until Kafka gives it to another wo
 2. **Restore** the newest state, and **start** Kafka at the offsets in it.
 3. **Learn**: batches from the merge, each with its sample rate.
 4. **Publish** a cut every so often. First the letters of everything the cut contains are acknowledged by Kafka, then
-   the
-   state that passes them becomes visible.
+   the state that passes them becomes visible.
 5. A publish that is **refused** means that this copy of the state is not the true one: it is dropped, and everything
    begins again.
 
@@ -59,9 +58,9 @@ BATCH_RECORDS = 4096
 MOST_UNPUBLISHED = 3_000_000
 """Records that may be learned and in no version, before learning waits for Redis."""
 
-CUT_BLOCKS = 120_000
-"""Blocks that are copied before learning goes on: a few milliseconds. A cut of more is made in pieces, between batches
-of `BETWEEN_RECORDS`, which write fewer anew, so that the pieces gain on learning."""
+CUT_BLOCKS = 60_000
+"""Blocks that are copied before learning goes on: two or three milliseconds. A cut of more is made in pieces, between
+batches of `BETWEEN_RECORDS`, which write fewer anew, so that the pieces gain on learning."""
 
 BETWEEN_RECORDS = 2048
 
