@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -292,9 +291,19 @@ def _seconds(timestamps: list[Any], arrived: NDArray[np.float64]) -> NDArray[np.
     )
 
 
-def sample_places(settings: ModelSettings, records: Sequence[Record], partition: int) -> NDArray[np.uint64]:
+def sample_seeds(settings: ModelSettings, partition: int) -> dict[str, int]:
+    """What the sample of each topic is drawn by."""
+    return {
+        topic: int.from_bytes(
+            hashlib.blake2b(f"{settings.seed} {partition} {topic}".encode(), digest_size=8).digest(), "little"
+        )
+        for topic in TOPIC_TYPES
+    }
+
+
+def sample_places(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArray[np.uint64]:
     """A hash of where each record is in the log, so that a replay tests the same ones; see `sampled`."""
-    places = np.array([_seed(settings.seed, partition, record.topic) for record in records], np.uint64)
+    places = np.array([seeds[record.topic] for record in records], np.uint64)
     places ^= np.fromiter((record.offset for record in records), np.uint64, len(records)) * np.uint64(
         0x9E3779B97F4A7C15
     )
@@ -302,11 +311,6 @@ def sample_places(settings: ModelSettings, records: Sequence[Record], partition:
     places = (places ^ (places >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     places ^= places >> np.uint64(31)
     return places
-
-
-@lru_cache(maxsize=1024)
-def _seed(seed: int, partition: int, topic: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed} {partition} {topic}".encode(), digest_size=8).digest(), "little")
 
 
 def sampled(places: NDArray[np.uint64], rate: float) -> NDArray[np.uint8]:

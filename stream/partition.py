@@ -4,7 +4,8 @@ The life of a partition here, again and again until Kafka gives it to another wo
 
 1. **Claim** its shard, which fences whoever published it before.
 2. **Restore** the newest state, and **start** Kafka at the offsets in it.
-3. **Learn**: batches from the merge, each with its sample rate.
+3. **Learn**: batches from the merge, each with its sample rate. While one is learned, which needs no lock of Python's,
+   the next is decoded.
 4. **Publish** a cut every so often. First the letters of everything the cut contains are acknowledged by Kafka, then
    the state that passes them becomes visible.
 5. A publish that is **refused** means that this copy of the state is not the true one: it is dropped, and everything
@@ -102,7 +103,8 @@ class Workshop:
         name: of the worker, for people.
         shards: how many partitions the topics have.
         decoding: one thread, which has the next batch ready while another is learned.
-        learning: a thread for each core; whatever changes a shard happens here, one thing after the other.
+        learning: a thread for each core, so that partitions learn side by side. Whatever changes a shard happens here,
+            and a partition awaits each such thing before the next: no shard is ever in two threads.
         input_output: threads that wait for Redis.
     """
 

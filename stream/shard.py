@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.cut import Cut
-from stream.decoding import Columns, Decoder, Letter, Record, sample_places, sampled
+from stream.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
 from stream.models.hashing import hash_ids, salt_key
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
         records: all of them, in merged order.
         good: those that are events, a row of `columns` and of `places` (see `sample_places`) each.
         letters: for the others.
-        read, learned: how many records, and how many good ones, each topic has.
+        read: how many records each topic has.
         first, last: offset of the first and of the last record of each topic.
     """
 
@@ -54,7 +54,6 @@ class Batch(NamedTuple):
     columns: Columns
     places: NDArray[np.uint64]
     read: Mapping[str, int]
-    learned: Mapping[str, int]
     first: Mapping[str, int]
     last: Mapping[str, int]
 
@@ -93,6 +92,7 @@ class Shard:
         self.offsets: dict[str, int] = {}
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self._decoder = Decoder(settings, fields, ahead_seconds)
+        self._sample_seeds = sample_seeds(settings, partition)
         self._learner = Learner(settings)
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
@@ -129,15 +129,14 @@ class Shard:
             good=good,
             letters=letters,
             columns=columns,
-            places=sample_places(self.settings, good, self.partition),
+            places=sample_places(self._sample_seeds, good),
             read=Counter(map(_TOPIC, records)),
-            learned=Counter(map(_TOPIC, good)),
             first=dict(map(_TOPIC_OFFSET, reversed(records))),
             last=dict(map(_TOPIC_OFFSET, records)),
         )
 
     def learn(self, batch: Batch, rate: float) -> list[Letter]:
-        """Test and learn what was decoded; see `apply`."""
+        """Test and learn what `decoded` gave; see `apply`."""
         if any(offset < self.offsets.get(topic, 0) for topic, offset in batch.first.items()):
             offsets = self.offsets
             batch = self.decoded([record for record in batch.records if record.offset >= offsets.get(record.topic, 0)])
@@ -154,15 +153,14 @@ class Shard:
 
     def _count(self, batch: Batch, became: np.ndarray) -> None:
         for topic, count in batch.read.items():
-            self._counted(topic)["read"] += count
-        for topic, count in batch.learned.items():
-            self._counted(topic)["learned"] += count
-        for letter in batch.letters:
-            self._counted(letter.record.topic)["refused" if letter.refused else "dead_letters"] += 1
-        for place in np.flatnonzero(became == DUPLICATE).tolist():
-            counted = self._counted(batch.good[place].topic)
-            counted["learned"] -= 1
-            counted["duplicates"] += 1
+            counted = self._counted(topic)
+            counted["read"] += count
+            counted["learned"] += count
+        others = [(letter.record.topic, "refused" if letter.refused else "dead_letters") for letter in batch.letters]
+        others += [(batch.good[place].topic, "duplicates") for place in np.flatnonzero(became == DUPLICATE).tolist()]
+        for topic, outcome in others:
+            self.counters[topic]["learned"] -= 1
+            self.counters[topic][outcome] += 1
 
     def _counted(self, topic: str) -> dict[str, int]:
         if topic not in self.counters:

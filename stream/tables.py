@@ -75,6 +75,7 @@ class TableSpec:
 
 
 CACHE_LINE = 64
+"""Bytes."""
 
 
 def aligned_zeros(rows: int, dtype: np.dtype) -> NDArray[Any]:

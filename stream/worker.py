@@ -51,10 +51,9 @@ LAST_PUBLISH_SECONDS = 4.0
 GARBAGE_THRESHOLDS = (200_000, 20, 50)
 """After how many new objects, and after how many rounds among the young ones, cycles are looked for."""
 
-
 SWITCH_SECONDS = 0.0005
-"""How long a thread may keep Python's lock from the others. Fetching, decoding and learning a batch of some ten
-milliseconds are three threads; were it Python's own 5 ms, each would wait for the others half of the time."""
+"""How long a thread may keep Python's lock from the others. Fetching, decoding and learning are threads that work some
+ten milliseconds on a batch; with Python's own 5 ms a worker learns a tenth less."""
 
 LOOK_SECONDS = 0.02
 """How often the event loop is asked whether it is on time."""

@@ -454,6 +454,11 @@ class VersionStore:
                 raise UnknownVersion(f"{len(ids)} ids of model {self.model!r} start with {text}; give more of it")
             number = self.redis.hget(self.keys.ids, ids[0]) if ids else None
             found = self._first_of(f"#{int(number)}") if number else None
+        if found is None and self._first_of(LATEST) is None:
+            raise UnknownVersion(
+                f"model {self.model!r} has no versions yet: no worker has published one, or CORRENTE_MODEL_NAME or "
+                "CORRENTE_REDIS name others"
+            )
         if found is None:
             raise UnknownVersion(
                 f"model {self.model!r} has no version {name!r}: it never was, or retention has thinned it out. "

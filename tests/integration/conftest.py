@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import WORKER
 from benchmarks.servers import KafkaServer, RedisServer, missing_servers
 from tests.integration import kafka_client
 from tests.integration.worker_process import WorkerProcess
@@ -112,11 +113,12 @@ def compiled_kernels() -> None:
 def worker(
     environment: dict[str, str], tmp_path: Path, compiled_kernels: None
 ) -> Iterator[Callable[..., WorkerProcess]]:
-    """`worker(**more)`: a running worker with this test's settings; what is still running afterwards is killed."""
+    """`worker(*program, **more)`: a running worker with this test's settings; whatever still runs later is killed."""
     started: list[WorkerProcess] = []
 
-    def start(**more: str) -> WorkerProcess:
-        process = WorkerProcess({**environment, **more}, tmp_path / f"worker-{len(started)}.log")
+    def start(*program: str, **more: str) -> WorkerProcess:
+        log = tmp_path / f"worker-{len(started)}.log"
+        process = WorkerProcess({**environment, **more}, log, program or WORKER)
         started.append(process)
         return process
 

@@ -16,6 +16,7 @@ from benchmarks.servers import RedisServer, free_port, wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics
+from tests.integration.losing_worker import LOST
 from tests.integration.worker_process import WorkerProcess
 
 
@@ -63,6 +64,20 @@ def test_a_stopped_worker_has_published_and_committed_everything_it_learned(
     assert reached == newest.events >= 1
     offsets = committed(environment["CORRENTE_KAFKA"], environment["CORRENTE_GROUP"])
     assert offsets[environment["CORRENTE_CLICKS_TOPIC"], 0] == reached
+
+
+def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    make_topics(1)
+    losing = worker("-m", "tests.integration.losing_worker")
+    wait_for(environment, clicks(environment, 0, 300))
+    clicks(environment, 300, 300)
+    losing.wait_for_log(LOST)
+    wait_for(environment, clicks(environment, 600, 300))
+    assert losing.logged("fetching again from what is learned")
+    assert losing.stop() == 0
+    assert_every_event_counted_once(environment, 1)
 
 
 def test_the_same_app_runs_under_fausts_own_command(

@@ -6,21 +6,23 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.processes import WORKER
 from benchmarks.servers import wait_until
 
 
 class WorkerProcess:
-    """`corrente worker` with its own log file. `environment` are its CORRENTE_ variables."""
+    """`corrente worker`, or another `program`, with its own log file. `environment` are its CORRENTE_ variables."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, program: Sequence[str] = WORKER) -> None:
         self.environment = environment
         self.log = log
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from stream.worker_cli import worker; worker()"],
+                [sys.executable, *program],
                 env={**inherited, **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,

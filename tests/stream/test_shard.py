@@ -79,6 +79,16 @@ def test_what_is_in_the_state_is_skipped_and_not_counted():
     assert twice.counters == once.counters
 
 
+def test_batches_may_be_decoded_before_those_ahead_of_them_are_learned():
+    records = [*stream_of(600), Record("clicks", 600, 1_000_600_000, b"no event")]
+    one_by_one, ahead = Shard(SMALL), Shard(SMALL)
+    batches = [records[start : start + 100] for start in range(0, len(records), 100)]
+    letters = [one_by_one.apply(batch, rate=0.5) for batch in batches]
+    assert [ahead.learn(batch, rate=0.5) for batch in [ahead.decoded(batch) for batch in batches]] == letters
+    assert ahead.tables == one_by_one.tables
+    assert ahead.readable_state() == one_by_one.readable_state()
+
+
 @pytest.mark.parametrize("repeats", ["all", "first"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats):

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.tables import (
+    CACHE_LINE,
     CorruptDelta,
     Tables,
     TableSpec,
+    aligned_zeros,
     decode_delta,
     delta_bytes,
     differing_tables,
@@ -143,3 +145,14 @@ def test_what_does_not_fit_is_refused():
 def test_a_row_is_a_whole_number_of_blocks(block_bytes):
     with pytest.raises(ValueError, match=r"table 'sums'.*whole number of blocks"):
         TableSpec("sums", 5, np.dtype(("<f8", (4,))), block_bytes)
+
+
+@pytest.mark.parametrize("dtype", ["<u8", ("<f4", (4,)), [("n", "<u4"), ("x", "<f4", (3,))]])
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_a_table_is_zeros_that_begin_with_a_cache_line(rows, dtype):
+    plain = np.zeros(rows, dtype)
+    aligned = aligned_zeros(rows, np.dtype(dtype))
+    assert aligned.dtype == plain.dtype
+    assert aligned.tobytes() == plain.tobytes()
+    assert aligned.shape == plain.shape
+    assert aligned.ctypes.data % CACHE_LINE == 0

@@ -89,6 +89,12 @@ def test_a_version_is_found_by_number_alias_and_beginning_of_its_id(publishing):
             store.version(unknown)
 
 
+@pytest.mark.parametrize("name", ["latest", 1, "before-sale"])
+def test_a_model_without_any_version_says_so(store, name):
+    with pytest.raises(UnknownVersion, match=f"model '{store.model}' has no versions yet"):
+        store.version(name)
+
+
 def test_an_id_may_begin_with_digits_only(publishing):
     store = publishing.store
     version = publishing.publish(1)

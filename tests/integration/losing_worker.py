@@ -1,0 +1,31 @@
+"""A worker that loses one fetch between Kafka's client and its partition, and is the real one otherwise.
+
+python -m tests.integration.losing_worker
+"""
+
+from __future__ import annotations
+
+from stream.partition import Partition
+from stream.transport import Fetch
+from stream.worker_cli import worker
+
+LOST = "a fetch is lost"
+
+
+def main() -> None:
+    fetches, hand = 0, Partition.hand
+
+    def hand_all_but_the_second(partition: Partition, fetch: Fetch) -> None:
+        nonlocal fetches
+        fetches += 1
+        if fetches == 2:
+            print(LOST, flush=True)
+        else:
+            hand(partition, fetch)
+
+    Partition.hand = hand_all_but_the_second  # type: ignore[method-assign]
+    worker()
+
+
+if __name__ == "__main__":
+    main()
