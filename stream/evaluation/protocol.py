@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int32] | NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-RANKER_EVENTS = 20_000
+RANKER_EVENTS = 40_000
 """The ranker learns from event number e with probability min(1, RANKER_EVENTS / e)."""
 
 

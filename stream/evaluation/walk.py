@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.decoding import CLICK, PURCHASE, VIEW, Columns
-from stream.models import conversion, ranker
+from stream.models import conversion, merit, ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find
 from stream.models.kernels import kernel
@@ -129,7 +129,7 @@ def walk(
                 state.scalars[TESTS] += 1
                 if target >= 0:
                     contrast(state, work, target, found.differences[taught])
-                    ranker.learn(state, work, target)
+                    merit.learn(state, work, ranker.learn(state, work, target))
                 taught += 1
                 if found.situation.size and (columns.kinds[event] == CLICK or columns.kinds[event] == VIEW):
                     await_purchase(state, reader, work, columns, event, target, found.situation)

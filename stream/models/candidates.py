@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from stream.models import added, cosine, embedding, transitions, vsknn
+from stream.models import added, cosine, embedding, merit, transitions, vsknn
 from stream.models.hashing import mixed
 from stream.models.kernels import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
 from stream.models.layout import (
@@ -29,10 +29,13 @@ from stream.models.layout import (
     FORWARD_SUM,
     HALF_LIVES,
     HALF_LIVES_SECONDS,
+    ITEM_FEATURES,
+    MERIT,
     PAIR_SLOTS,
     POPULAR,
     POPULARITY_LANDMARK,
     SOURCE_COUNT,
+    SOURCE_FEATURES,
     STAN,
     TOP_SIZES,
     TRANSITION_FAST,
@@ -316,6 +319,7 @@ def describe(reader: Reader, work: Work, disabled: int) -> None:
         prefetch(reader.vectors, reader.vectors_index[item])
         prefetch(reader.items, reader.items_index[item])
         prefetch(reader.sums, reader.sums_index[item])
+        prefetch(reader.merits, reader.merits_index[item])
     embedding.score(reader, work)
     source_values(reader, work)
     for source in range(SOURCE_COUNT):
@@ -422,7 +426,7 @@ def log_scores(values: np.ndarray, scale: np.float32, out: np.ndarray) -> None:
 def item_features(reader: Reader, work: Work, wide: int) -> None:
     now = work.facts[NOW]
     visitor = np.int64(work.facts[VISITOR])
-    at = 3 * SOURCE_COUNT
+    at = SOURCE_FEATURES
     ages = work.traits[at, :wide]
     silences = work.traits[at + 1, :wide]
     counts = work.traits[at + 2, :wide]
@@ -443,6 +447,7 @@ def item_features(reader: Reader, work: Work, wide: int) -> None:
             work.columns[POPULAR + shorter + 1, :wide],
             work.traits[at + 3 + shorter, :wide],
         )
+    merit.describe(reader, work, work.traits[MERIT])
 
 
 @vectored
@@ -463,7 +468,7 @@ def ratios(shorter: np.ndarray, longer: np.ndarray, out: np.ndarray) -> None:
 
 @kernel
 def own_features(work: Work, wide: int) -> None:
-    at = 3 * SOURCE_COUNT + 3 + HALF_LIVES - 1
+    at = SOURCE_FEATURES + ITEM_FEATURES
     for feature in range(at, at + 5):
         work.traits[feature, :wide] = 0
     if work.facts[SESSION_LENGTH] > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models import added, embedding, pairs, popularity, sessions
+from stream.models import added, embedding, merit, pairs, popularity, sessions
 from stream.models.directory import enter, find
 from stream.models.kernels import kernel
 from stream.models.layout import (
@@ -126,6 +126,7 @@ def evict(state):  # type: ignore[no-untyped-def]
             pairs.forget(state, row)
             sessions.forget(state, row)
             embedding.forget(state, row)
+            merit.forget(state, row)
             added.forget(state, row)
             drop_name(state, row)
             state.item_tastes[row] = 0.0

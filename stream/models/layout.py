@@ -125,6 +125,9 @@ FORWARD_SUM = 6
 FAST_SUM = 7
 SUMS = 8
 
+EXPECTED, CHOSEN = range(2)
+"""Columns of `merits`, float32: sums over the ranker's lessons."""
+
 # Cells of `scalars`, float64 (whole numbers are exact up to 2^53).
 CLOCK = 0
 POPULARITY_LANDMARK = 1
@@ -171,10 +174,12 @@ RESERVOIR_WIDTH = 32
 RESERVOIR_ROWS = 625
 
 SOURCE_FEATURES = 3 * SOURCE_COUNT
-ITEM_FEATURES = 3 + (HALF_LIVES - 1)
+ITEM_FEATURES = 3 + (HALF_LIVES - 1) + 1
 OWN_FEATURES = 5
 FEATURES = SOURCE_FEATURES + ITEM_FEATURES + OWN_FEATURES + 1
 """What the ranker knows of a candidate; the last one is agreement."""
+MERIT = SOURCE_FEATURES + ITEM_FEATURES - 1
+"""Its place among the features."""
 FEATURES_WIDE = -(-FEATURES // 16) * 16
 
 LENGTH_EDGES = (1.0, 2.0, 3.0, 4.0, 7.0, 13.0, 31.0)
@@ -245,6 +250,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("session_items", rows.sessions + 1, _wide("<u4", SESSION_ITEMS), 40),
         TableSpec("postings", rows.postings, _wide("<u4", POSTING_ENTRIES), 32),
         TableSpec("pairs", rows.pairs, _wide(PAIR, PAIR_SLOTS), 16),
+        TableSpec("merits", rows.items, _wide("<f4", 2), 8),
         TableSpec("vectors", rows.items, _wide("<f4", 2 * DIMENSIONS), 128),
         TableSpec("reservoir", RESERVOIR_ROWS, _wide("<u4", RESERVOIR_WIDTH), 32),
         TableSpec("linear", 2 * LINEAR_ROWS, _wide("<f4", FEATURES_WIDE), 64),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.drift import Detectors
-from stream.models import added, conversion, embedding, items, pairs, popularity, ranker, sessions, visitors
+from stream.models import added, conversion, embedding, items, merit, pairs, popularity, ranker, sessions, visitors
 from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
@@ -64,7 +64,7 @@ UPDATE = 2
 MISS = 1e9
 """What `greater` is for a target that was no candidate."""
 
-EMBEDDING_EVERY = 4
+EMBEDDING_EVERY = 2
 
 
 class Outcomes(NamedTuple):
@@ -246,7 +246,7 @@ def test_event(
             challenger_score = 4.0 / (4.0 + outcomes.greater[test, CHALLENGER])
         conversion.describe(reader, work, item, rank_score, challenger_score, outcomes.situations[test])
     if columns.tested[event] & UPDATE and target >= 0:
-        ranker.learn(state, work, target)
+        merit.learn(state, work, ranker.learn(state, work, target))
     return np.int64(columns.tested[event] & TEST)
 
 

@@ -126,6 +126,7 @@ class _Part:
         self.items = rows("items", self.scalars[ITEM_ROWS])
         self.sums = rows("sums", self.scalars[ITEM_ROWS])
         self.vectors = rows("vectors", self.scalars[ITEM_ROWS])
+        self.merits = rows("merits", self.scalars[ITEM_ROWS])
         self.added = {name: rows(name, self.scalars[ITEM_ROWS]) for name in ADDED}
         self.names = rows("names", self.scalars[NAME_CELLS])
         self.visitors = rows("visitors", self.scalars[VISITOR_ROWS])
@@ -263,6 +264,7 @@ def _merge_sums(tables: Tables, parts: Sequence[_Part], items: _Union) -> None:
             scaled[:, half_life] *= 2.0 ** max(-1074.0, behind / HALF_LIVES_SECONDS[half_life])
         scaled[:, FAST_SUM] *= _fast_scale(part, scalars)
         sums[items.targets(shard)] += scaled
+        tables["merits"].data[items.targets(shard)] += part.merits[items.live[shard]]
         for name, own in part.added.items():
             tables[name].data[items.targets(shard)] += own[items.live[shard]]
 

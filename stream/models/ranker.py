@@ -18,6 +18,7 @@ import math
 
 import numpy as np
 
+from stream.models import merit
 from stream.models.hashing import mixed
 from stream.models.kernels import LANES, inlined, kernel, padded, vectored
 from stream.models.layout import (
@@ -31,6 +32,7 @@ from stream.models.layout import (
     HIDDEN,
     LENGTH_EDGES,
     LINEAR_ROWS,
+    MERIT,
     NETWORK_ROWS,
     RANDOM,
     SECONDS_EDGES,
@@ -63,6 +65,7 @@ def begin(state: State) -> None:
     """The weights before the first update: rank features count .3, the rest nothing; the network starts small."""
     for source in range(SOURCE_COUNT):
         state.linear[0, 3 * source + 1] = RANK_START
+    state.linear[0, MERIT] = merit.START
     word = np.uint64(np.int64(state.scalars[RANDOM]))
     for row in range(NETWORK_ROWS):
         scale = 0.0 if row == BIASES else 0.1 if row == OUTPUT else 0.3
@@ -162,11 +165,14 @@ def add_leaky(hidden: np.ndarray, weight: np.float32, out: np.ndarray) -> None:
 
 
 @kernel
-def learn(state: State, work: Work, target: int) -> None:
-    """One update: candidate `target` is what happened. Candidates have been scored."""
+def learn(state: State, work: Work, target: int) -> int:
+    """One update: candidate `target` is what happened. Candidates have been scored.
+
+    Returns how many candidates were compared: `chosen[:…]` of `work`, the target first.
+    """
     count = work.counts[CANDIDATE]
     if count < 2:
-        return
+        return 0
     chosen = work.chosen
     chosen[0] = target
     size = 1
@@ -197,6 +203,7 @@ def learn(state: State, work: Work, target: int) -> None:
     learn_linear(state, work, chosen, slopes, size)
     learn_network(state, work, chosen, slopes, size)
     state.scalars[UPDATES] += 1
+    return size
 
 
 @kernel

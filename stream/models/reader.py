@@ -38,6 +38,8 @@ class Reader(NamedTuple):
     postings_index: NDArray
     pairs: NDArray
     pairs_index: NDArray
+    merits: NDArray
+    merits_index: NDArray
     vectors: NDArray
     vectors_index: NDArray
     linear: NDArray

@@ -16,7 +16,7 @@ import numpy as np
 from stream.models import ranker
 from stream.models.answer import Options, rank
 from stream.models.kernels import kernel
-from stream.models.layout import CLOCK, TESTS, VISITOR_ROWS
+from stream.models.layout import CLOCK, MERIT, TESTS, VISITOR_ROWS
 from stream.models.reader import Reader, reader_of
 from stream.models.request import (
     CHECKED,
@@ -89,6 +89,9 @@ def teach(state: State, reader: Reader, work: Work, options: Options, lessons: n
                 seen_by = reader.sessions[reader.sessions_index[row.session]].key0
         state.scalars[TESTS] += 1
         rank(reader, work, options, seen_by)
+        for number in range(work.counts[CANDIDATE]):
+            # Of their merits the lessons are a part already: no weight may be learned on them again.
+            work.features[number, MERIT] = 0
         for number in range(work.counts[CANDIDATE]):
             if work.items[work.candidates[number]] == item:
                 ranker.learn(state, work, number)

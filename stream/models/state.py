@@ -48,6 +48,8 @@ class State(NamedTuple):
     pairs: NDArray
     pairs_words: NDArray
     pairs_dirty: NDArray
+    merits: NDArray
+    merits_dirty: NDArray
     vectors: NDArray
     vectors_dirty: NDArray
     reservoir: NDArray

@@ -1,0 +1,92 @@
+"""What the ranker expected of an item, and how often the item was right."""
+
+import numpy as np
+import pytest
+
+from stream.models.layout import CHOSEN, EXPECTED, ITEMS_EVICTED, MERIT, UPDATES
+from stream.models.learner import TEST, UPDATE, identity_views
+from stream.models.merging import merged
+from stream.models.model import Query
+
+START = 1_700_000_000.0
+
+
+def taught(shop, happened, *, visitors=80, prefix="u", tested=TEST | UPDATE, seed=1):
+    """Visitors walk along a circle of twenty items, and every event is a lesson."""
+    draw = np.random.default_rng(seed)
+    for visitor in range(visitors):
+        at = int(draw.integers(20))
+        events = []
+        for step in range(8):
+            at = (at + int(draw.choice([1, 1, 2, 5]))) % 20
+            events.append(happened(f"{prefix}{visitor}", f"i{at}", START + 600 * visitor + 20 * step, tested=tested))
+        shop.learn(events)
+    return shop
+
+
+@pytest.fixture
+def shop(model, happened):
+    return taught(model(), happened)
+
+
+def test_each_lesson_expects_one_item_and_one_happens(shop):
+    merits, lessons = shop.learner.tables["merits"].data, shop.learner.state.scalars[UPDATES]
+    assert lessons > 300
+    assert merits[:, CHOSEN].sum() == lessons
+    assert merits[:, EXPECTED].sum() == pytest.approx(lessons, rel=1e-3)
+    assert (merits >= 0).all()
+
+
+def test_events_that_are_no_lessons_leave_merits_alone(model, happened):
+    assert not taught(model(), happened, tested=0).learner.tables["merits"].data.any()
+    assert not taught(model(), happened, tested=TEST).learner.tables["merits"].data.any()
+
+
+def test_the_feature_is_the_logarithm_of_what_happened_over_what_was_expected(shop, happened):
+    shop.learn([happened("me", "i3", START + 90_000)])
+    rows = {name: row for row, name in enumerate(shop.answers().names(np.arange(21)))}
+    merits = shop.learner.tables["merits"].data
+    merits[rows["i4"]] = 2, 11
+    merits[rows["i5"]] = 9, 4
+    merits[rows["i6"]] = 0
+    features = shop.say("me", START + 90_060).features
+    assert features["i4"][MERIT] == pytest.approx(np.log(12 / 3))
+    assert features["i5"][MERIT] == pytest.approx(np.log(5 / 10))
+    assert features["i6"][MERIT] == 0
+
+
+def test_what_a_visitor_had_has_no_merit_for_them(shop, happened):
+    shop.learn([happened("me", item, START + 90_000 + at) for at, item in enumerate(["i3", "i4", "i5"])])
+    mine, others = shop.say("me", START + 90_060).features, shop.say("u1", START + 90_060).features
+    assert {mine[item][MERIT] for item in ("i3", "i4", "i5")} == {0}
+    assert any(others[item][MERIT] != 0 for item in ("i3", "i4", "i5") if item in others)
+
+
+def test_an_item_that_does_better_than_expected_rises(shop, happened):
+    shop.learn([happened("me", "i3", START + 90_000)])
+    row = shop.answers().names(np.arange(21)).index("i7")
+    merits = shop.learner.tables["merits"].data
+    places = []
+    for expected, chosen in ((9, 0), (9, 9), (0, 9)):
+        merits[row, [EXPECTED, CHOSEN]] = expected, chosen
+        places.append(shop.answers().recommend(Query(user="me", n=20)).items.index("i7"))
+    assert places == sorted(places, reverse=True)
+    assert places[0] > places[-1]
+
+
+def test_merits_of_shards_add_up_and_rehearsing_adds_nothing(model, happened):
+    shops = [taught(model(seed=3), happened, prefix=prefix, seed=seed) for seed, prefix in enumerate("ab")]
+    together = merged(shops[0].settings, {n: identity_views(shop.learner.tables) for n, shop in enumerate(shops)})
+    alone = sum(shop.learner.tables["merits"].data.sum(axis=0) for shop in shops)
+    assert together["merits"].data.sum(axis=0) == pytest.approx(alone, rel=1e-5)
+
+
+def test_an_item_that_goes_out_takes_its_merit_along(model, happened):
+    shop = taught(model(items=64), happened)
+    merits, items = shop.learner.tables["merits"].data, shop.learner.tables["items"].data
+    known = np.flatnonzero(merits[:, EXPECTED])
+    # newer items, each had by three, until the old ones have to make room
+    shop.learn([happened(f"v{n % 3}", f"new{n // 3}", START + 4e7 + n) for n in range(240)])
+    assert shop.learner.state.scalars[ITEMS_EVICTED] >= len(known)
+    assert not merits[known].any()
+    assert items["key0"][known].any()  # others live in these rows now
