@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.evaluation.protocol import Action, Protocol, WrongInput, plan, ranker_sample
+from stream.evaluation.protocol import RANKER_EVENTS, Action, Protocol, WrongInput, plan, ranker_sample
 
 
 def planned(rows, protocol=None, weights=None):
@@ -133,15 +133,15 @@ def test_the_ranker_is_not_taught_to_recommend_what_was_returned():
 
 def test_ranker_learns_from_every_event_at_first_and_then_ever_more_rarely():
     sample = ranker_sample(np.ones(400_000, bool), seed=3)
-    assert sample[:20_000].all()
-    assert sample[300_000:].mean() == pytest.approx(np.log(4 / 3) * 20_000 / 100_000, abs=0.005)
+    assert sample[:RANKER_EVENTS].all()
+    assert sample[300_000:].mean() == pytest.approx(np.log(4 / 3) * RANKER_EVENTS / 100_000, abs=0.005)
     assert not np.array_equal(sample, ranker_sample(np.ones(400_000, bool), seed=4))
     assert np.array_equal(sample, ranker_sample(np.ones(400_000, bool), seed=3))
 
 
 def test_ranker_sample_counts_learned_events_only():
-    learned = np.zeros(60_000, bool)
-    learned[-20_000:] = True
+    learned = np.zeros(3 * RANKER_EVENTS, bool)
+    learned[-RANKER_EVENTS:] = True
     assert np.array_equal(ranker_sample(learned, 0), learned)
 
 
