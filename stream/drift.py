@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import drift
 
 from stream.models.layout import CLOCK
 from stream.models.prequential import NAMES, Prequential
@@ -52,12 +51,22 @@ class Detectors:
         self._clock: NDArray[np.float64] = tables["scalars"].data[0]
         self._prequential = prequential
         self._burn_in = burn_in
-        self._begin_again(prequential.tests // BEGIN_AGAIN_TESTS * BEGIN_AGAIN_TESTS)
-        self._feed(self._seen, prequential.tests, counted=False)
+        self._detectors: list[Any] = []
         self._seen = prequential.tests
+        self._begun = False
+
+    def begin(self) -> None:
+        """Catch up with the tests that these tables came with, before others are written over them."""
+        if not self._begun:
+            self._begun = True
+            tests = self._seen
+            self._begin_again(tests // BEGIN_AGAIN_TESTS * BEGIN_AGAIN_TESTS)
+            self._feed(self._seen, tests, counted=False)
+            self._seen = tests
 
     def update(self) -> None:
         """Look at the tests that were written since the last time."""
+        self.begin()
         while self._seen < self._prequential.tests:
             next_begin = (self._seen // BEGIN_AGAIN_TESTS + 1) * BEGIN_AGAIN_TESTS
             last = min(next_begin, self._prequential.tests)
@@ -71,6 +80,7 @@ class Detectors:
 
         `hit_rate` is that of the tests since the last change; it is missing during the burn-in.
         """
+        self.begin()
         told: dict[str, Any] = {}
         for number, name in enumerate(NAMES):
             drifts, last_seconds, before, after, rises = self._table.data[number, :5].tolist()
@@ -82,7 +92,7 @@ class Detectors:
         return told
 
     def _begin_again(self, test: int) -> None:
-        self._detectors = [drift.ADWIN(delta=DELTA) for _ in NAMES]
+        self._detectors = []
         self._feed(max(0, test - BEGIN_AGAIN_TESTS), test, counted=False)
         self._seen = test
 
@@ -91,6 +101,10 @@ class Detectors:
         first = max(first, self._burn_in)
         if first >= last:
             return
+        if not self._detectors:
+            from river import drift  # takes half a second, which a worker that starts has better use for
+
+            self._detectors = [drift.ADWIN(delta=DELTA) for _ in NAMES]
         ranks = self._prequential.ranks(first, last)
         for number, detector in enumerate(self._detectors):
             for hit in (ranks[:, number] <= HIT).tolist():

@@ -50,6 +50,7 @@ from stream.tables import Delta, delta_bytes
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
 from stream.versions.folding import fold_all
+from stream.warmup import import_river
 
 log = get_logger(__name__)
 
@@ -106,6 +107,7 @@ class Workshop:
         learning: a thread for each core, so that partitions learn side by side. Whatever changes a shard happens here,
             and a partition awaits each such thing before the next: no shard is ever in two threads.
         input_output: threads that wait for Redis.
+        may_test: whether River is there yet, without which nobody learns from a test.
     """
 
     settings: Settings
@@ -120,10 +122,16 @@ class Workshop:
     learning: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_cores(), "learning"))
     input_output: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "redis"))
     rate: SampleRate = field(init=False)
+    may_test: bool = False
     newest_number: int = 0
 
     def __post_init__(self) -> None:
         self.rate = SampleRate(self.settings.sample_share, self.settings.sample_floor)
+
+    async def import_river(self) -> None:
+        """Let lessons begin."""
+        await asyncio.get_running_loop().run_in_executor(self.input_output, import_river)
+        self.may_test = True
 
     async def in_learning(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.learning, function, *arguments)
@@ -403,7 +411,7 @@ class Partition:
             batch, decoding_seconds = await ahead
             ahead = self._next_batch()  # is decoded while this one is learned
             count = len(batch.records)
-            rate = shop.rate.next(now, count)
+            rate = shop.rate.next(now, count) if shop.may_test else 0.0
             letters, seconds, outcomes = await shop.in_learning(_learned, self._shard, batch, rate)
             for topic, outcome, more in outcomes:
                 shop.metrics.records.labels(topic, outcome).inc(more)
@@ -456,6 +464,8 @@ class Partition:
         far = behind > max(BATCH_RECORDS, FAR_BEHIND_SECONDS * self._pace.learned_a_second)
         if far != self._far_behind:
             self._far_behind = far
+            if not far:
+                self._next_publish = min(self._next_publish, now)  # it was put off while nobody waited for it
             self._log.info(
                 "far behind; publishing less often" if far else "up to date; publishing as usual",
                 records=behind,

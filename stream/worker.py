@@ -102,6 +102,7 @@ class Worker:
         self._by_kafka_name = {name: topic for topic, name in settings.topics.items()}
         self._stopping = False
         self._looking: asyncio.Task[None] | None = None
+        self._importing: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
@@ -124,6 +125,8 @@ class Worker:
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         sys.setswitchinterval(SWITCH_SECONDS)
+        self._importing = asyncio.create_task(self._shop.import_river())
+        self._importing.add_done_callback(_imported)
         await self._tell_cautions()
         if self.settings.metrics_port:
             metrics.serve(self.settings.metrics_port)
@@ -161,6 +164,8 @@ class Worker:
     async def close(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
+        if self._importing is not None:
+            self._importing.cancel()
         for partition in list(self._partitions.values()):
             await partition.drop()
         if self._shop is not None:
@@ -257,6 +262,12 @@ def make_app(settings: Settings) -> WorkerApp:
 
     app.on_partitions_revoked.connect(revoked, weak=False)
     return app
+
+
+def _imported(importing: asyncio.Task[None]) -> None:
+    if not importing.cancelled() and (error := importing.exception()) is not None:
+        log.error("River can't be imported: events are learned, and none is tested", error=str(error))
+    gc.freeze()  # some hundred thousand objects that stay
 
 
 async def _look_at_the_loop(metrics: WorkerMetrics) -> None:

@@ -30,6 +30,7 @@ from stream.models.layout import (
     HALF_LIVES,
     HALF_LIVES_SECONDS,
     ITEM_FEATURES,
+    LIKE_LAST,
     MERIT,
     PAIR_SLOTS,
     POPULAR,
@@ -145,6 +146,8 @@ def collect_pairs(reader: Reader, work: Work, k: int) -> None:
                 fast = np.float32(max(0.0, fast - work.own_fast[own, other]))
                 if together < 1e-4:
                     continue
+            if k == 0:
+                work.like_last[local] = together * cosine_share
             cosine.score_slot(cosines, flat_cosines, local, together, cosine_share, flat_share)
             transitions.score_slot(work, followers, local, k, forward, fast, (next_share, last_share, fast_share))
 
@@ -430,6 +433,8 @@ def item_features(reader: Reader, work: Work, wide: int) -> None:
     ages = work.traits[at, :wide]
     silences = work.traits[at + 1, :wide]
     counts = work.traits[at + 2, :wide]
+    like_last = work.traits[LIKE_LAST, :wide]
+    like_last[:] = 0
     for number in range(work.counts[CANDIDATE]):
         local = work.candidates[number]
         item = reader.items[reader.items_index[work.items[local]]]
@@ -440,6 +445,8 @@ def item_features(reader: Reader, work: Work, wide: int) -> None:
         if work.own_of[local]:
             count = max(0.0, count - work.own_sums[np.int64(work.own_of[local]) - 1, 0])
         counts[number] = count
+        like_last[number] = work.like_last[local] / math.sqrt(count + cosine.SHRINK)
+    log_scores(like_last, np.float32(1), like_last)
     log_moments(ages, silences, counts)
     for shorter in range(HALF_LIVES - 1):
         ratios(

@@ -10,9 +10,11 @@ Joachims, "Optimizing search engines using clickthrough data", KDD 2002; https:/
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from river import linear_model, optim, utils
 
 from stream.models.layout import FEATURES, SOURCE_COUNT
 from stream.models.ranker import RANK_START
@@ -34,9 +36,17 @@ class Challenger:
         if not weights.any():
             weights[[3 * source + 1 for source in range(SOURCE_COUNT)]] = RANK_START
             table.mark_rows([0])
-        self._model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=0.0)
+
+    @cached_property
+    def _model(self) -> Any:
+        """River's model with the weights of the table, imported when there is something to learn."""
+        from river import linear_model, optim, utils
+
+        model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=0.0)
         # All features from the start and in order: sums then have one order, before and after a restore.
-        self._model._weights = utils.VectorDict(dict(enumerate(weights.tolist())))  # noqa: SLF001  no public way
+        weights = self._table.data[0, :FEATURES].tolist()
+        model._weights = utils.VectorDict(dict(enumerate(weights)))  # noqa: SLF001  no public way
+        return model
 
     def learn(self, differences: NDArray[np.float32]) -> None:
         """Learn from (n, features) differences between what happened and another candidate; zeros say nothing."""

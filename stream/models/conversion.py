@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import collections
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from river import linear_model, optim, preprocessing, utils
 
 from stream.models.hashing import mixed
 from stream.models.kernels import kernel
@@ -115,16 +115,26 @@ class Conversion:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._row = tables["conversion"].data[0]
-        self._scaler = preprocessing.StandardScaler()
-        self._model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=RATE)
-        row = self._row
-        count = range(int(SITUATION))
-        self._scaler.counts = collections.Counter({number: int(row[COUNTS + number]) for number in count})
-        self._scaler.means = collections.defaultdict(float, {n: float(row[MEANS + n]) for n in count})
-        self._scaler.vars = collections.defaultdict(float, {n: float(row[VARIANCES + n]) for n in count})
-        weights = {number: float(row[WEIGHTS + number]) for number in count}
-        self._model._weights = utils.VectorDict(weights)  # noqa: SLF001  no public way
-        self._model.intercept = float(row[INTERCEPT])
+
+    @cached_property
+    def _scaler(self) -> Any:
+        from river import preprocessing
+
+        scaler, row, count = preprocessing.StandardScaler(), self._row, range(int(SITUATION))
+        scaler.counts = collections.Counter({number: int(row[COUNTS + number]) for number in count})
+        scaler.means = collections.defaultdict(float, {n: float(row[MEANS + n]) for n in count})
+        scaler.vars = collections.defaultdict(float, {n: float(row[VARIANCES + n]) for n in count})
+        return scaler
+
+    @cached_property
+    def _model(self) -> Any:
+        from river import linear_model, optim, utils
+
+        model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=RATE)
+        weights = {number: float(self._row[WEIGHTS + number]) for number in range(int(SITUATION))}
+        model._weights = utils.VectorDict(weights)  # noqa: SLF001  no public way
+        model.intercept = float(self._row[INTERCEPT])
+        return model
 
     def learn(self) -> None:
         """Ask, measure and teach, for every waiting click whose end is known."""

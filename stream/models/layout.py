@@ -174,12 +174,13 @@ RESERVOIR_WIDTH = 32
 RESERVOIR_ROWS = 625
 
 SOURCE_FEATURES = 3 * SOURCE_COUNT
-ITEM_FEATURES = 3 + (HALF_LIVES - 1) + 1
+ITEM_FEATURES = 3 + (HALF_LIVES - 1) + 2
 OWN_FEATURES = 5
 FEATURES = SOURCE_FEATURES + ITEM_FEATURES + OWN_FEATURES + 1
 """What the ranker knows of a candidate; the last one is agreement."""
+LIKE_LAST = SOURCE_FEATURES + ITEM_FEATURES - 2
 MERIT = SOURCE_FEATURES + ITEM_FEATURES - 1
-"""Its place among the features."""
+"""Places among the features: cosine with the last item alone, and merit."""
 FEATURES_WIDE = -(-FEATURES // 16) * 16
 
 LENGTH_EDGES = (1.0, 2.0, 3.0, 4.0, 7.0, 13.0, 31.0)

@@ -120,6 +120,18 @@ class Learner:
 
     def learn(self, columns: Columns) -> Outcomes:
         """Test and learn these events in order."""
+        if columns.tested.any():
+            self.detectors.begin()
+        outcomes = self.walk(columns)
+        self.challenger.learn(outcomes.differences)
+        self.prequential.add(outcomes.greater, outcomes.equal)
+        self.detectors.update()
+        self.conversion.learn()
+        self.learn_ratings(columns, np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING)))
+        return outcomes
+
+    def walk(self, columns: Columns) -> Outcomes:
+        """The compiled part of `learn`, without the models of River."""
         tests = int(np.count_nonzero(columns.tested))
         outcomes = Outcomes(
             learned=np.zeros(columns.seconds.size, np.uint8),
@@ -132,13 +144,7 @@ class Learner:
             situations=np.zeros((tests, SITUATION), np.float32),
         )
         done = learn_batch(self.state, self.reader, self.work, packed(columns), self.options, packed(outcomes))
-        outcomes = Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
-        self.challenger.learn(outcomes.differences)
-        self.prequential.add(outcomes.greater, outcomes.equal)
-        self.detectors.update()
-        self.conversion.learn()
-        self.learn_ratings(columns, np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING)))
-        return outcomes
+        return Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
 
     def learn_ratings(self, columns: Columns, events: NDArray[np.int64]) -> None:
         """Those of the events that are ratings and learned, after they were learned otherwise.

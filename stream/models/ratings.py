@@ -10,11 +10,11 @@ Koren, Bell & Volinsky, "Matrix factorization techniques for recommender systems
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import optim, reco
 
 from stream.models.layout import RANDOM, TASTES
 from stream.tables import Table, Tables
@@ -39,15 +39,21 @@ class Ratings:
         self._table: Table = tables["ratings"]
         self._row: NDArray[np.float64] = tables["ratings"].data[0]
         self._scalars: NDArray[np.float64] = tables["scalars"].data[0]
-        self._model = reco.BiasedMF(
+
+    @cached_property
+    def _model(self) -> Any:
+        from river import optim, reco
+
+        model = reco.BiasedMF(
             n_factors=FACTORS,
             bias_optimizer=optim.SGD(RATE),
             latent_optimizer=optim.SGD(RATE),
             l2_bias=PENALTY,
             l2_latent=PENALTY,
         )
-        self._model.global_mean.n = self._row[LEARNED]
-        self._model.global_mean._mean = float(self._row[MEAN])  # noqa: SLF001  no public way
+        model.global_mean.n = self._row[LEARNED]
+        model.global_mean._mean = float(self._row[MEAN])  # noqa: SLF001  no public way
+        return model
 
     def learn(self, visitor: int, item: int, value: float) -> None:
         """One rating of the visitor in this row for the item in that row."""

@@ -67,6 +67,7 @@ class Work(NamedTuple):
         cells: item · 2^32 + local number + 1, at a hash of the item.
         items, flags: by local number, the item and what is known of it.
         values: (sources, locals), the scores of all sources that propose; 0 beyond the last local number.
+        like_last: by local number, the last item's part of `cosine` before the other half of the norm.
         met_*: sessions that share an item with this one.
         own_*: what the visitor's own learned events have put into the counts.
         candidates: local numbers; `taken`: by local number, that of the candidate + 1.
@@ -88,6 +89,7 @@ class Work(NamedTuple):
     cells: NDArray[np.uint64]
     items: NDArray[np.int64]
     values: NDArray[np.float32]
+    like_last: NDArray[np.float32]
     flags: NDArray[np.uint8]
     own_of: NDArray[np.uint8]
     met_cells: NDArray[np.uint32]
@@ -149,6 +151,7 @@ def new_work() -> Work:
             cells=np.zeros(CELLS, np.uint64),
             items=np.zeros(LOCALS, np.int64),
             values=np.zeros((SOURCE_COUNT, LOCALS + 16), np.float32),
+            like_last=np.zeros(LOCALS + 16, np.float32),
             flags=np.zeros(LOCALS, np.uint8),
             own_of=np.zeros(LOCALS, np.uint8),
             met_cells=np.zeros(NEIGHBOUR_CELLS, np.uint32),
@@ -204,6 +207,7 @@ def clear(work: Work) -> None:
     for source in range(SOURCE_COUNT):
         if not POPULAR <= source <= EMBEDDING:
             empty(work.values[source, :used])
+    empty(work.like_last[:used])
     work.flags[:used] = 0
     work.own_of[:used] = 0
     work.taken[:used] = 0

@@ -13,6 +13,7 @@ from stream.models.layout import (
     HALF_LIVES,
     ITEMS_EVICTED,
     ITEMS_LIVE,
+    LIKE_LAST,
     NEWEST,
     SOURCES,
     TOP_SIZES,
@@ -81,6 +82,19 @@ def test_transitions_and_cosine_are_what_the_formulas_say(model, happened):
     assert values["cosine"]["c"] == pytest.approx(1 / math.sqrt(11 * 11))  # without w's own event on b
     assert values["cosine"]["a"] == values["cosine_flat"]["a"] == pytest.approx(1 / math.sqrt(11 * 11))
     assert values["transition"]["a"] == 0
+
+
+def test_the_last_item_speaks_for_itself(model, happened):
+    """The feature that is the last item's cosine alone, as a logarithm between 0 (1e-5) and 1."""
+    ours = model()
+    ours.learn([happened("v", "a", START), happened("v", "b", START + 1), happened("v", "c", START + 2)])
+    ours.learn([happened("x", "a", START + 3), happened("x", "d", START + 4)])
+    ours.learn([happened("w", "b", START + 5), happened("w", "a", START + 6)])
+    features = ours.say("w", START + 6).features
+    # two others had a before w: together once with c and once with d
+    assert features["d"][LIKE_LAST] == pytest.approx(1 + math.log(1 / math.sqrt(12 * 11) + 1e-5) / 11.5, rel=1e-5)
+    assert features["c"][LIKE_LAST] == features["d"][LIKE_LAST]
+    assert features["a"][LIKE_LAST] == 0
 
 
 def test_popularity_halves_in_a_half_life(model, happened):
