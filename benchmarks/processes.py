@@ -75,6 +75,14 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def shared_bytes(pid: int) -> int:
+    """Memory that a process and those it started hold, pages that several hold counted once (PSS)."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    return 1024 * own + sum(shared_bytes(int(child)) for child in children)
+
+
 def metrics(port: int) -> dict[str, float]:
     """Every sample of a metrics page by its name and labels; empty while nobody answers."""
     try:

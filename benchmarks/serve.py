@@ -21,14 +21,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.machine import machine
+from benchmarks.processes import SERVER, cpu_seconds, running, shared_bytes
 from benchmarks.served import publish_model
 from benchmarks.servers import MissingServer, RedisServer, free_port, wait_until
 
 MODEL_NAME = "bench"
+MEMORY_PROCESSES = 4
+MEMORY_ITEMS = 100_000
+MEMORY_SHARDS = (1, 8)
+MEMORY_SECONDS = 8.0
 CONNECTIONS = (1, 32)
 SIZE_NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
 START_SECONDS = 600.0
@@ -78,7 +84,43 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, tell: Callable[[str
                     f"{subject:<10} {_named(size):<6} {connections:>3} connections "
                     f"{load.requests_per_second:>9,.0f} requests/s, p99 {load.p99_ms:.2f} ms"
                 )
+        for shards in MEMORY_SHARDS:
+            one, several = _memory(shards, folder)
+            figures[f"memory_mb_{shards}_shards_1_process"] = one
+            figures[f"memory_mb_{shards}_shards_{MEMORY_PROCESSES}_processes"] = several
+            tell(f"{shards} shards: {one:,} MB in one process, {several:,} MB in {MEMORY_PROCESSES}")
     return _result(loads, figures, runs, sizes)
+
+
+def _memory(shards: int, folder: Path) -> Iterator[int]:
+    """Megabytes of one server process and of several after some seconds of load, shared pages counted once."""
+    redis = RedisServer(folder / f"redis-memory-{shards}").start()
+    try:
+        visitors = publish_model(MEMORY_ITEMS, redis.url, MODEL_NAME, shards=shards).visitors
+        (folder / "list").write_text("\n".join(visitors), encoding="utf-8")
+        for processes in (1, MEMORY_PROCESSES):
+            port = free_port()
+            serve = [*SERVER, "--port", str(port), "--workers", str(processes)]
+            with running(serve, _settings(redis), folder / "serve.log") as server:
+                wait_until(partial(_version, port), "the server answers from the model", START_SECONDS)
+                # Few connections at a time, many times over: so each process gets some.
+                for connections in (8, 16, 24, 32):
+                    _load(
+                        server, f"http://127.0.0.1:{port}", ["-s", str(folder / "ask.lua")], connections,
+                        MEMORY_SECONDS / 4, folder / "list",
+                    )  # fmt: skip
+                yield round(shared_bytes(server.pid) / 1e6)
+    finally:
+        redis.stop(kill=True)
+
+
+def _settings(redis: RedisServer) -> dict[str, str]:
+    return {
+        "CORRENTE_REDIS": redis.url,
+        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # nobody there: lists need no Kafka
+        "CORRENTE_MODEL_NAME": MODEL_NAME,
+        "CORRENTE_LOG_LEVEL": "error",
+    }
 
 
 def _one_size(
@@ -86,12 +128,7 @@ def _one_size(
 ) -> Iterator[tuple[str, int, Load]]:
     redis = RedisServer(folder / f"redis-{size}").start()
     port, bare_port = free_port(), free_port()
-    settings = {
-        "CORRENTE_REDIS": redis.url,
-        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # nobody there: lists need no Kafka
-        "CORRENTE_MODEL_NAME": MODEL_NAME,
-        "CORRENTE_LOG_LEVEL": "error",
-    }
+    settings = _settings(redis)
     try:
         tell(f"learning a model of {size:,} items")
         published = publish_model(size, redis.url, MODEL_NAME)
@@ -158,7 +195,7 @@ def _load(
     seconds: float,
     visitors: Path | None = None,
 ) -> Load:
-    before = _cpu_seconds(server.pid)
+    before = cpu_seconds(server.pid)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", *script, url]
     cores = sorted(os.sched_getaffinity(0))
     environment = {**os.environ, "BENCH_VISITORS": str(visitors or "")}
@@ -168,7 +205,7 @@ def _load(
     ).stdout
     if "Non-2xx" in said:
         raise RuntimeError(f"not every answer was a list:\n{said}")
-    spent = _cpu_seconds(server.pid) - before
+    spent = cpu_seconds(server.pid) - before
     requests = re.search(r"(\d+) requests in", said)
     pace = re.search(r"Requests/sec:\s+([\d.]+)", said)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
@@ -177,11 +214,6 @@ def _load(
     assert p99
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
     return Load(float(pace[1]), int(requests[1]) / max(spent, 1e-9), float(p99[1]) * scale)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _named(size: int) -> str:
@@ -219,6 +251,10 @@ def _result(
         for ending in ("", "_by_cpu"):
             both = [ratios[f"to_constant_route_{name}{ending}"] for name in ("1m", "10k")]
             ratios[f"1m_to_10k{ending}"] = round(both[0] / both[1], 3)
+    for shards in MEMORY_SHARDS:
+        one = figures[f"memory_mb_{shards}_shards_1_process"]
+        several = figures[f"memory_mb_{shards}_shards_{MEMORY_PROCESSES}_processes"]
+        ratios[f"memory_{MEMORY_PROCESSES}_processes_to_1_{shards}_shards"] = round(several / one, 3)
     return {
         "leg": "serve",
         "machine": machine(),

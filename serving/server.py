@@ -7,6 +7,8 @@ takes no more connections, finishes the requests that it has, and sends what it 
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging.config
 import resource
 import signal
@@ -18,10 +20,11 @@ import uvicorn
 from serving.app import create_app
 from serving.at_once import PREFIX, AtOnce
 from serving.dependency import Dependency
-from serving.loader import Loader
+from serving.loader import Loader, warm_up
 from serving.metrics import Metrics
 from serving.processes import run_processes
 from serving.protocol import answering
+from serving.resident import empty_model
 from serving.segments import Segments
 from serving.sharing import Sharer
 from stream.logs import configure_logs
@@ -54,11 +57,25 @@ def run(settings: Settings) -> None:
     if settings.server_processes == 1:
         answer(settings, listening)
     else:
+        load_once()
         run_processes(
             settings.server_processes,
             lambda socket_name: load(settings, socket_name),
             lambda socket_name: answer(settings, listening, socket_name),
         )
+
+
+def load_once() -> None:
+    """Load what every process needs into this one, whose memory those that it forks share until they write to it.
+
+    Modules and compiled kernels are 150 MB. Python would write to all of its objects when it looks for garbage among
+    them, so those that are there now are left out of that for good.
+    """
+    for name in ("httptools", "uvloop", "uvicorn.lifespan.on", "stream.models.merging"):
+        importlib.import_module(name)
+    warm_up(empty_model())
+    gc.collect()
+    gc.freeze()
 
 
 def answer(settings: Settings, listening: socket.socket, shared: str | None = None) -> None:
