@@ -264,7 +264,8 @@ def _merge_sums(tables: Tables, parts: Sequence[_Part], items: _Union) -> None:
             scaled[:, half_life] *= 2.0 ** max(-1074.0, behind / HALF_LIVES_SECONDS[half_life])
         scaled[:, FAST_SUM] *= _fast_scale(part, scalars)
         sums[items.targets(shard)] += scaled
-        tables["merits"].data[items.targets(shard)] += part.merits[items.live[shard]]
+        if len(parts) == 1:  # what several rankers expected says nothing of the merged one: see `rehearsal`
+            tables["merits"].data[items.targets(shard)] = part.merits[items.live[shard]]
         for name, own in part.added.items():
             tables[name].data[items.targets(shard)] += own[items.live[shard]]
 

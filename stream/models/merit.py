@@ -3,9 +3,9 @@
 In each lesson the ranker gives a probability to each of the candidates it compares. An item's are summed up
 (`expected`), and so are the times that it was what happened (`chosen`). The feature is ln((chosen + 1)/(expected + 1)):
 0 for an item that does as well as its other features say, more for one that does better. It is what a bias per item is
-in factor models, but as two sums over lessons it adds up over shards and depends little on their order; and because it
-is a feature, the ranker learns how far to trust it. For items in the visitor's own history it is 0: their last lessons
-may be this very visitor's.
+in factor models, but as two sums over lessons it depends little on their order, and because it is a feature, the ranker
+learns how far to trust it. It is about one ranker's expectations: the one that shards are merged into makes its own
+(`rehearsal`). For items in the visitor's own history it is 0: their last lessons may be this very visitor's.
 
 Koren, Bell & Volinsky, "Matrix factorization techniques for recommender systems", IEEE Computer 2009 (item biases).
 """

@@ -4,7 +4,8 @@ A shard's ranker has learned how far to trust counts that its own visitors made 
 are surer, and a ranker that doesn't know it leans on popularity more than it should. The merged tables have all that it
 takes to teach it: an event near the end of a visitor's history is ranked as it would have been before it happened (the
 event and what came after are no history, and as own events they are taken out of the counts), and the ranker learns
-from the outcome.
+from the outcome. Merits begin anew with it: what the shards' rankers expected of an item says nothing of what this one
+expects.
 
 Which events those are is decided by the tables alone, so whoever merges the same shards gets the same weights.
 """
@@ -13,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models import ranker
+from stream.models import merit, ranker
 from stream.models.answer import Options, rank
 from stream.models.kernels import kernel
-from stream.models.layout import CLOCK, MERIT, TESTS, VISITOR_ROWS
+from stream.models.layout import CLOCK, TESTS, VISITOR_ROWS
 from stream.models.reader import Reader, reader_of
 from stream.models.request import (
     CHECKED,
@@ -90,11 +91,8 @@ def teach(state: State, reader: Reader, work: Work, options: Options, lessons: n
         state.scalars[TESTS] += 1
         rank(reader, work, options, seen_by)
         for number in range(work.counts[CANDIDATE]):
-            # Of their merits the lessons are a part already: no weight may be learned on them again.
-            work.features[number, MERIT] = 0
-        for number in range(work.counts[CANDIDATE]):
             if work.items[work.candidates[number]] == item:
-                ranker.learn(state, work, number)
+                merit.learn(state, work, ranker.learn(state, work, number))
                 break
 
 
