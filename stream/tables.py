@@ -309,11 +309,14 @@ def decode_delta(encoded: bytes) -> Delta:
         raise CorruptDelta(f"{len(encoded)} bytes are no encoded delta: {error}") from error
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True)
 def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Blocks, NDArray, int]:
     """At most `most` marked blocks from `start` on: numbers, rising, and copies; the marks are cleared.
 
     Also gives the block at which the search ended.
+
+    Python's lock is kept meanwhile, a millisecond at most for a piece of a cut. Whoever lets go of it waits for it
+    afterwards, up to the switch interval each time, and a piece is thirty calls.
     """
     found = np.empty(max(0, min(most, dirty.size - start)), np.uint32)  # costs memory only where it is written
     words = dirty[: dirty.size // 8 * 8].view(np.uint64)
