@@ -30,8 +30,8 @@ DELTA = 1e-7
 BEGIN_AGAIN_TESTS = 4096
 HIT = 20.0
 
-DRIFTS, LAST_SECONDS, BEFORE, AFTER, RISES = range(5)
-"""Cells of a row of the table `drifts`. The middle three are about the last fall."""
+DRIFTS, LAST_SECONDS, BEFORE, AFTER, RISES, HIT_RATE = range(6)
+"""Cells of a row of the table `drifts`. The three after the first are about the last fall."""
 
 
 class Detectors:
@@ -66,6 +66,8 @@ class Detectors:
 
     def update(self) -> None:
         """Look at the tests that were written since the last time."""
+        if self._seen == self._prequential.tests:
+            return
         self.begin()
         while self._seen < self._prequential.tests:
             next_begin = (self._seen // BEGIN_AGAIN_TESTS + 1) * BEGIN_AGAIN_TESTS
@@ -74,19 +76,21 @@ class Detectors:
             self._seen = last
             if last == next_begin:
                 self._begin_again(last)
+        for number, detector in enumerate(self._detectors):
+            self._table.data[number, HIT_RATE] = detector.estimation
+        self._table.mark_rows(range(len(self._detectors)))
 
     def signals(self) -> dict[str, Any]:
         """By ranking: how often its hit rate fell (`drifts`) and rose, when it fell last, and from what to what.
 
         `hit_rate` is that of the tests since the last change; it is missing during the burn-in.
         """
-        self.begin()
         told: dict[str, Any] = {}
         for number, name in enumerate(NAMES):
-            drifts, last_seconds, before, after, rises = self._table.data[number, :5].tolist()
+            drifts, last_seconds, before, after, rises, hit_rate = self._table.data[number, :6].tolist()
             told[name] = {"drifts": int(drifts), "rises": int(rises)}
             if self._seen > self._burn_in:
-                told[name]["hit_rate"] = round(self._detectors[number].estimation, 5)
+                told[name]["hit_rate"] = round(hit_rate, 5)
             if drifts:
                 told[name] |= {"last_seconds": last_seconds, "before": round(before, 5), "after": round(after, 5)}
         return told

@@ -486,6 +486,7 @@ def own_features(work: Work, wide: int) -> None:
         if local < 0 or not work.taken[local]:
             continue
         number = np.int64(work.taken[local]) - 1
+        work.traits[MERIT, number] = 0.0
         work.traits[at, number] = 1.0
         work.traits[at + 1, number] = 1.0 / (1.0 + place)
         work.traits[at + 2, number] = 0.5 * math.log(1.0 + work.unique_of[place])

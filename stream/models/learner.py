@@ -119,15 +119,15 @@ class Learner:
         self.ratings = Ratings(self.tables)
 
     def learn(self, columns: Columns) -> Outcomes:
-        """Test and learn these events in order."""
-        if columns.tested.any():
-            self.detectors.begin()
+        """Test and learn these events in order. The models of River are touched only if any of them is tested."""
         outcomes = self.walk(columns)
-        self.challenger.learn(outcomes.differences)
-        self.prequential.add(outcomes.greater, outcomes.equal)
-        self.detectors.update()
-        self.conversion.learn()
-        self.learn_ratings(columns, np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING)))
+        if columns.tested.any():
+            self.challenger.learn(outcomes.differences)
+            self.detectors.begin()
+            self.prequential.add(outcomes.greater, outcomes.equal)
+            self.detectors.update()
+            self.conversion.learn()
+            self.learn_ratings(columns, np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING)))
         return outcomes
 
     def walk(self, columns: Columns) -> Outcomes:

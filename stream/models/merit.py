@@ -20,7 +20,7 @@ from stream.models.kernels import kernel
 from stream.models.layout import CHOSEN, EXPECTED
 from stream.models.reader import Reader
 from stream.models.state import State
-from stream.models.work import CANDIDATE, UNIQUE, Work, known_local
+from stream.models.work import CANDIDATE, Work
 
 PRIOR = 1.0
 START = 0.5
@@ -40,14 +40,10 @@ def learn(state: State, work: Work, compared: int) -> None:
 
 @kernel
 def describe(reader: Reader, work: Work, out: np.ndarray) -> None:
-    """Fill in the feature of each candidate."""
+    """Fill in the feature of each candidate; `candidates.own_features` takes it from those the visitor had."""
     for number in range(work.counts[CANDIDATE]):
         merit = reader.merits[reader.merits_index[work.items[work.candidates[number]]]]
         out[number] = math.log((merit[CHOSEN] + PRIOR) / (merit[EXPECTED] + PRIOR))
-    for place in range(work.counts[UNIQUE]):
-        local = known_local(work, work.unique[place])
-        if local >= 0 and work.taken[local]:
-            out[np.int64(work.taken[local]) - 1] = 0
 
 
 @kernel

@@ -1,24 +1,46 @@
 """What a worker does before it joins its group, and what it leaves for afterwards."""
 
+import pickle
 import subprocess
 import sys
+
+from stream.settings import ModelSettings
+from stream.shard import Record, Shard
 
 PROGRAM = """
 import sys
 import stream.worker
 from stream.models.learner import learn_batch
 from stream.settings import ModelSettings
+from stream.shard import Record, Shard
 from stream.warmup import import_river, warm_up
 
 assert warm_up(ModelSettings()) > 0
 assert learn_batch.signatures, "the kernel that tests and learns is not there yet"
+print(any(name.partition(".")[0] == "river" for name in sys.modules))
+import pickle
+settings = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64, drift_burn_in=0)
+with open(sys.argv[1], "rb") as file:
+    delta, state = pickle.load(file)
+shard = Shard.restore(settings, delta, state)
+at = shard.offsets["clicks"]
+shard.apply([Record("clicks", at, 10**12, b'{"item": "a", "user": "later"}')], 0.0)
+shard.cut()
 print(any(name.partition(".")[0] == "river" for name in sys.modules))
 import_river()
 print(any(name.partition(".")[0] == "river" for name in sys.modules))
 """
 
 
-def test_kernels_are_there_before_river_is_imported():
-    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+def test_a_restored_shard_learns_and_publishes_before_river_is_imported(tmp_path):
+    shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64, drift_burn_in=0))
+    clicks = [b'{"item": "%d", "user": "%d"}' % (n % 7, n % 5) for n in range(60)]
+    shard.apply([Record("clicks", n, 1_000_000 + 1000 * n, click) for n, click in enumerate(clicks)], 1.0)
+    whole = shard.whole()
+    assert whole.state["metrics"]["tests"] > 0
+    (tmp_path / "state").write_bytes(pickle.dumps((whole.delta, whole.state)))
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "state")], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split() == ["False", "True"]
+    assert ended.stdout.split() == ["False", "False", "True"]
