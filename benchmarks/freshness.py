@@ -92,9 +92,9 @@ def measure(runs: int, probes: int, tell: Callable[[str], None]) -> dict[str, An
         for run in range(1, runs + 1):
             for pace in PACES:
                 with system.load(pace):
-                    before, started = learned(system.worker_port), time.monotonic()
+                    before, started = learned(metrics(system.worker_port)), time.monotonic()
                     found = _one_run(system, f"{run}-{pace}", probes)
-                    paces[pace].append((learned(system.worker_port) - before) / (time.monotonic() - started))
+                    paces[pace].append((learned(metrics(system.worker_port)) - before) / (time.monotonic() - started))
                 times[pace].append(found)
                 tell(
                     f"run {run}  {pace:>6,} events/s  own p50 {_p(found.own, 50):6.1f} p99 {_p(found.own, 99):6.1f} ms"

@@ -126,9 +126,7 @@ def learn(settings: ModelSettings, batches: list[Columns]) -> tuple[Learner, flo
     return learner, time.thread_time() - started
 
 
-def answer_microseconds(
-    settings: ModelSettings, learner: Learner, visitors: NDArray[np.int64], depth: int
-) -> float:
+def answer_microseconds(settings: ModelSettings, learner: Learner, visitors: NDArray[np.int64], depth: int) -> float:
     """Median CPU time of a whole `Model.recommend` for visitors with about so many events."""
     model = Model(settings, identity_views(learner.tables))
     counts = np.bincount(visitors)

@@ -109,6 +109,11 @@ def total(samples: Mapping[str, float], name: str, *labels: str) -> float:
     )
 
 
-def learned(port: int) -> int:
+def learned(samples: Mapping[str, float]) -> int:
     """Records that are part of a worker's state, by its own counters."""
-    return int(total(metrics(port), "corrente_worker_records_total", 'outcome="read"'))
+    return int(total(samples, "corrente_worker_records_total", 'outcome="read"'))
+
+
+def tests(samples: Mapping[str, float]) -> bool:
+    """Whether a worker tests events by now. It imports River while it learns its first ones without."""
+    return total(samples, "corrente_worker_testing_cpu_seconds") > 0

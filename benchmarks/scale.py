@@ -30,7 +30,7 @@ from aiokafka.partitioner import murmur2
 
 from benchmarks.events import load_events, preload
 from benchmarks.machine import machine
-from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, running, worker_settings
+from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, metrics, running, tests, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port
 from serving.resident import ShardMemory, model_of
 from stream.decoding import Record
@@ -173,13 +173,16 @@ def _pace(
         while time.monotonic() - started < PATIENCE_SECONDS:
             for process, log in zip(processes, logs, strict=True):
                 check_running(process, log)
-            counts = [learned(port) for port in ports]
+            pages = [metrics(port) for port in ports]
+            counts = [learned(page) for page in pages]
             now = time.monotonic(), sum(counts), sum(cpu_seconds(process.pid) for process in processes)
-            if first is None and all(counts):
-                first, begun = now, now[0] - started
+            if not begun and all(counts):
+                begun = now[0] - started
+            if first is None and all(tests(page) for page in pages):
+                first = now
             if now[1] >= events:
                 if first is None:
-                    raise RuntimeError(f"one worker had learned all before the other began; take more than {events}")
+                    raise RuntimeError(f"all was learned before every worker tested; take more than {events} events")
                 count, cpu = now[1] - first[1], now[2] - first[2]
                 return count / (now[0] - first[0]), count / cpu, begun
             time.sleep(0.02)

@@ -132,7 +132,7 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
             log = folder / f"worker-{run}.log"
             settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
             with running(WORKER, settings, log) as worker:
-                wait_until(lambda: learned(port) >= BACKLOG, "the backlog is learned", 300.0)  # noqa: B023
+                wait_until(lambda: learned(metrics(port)) >= BACKLOG, "the backlog is learned", 300.0)  # noqa: B023
                 for pace, seconds in FLOWING:
                     with _load(kafka, pace):
                         time.sleep(seconds)
