@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 
 from stream.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.drift import Detectors
-from stream.models import added, conversion, embedding, items, merit, pairs, popularity, ranker, sessions, visitors
+from stream.models import (
+    added,
+    ahead,
+    conversion,
+    embedding,
+    items,
+    merit,
+    pairs,
+    popularity,
+    ranker,
+    sessions,
+    visitors,
+)
 from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
@@ -195,6 +207,7 @@ def learn_batch(
     tests = 0
     state.scalars_dirty[:] = 1
     for event in range(columns.seconds.size):
+        ahead.ask(state, columns, event)
         if columns.event_ids[event] and not note_event_id(state, columns.event_ids[event]):
             outcomes.learned[event] = DUPLICATE
             continue
@@ -343,6 +356,7 @@ def learn_counts(
 ) -> None:
     """Everything that is counted over all visitors."""
     count = meet(state, visitor, item, met)
+    ahead.pair_sets(state, item, met, count)
     popularity.learn(state, item, seconds, weight)
     state.sums[item, COUNT] = max(0.0, state.sums[item, COUNT] + weight)
     row = state.items[item]

@@ -69,10 +69,6 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
         chosen = set_of(other, 2 * run_rows(pointer))
         row = run_row(pointer) + (chosen >> 1)
         first = (chosen & 1) * SET_SLOTS
-        empty = -1
-        weakest = first
-        least = np.inf
-        least_fast = np.inf
         for column in range(first, first + SET_SLOTS):
             slot = state.pairs[row, column]
             if slot.other == other:
@@ -81,17 +77,22 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
                 slot.fast = max(np.float32(0.0), slot.fast + np.float32(fast))
                 state.pairs_dirty[row * PAIR_SLOTS + column] = 1
                 return
-            if slot.other == 0:
-                if empty < 0:
-                    empty = column
-            else:
-                strength = slot.together + slot.forward
-                if strength < least or (strength == least and slot.fast < least_fast):
-                    least = strength
-                    least_fast = slot.fast
-                    weakest = column
         if together <= 0.0:
             return
+        empty = -1
+        weakest = first
+        least = np.inf
+        least_fast = np.inf
+        for column in range(first, first + SET_SLOTS):
+            slot = state.pairs[row, column]
+            if slot.other == 0:
+                empty = column
+                break
+            strength = slot.together + slot.forward
+            if strength < least or (strength == least and slot.fast < least_fast):
+                least = strength
+                least_fast = slot.fast
+                weakest = column
         if empty < 0 and run_class(pointer) + 1 < CLASSES:
             longer = lengthen(state, item)
             if longer:
