@@ -6,10 +6,14 @@ Every name starts with `corrente_worker_`. This file decides names, labels and b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from stream.lately import LargestLately
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -56,11 +60,13 @@ class WorkerMetrics:
         )
         self.longest_hold = Gauge(
             f"{name}longest_hold_seconds",
-            "Longest since the start that learning was held for a piece of a cut, or the event loop by anything.",
+            "Longest in the last seconds that learning was held for a piece of a cut, or the event loop by anything.",
             ["held"],
             registry=self.registry,
         )
-        self._longest: dict[str, float] = {}
+        self._held = {what: LargestLately() for what in ("learning", "loop")}
+        for what, lately in self._held.items():
+            self.longest_hold.labels(what).set_function(partial(_now, lately))
         self.cut_bytes = Histogram(
             f"{name}cut_bytes",
             "Bytes written since the previous version.",
@@ -125,11 +131,9 @@ class WorkerMetrics:
         """Answer `GET /metrics` on this port, from a thread."""
         start_http_server(port, registry=self.registry)
 
-    def held_longest(self, what: str, seconds: float) -> None:
-        """`what` was held for so long; only the longest is kept."""
-        if seconds > self._longest.get(what, 0.0):
-            self._longest[what] = seconds
-            self.longest_hold.labels(what).set(seconds)
+    def held(self, what: str, seconds: float) -> None:
+        """`learning` or the `loop` was held for so long, and is free again."""
+        self._held[what].note(seconds, time.monotonic())
 
     def state(self, partition: int, state: Mapping[str, Any]) -> None:
         """Every number in a published state's `metrics` and `drift`."""
@@ -161,6 +165,10 @@ def numbers_in(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from numbers_in(value, f"{path}.")
         elif isinstance(value, bool | int | float):
             yield path, float(value)
+
+
+def _now(lately: LargestLately) -> float:
+    return lately.value(time.monotonic())
 
 
 def _remove(gauge: Gauge, *labels: str) -> None:

@@ -46,6 +46,7 @@ from stream.metrics import WorkerMetrics
 from stream.rate import SampleRate
 from stream.settings import Settings
 from stream.shard import Batch, Shard
+from stream.switching import lock_kept
 from stream.tables import Delta, delta_bytes
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
@@ -83,6 +84,8 @@ LONGEST_PUBLISH_SECONDS = 1.0
 """A publish that took longer, because Redis was away, says nothing about the next one."""
 
 MAINTAIN_SECONDS = 10.0
+BEHIND_MAINTAIN_SECONDS = 30.0
+"""How often old versions are tidied up, and how often while far behind, when there are few."""
 
 Result = TypeVar("Result")
 
@@ -107,6 +110,7 @@ class Workshop:
         learning: a thread for each core, so that partitions learn side by side. Whatever changes a shard happens here,
             and a partition awaits each such thing before the next: no shard is ever in two threads.
         input_output: threads that wait for Redis.
+        tidying: one thread that folds old versions, so that several partitions never take all cores from learning.
         may_test: whether River is there yet, without which nobody learns from a test.
     """
 
@@ -121,6 +125,7 @@ class Workshop:
     decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
     learning: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_cores(), "learning"))
     input_output: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "redis"))
+    tidying: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "tidying"))
     rate: SampleRate = field(init=False)
     may_test: bool = False
     newest_number: int = 0
@@ -143,6 +148,7 @@ class Workshop:
         self.decoding.shutdown(wait=True)
         self.learning.shutdown(wait=True)
         self.input_output.shutdown(wait=False)
+        self.tidying.shutdown(wait=False, cancel_futures=True)
         self.store.close()
 
 
@@ -480,7 +486,7 @@ class Partition:
                 catch_up_seconds=round(self._pace.catch_up_seconds, 1),
             )
         if now >= self._next_maintenance and self._maintaining is None and self._published:
-            self._next_maintenance = now + MAINTAIN_SECONDS
+            self._next_maintenance = now + (BEHIND_MAINTAIN_SECONDS if far else MAINTAIN_SECONDS)
             self._maintaining = asyncio.create_task(self._maintain())
 
     # ---- publish
@@ -490,7 +496,7 @@ class Partition:
         assert self._shard is not None and self._claim is not None  # noqa: PT018
         piece, seconds = await self._shop.in_learning(_piece, self._shard)
         self._shop.metrics.cut_seconds.observe(seconds)
-        self._shop.metrics.held_longest("learning", seconds)
+        self._shop.metrics.held("learning", seconds)
         if not isinstance(piece, Cut):
             self._pieces.append(piece)
             return
@@ -562,7 +568,7 @@ class Partition:
 
     async def _maintain(self) -> None:
         try:
-            await self._shop.with_redis(self._tidy)
+            await asyncio.get_running_loop().run_in_executor(self._shop.tidying, self._tidy)
         except (RedisError, VersionError) as error:
             self._log.warning("could not tidy up old versions; trying again later", error=str(error) or repr(error))
         except Exception:  # old versions in the way are no reason to stop learning
@@ -641,4 +647,6 @@ def _learned(shard: Shard, batch: Batch, rate: float) -> tuple[list[Letter], flo
 def _piece(shard: Shard) -> tuple[Cut | Delta, float]:
     """The next piece of a cut, and for how many seconds it held learning up."""
     started = time.monotonic()
-    return shard.piece(CUT_BLOCKS), time.monotonic() - started
+    with lock_kept():
+        piece = shard.piece(CUT_BLOCKS)
+    return piece, time.monotonic() - started

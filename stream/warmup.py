@@ -19,6 +19,8 @@ from stream.decoding import Decoder, Record
 from stream.models.learner import TEST, UPDATE, Learner
 from stream.settings import ModelSettings
 from stream.shard import Shard
+from stream.tables import decode_delta, encode_delta
+from stream.versions.folding import fold_all
 
 _EVENTS = {
     "clicks": b'{"item": "item %d", "user": "visitor %d", "session": "session %d", "event_id": "%d"}',
@@ -33,6 +35,7 @@ def warm_up(settings: ModelSettings) -> float:
     started = time.monotonic()
     small = settings.model_copy(update={"items": 256, "visitors": 256, "sessions": 256, "event_ids": 256})
     shard, learner, decoder = Shard(small), Learner(small), Decoder(small, None, 300.0)
+    cuts = []
     for round_number in range(4):
         records = [
             Record(topic, round_number * 40 + n, 1_700_000_000_000 + n * 1000, form % (n % 7, n % 5, n % 11, n), None)
@@ -40,9 +43,10 @@ def warm_up(settings: ModelSettings) -> float:
             for n in range(40)
         ]
         shard.apply(records, 0.0)
-        shard.cut()
+        cuts.append(shard.cut().delta)
         columns = decoder.decode(records)[0]
         learner.walk(columns._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
+    fold_all([*cuts, *(decode_delta(encode_delta(cut)) for cut in cuts)])  # as learned, and as read from Redis
     whole = shard.whole()
     Shard.restore(small, whole.delta, whole.state).apply([], 0.0)
     return time.monotonic() - started

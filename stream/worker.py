@@ -20,7 +20,6 @@ import os
 import platform
 import re
 import socket
-import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +37,7 @@ from stream.logs import configure_logs
 from stream.metrics import WorkerMetrics
 from stream.partition import Partition, Workshop
 from stream.settings import Settings, load_settings
+from stream.switching import switch_often
 from stream.topics import WrongTopics, prepare_topics
 from stream.transport import Fetch, FetchSchema, Transport
 from stream.versions import VersionStore
@@ -50,10 +50,6 @@ LAST_PUBLISH_SECONDS = 4.0
 
 GARBAGE_THRESHOLDS = (200_000, 20, 50)
 """After how many new objects, and after how many rounds among the young ones, cycles are looked for."""
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep Python's lock from the others. Fetching, decoding and learning are threads that work some
-ten milliseconds on a batch; with Python's own 5 ms a worker learns a tenth less."""
 
 LOOK_SECONDS = 0.02
 """How often the event loop is asked whether it is on time."""
@@ -124,7 +120,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
-        sys.setswitchinterval(SWITCH_SECONDS)
+        switch_often()
         self._importing = asyncio.create_task(self._shop.import_river())
         self._importing.add_done_callback(_imported)
         await self._tell_cautions()
@@ -276,7 +272,7 @@ async def _look_at_the_loop(metrics: WorkerMetrics) -> None:
     while True:
         due = loop.time() + LOOK_SECONDS
         await asyncio.sleep(LOOK_SECONDS)
-        metrics.held_longest("loop", max(0.0, loop.time() - due))
+        metrics.held("loop", max(0.0, loop.time() - due))
 
 
 def _without_password(url: str) -> str:

@@ -16,7 +16,7 @@ them together.
 | `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state |
 | `…:shard:<p>:states` | sorted set | numbers of all kept states by time of creation |
 | `…:shard:<p>:state:<seq>` | hash | one state: what it is, and the chunks that encode it |
-| `…:chunk:<name>` | string | at most 4 MiB of tables or journal |
+| `…:chunk:<name>` | string | at most a MiB of tables or journal |
 """
 
 from __future__ import annotations
