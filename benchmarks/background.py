@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
@@ -59,6 +62,21 @@ def _steps(size: int, partitions: int) -> list[dict[tuple[str, int], list[tuple[
         place = TOPIC_NAMES[event.topic], (murmur2(event.key) & 0x7FFFFFFF) % partitions
         steps[-1][place].append((event.key, value))
     return steps
+
+
+@contextmanager
+def background(kafka: str, events_a_second: int, partitions: int = 1) -> Iterator[None]:
+    """The load, in a process of its own, as long as this is open."""
+    command = ["-m", "benchmarks.background", kafka, str(events_a_second), str(partitions)]
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != b"started":
+            raise RuntimeError("the background load did not start")
+        yield
+    finally:
+        process.terminate()
+        process.wait(10.0)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def versions(as_json: AsJson = False, runs: Runs = 5) -> None:
 def scale(
     as_json: AsJson = False,
     runs: Runs = 5,
-    events: Annotated[int, typer.Option("--events", min=100_000, help="Events in the topics.")] = 1_200_000,
+    events: Annotated[int, typer.Option("--events", min=100_000, help="Events in the topics.")] = 2_400_000,
 ) -> None:
     """More workers, partitions, items and shards, and the memory they take."""
     from benchmarks.scale import measure

@@ -19,8 +19,6 @@ import http.client
 import json
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -33,6 +31,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks.background import background
 from benchmarks.machine import machine
 from benchmarks.processes import SERVER, TOPIC_NAMES, WORKER, learned, metrics, running, total, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
@@ -158,19 +157,9 @@ class _System:
     @contextmanager
     def load(self, pace: int) -> Iterator[None]:
         """Background events while this is open; begins when the worker is up to date with them."""
-        command = ["-m", "benchmarks.background", self._kafka.bootstrap, str(pace), "1"]
-        process = subprocess.Popen(  # noqa: S603  our own program
-            [sys.executable, *command], stdout=subprocess.PIPE
-        )
-        try:
-            assert process.stdout is not None
-            if process.stdout.readline().strip() != b"started":
-                raise RuntimeError("the background load did not start")
+        with background(self._kafka.bootstrap, pace):
             time.sleep(SETTLE_SECONDS)
             yield
-        finally:
-            process.terminate()
-            process.wait(10.0)
         wait_until(lambda: self._lag() == 0, "the worker catches up", 60.0)
 
     def _lag(self) -> float:

@@ -24,13 +24,28 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks.background import background
 from benchmarks.events import load_events, preload
 from benchmarks.machine import machine
-from benchmarks.processes import TOPIC_NAMES, WORKER, cpu_seconds, learned, metrics, running, tests, worker_settings
+from benchmarks.processes import (
+    TOPIC_NAMES,
+    WORKER,
+    cpu_seconds,
+    learned,
+    metrics,
+    running,
+    tests,
+    total,
+    worker_settings,
+)
 from benchmarks.servers import KafkaServer, RedisServer, free_port
 
 PARTITIONS = 4
 PATIENCE_SECONDS = 300.0
+
+AFTERWARDS = 1_000
+"""Events a second when the worker has caught up, for so long:"""
+AFTERWARDS_SECONDS = 3.0
 
 
 class Pace(NamedTuple):
@@ -45,6 +60,7 @@ class Measured:
     """All runs of everything, by name."""
 
     paces: dict[str, list[Pace]] = field(default_factory=dict)
+    caught_up: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
         return statistics.median(pace.events_per_second for pace in self.paces[name])
@@ -64,8 +80,10 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
         tell(f"filling topics with {events:,} events")
         asyncio.run(_fill(kafka, events))
         for run in range(1, runs + 1):
-            for name, pace in _one_run(run, kafka, redis, Path(folder), events, slow_events):
+            for name, pace, more in _one_run(run, kafka, redis, Path(folder), events, slow_events):
                 measured.paces.setdefault(name, []).append(pace)
+                for figure, value in more.items():
+                    measured.caught_up.setdefault(figure, []).append(value)
                 tell(f"run {run}  {name:<22}{pace.events_per_second:>12,.0f} events/s")
     ours = measured.median("corrente worker")
     return {
@@ -81,6 +99,7 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
             "plain_faust_agent": round(measured.median("plain Faust agent")),
             "raw_aiokafka": round(measured.median("raw aiokafka")),
             "river_biasedmf": round(measured.median("River BiasedMF")),
+            **{name: round(statistics.median(values), 2) for name, values in measured.caught_up.items()},
         },
         "spread": {
             name: [
@@ -88,7 +107,8 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
                 round(max(pace.events_per_second for pace in paces)),
             ]
             for name, paces in measured.paces.items()
-        },
+        }
+        | {name: [round(min(values), 2), round(max(values), 2)] for name, values in measured.caught_up.items()},
         "ratios": {
             "to_plain_faust_agent": round(ours / measured.median("plain Faust agent"), 2),
             "to_raw_aiokafka": round(ours / measured.median("raw aiokafka"), 3),
@@ -99,15 +119,14 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
 
 def _one_run(
     run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int, slow_events: int
-) -> Iterator[tuple[str, Pace]]:
+) -> Iterator[tuple[str, Pace, dict[str, float]]]:
     topics = list(TOPIC_NAMES.values())
-    yield "corrente worker", _worker_pace(run, kafka, redis, folder, events)
-    yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *topics])
-    yield (
-        "plain Faust agent",
-        _counted_pace("plain_faust", [kafka.bootstrap, f"plain-{run}", str(slow_events), *topics]),
-    )
-    yield "River BiasedMF", _counted_pace("river_biasedmf", [str(slow_events)])
+    pace, caught_up = _worker_run(run, kafka, redis, folder, events)
+    yield "corrente worker", pace, caught_up
+    yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *topics]), {}
+    plain = _counted_pace("plain_faust", [kafka.bootstrap, f"plain-{run}", str(slow_events), *topics])
+    yield "plain Faust agent", plain, {}
+    yield "River BiasedMF", _counted_pace("river_biasedmf", [str(slow_events)]), {}
 
 
 @contextmanager
@@ -132,25 +151,50 @@ async def _fill(kafka: KafkaServer, events: int) -> None:
     await preload(kafka.bootstrap, TOPIC_NAMES, PARTITIONS, load_events(events))
 
 
-def _worker_pace(run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int) -> Pace:
+class Seen(NamedTuple):
+    """A worker as it is seen from outside at one moment."""
+
+    seconds: float
+    learned: int
+    cpu_seconds: float
+    samples: dict[str, float]
+
+
+def _worker_run(
+    run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int
+) -> tuple[Pace, dict[str, float]]:
+    """A worker that starts so many events behind: its pace in full work, and how it catches up."""
     port = free_port()
     settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
-    with running(WORKER, settings, folder / f"worker-{run}.log") as it:
-        points = list(_watch(it, lambda: _learned_in_full_work(port, events), events))
-    if len(points) < 2:
+    with running(WORKER, settings, folder / f"worker-{run}.log") as process:
+        seen = list(_watch(process, port, events))
+        with background(kafka.bootstrap, AFTERWARDS, PARTITIONS):
+            time.sleep(1.0)  # seconds, in which the backlog's last version and first news are published
+            before, started = _published(metrics(port)), time.monotonic()
+            time.sleep(AFTERWARDS_SECONDS)
+            after = (_published(metrics(port)) - before) / (time.monotonic() - started)
+    # The first events are cheaper, because tables are small and none is tested until River is imported, and while it
+    # is, importing takes half of the cores.
+    full = [each for each in seen if each.learned >= events / 3 and tests(each.samples)]
+    if len(full) < 2:
         raise RuntimeError(f"all {events} events were learned before any was tested; take more")
-    return _pace(points)
+    half = next(each for each in seen if each.learned >= events / 2)
+    first, last = seen[0], seen[-1]
+    return _pace(full), {
+        "catch_up_seconds": last.seconds - first.seconds,
+        "catch_up_told_halfway_seconds": max(
+            value for name, value in half.samples.items() if name.startswith("corrente_worker_catch_up_seconds{")
+        ),
+        "catch_up_left_halfway_seconds": last.seconds - half.seconds,
+        "versions_a_second_behind": (_published(last.samples) - _published(first.samples))
+        / PARTITIONS
+        / (last.seconds - first.seconds),
+        "versions_a_second_afterwards": after / PARTITIONS,
+    }
 
 
-def _learned_in_full_work(port: int, events: int) -> int:
-    """0 until a third is learned and events are tested, too.
-
-    The first ones are cheaper, because tables are small and none is tested until River is imported, and while it is,
-    importing takes half of the cores.
-    """
-    samples = metrics(port)
-    count = learned(samples)
-    return count if (count >= events / 3 and tests(samples)) or count >= events else 0
+def _published(samples: dict[str, float]) -> float:
+    return total(samples, "corrente_worker_publish_seconds_count")
 
 
 def _counted_pace(module: str, arguments: list[str]) -> Pace:
@@ -172,24 +216,23 @@ def _counted_pace(module: str, arguments: list[str]) -> Pace:
     return Pace((last[1] - first[1]) / (last[0] - first[0]), last[1] / cpu)
 
 
-def _watch(
-    process: subprocess.Popen[bytes], learned: Callable[[], int], most: int
-) -> Iterator[tuple[float, int, float]]:
-    """(seconds, events, CPU seconds) from the first event to the last."""
+def _watch(process: subprocess.Popen[bytes], port: int, events: int) -> Iterator[Seen]:
+    """From the first event to the last."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"the worker ended with {process.returncode}")
-        count = learned()
-        if count:
-            yield time.monotonic(), count, cpu_seconds(process.pid)
-        if count >= most:
+        samples = metrics(port)
+        seen = Seen(time.monotonic(), learned(samples), cpu_seconds(process.pid), samples)
+        if seen.learned:
+            yield seen
+        if seen.learned >= events:
             return
         time.sleep(0.05)
-    raise TimeoutError(f"{most} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
+    raise TimeoutError(f"{events} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
 
 
-def _pace(points: list[tuple[float, int, float]]) -> Pace:
-    first, last = points[0], points[-1]
-    count = last[1] - first[1]
-    return Pace(count / (last[0] - first[0]), count / max(last[2] - first[2], 1e-9))
+def _pace(seen: list[Seen]) -> Pace:
+    first, last = seen[0], seen[-1]
+    count = last.learned - first.learned
+    return Pace(count / (last.seconds - first.seconds), count / max(last.cpu_seconds - first.cpu_seconds, 1e-9))

@@ -18,19 +18,18 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks.background import background
 from benchmarks.events import LoadEvent, load_events, preload
 from benchmarks.machine import machine
 from benchmarks.processes import (
@@ -137,7 +136,7 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
                 begun = _held(metrics(port))
                 flowing = []
                 for pace, seconds in FLOWING:
-                    with _load(kafka, pace):
+                    with background(kafka.bootstrap, pace):
                         time.sleep(2 * WINDOW_SECONDS)  # what came before is forgotten
                         flowing += [_held(metrics(port)) for _ in _every(WINDOW_SECONDS, seconds)]
                 check_running(worker, log)
@@ -184,20 +183,6 @@ async def _fill(kafka: KafkaServer) -> None:
     finally:
         await admin.close()
     await preload(kafka.bootstrap, TOPIC_NAMES, 1, load_events(BACKLOG))
-
-
-@contextmanager
-def _load(kafka: KafkaServer, pace: int) -> Iterator[None]:
-    command = ["-m", "benchmarks.background", kafka.bootstrap, str(pace), "1"]
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline().strip() != b"started":
-            raise RuntimeError("the background load did not start")
-        yield
-    finally:
-        process.terminate()
-        process.wait(10.0)
 
 
 # ---- history
