@@ -76,7 +76,7 @@ UPDATE = 2
 MISS = 1e9
 """What `greater` is for a target that was no candidate."""
 
-EMBEDDING_EVERY = 2
+EMBEDDING_EVERY = 4
 
 
 class Outcomes(NamedTuple):
