@@ -77,6 +77,7 @@ MISS = 1e9
 """What `greater` is for a target that was no candidate."""
 
 EMBEDDING_EVERY = 4
+"""Vectors learn from every so many events: each writes sixteen rows, which is most of what two versions differ by."""
 
 
 class Outcomes(NamedTuple):
