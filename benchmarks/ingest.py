@@ -44,8 +44,11 @@ PARTITIONS = 4
 PATIENCE_SECONDS = 300.0
 
 AFTERWARDS = 1_000
-"""Events a second when the worker has caught up, for so long:"""
+"""Events a second when the worker has caught up."""
+SETTLE_SECONDS = 1.0
+"""Of them, in which the backlog's last version is published."""
 AFTERWARDS_SECONDS = 3.0
+"""Of them, in which versions are counted."""
 
 
 class Pace(NamedTuple):
@@ -169,7 +172,7 @@ def _worker_run(
     with running(WORKER, settings, folder / f"worker-{run}.log") as process:
         seen = list(_watch(process, port, events))
         with background(kafka.bootstrap, AFTERWARDS, PARTITIONS):
-            time.sleep(1.0)  # seconds, in which the backlog's last version and first news are published
+            time.sleep(SETTLE_SECONDS)
             before, started = _published(metrics(port)), time.monotonic()
             time.sleep(AFTERWARDS_SECONDS)
             after = (_published(metrics(port)) - before) / (time.monotonic() - started)

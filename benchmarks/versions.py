@@ -66,8 +66,11 @@ RATE = 0.01
 """Share of events that is tested."""
 
 BACKLOG = 200_000
-FLOWING = ((1_000, 10.0), (20_000, 10.0))
-"""Events a second, and for how many seconds, while a worker publishes."""
+FLOWING = (1_000, 20_000)
+"""Events a second while a worker publishes."""
+
+LOOKS = 2
+"""How often it is asked at each pace for how long anything was held, every `WINDOW_SECONDS`."""
 
 
 def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -135,10 +138,12 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
                 wait_until(lambda: learned(metrics(port)) >= BACKLOG, "the backlog is learned", 300.0)  # noqa: B023
                 begun = _held(metrics(port))
                 flowing = []
-                for pace, seconds in FLOWING:
+                for pace in FLOWING:
                     with background(kafka.bootstrap, pace):
                         time.sleep(2 * WINDOW_SECONDS)  # what came before is forgotten
-                        flowing += [_held(metrics(port)) for _ in _every(WINDOW_SECONDS, seconds)]
+                        for _ in range(LOOKS):
+                            time.sleep(WINDOW_SECONDS)
+                            flowing.append(_held(metrics(port)))
                 check_running(worker, log)
                 seen = metrics(port)
             publishes = total(seen, "corrente_worker_publish_seconds_count")
@@ -165,13 +170,6 @@ def _held(samples: dict[str, float]) -> dict[str, float]:
         what: 1000 * total(samples, "corrente_worker_longest_hold_seconds", f'held="{what}"')
         for what in ("learning", "loop")
     }
-
-
-def _every(seconds: float, altogether: float) -> Iterator[None]:
-    """So often, after each pause, until the time is over."""
-    for _ in range(round(altogether / seconds)):
-        time.sleep(seconds)
-        yield
 
 
 async def _fill(kafka: KafkaServer) -> None:

@@ -24,18 +24,16 @@ class LargestLately:
         self._now = self._before = 0.0
 
     def note(self, value: float, now: float) -> None:
-        """Take a value that was seen at `now` (seconds of a clock that never goes back)."""
-        self._move(now)
-        self._now = max(self._now, value)
-
-    def value(self, now: float) -> float:
-        """The largest of this window and the one before; 0 if nothing was seen in them."""
-        self._move(now)
-        return max(self._now, self._before)
-
-    def _move(self, now: float) -> None:
+        """Take a value that was seen at `now` (seconds of a clock that never goes back). One thread may do this."""
         window = int(now // WINDOW_SECONDS)
         if window != self._window:
             self._before = self._now if window == self._window + 1 else 0.0
-            self._now = 0.0
-            self._window = window
+            self._now, self._window = 0.0, window
+        self._now = max(self._now, value)
+
+    def value(self, now: float) -> float:
+        """The largest of this window and the one before; 0 if nothing was seen in them. Any thread may ask."""
+        windows_ago = int(now // WINDOW_SECONDS) - self._window
+        if windows_ago == 0:
+            return max(self._now, self._before)
+        return self._now if windows_ago == 1 else 0.0
