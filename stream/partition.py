@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import time
 import uuid
@@ -183,6 +184,7 @@ class Partition:
         self._next_publish = self._next_maintenance = self._next_look = 0.0
         self._pace = Pace()
         self._far_behind = False
+        self._behind = math.inf
         self._publish_takes = 0.0
 
     # ---- called by the worker
@@ -241,6 +243,11 @@ class Partition:
             self._merge.known_end(topic, end)
         if held_up:
             self._news.set()
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether one batch was all that there was to learn, when last looked."""
+        return self._behind <= BATCH_RECORDS
 
     @property
     def published(self) -> Mapping[str, int]:
@@ -458,6 +465,7 @@ class Partition:
             lag = max(0, end - reached) if end is not None else 0
             shop.metrics.lag.labels(topic, label).set(lag)
             behind += lag
+        self._behind = behind
         self._pace.look(now, behind)
         shop.metrics.catch_up.labels(label).set(self._pace.catch_up_seconds)
         shop.metrics.unpublished.labels(label).set(self._unpublished)

@@ -3,9 +3,9 @@
 A worker that joined its group first would hold up its partitions while it compiles. This file learns a few made-up
 events with a shard that is thrown away; it decides nothing else.
 
-River is no part of it. Importing it takes 1.6 of the 2.7 CPU seconds from the start of a worker to its group (its
-packages import scipy.stats and more), and only lessons need it. So a worker imports it while it joins, and until then
-tests no events.
+River is no part of it. Importing it takes a CPU second, nearly as much as everything else that a worker imports (any
+one of its packages that are used here imports scipy.stats or sqlalchemy, and more), and only lessons need it. So a
+worker imports it when it has caught up, and until then tests no events.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import os
 import platform
 import re
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,9 @@ LAST_PUBLISH_SECONDS = 4.0
 
 GARBAGE_THRESHOLDS = (200_000, 20, 50)
 """After how many new objects, and after how many rounds among the young ones, cycles are looked for."""
+
+RIVER_AFTER_SECONDS = 2.0
+"""So long after it is ready at most, a worker that is still behind puts off importing River."""
 
 LOOK_SECONDS = 0.02
 """How often the event loop is asked whether it is on time."""
@@ -102,6 +106,7 @@ class Worker:
 
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
+        gc.disable()  # until all is there that stays, see `_settle`
         shards = await prepare_topics(self.settings)
         metrics = WorkerMetrics()
         self._shop = Workshop(
@@ -115,14 +120,9 @@ class Worker:
             consumer=lambda: self._app.consumer,
         )
         seconds = await self._shop.in_learning(warm_up, self.settings.model)
-        # Records and events live for a moment, by hundreds of thousands, and are in no cycles. Looking for cycles among
-        # them as often as Python does by default takes a third of the time that Python code has here.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GARBAGE_THRESHOLDS)
         switch_often()
-        self._importing = asyncio.create_task(self._shop.import_river())
-        self._importing.add_done_callback(_imported)
+        self._importing = asyncio.create_task(self._import_river())
+        self._importing.add_done_callback(_settle)
         await self._tell_cautions()
         if self.settings.metrics_port:
             metrics.serve(self.settings.metrics_port)
@@ -136,6 +136,19 @@ class Worker:
             warm_up_seconds=round(seconds, 2),
             version=code_version(),
         )
+
+    async def _import_river(self) -> None:
+        """Let lessons begin, once there is time for it. Beside joining and catching up it takes turns with all that
+        happens then: the first event comes later, and each step of the event loop takes several times as long.
+        """
+        assert self._shop is not None
+        latest = time.monotonic() + RIVER_AFTER_SECONDS
+        while time.monotonic() < latest and not self._up_to_date():  # noqa: ASYNC110  two seconds, any of several
+            await asyncio.sleep(LOOK_SECONDS)
+        await self._shop.import_river()
+
+    def _up_to_date(self) -> bool:
+        return bool(self._partitions) and all(partition.up_to_date for partition in self._partitions.values())
 
     async def _tell_cautions(self) -> None:
         """What is dangerous about the way in which Redis is set up."""
@@ -260,10 +273,17 @@ def make_app(settings: Settings) -> WorkerApp:
     return app
 
 
-def _imported(importing: asyncio.Task[None]) -> None:
+def _settle(importing: asyncio.Task[None]) -> None:
+    """Everything that stays is there: look for cycles from now on, among what comes.
+
+    Records and events live for a moment, by hundreds of thousands, and are in no cycles. Looking for cycles among them
+    as often as Python does by default takes a third of the time that Python code has here.
+    """
     if not importing.cancelled() and (error := importing.exception()) is not None:
         log.error("River can't be imported: events are learned, and none is tested", error=str(error))
-    gc.freeze()  # some hundred thousand objects that stay
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    gc.enable()
 
 
 async def _look_at_the_loop(metrics: WorkerMetrics) -> None:

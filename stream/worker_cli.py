@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def worker() -> None:
     """Learn from Kafka and publish versions to Redis, until stopped. Everything is set by CORRENTE_… variables."""
+    import gc
+
+    gc.disable()  # what is imported stays: looking for cycles in it is a seventh of a start. The worker enables it
     from faust import Worker as FaustWorker
 
     from stream.settings import load_settings
