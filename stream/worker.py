@@ -246,7 +246,7 @@ def make_app(settings: Settings) -> WorkerApp:
         topic_allow_declare=False,
         topic_disable_leader=True,
         broker_session_timeout=session_seconds,
-        broker_heartbeat_interval=session_seconds / 5,
+        broker_heartbeat_interval=session_seconds / 10,  # a worker that joins waits until the others ask
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 * 1024 * 1024,
