@@ -4,7 +4,7 @@ Events are those of `benchmarks.events`, without ids and times, so that they can
 as their record. What is sent in one step of `STEP_SECONDS` is one batch a topic. Prints `started` when the first step
 is acknowledged. Falling behind its pace it does not catch up in bursts; what was learned tells the true pace.
 
-    python -m benchmarks.background KAFKA EVENTS_A_SECOND PARTITIONS
+    python -m benchmarks.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from contextlib import contextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from benchmarks.events import BATCH_BYTES, load_events
+from benchmarks.events import BATCH_BYTES, ITEMS, load_events
 from benchmarks.processes import TOPIC_NAMES
 
 STEP_SECONDS = 0.02
 DIFFERENT_EVENTS = 100_000
 
 
-async def main(kafka: str, events_a_second: float, partitions: int) -> None:
-    steps = _steps(max(1, round(events_a_second * STEP_SECONDS)), partitions)
+async def main(kafka: str, events_a_second: float, partitions: int, items: int) -> None:
+    steps = _steps(max(1, round(events_a_second * STEP_SECONDS)), partitions, items)
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks=1, max_batch_size=4 * BATCH_BYTES)
     await producer.start()
     try:
@@ -51,10 +51,10 @@ async def main(kafka: str, events_a_second: float, partitions: int) -> None:
         await producer.stop()
 
 
-def _steps(size: int, partitions: int) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
+def _steps(size: int, partitions: int, items: int) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
     """What each step sends, by Kafka's topic and partition."""
     steps: list[dict[tuple[str, int], list[tuple[bytes, bytes]]]] = []
-    for number, event in enumerate(load_events(DIFFERENT_EVENTS)):
+    for number, event in enumerate(load_events(DIFFERENT_EVENTS, items=items)):
         if number % size == 0:
             steps.append(defaultdict(list))
         fields = json.loads(event.value)
@@ -65,9 +65,9 @@ def _steps(size: int, partitions: int) -> list[dict[tuple[str, int], list[tuple[
 
 
 @contextmanager
-def background(kafka: str, events_a_second: int, partitions: int = 1) -> Iterator[None]:
+def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS) -> Iterator[None]:
     """The load, in a process of its own, as long as this is open."""
-    command = ["-m", "benchmarks.background", kafka, str(events_a_second), str(partitions)]
+    command = ["-m", "benchmarks.background", kafka, str(events_a_second), str(partitions), str(items)]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
     try:
         assert process.stdout is not None
@@ -80,4 +80,4 @@ def background(kafka: str, events_a_second: int, partitions: int = 1) -> Iterato
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

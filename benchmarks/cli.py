@@ -106,6 +106,17 @@ def scale(
     _report(lambda tell: measure(runs, events, tell), as_json)
 
 
+@app.command()
+def memory(
+    as_json: AsJson = False,
+    minutes: Annotated[int, typer.Option("--minutes", min=2, help="Of live traffic.")] = 30,
+) -> None:
+    """Memory of a server of one process and of one of four, after minutes of live traffic."""
+    from benchmarks.memory import measure
+
+    _report(lambda tell: measure(minutes, tell), as_json)
+
+
 def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:
     """Measure, telling on standard error what happens, and print the result."""
     from benchmarks.servers import MissingServer

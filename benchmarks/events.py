@@ -1,17 +1,18 @@
 """The events that benchmarks learn from: visitors who come back, items with a Zipf distribution, one JSON object each.
 
-The same seed gives the same bytes. This file decides what the load looks like; `preload` puts it into Kafka with the
-partition that murmur2 of the visitor gives, as Java's producers do.
+The same seed gives the same bytes. This file decides what the load looks like and how its topics are made; `preload`
+puts it into Kafka with the partition that murmur2 of the visitor gives, as Java's producers do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
 
 TOPIC_SHARES = {"clicks": 0.90, "purchases": 0.05, "feedback": 0.05}
@@ -19,6 +20,9 @@ ZIPF_EXPONENT = 1.05
 FIRST_SECONDS = 1_760_000_000.0
 EVENTS_A_SECOND = 1000.0
 """Of the events' own time."""
+
+ITEMS = 20_000
+"""Unless told otherwise."""
 
 BATCH_BYTES = 256 * 1024
 
@@ -40,7 +44,7 @@ def zipf(size: int, count: int, random: np.random.Generator, exponent: float = Z
     return np.searchsorted(np.cumsum(weights) / weights.sum(), random.random(count)).astype(np.int64)
 
 
-def load_events(count: int, *, visitors: int = 100_000, items: int = 20_000, seed: int = 0) -> Iterator[LoadEvent]:
+def load_events(count: int, *, visitors: int = 100_000, items: int = ITEMS, seed: int = 0) -> Iterator[LoadEvent]:
     """So many events, in the order of their time.
 
     Visitors are drawn evenly; an item is one of the visitor's neighbourhood (half of the time) or of all.
@@ -63,6 +67,23 @@ def load_events(count: int, *, visitors: int = 100_000, items: int = 20_000, see
             extras[topic],
         )
         yield LoadEvent(topic, b"visitor-%d" % user, value, int(time * 1000), user, item)
+
+
+async def make_topics(kafka: str, names: Iterable[str], partitions: int) -> None:
+    """Make topics that keep everything: events have times of their own, and Kafka would remove what is old by them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        kept = {"retention.ms": "-1"}
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=kept) for name in names])
+    finally:
+        await admin.close()
+
+
+async def fill_topics(kafka: str, topics: Mapping[str, str], partitions: int, events: Iterator[LoadEvent]) -> None:
+    """Make `topics` (our name to Kafka's), and write events to them."""
+    await make_topics(kafka, topics.values(), partitions)
+    await preload(kafka, topics, partitions, events)
 
 
 async def preload(kafka: str, topics: Mapping[str, str], partitions: int, events: Iterator[LoadEvent]) -> None:

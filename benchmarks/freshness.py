@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.background import background
+from benchmarks.events import make_topics
 from benchmarks.machine import machine
 from benchmarks.processes import SERVER, TOPIC_NAMES, WORKER, learned, metrics, running, total, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
@@ -175,7 +175,7 @@ def _system(folder: Path) -> Iterator[_System]:
         stack.callback(redis.stop, kill=True)
         kafka.start()
         redis.start()
-        asyncio.run(_create_topics(kafka))
+        asyncio.run(make_topics(kafka.bootstrap, TOPIC_NAMES.values(), 1))
         worker_port, server_port = free_port(), free_port()
         settings = worker_settings(kafka.bootstrap, redis.url, "freshness", worker_port)
         stack.enter_context(running(WORKER, settings, folder / "worker.log"))
@@ -194,15 +194,6 @@ def _answers(system: _System) -> bool:
     except (OSError, http.client.HTTPException, RuntimeError):
         return False
     return True
-
-
-async def _create_topics(kafka: KafkaServer) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, 1, 1) for name in TOPIC_NAMES.values()])
-    finally:
-        await admin.close()
 
 
 def _one_run(system: _System, run: str, count: int) -> Times:

@@ -22,10 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
 from benchmarks.background import background
-from benchmarks.events import load_events, preload
+from benchmarks.events import fill_topics, load_events
 from benchmarks.machine import machine
 from benchmarks.processes import (
     TOPIC_NAMES,
@@ -81,7 +79,7 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
     measured = Measured()
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _servers(Path(folder)) as (kafka, redis):
         tell(f"filling topics with {events:,} events")
-        asyncio.run(_fill(kafka, events))
+        asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, PARTITIONS, load_events(events)))
         for run in range(1, runs + 1):
             for name, pace, more in _one_run(run, kafka, redis, Path(folder), events, slow_events):
                 measured.paces.setdefault(name, []).append(pace)
@@ -140,18 +138,6 @@ def _servers(folder: Path) -> Iterator[tuple[KafkaServer, RedisServer]]:
     finally:
         kafka.stop(kill=True)
         redis.stop(kill=True)
-
-
-async def _fill(kafka: KafkaServer, events: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        # The events have times of their own, and Kafka would soon remove what is old by them.
-        kept = {"retention.ms": "-1"}
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=kept) for name in TOPIC_NAMES.values()])
-    finally:
-        await admin.close()
-    await preload(kafka.bootstrap, TOPIC_NAMES, PARTITIONS, load_events(events))
 
 
 class Seen(NamedTuple):

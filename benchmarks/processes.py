@@ -1,4 +1,4 @@
-"""Our own programs as child processes, and what can be seen of them from outside: CPU time, memory, metrics.
+"""Our own programs as child processes, and what can be seen of them from outside: CPU time, memory, metrics, answers.
 
 Whatever is measured runs as it is shipped, in a process of its own, and is told only by its environment. This file
 decides how such a process is started, ended and looked at.
@@ -7,6 +7,7 @@ decides how such a process is started, ended and looked at.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 TOPIC_NAMES = {topic: f"bench-{topic}" for topic in ("clicks", "purchases", "feedback")}
 """Our names of the topics to those that a benchmark gives them in Kafka."""
@@ -81,6 +83,31 @@ def shared_bytes(pid: int) -> int:
     own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     return 1024 * own + sum(shared_bytes(int(child)) for child in children)
+
+
+def ask(port: int, method: str, path: str) -> Any:
+    """What a server says, read from JSON. Raises `OSError` if nobody answers, or with an error."""
+    data = json.dumps({"why": "benchmark"}).encode() if method == "POST" else None
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method
+    )
+    with urllib.request.urlopen(request, timeout=60.0) as answer:  # noqa: S310
+        body = answer.read()
+    return json.loads(body) if body else None
+
+
+def get(port: int, path: str) -> Any:
+    """What a server says, or None while nobody answers without an error."""
+    try:
+        return ask(port, "GET", path)
+    except OSError:
+        return None
+
+
+def served_version(port: int) -> int | None:
+    """Number of the version that a server answers from, or None while there is none."""
+    health = get(port, "/health/ready")
+    return health["version"] if health else None
 
 
 def metrics(port: int) -> dict[str, float]:

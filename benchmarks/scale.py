@@ -26,10 +26,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
 
-from benchmarks.events import load_events, preload
+from benchmarks.events import fill_topics, load_events
 from benchmarks.machine import machine
 from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, metrics, running, tests, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port
@@ -72,7 +71,7 @@ def measure(runs: int, events: int, tell: Callable[[str], None]) -> dict[str, An
         redis.start()
         for partitions in PARTITIONS:
             tell(f"filling topics of {partitions} partitions with {events:,} events")
-            asyncio.run(_fill(kafka, partitions, events))
+            asyncio.run(fill_topics(kafka.bootstrap, _names(partitions), partitions, load_events(events)))
         cases = {"two_workers": (4, 2), **{f"{partitions}_partitions": (partitions, 1) for partitions in PARTITIONS}}
         for run in range(1, runs + 1):
             for case, (partitions, workers) in cases.items():
@@ -142,18 +141,6 @@ def _result(
 
 def _names(partitions: int) -> dict[str, str]:
     return {topic: f"scale-{partitions}-{topic}" for topic in ("clicks", "purchases", "feedback")}
-
-
-async def _fill(kafka: KafkaServer, partitions: int, events: int) -> None:
-    names = _names(partitions)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        kept = {"retention.ms": "-1"}
-        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=kept) for name in names.values()])
-    finally:
-        await admin.close()
-    await preload(kafka.bootstrap, names, partitions, load_events(events))
 
 
 def _pace(

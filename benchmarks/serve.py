@@ -8,7 +8,6 @@ the ratios, and of those the ones by CPU time.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -17,8 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.machine import machine
-from benchmarks.processes import SERVER, cpu_seconds, running, shared_bytes
+from benchmarks.processes import SERVER, cpu_seconds, get, running, served_version, shared_bytes
 from benchmarks.served import publish_model
 from benchmarks.servers import MissingServer, RedisServer, free_port, wait_until
 
@@ -102,7 +99,7 @@ def _memory(shards: int, folder: Path) -> Iterator[int]:
             port = free_port()
             serve = [*SERVER, "--port", str(port), "--workers", str(processes)]
             with running(serve, _settings(redis), folder / "serve.log") as server:
-                wait_until(partial(_version, port), "the server answers from the model", START_SECONDS)
+                wait_until(partial(served_version, port), "the server answers from the model", START_SECONDS)
                 # Few connections at a time, many times over: so each process gets some.
                 for connections in (8, 16, 24, 32):
                     _load(
@@ -139,9 +136,9 @@ def _one_size(
         bare = ["-m", "benchmarks.baselines.constant_route", str(bare_port)]
         started = time.monotonic()
         with _process(serve, settings) as ours, _process(bare, {}) as constant:
-            wait_until(lambda: _version(port), "the server answers from the model", START_SECONDS)
+            wait_until(lambda: served_version(port), "the server answers from the model", START_SECONDS)
             figures[f"ready_seconds_{_named(size)}"] = round(time.monotonic() - started, 1)
-            wait_until(lambda: _get(bare_port, "/"), "the constant route answers", START_SECONDS)
+            wait_until(lambda: get(bare_port, "/"), "the constant route answers", START_SECONDS)
             script = ["-s", str(folder / "ask.lua")]
             url, bare_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bare_port}/"
             for visitors in asked:  # what every server has after its first second
@@ -172,19 +169,6 @@ def _process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subp
             process.wait(20.0)
         process.kill()
         process.wait()
-
-
-def _get(port: int, path: str) -> dict[str, Any] | None:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as answer:
-            return json.load(answer)
-    except (urllib.error.URLError, OSError):
-        return None
-
-
-def _version(port: int) -> int | None:
-    health = _get(port, "/health/ready")
-    return health["version"] if health else None
 
 
 def _load(

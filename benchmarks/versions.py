@@ -16,27 +16,25 @@ Three measurements:
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
 from benchmarks.background import background
-from benchmarks.events import LoadEvent, load_events, preload
+from benchmarks.events import LoadEvent, fill_topics, load_events
 from benchmarks.machine import machine
 from benchmarks.processes import (
     SERVER,
     TOPIC_NAMES,
     WORKER,
+    ask,
     check_running,
+    get,
     learned,
     metrics,
     running,
@@ -133,7 +131,7 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
         stack.callback(redis.stop, kill=True)
         kafka.start()
         redis.start()
-        asyncio.run(_fill(kafka))
+        asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, 1, load_events(BACKLOG)))
         for run in range(1, runs + 1):
             port = free_port()
             log = folder / f"worker-{run}.log"
@@ -180,17 +178,6 @@ def _held(samples: dict[str, float]) -> dict[str, float]:
         what: 1000 * total(samples, "corrente_worker_longest_hold_seconds", f'held="{what}"')
         for what in ("learning", "loop")
     }
-
-
-async def _fill(kafka: KafkaServer) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        kept = {"retention.ms": "-1"}
-        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=kept) for name in TOPIC_NAMES.values()])
-    finally:
-        await admin.close()
-    await preload(kafka.bootstrap, TOPIC_NAMES, 1, load_events(BACKLOG))
 
 
 # ---- history
@@ -294,7 +281,7 @@ def _rollbacks(redis: RedisServer, folder: Path, runs: int, tell: Callable[[str]
             found["rollback_cold_ms"].append(_moved(port, "POST", f"/v1/versions/{cold}/rollback", cold))
             # what was served before is in memory still
             found["rollback_resident_ms"].append(_moved(port, "POST", f"/v1/versions/{latest}/rollback", latest))
-            _ask(port, "DELETE", "/v1/pin")
+            ask(port, "DELETE", "/v1/pin")
         tell(f"run {run}  " + "  ".join(f"{key} {values[-1]:.0f}" for key, values in found.items()))
     store.close()
     return found
@@ -303,24 +290,11 @@ def _rollbacks(redis: RedisServer, folder: Path, runs: int, tell: Callable[[str]
 def _moved(port: int, method: str, path: str, number: int) -> float:
     """Milliseconds from the request until a list comes from this version."""
     started = time.monotonic()
-    _ask(port, method, path)
+    ask(port, method, path)
     wait_until(lambda: _serves(port) == number, f"version {number} is served", 60.0, every=0.001)
     return 1000 * (time.monotonic() - started)
 
 
 def _serves(port: int) -> int | None:
-    try:
-        answer: dict[str, Any] = _ask(port, "GET", "/v1/recommendations/visitor-1")
-    except OSError:
-        return None
-    return answer["version"]
-
-
-def _ask(port: int, method: str, path: str) -> Any:
-    data = json.dumps({"why": "benchmark"}).encode() if method == "POST" else None
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method
-    )
-    with urllib.request.urlopen(request, timeout=60.0) as answer:  # noqa: S310
-        body = answer.read()
-    return json.loads(body) if body else None
+    answer = get(port, "/v1/recommendations/visitor-1")
+    return answer["version"] if answer else None
