@@ -32,6 +32,9 @@ Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint32]
 
 
+SQUARE = 64
+
+
 class CorruptDelta(ValueError):
     """A delta names a table, block or width that its layout does not have."""
 
@@ -283,12 +286,23 @@ def delta_bytes(delta: Delta) -> int:
     return sum(part.nbytes for part in delta.values())
 
 
-def encode_delta(delta: Delta) -> bytes:
-    """A delta as safetensors: `<table>.blocks` and `<table>.data` for each table."""
+def encode_delta(delta: Delta, *, planes: bool = False) -> bytes:
+    """A delta as safetensors: `<table>.blocks` and `<table>.data` for each table.
+
+    Args:
+        delta: what to encode.
+        planes: for packing: `<table>.planes` has the first bytes of all blocks, then all second bytes, and so on, and
+            `<table>.steps` by how much each block's number is higher than the one before. Bytes that mean the same then
+            lie side by side, as columnar formats have them (Parquet's `BYTE_STREAM_SPLIT`), and pack by a third better.
+    """
     arrays: dict[str, NDArray] = {}
     for name, part in delta.items():
-        arrays[f"{name}.blocks"] = np.ascontiguousarray(part.blocks)
-        arrays[f"{name}.data"] = np.ascontiguousarray(part.data)
+        if planes:
+            arrays[f"{name}.steps"] = np.diff(part.blocks, prepend=part.blocks.dtype.type(0))
+            arrays[f"{name}.planes"] = transposed(np.ascontiguousarray(part.data))
+        else:
+            arrays[f"{name}.blocks"] = np.ascontiguousarray(part.blocks)
+            arrays[f"{name}.data"] = np.ascontiguousarray(part.data)
     return write_safetensors(arrays)
 
 
@@ -300,13 +314,32 @@ def decode_delta(encoded: bytes) -> Delta:
     """
     try:
         arrays = read_safetensors(encoded)
-        return {
-            name.removesuffix(".blocks"): TableDelta(blocks, arrays[f"{name.removesuffix('.blocks')}.data"])
-            for name, blocks in arrays.items()
-            if name.endswith(".blocks")
-        }
+        delta = {}
+        for key, numbers in arrays.items():
+            name, _, kind = key.rpartition(".")
+            if kind == "blocks":
+                delta[name] = TableDelta(numbers, arrays[f"{name}.data"])
+            elif kind == "steps":
+                blocks = np.cumsum(numbers, dtype=numbers.dtype)
+                delta[name] = TableDelta(blocks, transposed(arrays[f"{name}.planes"]))
     except Exception as error:  # safetensors raises its own type, KeyError means a table without data
         raise CorruptDelta(f"{len(encoded)} bytes are no encoded delta: {error}") from error
+    return delta
+
+
+@nb.njit(cache=True, nogil=True)
+def transposed(data: Bytes) -> Bytes:
+    """Columns as rows. NumPy does the same and keeps Python's lock meanwhile; in squares, because bytes that are a row
+    apart are a line of the cache each.
+    """
+    rows, columns = data.shape
+    out = np.empty((columns, rows), np.uint8)
+    for row in range(0, rows, SQUARE):
+        for column in range(0, columns, SQUARE):
+            for c in range(column, min(columns, column + SQUARE)):
+                for r in range(row, min(rows, row + SQUARE)):
+                    out[c, r] = data[r, c]
+    return out
 
 
 @nb.njit(cache=True)

@@ -52,12 +52,18 @@ def make_topics(bootstrap: str, topics: Mapping[str, int], config: Mapping[str, 
     asyncio.run(make())
 
 
-def produce(bootstrap: str, messages: Iterable[Message], *, largest_bytes: int = 1_048_576) -> None:
+def produce(
+    bootstrap: str, messages: Iterable[Message], *, largest_bytes: int = 1_048_576, compression: str | None = None
+) -> None:
     """Write, and return when all of it is acknowledged."""
 
     async def write() -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_request_size=largest_bytes
+            bootstrap_servers=bootstrap,
+            acks="all",
+            linger_ms=5,
+            max_request_size=largest_bytes,
+            compression_type=compression,
         )
         await producer.start()
         try:

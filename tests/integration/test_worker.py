@@ -20,13 +20,16 @@ from tests.integration.losing_worker import LOST
 from tests.integration.worker_process import WorkerProcess
 
 
-def clicks(environment: dict[str, str], first: int, count: int) -> dict[tuple[str, int], int]:
+def clicks(
+    environment: dict[str, str], first: int, count: int, compression: str | None = None
+) -> dict[tuple[str, int], int]:
     """Write so many clicks to partition 0; gives the ends to wait for."""
     topic = environment["CORRENTE_CLICKS_TOPIC"]
     events = [{"item": f"item {n % 97}", "user": f"visitor {n % 31}"} for n in range(first, first + count)]
     produce(
         environment["CORRENTE_KAFKA"],
         [Message(topic, json.dumps(event).encode(), event["user"].encode(), partition=0) for event in events],
+        compression=compression,
     )
     return {(topic, 0): first + count}
 
@@ -77,6 +80,17 @@ def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(
     wait_for(environment, clicks(environment, 600, 300))
     assert losing.logged("fetching again from what is learned")
     assert losing.stop() == 0
+    assert_every_event_counted_once(environment, 1)
+
+
+def test_producers_may_compress_in_any_way_that_kafka_knows(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    make_topics(1)
+    running = worker()
+    for number, compression in enumerate(("gzip", "snappy", "lz4", "zstd")):
+        wait_for(environment, clicks(environment, 100 * number, 100, compression))
+    assert running.stop() == 0
     assert_every_event_counted_once(environment, 1)
 
 

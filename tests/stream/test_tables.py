@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.tables import (
@@ -65,14 +65,15 @@ def test_a_keyframe_gives_the_tables_and_leaves_the_marks(rounds, later):
     assert again == ours
 
 
-@given(rounds=st.lists(WRITES, min_size=2, max_size=6))
-def test_folded_and_encoded_deltas_do_what_they_did_one_by_one(rounds):
+@settings(deadline=None)  # a kernel is compiled first
+@given(rounds=st.lists(WRITES, min_size=2, max_size=6), planes=st.booleans())
+def test_folded_and_encoded_deltas_do_what_they_did_one_by_one(rounds, planes):
     ours, theirs = Tables(SPECS), Tables(SPECS)
     folded = {}
     for writes in rounds:
         write(ours, writes)
-        folded = fold(folded, decode_delta(encode_delta(ours.cut())))
-    theirs.write(decode_delta(encode_delta(folded)))
+        folded = fold(folded, decode_delta(encode_delta(ours.cut(), planes=planes)))
+    theirs.write(decode_delta(encode_delta(folded, planes=planes)))
     assert theirs == ours
     for part in folded.values():
         assert np.all(np.diff(part.blocks.astype(np.int64)) > 0), "blocks rise and are unique"
