@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.decoding import Record
 from stream.journal import Journal
@@ -55,8 +54,7 @@ class Merge:
     def __init__(
         self, offsets: Mapping[str, int], *, full_records: int = 20_000, full_bytes: int = 32 * 1024 * 1024
     ) -> None:
-        self._waiting: dict[str, list[Record]] = {topic: [] for topic in offsets}
-        self._bytes = dict.fromkeys(offsets, 0)
+        self._waiting = {topic: _Waiting() for topic in offsets}
         self._next = dict(offsets)
         self._ends: dict[str, int | None] = dict.fromkeys(offsets)
         self._full_records = full_records
@@ -90,8 +88,7 @@ class Merge:
             raise MissingRecords(f"{topic} from offset {expected} to {since} was fetched and never arrived")
         if records and records[0].offset < expected:
             records = [record for record in records if record.offset >= expected]
-        self._waiting[topic].extend(records)
-        self._bytes[topic] += _bytes_of(records)
+        self._waiting[topic].add(records)
         behind = records[-1].offset + 1 if records else expected
         self._next[topic] = max(expected, behind, next_offset or 0)
         if end is not None:
@@ -108,29 +105,29 @@ class Merge:
 
     def take(self, most: int) -> list[Record]:
         """At most `most` records, in order; fewer when a topic has to be waited for."""
-        if any(not records and self._behind(topic) for topic, records in self._waiting.items()):
+        if any(not waiting.records and self._behind(topic) for topic, waiting in self._waiting.items()):
             return []
-        heads = {topic: records[:most] for topic, records in self._waiting.items() if records}
+        heads = {topic: waiting for topic, waiting in self._waiting.items() if waiting.records}
         if len(heads) < 2:
-            taken = next(iter(heads.values()), [])
-            for topic in heads:
-                self._forget(topic, taken)
-            return taken
+            return next((waiting.pop(most) for waiting in heads.values()), [])
         # Taking the smallest head is sorting by the largest time so far in the topic: what follows a late record in
         # its topic and is older was held back by it, and comes right behind it.
-        times = [_largest_so_far(records) for records in heads.values()]
-        sizes = [len(records) for records in heads.values()]
+        times = [np.maximum.accumulate(waiting.times[:most]) for waiting in heads.values()]
         order = np.argsort(np.concatenate(times), kind="stable")  # of equals, the first topic first
         count = min(most, order.size)
-        for (topic, records), end in zip(heads.items(), np.cumsum(sizes).tolist(), strict=True):
-            if len(records) == len(self._waiting[topic]) and self._behind(topic):
+        ends = np.cumsum([each.size for each in times])
+        for topic, size, end in zip(heads, map(len, times), ends.tolist(), strict=True):
+            if size == len(heads[topic].records) and self._behind(topic):
                 count = min(count, int(np.flatnonzero(order == end - 1)[0]) + 1)  # up to its last one
         order = order[:count]
-        candidates = [record for records in heads.values() for record in records]
-        bounds = np.cumsum([0, *sizes])
-        for topic, first, last in zip(heads, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._forget(topic, heads[topic][: int(((order >= first) & (order < last)).sum())])
-        return [candidates[place] for place in order.tolist()]
+        which = np.searchsorted(ends, order, side="right")
+        taken: list[Record] = []
+        firsts = []
+        for number, waiting in enumerate(heads.values()):
+            firsts.append(len(taken))
+            taken += waiting.pop(int((which == number).sum()))
+        places = order - (ends - [each.size for each in times] - firsts)[which]
+        return [taken[place] for place in places.tolist()]
 
     def full(self, topic: str) -> bool:
         """Whether enough of this topic is waiting, so that it should not be fetched now.
@@ -138,7 +135,8 @@ class Merge:
         A topic is judged by its own records alone: were all of them stopped together, the one that the others wait for
         would never arrive.
         """
-        return len(self._waiting[topic]) >= self._full_records or self._bytes[topic] >= self._full_bytes
+        waiting = self._waiting[topic]
+        return len(waiting.records) >= self._full_records or waiting.bytes >= self._full_bytes
 
     def next_offset(self, topic: str) -> int:
         """The offset behind everything that was handed over."""
@@ -152,31 +150,46 @@ class Merge:
     @property
     def waiting_records(self) -> int:
         """How many records wait for their turn."""
-        return sum(len(records) for records in self._waiting.values())
+        return sum(len(waiting.records) for waiting in self._waiting.values())
 
     @property
     def held_up_by(self) -> list[str]:
         """Topics that the others are waiting for."""
         if not self.waiting_records:
             return []
-        return [topic for topic, records in self._waiting.items() if not records and self._behind(topic)]
+        return [topic for topic, waiting in self._waiting.items() if not waiting.records and self._behind(topic)]
 
     def _behind(self, topic: str) -> bool:
         end = self._ends[topic]
         return end is None or self._next[topic] < end
 
-    def _forget(self, topic: str, taken: Sequence[Record]) -> None:
-        """These are the first ones of the topic, and are handed out."""
-        self._bytes[topic] -= _bytes_of(taken)
-        del self._waiting[topic][: len(taken)]
 
+class _Waiting:
+    """Records of one topic. Their times and sizes are looked at once, when they come: a head is looked at again and
+    again, most of all that of a topic from which little is taken.
+    """
 
-def _largest_so_far(records: Sequence[Record]) -> NDArray[np.int64]:
-    return np.maximum.accumulate(np.fromiter(map(_TIMESTAMP, records), np.int64, len(records)))
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.times = np.empty(0, np.int64)
+        self.sizes = np.empty(0, np.int64)
+        self.bytes = 0
+        """Of all values."""
 
+    def add(self, records: Sequence[Record]) -> None:
+        sizes = np.fromiter((len(value) if value else 0 for value in map(_VALUE, records)), np.int64, len(records))
+        self.records.extend(records)
+        self.times = np.concatenate([self.times, np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))])
+        self.sizes = np.concatenate([self.sizes, sizes])
+        self.bytes += int(sizes.sum())
 
-def _bytes_of(records: Sequence[Record]) -> int:
-    return sum(map(len, filter(None, map(_VALUE, records))))
+    def pop(self, most: int) -> list[Record]:
+        """The first ones."""
+        popped = self.records[:most]
+        del self.records[:most]
+        self.bytes -= int(self.sizes[:most].sum())
+        self.times, self.sizes = self.times[most:], self.sizes[most:]
+        return popped
 
 
 def batches_again(

@@ -79,8 +79,8 @@ def encode_tables(delta: Delta, *, pack: bool = False) -> Iterator[tuple[bytes, 
     """Pieces of a delta as (bytes, codec).
 
     Packing takes time (zstd at its quickest: 400 MB/s, five times as fast as zlib), so what is published at once is
-    left as it is and what is folded for keeping is packed, each larger table for itself: pairs, lists and times become a
-    fifth to a half, learned vectors four fifths.
+    left as it is and what is folded for keeping is packed, each larger table for itself: pairs, lists and times become
+    a fifth to a half, learned vectors four fifths.
     """
     for group in _by_table(delta) if pack else [delta]:
         for piece in split(group):
