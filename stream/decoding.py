@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,6 +67,13 @@ class Record(NamedTuple):
     timestamp_ms: int
     value: bytes | None
     key: bytes | None = None
+
+
+# A batch is thousands of records and what is asked of each is a field: asked by functions of C, half of the time.
+_topic, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
+_topic_and_value = itemgetter(0, 3)
+_item, _user, _session = map(attrgetter, ("item", "user", "session"))
+_timestamp, _event_id = map(attrgetter, ("timestamp", "event_id"))
 
 
 class Letter(NamedTuple):
@@ -127,7 +135,8 @@ class Decoder:
     def decode(self, records: Sequence[Record]) -> tuple[Columns, list[Record], list[Letter]]:
         """Columns of the good records, these records, and letters for the others. `tested` is all 0."""
         try:
-            events = [self._decode[record.topic](record.value) for record in records]  # type: ignore[arg-type]  # None raises
+            decode = self._decode
+            events = [decode[topic](value) for topic, value in map(_topic_and_value, records)]
             return self._columns(events, records), list(records), []
         except (msgspec.MsgspecError, InvalidEvent, TypeError, KeyError, UnicodeError, ValueError):
             events, good, letters = self._one_by_one(records)
@@ -172,19 +181,18 @@ class Decoder:
     def _columns(self, events: Sequence[Event], records: Sequence[Record]) -> Columns:
         """Raises something of what `decode` catches if any event is not as it should be."""
         count = len(events)
-        items, names, starts = _hashed([event.item for event in events], self._item_salt)
-        users = [event.session if event.user is None else event.user for event in events]
-        visitors, _, _ = _hashed(users, self._visitor_salt)
+        items, names, starts = _hashed(list(map(_item, events)), self._item_salt)
+        users, named = list(map(_user, events)), list(map(_session, events))
+        visitors, _, _ = _hashed(_first_of(users, named), self._visitor_salt)
         sessions = visitors
-        if any(event.session is not None for event in events):
-            named = [event.user if event.session is None else event.session for event in events]
-            sessions, _, _ = _hashed(named, self._visitor_salt)
-        arrived = np.fromiter((record.timestamp_ms for record in records), np.float64, count) / 1000
-        seconds = _seconds([event.timestamp for event in events], arrived)
+        if named.count(None) < count:
+            sessions, _, _ = _hashed(_first_of(named, users), self._visitor_salt)
+        arrived = np.fromiter(map(_timestamp_ms, records), np.float64, count) / 1000
+        seconds = _seconds(list(map(_timestamp, events)), arrived)
         if not np.all((seconds >= 0) & (seconds <= np.minimum(arrived + self._ahead_seconds, LATEST_SECONDS))):
             raise InvalidEvent("timestamp: one of them is out of bounds")
         weights, kinds, values = self._kinds(events, records)
-        if max((len(record.value or b"") for record in records), default=0) > RECORD_MAX_BYTES:
+        if max(map(len, map(_value, records)), default=0) > RECORD_MAX_BYTES:
             raise InvalidEvent("value: too long")
         return Columns(
             items=items,
@@ -203,27 +211,28 @@ class Decoder:
 
     def _event_ids(self, events: Sequence[Event]) -> NDArray[np.uint64]:
         hashes = np.zeros(len(events), np.uint64)
-        places = [place for place, event in enumerate(events) if event.event_id is not None]
-        if places:
-            keys, _, _ = _hashed([events[place].event_id for place in places], self._event_salt)
+        ids = list(map(_event_id, events))
+        missing = ids.count(None)
+        if missing == 0:
+            return np.maximum(_hashed(ids, self._event_salt)[0][:, 0], 1)
+        if missing < len(ids):
+            places = [place for place, event_id in enumerate(ids) if event_id is not None]
+            keys, _, _ = _hashed([ids[place] for place in places], self._event_salt)
             hashes[places] = np.maximum(keys[:, 0], 1)
         return hashes
 
     def _kinds(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[Any, Any, Any]:
-        weights = np.empty(len(events), np.float64)
-        kinds = np.empty(len(events), np.uint8)
+        weights = np.full(len(events), self._weights.get("click", 1.0))
+        kinds = np.full(len(events), CLICK, np.uint8)
         values = np.full(len(events), np.nan, np.float32)
-        click = self._weights.get("click", 1.0)
         purchase = self._weights.get("purchase", 1.0)
-        for place, record in enumerate(records):
-            if record.topic == "clicks":
-                weights[place] = click
-                kinds[place] = 1
+        for place, topic in enumerate(map(_topic, records)):
+            if topic == "clicks":
                 continue
             event: Any = events[place]
-            if record.topic == "purchases":
+            if topic == "purchases":
                 weights[place] = purchase
-                kinds[place] = 2
+                kinds[place] = PURCHASE
                 _check_finite(event.quantity, event.price)
                 continue
             kind, value = event.kind, event.value
@@ -236,6 +245,13 @@ class Decoder:
                 weights[place] = self._weights.get(kind, 1.0)
         bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)
         return np.rint(bounded * WEIGHT_ONE).astype(np.int16), kinds, values
+
+
+def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:
+    """Each id, or where it is None the other one."""
+    if None not in ids:
+        return ids
+    return [other if identifier is None else identifier for identifier, other in zip(ids, others, strict=True)]
 
 
 def rating_weight(value: float) -> float:
@@ -257,11 +273,14 @@ def _hashed(ids: Sequence[Any], key: Keys) -> tuple[Keys, NDArray[np.uint8], NDA
     """Keys, the joined text, and starts. Raises `InvalidEvent`, `TypeError` or `UnicodeError` for a bad id."""
     if not ids:
         return np.empty((0, 2), np.uint64), np.empty(0, np.uint8), np.zeros(1, np.int64)
-    if not all([identifier.__class__ is str for identifier in ids]):  # noqa: C419  a list is faster
-        if any(identifier is None for identifier in ids):
-            raise InvalidEvent("user: one event has neither user nor session")
+    try:
+        all_plain = plain(ids)
+    except TypeError:  # one is no text
+        if None in ids:
+            raise InvalidEvent("user: one event has neither user nor session") from None
         ids = [text_of(identifier) for identifier in ids]
-    if not plain(ids):
+        all_plain = plain(ids)
+    if not all_plain:
         for identifier in ids:
             _check_text(identifier)
     joined = np.frombuffer(SEPARATOR.join(ids).encode(), np.uint8)
@@ -303,10 +322,8 @@ def sample_seeds(settings: ModelSettings, partition: int) -> dict[str, int]:
 
 def sample_places(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArray[np.uint64]:
     """A hash of where each record is in the log, so that a replay tests the same ones; see `sampled`."""
-    places = np.array([seeds[record.topic] for record in records], np.uint64)
-    places ^= np.fromiter((record.offset for record in records), np.uint64, len(records)) * np.uint64(
-        0x9E3779B97F4A7C15
-    )
+    places = np.fromiter(map(seeds.__getitem__, map(_topic, records)), np.uint64, len(records))
+    places ^= np.fromiter(map(_offset, records), np.uint64, len(records)) * np.uint64(0x9E3779B97F4A7C15)
     places = (places ^ (places >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     places = (places ^ (places >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     places ^= places >> np.uint64(31)
