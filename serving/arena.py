@@ -86,13 +86,23 @@ class Arena:
         self._lock = threading.Lock()
         self._tables = {spec.name: _TableArena(spec, allocate) for spec in specs}
 
-    def load(self, delta: Delta) -> Views:
-        """A version from nothing: a state's blocks upon empty tables.
+    def load(self, delta: Delta, like: Views | None = None) -> Views:
+        """A version from everything that was ever written.
+
+        Args:
+            delta: a state's blocks, rising in each table; all others are zeros.
+            like: a version that has much in common with it. What is equal is shared, so that a state that nobody has
+                the changes of costs its differences, too.
 
         Raises:
             CorruptDelta: the blocks do not fit these tables.
         """
-        return self.apply({}, delta)
+        if like is None:
+            return self.apply({}, delta)
+        with self._lock:
+            self._check(delta)
+            changes = {name: table.differing(like[name], delta.get(name)) for name, table in self._tables.items()}
+        return self.apply(like, changes)
 
     def apply(self, base: Views, delta: Delta) -> Views:
         """The version that differs from `base` by `delta`. `base` stays what it is.
@@ -101,14 +111,17 @@ class Arena:
             CorruptDelta: the blocks do not fit these tables; nothing was changed.
         """
         with self._lock:
-            for name, part in delta.items():
-                if name not in self._tables:
-                    raise CorruptDelta(f"the delta has a table {name!r}; this model has {', '.join(self._tables)}")
-                self._tables[name].check(part)
+            self._check(delta)
             return {
                 name: table.write(base[name] if name in base else table.empty(), delta.get(name))
                 for name, table in self._tables.items()
             }
+
+    def _check(self, delta: Delta) -> None:
+        for name, part in delta.items():
+            if name not in self._tables:
+                raise CorruptDelta(f"the delta has a table {name!r}; this model has {', '.join(self._tables)}")
+            self._tables[name].check(part)
 
     def usage(self) -> dict[str, Usage]:
         """What is in use, by table, after freeing what no version needs any more."""
@@ -153,6 +166,19 @@ class _TableArena:
         index = self._indexes.copy(base[1])
         _copy_and_write(self._words(), index, rows, places, delta.blocks, _words_of(delta.data), width)
         return self._data, self._indexes.hand_out(index, base[1], rows)
+
+    def differing(self, base: tuple[np.ndarray, Index], state: TableDelta | None) -> TableDelta:
+        """What a state, given by everything that was ever written, has that `base` has not."""
+        if state is None:
+            state = TableDelta(np.empty(0, np.uint32), np.empty((0, self.spec.block_bytes), np.uint8))
+        blocks, words = _differing(
+            self._words(),
+            base[1][: self._indexes.used],
+            state.blocks,
+            _words_of(state.data),
+            self.spec.blocks_per_row,
+        )
+        return TableDelta(blocks, words.view(np.uint8))
 
     def usage(self) -> Usage:
         self._put_back(self._indexes.freed())
@@ -240,3 +266,38 @@ def _copy_and_write(
         target = np.int64(index[row]) * width + np.int64(blocks[at] - row * width)
         for word in range(words.shape[1]):
             words[target, word] = data[at, word]
+
+
+@nb.njit(cache=True, nogil=True)
+def _differing(
+    words: Words, index: Index, blocks: NDArray[np.uint32], data: Words, width: int
+) -> tuple[NDArray[np.uint32], Words]:
+    """The numbers, rising, of blocks in which a state differs from a version, and what the state has there.
+
+    Args:
+        words: the arena, as (blocks, words of a block).
+        index: of the version, as far as rows are in use.
+        blocks, data: of the state, rising; what is not among them is zeros.
+        width: blocks of a row.
+    """
+    rows = max(index.size, int(blocks[-1]) // width + 1) if blocks.size else index.size
+    most = blocks.size + width * np.count_nonzero(index)
+    found = np.empty(most + 1, np.uint32)  # costs memory only where it is written
+    written = np.empty((most + 1, data.shape[1]), np.uint32)
+    count = 0
+    at = 0
+    for row in range(rows):
+        place = np.int64(index[row]) if row < index.size else 0
+        if place == 0 and (at == blocks.size or np.int64(blocks[at]) >= (row + 1) * width):
+            continue
+        for block in range(width):
+            given = at < blocks.size and np.int64(blocks[at]) == row * width + block
+            same = True
+            for word in range(data.shape[1]):
+                value = data[at, word] if given else np.uint32(0)
+                written[count, word] = value
+                same &= words[place * width + block, word] == value
+            found[count] = row * width + block
+            count += not same
+            at += given
+    return found[:count], written[:count]

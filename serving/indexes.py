@@ -43,7 +43,7 @@ class Indexes:
     def __init__(self, rows: int, allocate: Callable[[str, int], NDArray[np.uint8]]) -> None:
         self._allocate = allocate
         self._rows = rows
-        self._used = 0
+        self.used = 0
         """Rows from here on were never written by anyone, so they are 0 in every index. To copy them would only turn
         untouched memory, which costs nothing, into zeros that are there."""
         self.empty: Index = self._zeros()
@@ -61,7 +61,7 @@ class Indexes:
     @property
     def nbytes(self) -> int:
         """Bytes that have been written: an index takes no more than the rows in use."""
-        return (len(self._living) + (self._spare is not None)) * self.empty.itemsize * self._used
+        return (len(self._living) + (self._spare is not None)) * self.empty.itemsize * self.used
 
     def copy(self, base: Index) -> Index:
         """Memory that equals `base` and that nobody else sees yet."""
@@ -78,7 +78,7 @@ class Indexes:
                 buffer[relative.rows] = relative.buffer[relative.rows]
                 return buffer
         buffer = self._zeros()
-        buffer[: self._used] = base[: self._used]
+        buffer[: self.used] = base[: self.used]
         return buffer
 
     def _zeros(self) -> Index:
@@ -86,7 +86,7 @@ class Indexes:
 
     def hand_out(self, buffer: Index, base: Index, rows: Rows) -> Index:
         """The index that versions hold: a copy of `base` that was given other places for `rows`."""
-        self._used = max(self._used, int(rows[-1]) + 1)  # they rise
+        self.used = max(self.used, int(rows[-1]) + 1)  # they rise
         handed = buffer.view()
         parent = self._by_handed.get(id(base)) if base is not self.empty else None
         relative = _Relative(buffer, id(handed), parent, rows if parent is not None else None)
@@ -108,7 +108,7 @@ class Indexes:
         if self._by_handed.get(gone.handed) is gone:
             del self._by_handed[gone.handed]
         nearest, differing = self._nearest(gone)
-        rows = slice(self._used) if differing is None else differing
+        rows = slice(self.used) if differing is None else differing
         places = gone.buffer[rows]
         unneeded = places != 0
         for other in self._living.values():

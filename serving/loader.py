@@ -304,7 +304,8 @@ class Loader:
             found = self._changed(partition, settings, state, memory, alone=len(version.shards) == 1)
             if found is None:
                 how = "whole"
-                found = memory.load(self._store.load(partition, state).delta)
+                like = self._nearest(partition, settings, state, alone=len(version.shards) == 1)
+                found = memory.load(self._store.load(partition, state).delta, like)
             views[partition] = found
         model = model_of(settings, views, memories, self._allocate)
         if self.served is None:
@@ -328,19 +329,25 @@ class Loader:
         self, partition: int, settings: ModelSettings, state: ShardState, memory: ShardMemory, *, alone: bool
     ) -> Views | None:
         """A shard's state made from the nearest older one in memory, or None if there is none to make it from."""
-        older = [
-            (base.seq, base, each.views[partition])
-            for each in self.in_memory()
-            if each.model.settings == settings
-            and (len(each.views) == 1) == alone
-            and (base := each.version.shards.get(partition)) is not None
-            and base.seq <= state.seq
-        ]
+        older = [found for found in self._residents(partition, settings, alone=alone) if found[0].seq <= state.seq]
         if not older:
             return None
-        _, base, views = max(older, key=lambda entry: entry[0])
+        base, views = max(older, key=lambda found: found[0].seq)
         changes = self._store.changes(partition, base, state)
         return None if changes is None else memory.apply(views, changes)
+
+    def _nearest(self, partition: int, settings: ModelSettings, state: ShardState, *, alone: bool) -> Views | None:
+        """The version in memory that a shard's state is likely to have most in common with."""
+        found = self._residents(partition, settings, alone=alone)
+        return min(found, key=lambda found: abs(found[0].seq - state.seq))[1] if found else None
+
+    def _residents(self, partition: int, settings: ModelSettings, *, alone: bool) -> list[tuple[ShardState, Views]]:
+        """A shard's states in memory, of versions with the same settings."""
+        return [
+            (each.version.shards[partition], each.views[partition])
+            for each in self.in_memory()
+            if each.model.settings == settings and (len(each.views) == 1) == alone and partition in each.version.shards
+        ]
 
     def _forget_unused_memories(self) -> None:
         used = {

@@ -28,9 +28,9 @@ class ShardMemory:
         self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
         self.hints: dict[str, Hints] = {}
 
-    def load(self, delta: Delta) -> Views:
-        """A state from everything that was ever written."""
-        views = self._arena.load(delta)
+    def load(self, delta: Delta, like: Views | None = None) -> Views:
+        """A state from everything that was ever written, sharing what is equal with `like`."""
+        views = self._arena.load(delta, like)
         self._add_hints(views, delta)
         return views
 

@@ -61,6 +61,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("apply"), st.integers(0, 99), st.lists(st.integers(0, 239), max_size=12)),
         st.tuples(st.just("load"), st.lists(st.integers(0, 239), max_size=30)),
+        st.tuples(st.just("load like"), st.integers(0, 99), st.lists(st.integers(0, 239), max_size=30)),
         st.tuples(st.just("drop"), st.integers(0, 99)),
     ),
     max_size=40,
@@ -83,6 +84,10 @@ def test_views_of_every_resident_version_equal_its_own_tables(steps):
                 tables = Tables(SPECS)
                 write(tables, rows, number)
                 resident.append((arena.load(tables.whole()), tables))
+            case ("load like", which, rows):
+                tables = Tables(SPECS)
+                write(tables, rows, number % 3)  # so that some of it is equal, and some of it zeros
+                resident.append((arena.load(tables.whole(), resident[which % len(resident)][0]), tables))
             case ("drop", which) if len(resident) > 1:
                 del resident[which % len(resident)]
         assert all(same(views, tables) for views, tables in resident)
@@ -108,6 +113,20 @@ def test_what_readers_hold_stays_when_the_arena_grows():
         held.append((views, copied(tables)))
     assert len({len(views["pairs"][0]) for views, _ in held}) > 1, "it has grown"
     assert all(same(views, tables) for views, tables in held)
+
+
+def test_a_state_that_is_loaded_whole_costs_its_differences():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    older = write(tables, range(60), 1) and tables.whole()
+    newer = arena.load(write(tables, [4], 2) and tables.whole())
+    before = {name: usage.rows for name, usage in arena.usage().items()}
+    views = arena.load(older, newer)
+    after = {name: usage.rows for name, usage in arena.usage().items()}
+    assert {name: after[name] - before[name] for name in after} == {"pairs": 1, "items": 0, "scalars": 1}
+    of_older = Tables(SPECS)
+    of_older.write(older)
+    assert same(views, of_older)
+    assert same(newer, tables)
 
 
 def test_a_version_costs_the_rows_that_it_changed():
