@@ -181,7 +181,7 @@ class Partition:
         self._pieces: list[Delta] = []
         self._unpublished = 0
         self._published: dict[str, int] = {}
-        self._next_publish = self._next_maintenance = self._next_look = 0.0
+        self._next_publish = self._next_look = self._maintained = 0.0
         self._pace = Pace()
         self._far_behind = False
         self._behind = math.inf
@@ -329,6 +329,7 @@ class Partition:
         if not self._halting:  # else this session has ended before it began
             self._sessions = {topic: sessions[tp] for topic, tp in partitions.items()}
         self._pace = Pace()
+        self._maintained = time.monotonic()  # a start has better things to do than to tidy up
         self._log.info(
             "learning from here on",
             offsets={topic: offset for topic, (offset, _) in offsets.items()},
@@ -493,8 +494,9 @@ class Partition:
                 records_a_second=round(self._pace.learned_a_second),
                 catch_up_seconds=round(self._pace.catch_up_seconds, 1),
             )
-        if now >= self._next_maintenance and self._maintaining is None and self._published:
-            self._next_maintenance = now + (BEHIND_MAINTAIN_SECONDS if far else MAINTAIN_SECONDS)
+        every = BEHIND_MAINTAIN_SECONDS if far else MAINTAIN_SECONDS
+        if now >= self._maintained + every and self._maintaining is None and self._published:
+            self._maintained = now
             self._maintaining = asyncio.create_task(self._maintain())
 
     # ---- publish
