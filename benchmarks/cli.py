@@ -47,11 +47,12 @@ def freshness(
     as_json: AsJson = False,
     runs: Runs = 5,
     probes: Annotated[int, typer.Option("--probes", min=10, help="Clicks in each run at each pace.")] = 100,
+    partitions: Annotated[int, typer.Option("--partitions", min=1, help="Of the topics.")] = 1,
 ) -> None:
     """From a click in Kafka to the answers that reflect it, under background load."""
     from benchmarks.freshness import measure
 
-    _report(lambda tell: measure(runs, probes, tell), as_json)
+    _report(lambda tell: measure(runs, probes, partitions, tell), as_json)
 
 
 @app.command()

@@ -73,12 +73,13 @@ class Times:
     other: list[float] = field(default_factory=list)
 
 
-def measure(runs: int, probes: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, probes: int, partitions: int, tell: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench freshness`.
 
     Args:
         runs: of everything.
         probes: clicks in each run at each pace.
+        partitions: of the topics; the server merges as many shards.
         tell: is told what happens.
 
     Raises:
@@ -87,7 +88,7 @@ def measure(runs: int, probes: int, tell: Callable[[str], None]) -> dict[str, An
     """
     times: dict[int, list[Times]] = {pace: [] for pace in PACES}
     paces: dict[int, list[float]] = {pace: [] for pace in PACES}
-    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _system(Path(folder)) as system:
+    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _system(Path(folder), partitions) as system:
         for run in range(1, runs + 1):
             for pace in PACES:
                 with system.load(pace):
@@ -102,16 +103,16 @@ def measure(runs: int, probes: int, tell: Callable[[str], None]) -> dict[str, An
         seen = metrics(system.worker_port)
         published = total(seen, "corrente_worker_publish_seconds_count")
         publish_seconds = total(seen, "corrente_worker_publish_seconds_sum") / published
-    return _result(runs, probes, times, paces, publish_seconds)
+    return _result(runs, probes, partitions, times, paces, publish_seconds)
 
 
 class _System:
     """Kafka, Redis, a worker and a server, and a producer and a connection of our own."""
 
-    def __init__(self, folder: Path, kafka: KafkaServer, worker_port: int, server_port: int) -> None:
+    def __init__(self, kafka: KafkaServer, partitions: int, worker_port: int, server_port: int) -> None:
         self.worker_port = worker_port
-        self._folder = folder
         self._kafka = kafka
+        self._partitions = partitions
         self._server_port = server_port
         self._http = http.client.HTTPConnection("127.0.0.1", server_port, timeout=10.0)
         self._loop = asyncio.new_event_loop()
@@ -157,7 +158,7 @@ class _System:
     @contextmanager
     def load(self, pace: int) -> Iterator[None]:
         """Background events while this is open; begins when the worker is up to date with them."""
-        with background(self._kafka.bootstrap, pace):
+        with background(self._kafka.bootstrap, pace, self._partitions):
             time.sleep(SETTLE_SECONDS)
             yield
         wait_until(lambda: self._lag() == 0, "the worker catches up", 60.0)
@@ -168,20 +169,20 @@ class _System:
 
 
 @contextmanager
-def _system(folder: Path) -> Iterator[_System]:
+def _system(folder: Path, partitions: int) -> Iterator[_System]:
     with ExitStack() as stack:
         kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
         stack.callback(kafka.stop, kill=True)
         stack.callback(redis.stop, kill=True)
         kafka.start()
         redis.start()
-        asyncio.run(make_topics(kafka.bootstrap, TOPIC_NAMES.values(), 1))
+        asyncio.run(make_topics(kafka.bootstrap, TOPIC_NAMES.values(), partitions))
         worker_port, server_port = free_port(), free_port()
         settings = worker_settings(kafka.bootstrap, redis.url, "freshness", worker_port)
         stack.enter_context(running(WORKER, settings, folder / "worker.log"))
         settings = {**settings, "CORRENTE_LOG_LEVEL": "warning"}
         stack.enter_context(running([*SERVER, "--port", str(server_port)], settings, folder / "server.log"))
-        system = _System(folder, kafka, worker_port, server_port)
+        system = _System(kafka, partitions, worker_port, server_port)
         stack.callback(system.close)
         wait_until(lambda: metrics(worker_port), "the worker starts", 120.0)
         wait_until(lambda: _answers(system), "the server answers", 120.0)
@@ -247,6 +248,7 @@ def _p(values: Sequence[float], percent: int) -> float:
 def _result(
     runs: int,
     probes: int,
+    partitions: int,
     times: dict[int, list[Times]],
     paces: dict[int, list[float]],
     publish_seconds: float,
@@ -268,6 +270,7 @@ def _result(
         "machine": machine(),
         "runs": runs,
         "probes": probes,
+        "partitions": partitions,
         "figures": figures,
         "spread": spread,
         "ratios": {
