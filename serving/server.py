@@ -27,6 +27,7 @@ from serving.protocol import answering
 from serving.resident import empty_model
 from serving.segments import Segments
 from serving.sharing import Sharer
+from stream.freed import give_back_at_once
 from stream.logs import configure_logs
 from stream.settings import Settings
 from stream.versions import VersionStore
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
     Raises:
         OSError: the address can't be bound.
     """
+    give_back_at_once()
     listening = bound(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     logs = configure_logs(settings.log_format, settings.log_level)

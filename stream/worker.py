@@ -34,6 +34,7 @@ from redis.exceptions import RedisError
 from structlog import get_logger
 
 from stream.dead_letters import DeadLetters
+from stream.freed import give_back_at_once
 from stream.logs import configure_logs
 from stream.metrics import WorkerMetrics
 from stream.partition import Partition, Workshop
@@ -107,6 +108,7 @@ class Worker:
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
         gc.disable()  # until all is there that stays, see `_settle`
+        give_back_at_once()
         shards = await prepare_topics(self.settings)
         metrics = WorkerMetrics()
         self._shop = Workshop(

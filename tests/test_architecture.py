@@ -61,7 +61,7 @@ def test_stream_imports_none_of_the_others() -> None:
 
 
 def test_serving_knows_only_the_contracts_of_stream() -> None:
-    known = {"events", "settings", "versions", "models", "tables", "logs"}
+    known = {"events", "settings", "versions", "models", "tables", "logs", "freed"}
 
     def wrong(name: str) -> bool:
         foreign = is_of(name, "simulators", "benchmarks", "tests")
