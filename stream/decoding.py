@@ -69,7 +69,7 @@ class Record(NamedTuple):
     key: bytes | None = None
 
 
-# A batch is thousands of records and what is asked of each is a field: asked by functions of C, half of the time.
+# A batch is thousands of records, of each of which a field is asked: by functions of C that takes half of the time.
 _topic, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
 _topic_and_value = itemgetter(0, 3)
 _item, _user, _session = map(attrgetter, ("item", "user", "session"))

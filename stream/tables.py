@@ -32,9 +32,6 @@ Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint32]
 
 
-SQUARE = 64
-
-
 class CorruptDelta(ValueError):
     """A delta names a table, block or width that its layout does not have."""
 
@@ -327,10 +324,14 @@ def decode_delta(encoded: bytes) -> Delta:
     return delta
 
 
+SQUARE = 64
+"""Bytes of a line of the cache."""
+
+
 @nb.njit(cache=True, nogil=True)
 def transposed(data: Bytes) -> Bytes:
     """Columns as rows. NumPy does the same and keeps Python's lock meanwhile; in squares, because bytes that are a row
-    apart are a line of the cache each.
+    apart are in a line each.
     """
     rows, columns = data.shape
     out = np.empty((columns, rows), np.uint8)
