@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.answer import Options, options_of
+from stream.models.kernels import kernel
 from stream.models.layout import (
     ADDED,
     CLOCK,
     COUNT,
+    ENTRY,
     EVENTS,
     FAST_LANDMARK,
     FAST_SUM,
@@ -38,6 +40,7 @@ from stream.models.layout import (
     NAME_CELLS,
     NEWEST,
     NEWEST_WRITTEN,
+    PAIR,
     PAIR_SLOTS,
     POOL_HISTORY,
     POOL_PAIRS,
@@ -61,6 +64,7 @@ from stream.models.layout import (
 )
 from stream.models.pairs import FAST_HALF_LIFE_SECONDS
 from stream.models.rehearsal import rehearse
+from stream.models.sessions import row_of
 from stream.settings import ModelSettings
 from stream.tables import Tables
 
@@ -116,16 +120,20 @@ class _Part:
     """The rows in use of one shard, in its own numbering."""
 
     def __init__(self, views: Views) -> None:
-        def rows(name: str, count: float) -> NDArray:
+        def places(name: str, count: float) -> tuple[NDArray, Rows]:
             data, index = views[name]
-            return data[index[: max(1, int(count))]]
+            return data, index[: max(1, int(count))]
+
+        def rows(name: str, count: float) -> NDArray:
+            data, index = places(name, count)
+            return data[index]
 
         self.scalars = rows("scalars", 1)[0]
         handed = {name: self.scalars[base] for name, base in POOLS.items()}
         begun = self.scalars[SESSIONS_BEGUN]
         self.items = rows("items", self.scalars[ITEM_ROWS])
         self.sums = rows("sums", self.scalars[ITEM_ROWS])
-        self.vectors = rows("vectors", self.scalars[ITEM_ROWS])
+        self.vectors = places("vectors", self.scalars[ITEM_ROWS])
         self.merits = rows("merits", self.scalars[ITEM_ROWS])
         self.added = {name: rows(name, self.scalars[ITEM_ROWS]) for name in ADDED}
         self.names = rows("names", self.scalars[NAME_CELLS])
@@ -134,9 +142,10 @@ class _Part:
         """Rows of the whole table, by which an ordinal leads to its row."""
         self.sessions = rows("sessions", begun + 2)
         self.session_items = rows("session_items", begun + 2)
-        self.pairs = rows("pairs", handed["pairs"])
-        self.postings = rows("postings", handed["postings"])
-        self.history = rows("history", handed["history"])
+        # The largest tables are read where they lie: a copy of them takes as long as what is done with it.
+        self.pairs = places("pairs", handed["pairs"])
+        self.postings = places("postings", handed["postings"])
+        self.history = places("history", handed["history"])
         self.seen = rows("seen", len(views["seen"][1]))
         self.linear = rows("linear", len(views["linear"][1]))
         self.network = rows("network", len(views["network"][1]))
@@ -276,16 +285,31 @@ def _fast_scale(part: _Part, scalars: NDArray) -> float:
 
 def _merge_pairs(tables: Tables, parts: Sequence[_Part], items: _Union) -> None:
     scalars = tables["scalars"].data[0]
-    pools = []
-    for shard, part in enumerate(parts):
-        pool = part.pairs.copy()
-        pool["other"] = _mapped(items.of[shard], pool["other"])
-        pool["fast"] *= np.float32(_fast_scale(part, scalars))
-        pools.append(pool)
-    pointers = _pointers(items, [part.items["pairs"] for part in parts], [len(pool) for pool in pools])
-    _unite_pairs(
-        pointers, np.concatenate(pools), tables["items"].data["pairs"], tables["pairs"].data, scalars[POOL_PAIRS:]
-    )
+    sizes = [len(part.pairs[1]) for part in parts]
+    pool = np.empty((sum(sizes), PAIR_SLOTS), PAIR)
+    for shard, (part, own) in enumerate(zip(parts, _parts_of(pool, sizes), strict=True)):
+        _take_pairs(*part.pairs, items.of[shard], np.float32(_fast_scale(part, scalars)), own)
+    pointers = _pointers(items, [part.items["pairs"] for part in parts], sizes)
+    _unite_pairs(pointers, pool, tables["items"].data["pairs"], tables["pairs"].data, scalars[POOL_PAIRS:])
+
+
+def _parts_of(pool: NDArray, sizes: Sequence[int]) -> list[NDArray]:
+    """The shards' pools laid end to end, each by itself."""
+    return np.split(pool, np.cumsum(sizes)[:-1])
+
+
+@kernel
+def _take_pairs(data: NDArray, index: Rows, items: Rows, fast: np.float32, out: NDArray) -> None:
+    """A shard's pool in the common numbering, decayed to the common landmark; an item beyond what is in use is none."""
+    for row in range(index.size):
+        for column in range(PAIR_SLOTS):
+            slot = data[index[row], column]
+            other = np.int64(slot.other)
+            target = out[row, column]
+            target.other = items[other] if other < items.size else 0
+            target.together = slot.together
+            target.forward = slot.forward
+            target.fast = slot.fast * fast
 
 
 def _pointers(union: _Union, columns: Sequence[NDArray], sizes: Sequence[int]) -> NDArray[np.uint32]:
@@ -444,24 +468,40 @@ def _unite_sessions(place: Rows, inside: NDArray, counts: NDArray, out: NDArray)
 
 def _merge_postings(tables: Tables, parts: Sequence[_Part], items: _Union, ordinals: Sequence[NDArray]) -> None:
     records = tables["items"].data
-    pools = []
-    for part, new in zip(parts, ordinals, strict=True):
-        row = _rows_of(part.postings.astype(np.int64), part.session_rows)
-        alive = (part.postings > 0) & (row < len(part.sessions))
-        row = np.where(alive, row, 0)
-        alive &= part.sessions["ordinal"][row] == part.postings
-        pools.append(np.where(alive, new[row], 0))
+    sizes = [len(part.postings[1]) for part in parts]
+    pool = np.empty((sum(sizes), POSTING_ENTRIES), np.int64)
+    for part, new, own in zip(parts, ordinals, _parts_of(pool, sizes), strict=True):
+        _take_postings(*part.postings, part.sessions["ordinal"], part.session_rows, new, own)
     for shard, part in enumerate(parts):
         records["posted"][items.targets(shard)] += part.items["posted"][items.live[shard]]
-    pointers = _pointers(items, [part.items["postings"] for part in parts], [len(pool) for pool in pools])
+    pointers = _pointers(items, [part.items["postings"] for part in parts], sizes)
     _unite_postings(
         pointers,
-        np.concatenate(pools),
+        pool,
         records["posted"],
         records["postings"],
         tables["postings"].data,
         tables["scalars"].data[0, POOL_POSTINGS:],
     )
+
+
+@kernel
+def _take_postings(data: NDArray, index: Rows, ordinals: NDArray, rows: int, new: Rows, out: NDArray) -> None:
+    """A shard's lists with the new ordinals of its sessions; 0 for one that has made room.
+
+    Args:
+        data, index: of the table.
+        ordinals: of the shard's sessions, by row.
+        rows: of the shard's whole table of sessions.
+        new: ordinals by row.
+        out: (rows, entries).
+    """
+    for row in range(index.size):
+        for column in range(POSTING_ENTRIES):
+            ordinal = np.int64(data[index[row], column])
+            session = row_of(ordinal, rows)
+            alive = ordinal > 0 and session < ordinals.size and np.int64(ordinals[session]) == ordinal
+            out[row, column] = new[session] if alive else 0
 
 
 @nb.njit(cache=True, nogil=True)
@@ -515,7 +555,11 @@ def _merge_histories(
 ) -> None:
     records = tables["visitors"].data
     newest = np.zeros(visitors.count + 1, np.int64)
-    pools, entries = [], np.zeros((visitors.count + 1, len(parts)), np.uint32)
+    entries = np.zeros((visitors.count + 1, len(parts)), np.uint32)
+    sizes = [len(part.history[1]) for part in parts]
+    pool = np.empty((sum(sizes), HISTORY_ENTRIES), ENTRY)
+    for shard, (part, own) in enumerate(zip(parts, _parts_of(pool, sizes), strict=True)):
+        _take_histories(*part.history, items.of[shard], own)
     session_rows = len(tables["sessions"].data)
     for shard, part in enumerate(parts):
         source, target = part.visitors[visitors.live[shard]], visitors.targets(shard)
@@ -534,20 +578,32 @@ def _merge_histories(
         records["session"][target] = np.where(later, _rows_of(ordinal, session_rows), records["session"][target])
         records["session_ordinal"][target] = np.where(later, ordinal, records["session_ordinal"][target])
         newest[target] = np.where(later, ordinal, newest[target])
-        pool = part.history.copy()
-        pool["item"] = _mapped(items.of[shard], pool["item"])
-        pools.append(pool)
         entries[target, shard] = source["entries"]
-    pointers = _pointers(visitors, [part.visitors["history"] for part in parts], [len(pool) for pool in pools])
+    pointers = _pointers(visitors, [part.visitors["history"] for part in parts], sizes)
     _unite_histories(
         pointers,
         entries,
-        np.concatenate(pools),
+        pool,
         records["history"],
         records["entries"],
         tables["history"].data,
         tables["scalars"].data[0, POOL_HISTORY:],
     )
+
+
+@kernel
+def _take_histories(data: NDArray, index: Rows, items: Rows, out: NDArray) -> None:
+    """A shard's histories in the common numbering of items."""
+    for row in range(index.size):
+        for column in range(HISTORY_ENTRIES):
+            source = data[index[row], column]
+            item = np.int64(source.item)
+            target = out[row, column]
+            target.item = items[item] if item < items.size else 0
+            target.seconds = source.seconds
+            target.weight = source.weight
+            target.kind = source.kind
+            target.learned = source.learned
 
 
 @nb.njit(cache=True, nogil=True)
@@ -635,9 +691,18 @@ def _merge_weights(tables: Tables, parts: Sequence[_Part], items: _Union) -> Non
     total = np.zeros(items.count + 1)
     for shard, part in enumerate(parts):
         count = part.sums[items.live[shard], COUNT] + 1e-6
-        vectors[items.targets(shard)] += (count[:, None] * part.vectors[items.live[shard]]).astype(np.float32)
+        _add_vectors(*part.vectors, items.live[shard], items.targets(shard), count, vectors)
         total[items.targets(shard)] += count
     vectors[1 : items.count + 1] /= np.maximum(total[1:, None], 1e-30).astype(np.float32)
+
+
+@kernel
+def _add_vectors(data: NDArray, index: Rows, live: Rows, targets: Rows, counts: NDArray, out: NDArray) -> None:
+    """Add a shard's vectors, each as often as its item was had."""
+    for number in range(live.size):
+        row = index[live[number]]
+        for place in range(out.shape[1]):
+            out[targets[number], place] += np.float32(counts[number] * data[row, place])
 
 
 @nb.njit(cache=True, nogil=True)
