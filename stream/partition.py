@@ -481,6 +481,7 @@ class Partition:
             self._far_behind = far
             if not far:
                 self._next_publish = min(self._next_publish, now)  # it was put off while nobody waited for it
+                self._publish_takes = 0.0  # how long versions of a backlog took says nothing of those that follow
             self._log.info(
                 "far behind; publishing less often" if far else "up to date; publishing as usual",
                 records=behind,
