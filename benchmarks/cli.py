@@ -25,7 +25,7 @@ def _bench() -> None:
 def ingest(
     as_json: AsJson = False,
     runs: Runs = 5,
-    events: Annotated[int, typer.Option("--events", min=1000, help="Events in the topics.")] = 2_000_000,
+    events: Annotated[int, typer.Option("--events", min=1000, help="Events in the topics.")] = 1_600_000,
     slow_events: Annotated[
         int, typer.Option("--slow-events", min=1000, help="Events that the slow baselines take of them.")
     ] = 100_000,

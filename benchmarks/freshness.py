@@ -160,6 +160,7 @@ class _System:
         """Background events while this is open; begins when the worker is up to date with them."""
         with background(self._kafka.bootstrap, pace, self._partitions):
             time.sleep(SETTLE_SECONDS)
+            self._http.close()  # a server closes a connection over which nothing was asked for some seconds
             yield
         wait_until(lambda: self._lag() == 0, "the worker catches up", 60.0)
 
