@@ -15,14 +15,17 @@ import numpy as np
 
 from stream.decoding import Columns
 from stream.models.kernels import inlined, kernel, prefetch
-from stream.models.layout import HISTORY_ENTRIES, PAIR_SLOTS, POSTING_ENTRIES, SESSION_ITEMS, SET_SLOTS
-from stream.models.pairs import MEETINGS, set_of
+from stream.models.layout import HISTORY_ENTRIES, POSTING_ENTRIES, SESSION_ITEMS, SET_SLOTS
+from stream.models.pairs import MEETINGS, first_set, set_of, sets_of
 from stream.models.pools import run_row, run_rows
 from stream.models.sessions import BLOCK_ITEMS
 from stream.models.state import State
 
 CELLS, ROWS, INSIDES, MET = 8, 6, 4, 2
 """How many events before theirs the steps of the way are asked for."""
+
+LINE_WORDS = 16
+"""Words of 4 bytes in a line of the caches. A set of pairs is two lines."""
 
 
 @inlined
@@ -117,9 +120,8 @@ def pair_sets(state: State, item: int, met: np.ndarray, count: int) -> None:
 def pair_set(state: State, item: int, other: int) -> None:
     pointer = state.items[item].pairs
     if pointer:
-        chosen = set_of(other, 2 * run_rows(pointer))
-        lines = state.pairs_words.reshape((4 * state.pairs_words.shape[0], PAIR_SLOTS))
-        line = 4 * run_row(pointer) + 2 * chosen
-        prefetch(lines, line)
-        prefetch(lines, line + 1)
-        prefetch(state.pairs_dirty, line * (SET_SLOTS // 2))
+        row = first_set(pointer) + set_of(other, sets_of(pointer))
+        lines = state.pairs_words.reshape((state.pairs_words.size // LINE_WORDS, LINE_WORDS))
+        prefetch(lines, 2 * row)
+        prefetch(lines, 2 * row + 1)
+        prefetch(state.pairs_dirty, SET_SLOTS * row)

@@ -32,9 +32,9 @@ from stream.models.layout import (
     ITEM_FEATURES,
     LIKE_LAST,
     MERIT,
-    PAIR_SLOTS,
     POPULAR,
     POPULARITY_LANDMARK,
+    SET_SLOTS,
     SOURCE_COUNT,
     SOURCE_FEATURES,
     STAN,
@@ -43,8 +43,7 @@ from stream.models.layout import (
     TRANSITIONS,
     VSKNN,
 )
-from stream.models.pairs import fast_factor
-from stream.models.pools import run_row, run_rows
+from stream.models.pairs import fast_factor, first_set, sets_of
 from stream.models.reader import Reader
 from stream.models.request import CHECKED, EXCLUDED, IN_SESSION, NOW, SESSION_LENGTH, SIMILARITY, VISITOR, was_seen
 from stream.models.vectors import count_above, count_from
@@ -81,7 +80,7 @@ def collect(reader: Reader, work: Work) -> None:
         if k + 1 < known:
             pointer = reader.items[reader.items_index[work.unique[k + 1]]].pairs
             if pointer:
-                for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+                for row in range(first_set(pointer), first_set(pointer) + sets_of(pointer)):
                     prefetch(reader.pairs, reader.pairs_index[row])
         collect_pairs(reader, work, k)
     vsknn.score(reader, work)
@@ -127,9 +126,9 @@ def collect_pairs(reader: Reader, work: Work, k: int) -> None:
     cosines = work.values[COSINE]
     flat_cosines = work.values[COSINE_FLAT]
     followers = work.values[TRANSITIONS]
-    for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+    for row in range(first_set(pointer), first_set(pointer) + sets_of(pointer)):
         slots = reader.pairs[reader.pairs_index[row]]
-        for column in range(PAIR_SLOTS):
+        for column in range(SET_SLOTS):
             slot = slots[column]
             if slot.other == 0 or slot.together <= 0:
                 continue

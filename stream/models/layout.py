@@ -27,9 +27,12 @@ TOP_WIDTH = 256
 NEWEST = HALF_LIVES
 """Row of `top` that is a ring of the newest items."""
 
-PAIR_SLOTS = 16
-"""Slots of a pair row: two sets of `SET_SLOTS`."""
 SET_SLOTS = 8
+"""Slots of a set, which is a row of `pairs`: versions in serving share what is equal row by row, and an event writes a
+slot here and a slot there."""
+RUN_SETS = 2
+"""Sets of one row of a run of pairs."""
+PAIR_SLOTS = RUN_SETS * SET_SLOTS
 RUNS = (1, 4, 16)
 """Rows of a run, by size class."""
 HISTORY_ENTRIES = 8
@@ -250,7 +253,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("sessions", rows.sessions + 1, SESSION, 32),
         TableSpec("session_items", rows.sessions + 1, _wide("<u4", SESSION_ITEMS), 40),
         TableSpec("postings", rows.postings, _wide("<u4", POSTING_ENTRIES), 32),
-        TableSpec("pairs", rows.pairs, _wide(PAIR, PAIR_SLOTS), 16),
+        TableSpec("pairs", RUN_SETS * rows.pairs, _wide(PAIR, SET_SLOTS), 16),
         TableSpec("merits", rows.items, _wide("<f4", 2), 8),
         TableSpec("vectors", rows.items, _wide("<f4", 2 * DIMENSIONS), 128),
         TableSpec("reservoir", RESERVOIR_ROWS, _wide("<u4", RESERVOIR_WIDTH), 32),

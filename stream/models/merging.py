@@ -48,10 +48,12 @@ from stream.models.layout import (
     POPULARITY_LANDMARK,
     POSTING_ENTRIES,
     RANDOM,
+    RUN_SETS,
     RUNS,
     SEEN_WAYS,
     SESSION_ITEMS,
     SESSIONS_BEGUN,
+    SET_SLOTS,
     STARTED,
     TESTS,
     TOP_ITEMS,
@@ -143,7 +145,7 @@ class _Part:
         self.sessions = rows("sessions", begun + 2)
         self.session_items = rows("session_items", begun + 2)
         # The largest tables are read where they lie: a copy of them takes as long as what is done with it.
-        self.pairs = places("pairs", handed["pairs"])
+        self.pairs = places("pairs", RUN_SETS * handed["pairs"])
         self.postings = places("postings", handed["postings"])
         self.history = places("history", handed["history"])
         self.seen = rows("seen", len(views["seen"][1]))
@@ -285,12 +287,14 @@ def _fast_scale(part: _Part, scalars: NDArray) -> float:
 
 def _merge_pairs(tables: Tables, parts: Sequence[_Part], items: _Union) -> None:
     scalars = tables["scalars"].data[0]
-    sizes = [len(part.pairs[1]) for part in parts]
-    pool = np.empty((sum(sizes), PAIR_SLOTS), PAIR)
-    for shard, (part, own) in enumerate(zip(parts, _parts_of(pool, sizes), strict=True)):
-        _take_pairs(*part.pairs, items.of[shard], np.float32(_fast_scale(part, scalars)), own)
+    sizes = [len(part.pairs[1]) // RUN_SETS for part in parts]
+    pool = np.empty((RUN_SETS * sum(sizes), SET_SLOTS), PAIR)
+    own = _parts_of(pool, [RUN_SETS * size for size in sizes])
+    for shard, part in enumerate(parts):
+        _take_pairs(*part.pairs, items.of[shard], np.float32(_fast_scale(part, scalars)), own[shard])
     pointers = _pointers(items, [part.items["pairs"] for part in parts], sizes)
-    _unite_pairs(pointers, pool, tables["items"].data["pairs"], tables["pairs"].data, scalars[POOL_PAIRS:])
+    runs, out = pool.reshape(-1, PAIR_SLOTS), tables["pairs"].data.reshape(-1, PAIR_SLOTS)
+    _unite_pairs(pointers, runs, tables["items"].data["pairs"], out, scalars[POOL_PAIRS:])
 
 
 def _parts_of(pool: NDArray, sizes: Sequence[int]) -> list[NDArray]:
@@ -301,8 +305,8 @@ def _parts_of(pool: NDArray, sizes: Sequence[int]) -> list[NDArray]:
 @kernel
 def _take_pairs(data: NDArray, index: Rows, items: Rows, fast: np.float32, out: NDArray) -> None:
     """A shard's pool in the common numbering, decayed to the common landmark; an item beyond what is in use is none."""
-    for row in range(index.size):
-        for column in range(PAIR_SLOTS):
+    for row in range(out.shape[0]):
+        for column in range(SET_SLOTS):
             slot = data[index[row], column]
             other = np.int64(slot.other)
             target = out[row, column]

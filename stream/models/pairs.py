@@ -1,8 +1,9 @@
 """How often two items meet in a visitor's history: the table behind transitions and item cosine.
 
-A row is sets of eight slots; a hash of the other item picks the set, and the weakest slot of a full set makes room. The
-first write of a pair counts what it weighs: inheriting the count of the slot it replaces (space-saving) measured worse.
-A row starts with two sets and moves to eight and then thirty-two when a set is full, because most items are rare.
+What an item has is sets of eight slots; a hash of the other item picks the set, and the weakest slot of a full set
+makes room. The first write of a pair counts what it weighs: inheriting the count of the slot it replaces (space-saving)
+measured worse. An item starts with two sets and moves to eight and then thirty-two when a set is full, because most
+items are rare.
 
 An event on item i meets the last ten items a_k of the visitor's history, newest first (i itself skipped):
 together(a, i) and together(i, a) grow by its weight w; and for k < 5 forward(a→i) and fast(a→i) by w/(k+1). `fast` has
@@ -14,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels import inlined, kernel
-from stream.models.layout import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, PAIR_SLOTS, POOL_PAIRS, SET_SLOTS
+from stream.models.layout import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, POOL_PAIRS, RUN_SETS, SET_SLOTS
 from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.state import State
 
@@ -36,6 +37,16 @@ def set_of(other: int, sets: int) -> int:
     return np.int64((np.uint64(other) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)) & (sets - 1)
 
 
+@inlined
+def first_set(pointer):  # type: ignore[no-untyped-def]
+    return RUN_SETS * run_row(pointer)
+
+
+@inlined
+def sets_of(pointer):  # type: ignore[no-untyped-def]
+    return RUN_SETS * run_rows(pointer)
+
+
 @kernel
 def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarray, count: int) -> None:
     """An event on `item` after `met[:count]`, newest first."""
@@ -55,7 +66,7 @@ def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarra
 
 @kernel
 def add(state: State, item: int, other: int, together: float, forward: float, fast: float) -> None:
-    """Add to the slot of `other` in the row of `item`; what is taken away never leads below zero."""
+    """Add to the slot of `other` in the sets of `item`; what is taken away never leads below zero."""
     pointer = state.items[item].pairs
     if pointer == 0:
         if together <= 0.0:
@@ -66,24 +77,22 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
         state.items[item].pairs = pointer
         state.items_dirty[2 * item + 1] = 1
     while True:
-        chosen = set_of(other, 2 * run_rows(pointer))
-        row = run_row(pointer) + (chosen >> 1)
-        first = (chosen & 1) * SET_SLOTS
-        for column in range(first, first + SET_SLOTS):
+        row = first_set(pointer) + set_of(other, sets_of(pointer))
+        for column in range(SET_SLOTS):
             slot = state.pairs[row, column]
             if slot.other == other:
                 slot.together = max(np.float32(0.0), slot.together + np.float32(together))
                 slot.forward = max(np.float32(0.0), slot.forward + np.float32(forward))
                 slot.fast = max(np.float32(0.0), slot.fast + np.float32(fast))
-                state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+                state.pairs_dirty[row * SET_SLOTS + column] = 1
                 return
         if together <= 0.0:
             return
         empty = -1
-        weakest = first
+        weakest = 0
         least = np.inf
         least_fast = np.inf
-        for column in range(first, first + SET_SLOTS):
+        for column in range(SET_SLOTS):
             slot = state.pairs[row, column]
             if slot.other == 0:
                 empty = column
@@ -104,13 +113,13 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
         slot.together = together
         slot.forward = forward
         slot.fast = fast
-        state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+        state.pairs_dirty[row * SET_SLOTS + column] = 1
         return
 
 
 @kernel
 def lengthen(state: State, item: int) -> np.uint32:
-    """Move a row into four times as many sets; 0 if the pool can't spare the rows."""
+    """Move what an item has into four times as many sets; 0 if the pool can't spare the rows."""
     old = state.items[item].pairs
     new = take(
         state.pairs_words,
@@ -123,15 +132,13 @@ def lengthen(state: State, item: int) -> np.uint32:
     )
     if new == 0:
         return new
-    sets = 2 * run_rows(new)
-    for old_row in range(run_row(old), run_row(old) + run_rows(old)):
-        for old_column in range(PAIR_SLOTS):
+    for old_row in range(first_set(old), first_set(old) + sets_of(old)):
+        for old_column in range(SET_SLOTS):
             slot = state.pairs[old_row, old_column]
             if slot.other:
-                chosen = set_of(slot.other, sets)
-                row = run_row(new) + (chosen >> 1)
+                row = first_set(new) + set_of(slot.other, sets_of(new))
                 # Every old set is spread over four new ones, and nothing else falls into these: there is room.
-                column = (chosen & 1) * SET_SLOTS
+                column = 0
                 while state.pairs[row, column].other:
                     column += 1
                 moved = state.pairs[row, column]
@@ -139,7 +146,7 @@ def lengthen(state: State, item: int) -> np.uint32:
                 moved.together = slot.together
                 moved.forward = slot.forward
                 moved.fast = slot.fast
-                state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+                state.pairs_dirty[row * SET_SLOTS + column] = 1
     give_back(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, old, False)
     state.items[item].pairs = new
     state.items_dirty[2 * item + 1] = 1
@@ -156,18 +163,18 @@ def move_landmark(state: State, seconds: float) -> None:
             state.sums_dirty[item] = 1
         pointer = state.items[item].pairs
         if pointer:
-            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
-                for column in range(PAIR_SLOTS):
+            for row in range(first_set(pointer), first_set(pointer) + sets_of(pointer)):
+                for column in range(SET_SLOTS):
                     slot = state.pairs[row, column]
                     if slot.fast != 0.0:
                         slot.fast = np.float32(slot.fast * factor)
-                        state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+                        state.pairs_dirty[row * SET_SLOTS + column] = 1
     state.scalars[FAST_LANDMARK] = seconds
 
 
 @kernel
 def forget(state: State, item: int) -> None:
-    """Free the row of an item that goes out."""
+    """Free the sets of an item that goes out."""
     pointer = state.items[item].pairs
     if pointer:
         give_back(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, pointer, True)
@@ -176,16 +183,16 @@ def forget(state: State, item: int) -> None:
 
 @kernel
 def forget_others(state: State, going: np.ndarray) -> None:
-    """Empty the slots of items that went out, in all rows."""
+    """Empty the slots of items that went out, in all sets."""
     for item in range(1, min(state.items.size, going.size)):
         pointer = state.items[item].pairs
         if pointer:
-            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
-                for column in range(PAIR_SLOTS):
+            for row in range(first_set(pointer), first_set(pointer) + sets_of(pointer)):
+                for column in range(SET_SLOTS):
                     slot = state.pairs[row, column]
                     if slot.other and going[slot.other]:
                         slot.other = 0
                         slot.together = 0
                         slot.forward = 0
                         slot.fast = 0
-                        state.pairs_dirty[row * PAIR_SLOTS + column] = 1
+                        state.pairs_dirty[row * SET_SLOTS + column] = 1

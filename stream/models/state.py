@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream.models import directory
 from stream.models.kernels import packed
-from stream.models.layout import ADDED
+from stream.models.layout import ADDED, RUN_SETS
 from stream.tables import Table, Tables
 
 
@@ -84,6 +84,7 @@ def state_of(tables: Tables, *, directories: bool = True) -> State:
         arrays[name] = table.data
         arrays[f"{name}_dirty"] = table.dirty
         arrays[f"{name}_words"] = table.data.reshape(table.spec.rows, -1).view(np.uint32)
+    arrays["pairs_words"] = arrays["pairs_words"].reshape(tables["pairs"].spec.rows // RUN_SETS, -1)
     arrays["scalars"] = arrays["scalars"][0]
     for flat in ("event_ids", "pending_keys"):
         arrays[flat] = arrays[flat].reshape(-1)

@@ -16,6 +16,7 @@ from stream.models.layout import (
     FAST_LANDMARK,
     FAST_SUM,
     HALF_LIVES_SECONDS,
+    PAIR_SLOTS,
     POPULARITY_LANDMARK,
     POSTING_ENTRIES,
     SESSIONS_BEGUN,
@@ -120,7 +121,7 @@ def test_counts_are_sums(learned, united):
 def pairs_by_key(tables):
     keys, pairs = by_key(tables), {}
     for row, key in keys.items():
-        for slot in run_of(tables["items"]["pairs"][row], tables["pairs"]).reshape(-1):
+        for slot in run_of(tables["items"]["pairs"][row], tables["pairs"].reshape(-1, PAIR_SLOTS)).reshape(-1):
             if slot["other"]:
                 counts = (
                     float(slot["together"]),

@@ -15,6 +15,7 @@ from stream.models.layout import (
     ITEMS_LIVE,
     LIKE_LAST,
     NEWEST,
+    RUN_SETS,
     SOURCES,
     TOP_SIZES,
     VISITORS_EVICTED,
@@ -201,8 +202,8 @@ def test_full_tables_make_room_and_nothing_points_at_who_left(model, happened):
     rows = tables["items"].data
     for item in items:
         if pointer := rows["pairs"][item]:
-            first = run_row(pointer)
-            assert set(tables["pairs"].data["other"][first : first + run_rows(pointer)].ravel().tolist()) <= none
+            first, sets = RUN_SETS * run_row(pointer), RUN_SETS * run_rows(pointer)
+            assert set(tables["pairs"].data["other"][first : first + sets].ravel().tolist()) <= none
     for visitor in visitors:
         first = run_row(tables["visitors"].data["history"][visitor])
         count = run_rows(tables["visitors"].data["history"][visitor])
