@@ -25,11 +25,10 @@ from typing import Any
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load as read_safetensors
-from safetensors.numpy import save as write_safetensors
 
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint32]
+Words = NDArray[np.uint64] | NDArray[np.uint32]
 
 
 class CorruptDelta(ValueError):
@@ -72,6 +71,15 @@ class TableSpec:
     @property
     def nbytes(self) -> int:
         return self.rows * self.row_bytes
+
+    def check(self, delta: TableDelta) -> None:
+        """Raises `CorruptDelta` if a block is outside the table, or blocks have another width."""
+        if len(delta.blocks) and (delta.data.shape[1] != self.block_bytes or int(delta.blocks.max()) >= self.blocks):
+            raise CorruptDelta(
+                f"table {self.name!r} has {self.blocks} blocks of {self.block_bytes} bytes; the delta has blocks of "
+                f"{delta.data.shape[1]} bytes up to number {int(delta.blocks.max())}. "
+                "Was the version published with other capacity settings?"
+            )
 
 
 CACHE_LINE = 64
@@ -136,14 +144,7 @@ class Table:
         Raises:
             CorruptDelta: a block is outside the table, or blocks have another width.
         """
-        if len(delta.blocks) == 0:
-            return
-        if delta.data.shape[1] != self.spec.block_bytes or int(delta.blocks.max()) >= self.spec.blocks:
-            raise CorruptDelta(
-                f"table {self.spec.name!r} has {self.spec.blocks} blocks of {self.spec.block_bytes} bytes; the delta "
-                f"has blocks of {delta.data.shape[1]} bytes up to number {int(delta.blocks.max())}. "
-                "Was it written with other capacity settings?"
-            )
+        self.spec.check(delta)
         block = np.dtype((np.void, self.spec.block_bytes))  # copied at once, not byte by byte
         self.raw().view(block)[:, 0][delta.blocks] = np.ascontiguousarray(delta.data).view(block)[:, 0]
 
@@ -239,10 +240,16 @@ class Tables(Mapping[str, Table]):
 
     def write(self, delta: Delta) -> None:
         """Apply a delta. Raises `CorruptDelta` where it does not fit."""
+        self.check(delta)
+        for name, part in delta.items():
+            self._tables[name].write(part)
+
+    def check(self, delta: Delta) -> None:
+        """Raises `CorruptDelta` where it does not fit."""
         for name, part in delta.items():
             if name not in self._tables:
                 raise CorruptDelta(f"the delta has a table {name!r}; this model has {', '.join(self)}")
-            self._tables[name].write(part)
+            self._tables[name].spec.check(part)
 
 
 def differing_tables(a: Tables, b: Tables) -> Iterator[str]:
@@ -283,64 +290,10 @@ def delta_bytes(delta: Delta) -> int:
     return sum(part.nbytes for part in delta.values())
 
 
-def encode_delta(delta: Delta, *, planes: bool = False) -> bytes:
-    """A delta as safetensors: `<table>.blocks` and `<table>.data` for each table.
-
-    Args:
-        delta: what to encode.
-        planes: for packing: `<table>.planes` has the first bytes of all blocks, then all second bytes, and so on, and
-            `<table>.steps` by how much each block's number is higher than the one before. Bytes that mean the same then
-            lie side by side, as columnar formats have them (Parquet's `BYTE_STREAM_SPLIT`), and pack by a third better.
-    """
-    arrays: dict[str, NDArray] = {}
-    for name, part in delta.items():
-        if planes:
-            arrays[f"{name}.steps"] = np.diff(part.blocks, prepend=part.blocks.dtype.type(0))
-            arrays[f"{name}.planes"] = transposed(np.ascontiguousarray(part.data))
-        else:
-            arrays[f"{name}.blocks"] = np.ascontiguousarray(part.blocks)
-            arrays[f"{name}.data"] = np.ascontiguousarray(part.data)
-    return write_safetensors(arrays)
-
-
-def decode_delta(encoded: bytes) -> Delta:
-    """The delta that `encode_delta` wrote.
-
-    Raises:
-        CorruptDelta: the bytes are no such thing.
-    """
-    try:
-        arrays = read_safetensors(encoded)
-        delta = {}
-        for key, numbers in arrays.items():
-            name, _, kind = key.rpartition(".")
-            if kind == "blocks":
-                delta[name] = TableDelta(numbers, arrays[f"{name}.data"])
-            elif kind == "steps":
-                blocks = np.cumsum(numbers, dtype=numbers.dtype)
-                delta[name] = TableDelta(blocks, transposed(arrays[f"{name}.planes"]))
-    except Exception as error:  # safetensors raises its own type, KeyError means a table without data
-        raise CorruptDelta(f"{len(encoded)} bytes are no encoded delta: {error}") from error
-    return delta
-
-
-SQUARE = 64
-"""Bytes of a line of the cache."""
-
-
-@nb.njit(cache=True, nogil=True)
-def transposed(data: Bytes) -> Bytes:
-    """Columns as rows. NumPy does the same and keeps Python's lock meanwhile; in squares, because bytes that are a row
-    apart are in a line each.
-    """
-    rows, columns = data.shape
-    out = np.empty((columns, rows), np.uint8)
-    for row in range(0, rows, SQUARE):
-        for column in range(0, columns, SQUARE):
-            for c in range(column, min(columns, column + SQUARE)):
-                for r in range(row, min(rows, row + SQUARE)):
-                    out[c, r] = data[r, c]
-    return out
+def words_of(data: Bytes) -> Words:
+    """Blocks in the largest words of which they are a whole number: copying bytes takes several times as long."""
+    data = np.ascontiguousarray(data)
+    return data.view(np.uint64) if data.shape[1] % 8 == 0 else data.view(np.uint32)
 
 
 @nb.njit(cache=True)

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.encoding import decode_delta, encode_delta
+from stream.filling import Filling, put_all
 from stream.tables import (
     CACHE_LINE,
     CorruptDelta,
     Tables,
     TableSpec,
     aligned_zeros,
-    decode_delta,
     delta_bytes,
     differing_tables,
-    encode_delta,
     fold,
     take_blocks,
 )
@@ -157,3 +157,27 @@ def test_a_table_is_zeros_that_begin_with_a_cache_line(rows, dtype):
     assert aligned.tobytes() == plain.tobytes()
     assert aligned.shape == plain.shape
     assert aligned.ctypes.data % CACHE_LINE == 0
+
+
+@settings(deadline=None)  # a kernel is compiled first
+@given(
+    rounds=st.lists(WRITES, max_size=6),
+    interrupted=st.lists(WRITES, max_size=3),
+    random=st.randoms(use_true_random=False),
+)
+def test_pieces_in_any_order_give_the_state_whatever_had_begun_before(rounds, interrupted, random):
+    expected, tables = Tables(SPECS), Tables(SPECS)
+    cuts = []
+    for writes in rounds:
+        write(expected, writes)
+        cuts.append(expected.cut())
+    filling = Filling(tables)
+    others = Tables(SPECS)
+    put_all(filling, [write(others, writes) or others.cut() for writes in interrupted])
+    filling.begin()
+    pieces = list(enumerate(reversed(cuts)))
+    random.shuffle(pieces)
+    for age, piece in pieces:
+        filling.put(age, piece)
+    assert tables == expected
+    assert all(not table.dirty.any() for table in tables.values())

@@ -1,0 +1,87 @@
+"""Deltas as bytes and back: safetensors, for keeping also with the bytes of a table's blocks sorted by their meaning.
+
+This file decides what the bytes of a delta are. How they are packed and where they lie is decided in
+`stream.versions.chunks`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save as write_safetensors
+
+from stream.tables import Bytes, CorruptDelta, Delta, TableDelta, words_of
+from stream.transposing import transpose
+
+
+def encode_delta(delta: Delta, *, planes: bool = False) -> bytes:
+    """A delta as safetensors: `<table>.blocks` and `<table>.data` for each table.
+
+    Args:
+        delta: what to encode.
+        planes: for packing: `<table>.planes` has the first bytes of all blocks, then all second bytes, and so on, and
+            `<table>.steps` by how much each block's number is higher than the one before. Bytes that mean the same then
+            lie side by side, as columnar formats have them (Parquet's `BYTE_STREAM_SPLIT`), and pack by a third better.
+    """
+    arrays: dict[str, NDArray] = {}
+    for name, part in delta.items():
+        if planes:
+            arrays[f"{name}.steps"] = np.diff(part.blocks, prepend=part.blocks.dtype.type(0))
+            out = arrays[f"{name}.planes"] = np.empty(part.data.shape[::-1], np.uint8)
+            transpose(np.ascontiguousarray(part.data), out)
+        else:
+            arrays[f"{name}.blocks"] = np.ascontiguousarray(part.blocks)
+            arrays[f"{name}.data"] = words_of(part.data)
+    return write_safetensors(arrays)
+
+
+def decode_delta(encoded: bytes | memoryview, room: Bytes | None = None) -> Delta:
+    """The delta that `encode_delta` wrote.
+
+    Args:
+        encoded: the bytes. What was not encoded in planes is not copied: it is a view of them.
+        room: where to put blocks that were encoded in planes, as many bytes as `encoded` at least; memory of their own
+            if None.
+
+    Raises:
+        CorruptDelta: the bytes are no such thing.
+    """
+    try:
+        arrays = _arrays(encoded)
+        delta = {}
+        for key, numbers in arrays.items():
+            name, _, kind = key.rpartition(".")
+            if kind == "blocks":
+                delta[name] = TableDelta(numbers, arrays[f"{name}.data"].view(np.uint8))
+            elif kind == "steps":
+                planes = arrays[f"{name}.planes"]
+                if room is None:
+                    data = np.empty(planes.shape[::-1], np.uint8)
+                else:
+                    data, room = room[: planes.size].reshape(planes.shape[::-1]), room[planes.size :]
+                transpose(planes, data)
+                delta[name] = TableDelta(np.cumsum(numbers, dtype=numbers.dtype), data)
+    except Exception as error:  # a KeyError means a table without data, a ValueError bytes that are no JSON or too few
+        raise CorruptDelta(f"{len(encoded)} bytes are no encoded delta: {error}") from error
+    return delta
+
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(kind) for name, kind in (("U8", "<u1"), ("U32", "<u4"), ("U64", "<u8"))
+}
+
+
+def _arrays(encoded: bytes | memoryview) -> dict[str, NDArray]:
+    """The arrays of a safetensors file, as views. The library's own reader copies each one into fresh memory, and
+    memory that nobody has touched takes longer to get than all the rest of reading.
+    """
+    begin = 8 + int.from_bytes(encoded[:8], "little")
+    arrays = {}
+    for name, each in msgspec.json.decode(bytes(encoded[8:begin])).items():
+        dtype, (start, end) = _DTYPES[each["dtype"]], each["data_offsets"]
+        array = np.frombuffer(encoded, dtype, (end - start) // dtype.itemsize, begin + start)
+        arrays[name] = array.reshape(each["shape"])
+    return arrays

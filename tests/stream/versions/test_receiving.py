@@ -1,0 +1,86 @@
+"""Chunks are received where they are wanted, or the error says what happened and the client can be used again."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import pytest
+import redis
+
+from stream.versions.receiving import receive
+
+LARGE = 1 << 20
+
+
+def rooms(*sizes):
+    return [memoryview(bytearray(size)) for size in sizes]
+
+
+def test_values_come_in_their_order_each_in_its_room(shared_redis):
+    values = {"one": bytes(range(256)) * 4000, "none": b"", "two": b"$3\r\nabc\r\n"}
+    with shared_redis.client() as client:
+        client.flushdb()
+        client.mset(values)
+        given = rooms(LARGE, 0, 0, 3)
+        received = receive(client, ["one", "missing", "none", "two"], given)
+        assert received == [values["one"], None, b"", values["two"]]
+        assert given[0][: len(values["one"])] == values["one"]
+        assert client.get("two") == values["two"], "nothing is left over from before"
+
+
+def test_the_other_protocol_says_none_in_another_way(shared_redis):
+    with redis.Redis.from_url(f"{shared_redis.url}?protocol=3") as client:
+        client.flushdb()
+        client.set("one", b"1")
+        assert receive(client, ["missing", "one"], rooms(9, 9)) == [None, b"1"]
+
+
+class Answering:
+    """Forwards to Redis, but for MGET: there it says something else, and hangs up or does nothing more."""
+
+    def __init__(self, port: int, answer: bytes, *, hangs_up: bool) -> None:
+        self.target = ("127.0.0.1", port)
+        self.answer, self.hangs_up = answer, hangs_up
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self.target) as server, contextlib.suppress(OSError):
+            while request := client.recv(1 << 20):
+                if b"MGET" in request:
+                    client.sendall(self.answer)
+                    if self.hangs_up:
+                        return
+                else:
+                    server.sendall(request)
+                    client.sendall(server.recv(1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("answer", "hangs_up", "expected"),
+    [
+        (b"-LOADING Redis is loading\r\n", False, redis.exceptions.ResponseError),
+        (b"+OK\r\n", False, redis.exceptions.InvalidResponse),
+        (b"*1\r\n:9\r\n", False, redis.exceptions.InvalidResponse),
+        (b"", True, redis.exceptions.ConnectionError),
+        (b"*1\r\n$5\r\nab", True, redis.exceptions.ConnectionError),
+        (b"*1\r\n$5\r\nab", False, redis.exceptions.TimeoutError),
+    ],
+)
+def test_whatever_else_comes_is_an_error_after_which_the_client_goes_on(shared_redis, answer, hangs_up, expected):
+    between = Answering(shared_redis.port, answer, hangs_up=hangs_up)
+    with redis.Redis.from_url(between.url, socket_timeout=0.5) as client:
+        client.set("one", b"1")
+        with pytest.raises(expected):
+            receive(client, ["one"], rooms(5))
+        assert client.get("one") == b"1"
+    between.listener.close()
