@@ -58,7 +58,7 @@ def main(number: int) -> None:
     del learner
     kept = _resident()
     memory = ShardMemory(settings)
-    views = memory.load(whole)
+    views = memory.apply({}, whole)
     with_server = _resident()
     computed = sized(number, number, settings=settings)
     print(

@@ -214,7 +214,7 @@ def _model(settings: ModelSettings, shards: int) -> Model:
     for shard, batch in zip(learners, batches, strict=True):
         shard.apply(batch, rate=0.05)
     memories = {number: ShardMemory(settings) for number in range(shards)}
-    views = {number: memories[number].load(shard.whole().delta) for number, shard in enumerate(learners)}
+    views = {number: memories[number].apply({}, shard.whole().delta) for number, shard in enumerate(learners)}
     return model_of(settings, views, memories)
 
 

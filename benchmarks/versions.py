@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,7 @@ def _resident(
 ) -> dict[str, float]:
     """Bytes of these states in a server's arena: the first alone, and all of them."""
     memory = ShardMemory(settings)
-    views = [memory.load(store.load(0, states[0]).delta)]
+    views = [memory.load(partial(store.load, 0, states[0]))]
     one = memory.nbytes
     for before, after in pairwise(states):
         changes = store.changes(0, before, after)

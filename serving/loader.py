@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import redis.exceptions
@@ -305,7 +306,7 @@ class Loader:
             if found is None:
                 how = "whole"
                 like = self._nearest(partition, settings, state, alone=len(version.shards) == 1)
-                found = memory.load(self._store.load(partition, state).delta, like)
+                found = memory.load(partial(self._store.load, partition, state), like)
             views[partition] = found
         model = model_of(settings, views, memories, self._allocate)
         if self.served is None:

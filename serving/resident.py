@@ -6,16 +6,20 @@ by the loader.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from serving.arena import Allocate, Arena, Views, private_memory
+from stream.encoding import decode_delta, encode_delta
+from stream.filling import Destination, put_all
 from stream.models.layout import table_specs
 from stream.models.merging import merged
 from stream.models.model import Hints, Model
 from stream.settings import ModelSettings
-from stream.tables import Delta
+from stream.tables import Delta, TableDelta
+from stream.versions.folding import fold_all
 
 
 class ShardMemory:
@@ -28,16 +32,20 @@ class ShardMemory:
         self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
         self.hints: dict[str, Hints] = {}
 
-    def load(self, delta: Delta, like: Views | None = None) -> Views:
+    def load(self, read: Callable[[Destination], object], like: Views | None = None) -> Views:
         """A state from everything that was ever written, sharing what is equal with `like`."""
-        views = self._arena.load(delta, like)
-        self._add_hints(views, delta)
+        views = self._arena.load(read, like)
+        for name in Model.HINTED:
+            index = views[name][1]
+            self._add_hint(name, views, np.flatnonzero(index if like is None else index != like[name][1]))
         return views
 
     def apply(self, base: Views, changes: Delta) -> Views:
         """A state from an older one, which stays what it is."""
         views = self._arena.apply(base, changes)
-        self._add_hints(views, changes)
+        for name in Model.HINTED:
+            blocks = changes[name].blocks if name in changes else np.empty(0, np.uint32)
+            self._add_hint(name, views, np.unique(blocks // self._blocks_per_row[name]))
         return views
 
     @property
@@ -45,19 +53,32 @@ class ShardMemory:
         """Bytes of rows and indexes that some version needs."""
         return sum(usage.nbytes for usage in self._arena.usage().values())
 
-    def _add_hints(self, views: Views, written: Delta) -> None:
-        for name in Model.HINTED:
-            if name not in self.hints:
-                self.hints[name] = Hints(*views[name], self._allocate)
-            elif name in written:
-                rows = np.unique(written[name].blocks // self._blocks_per_row[name])
-                self.hints[name].add(*views[name], rows)
+    def _add_hint(self, name: str, views: Views, rows: np.ndarray) -> None:
+        if name not in self.hints:
+            self.hints[name] = Hints(*views[name], self._allocate)
+        elif len(rows):
+            self.hints[name].add(*views[name], rows)
 
 
 def empty_model() -> Model:
-    """A model that has learned nothing: what kernels are compiled for does not depend on the rows."""
+    """A model that has learned nothing: what kernels are compiled for does not depend on the rows.
+
+    It is loaded from made-up pieces in both ways in which versions are kept, so that whatever a first version needs is
+    compiled or read from the disk.
+    """
     settings = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)
-    return Model(settings, Arena(table_specs(settings)).load({}))
+    memory = ShardMemory(settings)
+    nothing = {
+        spec.name: TableDelta(np.arange(2, dtype=np.uint32), np.zeros((2, spec.block_bytes), np.uint8))
+        for spec in table_specs(settings)
+        if spec.blocks > 1
+    }
+    views = None
+    for planes in (False, True):
+        piece = decode_delta(encode_delta(nothing, planes=planes))
+        views = memory.load(partial(put_all, pieces=[piece]), views)
+    assert views is not None
+    return Model(settings, memory.apply(views, fold_all([nothing, nothing])), hints=memory.hints)
 
 
 def model_of(
@@ -80,9 +101,7 @@ def model_of(
         if allocate is not private_memory:
             data, index = _moved(data, allocate), _moved(index, allocate)
         together[name] = (data, index)
-    return Model(
-        settings, together, hints={name: Hints(*together[name], allocate) for name in Model.HINTED}
-    )
+    return Model(settings, together, hints={name: Hints(*together[name], allocate) for name in Model.HINTED})
 
 
 def _moved(array: np.ndarray, allocate: Allocate) -> np.ndarray:

@@ -13,13 +13,18 @@ import ctypes
 LARGE_BYTES = 512 * 1024
 """Arrays of a batch are smaller and come from the heap, which is quicker."""
 
-M_MMAP_THRESHOLD = -3
+KEPT_BYTES = 8 * 1024 * 1024
+"""What a heap may keep at its end. Little (128 KiB, once the size above is fixed) makes decoding go to the system for
+each piece, which takes as long as the decoding."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """From glibc's `malloc.h`."""
 
 
 def give_back_at_once() -> bool:
     """For the whole process, before it has threads. False where there is no glibc, and nothing was done."""
     try:
-        return bool(ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES))
+        mallopt = ctypes.CDLL(None).mallopt
+        return bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
     except (OSError, AttributeError, TypeError):
         return False

@@ -42,13 +42,15 @@ from structlog import get_logger
 from stream.cut import Cut
 from stream.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.decoding import Letter, Record
+from stream.filling import Filling
 from stream.merge import Merge, MissingRecords
 from stream.metrics import WorkerMetrics
+from stream.models.layout import table_specs
 from stream.rate import SampleRate
 from stream.settings import Settings
 from stream.shard import Batch, Shard
 from stream.switching import lock_kept
-from stream.tables import Delta, delta_bytes
+from stream.tables import Delta, Tables, delta_bytes
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
 from stream.versions.folding import fold_all
@@ -363,8 +365,9 @@ class Partition:
         }
         if claim.head is None:
             return claim, Shard(shop.settings.model, **place)
-        loaded = shop.store.load(self.number, claim.head)
-        return claim, Shard.restore(shop.settings.model, loaded.delta, loaded.state, **place)
+        tables = Tables(table_specs(shop.settings.model))
+        state = shop.store.load(self.number, claim.head, Filling(tables))
+        return claim, Shard.restore(shop.settings.model, tables, state, **place)
 
     async def _places(
         self, consumer: Consumer, partitions: Mapping[str, TP], shard: Shard

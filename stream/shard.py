@@ -24,7 +24,7 @@ from stream.decoding import Columns, Decoder, Letter, Record, sample_places, sam
 from stream.events import TOPIC_TYPES
 from stream.journal import Journal
 from stream.models.hashing import hash_ids, salt_key
-from stream.models.layout import CLOCK, table_specs
+from stream.models.layout import CLOCK
 from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
 from stream.settings import ModelSettings
@@ -219,7 +219,7 @@ class Shard:
     def restore(
         cls,
         settings: ModelSettings,
-        delta: Delta,
+        tables: Tables,
         state: Mapping[str, Any],
         *,
         partition: int = 0,
@@ -229,12 +229,11 @@ class Shard:
     ) -> Shard:
         """The shard that goes on from a version exactly as the one that wrote it.
 
-        Raises:
-            CorruptDelta: the delta belongs to other settings.
+        Args:
+            tables: of these settings, filled with the version's.
+            state: the version's readable part.
         """
         shard = cls(settings, partition=partition, shards=shards, fields=fields, ahead_seconds=ahead_seconds)
-        tables = Tables(table_specs(settings))
-        tables.write(delta)
         shard._learner = Learner(settings, tables)
         shard.offsets = {topic: int(offset) for topic, offset in state["offsets"].items()}
         for topic, counts in state["counters"].items():

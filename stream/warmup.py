@@ -16,10 +16,13 @@ import time
 import numpy as np
 
 from stream.decoding import Decoder, Record
+from stream.encoding import decode_delta, encode_delta
+from stream.filling import Filling, put_all
+from stream.models.layout import table_specs
 from stream.models.learner import TEST, UPDATE, Learner
 from stream.settings import ModelSettings
 from stream.shard import Shard
-from stream.tables import decode_delta, encode_delta
+from stream.tables import Tables
 from stream.versions.folding import fold_all
 
 _EVENTS = {
@@ -46,9 +49,11 @@ def warm_up(settings: ModelSettings) -> float:
         cuts.append(shard.cut().delta)
         columns = decoder.decode(records)[0]
         learner.walk(columns._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
-    fold_all([*cuts, *(decode_delta(encode_delta(cut)) for cut in cuts)])  # as learned, and as read from Redis
-    whole = shard.whole()
-    Shard.restore(small, whole.delta, whole.state).apply([], 0.0)
+    read = [decode_delta(encode_delta(cut, planes=planes)) for cut in cuts for planes in (False, True)]
+    fold_all([*cuts, *read])  # as learned, and as read from Redis
+    tables = Tables(table_specs(small))
+    put_all(Filling(tables), [*read, shard.whole().delta])
+    Shard.restore(small, tables, shard.whole().state).apply([], 0.0)
     return time.monotonic() - started
 
 

@@ -32,7 +32,7 @@ from stream.versions.errors import (
 )
 from stream.versions.manifest import ShardState, Version
 from stream.versions.retention import Policy
-from stream.versions.store import Announcement, Claim, Loaded, VersionStore
+from stream.versions.store import Announcement, Claim, VersionStore
 
 __all__ = [
     "CANARY",
@@ -44,7 +44,6 @@ __all__ = [
     "CorruptVersion",
     "Fenced",
     "JournalGone",
-    "Loaded",
     "Policy",
     "ShardState",
     "StaleParent",

@@ -16,11 +16,14 @@ from typing import Any
 
 import cramjam
 import msgspec
+import numpy as np
 
+from stream.encoding import decode_delta, encode_delta
 from stream.journal import CorruptJournal, Journal
-from stream.tables import CorruptDelta, Delta, TableDelta, decode_delta, encode_delta
+from stream.tables import Bytes, CorruptDelta, Delta, TableDelta
 from stream.versions.errors import CorruptVersion, UnknownFormat
 from stream.versions.keys import Keys
+from stream.versions.receiving import receive
 
 CHUNK_BYTES = 1024 * 1024
 UNREFERENCED_SECONDS = 600
@@ -28,6 +31,9 @@ UNREFERENCED_SECONDS = 600
 
 REPLACED_SECONDS = 30
 """How long a chunk lives on after its state was encoded anew, for readers that are on their way to it."""
+
+PLAIN, PACKED = "safetensors", "safetensors+zstd"
+"""Codecs of tables."""
 
 ZSTD_LEVEL = 1
 """The next levels take twice the time for a thirtieth fewer bytes."""
@@ -86,9 +92,9 @@ def encode_tables(delta: Delta, *, pack: bool = False) -> Iterator[tuple[bytes, 
     for group in _by_table(delta) if pack else [delta]:
         for piece in split(group):
             if pack:
-                yield bytes(cramjam.zstd.compress(encode_delta(piece, planes=True), ZSTD_LEVEL)), "safetensors+zstd"
+                yield bytes(cramjam.zstd.compress(encode_delta(piece, planes=True), ZSTD_LEVEL)), PACKED
             else:
-                yield encode_delta(piece), "safetensors"
+                yield encode_delta(piece), PLAIN
 
 
 def _by_table(delta: Delta) -> Iterator[Delta]:
@@ -101,27 +107,52 @@ def _by_table(delta: Delta) -> Iterator[Delta]:
             yield {name: part}
 
 
-def decode_tables(ref: ChunkRef, encoded: bytes) -> Delta:
-    """Raises `CorruptVersion` or `UnknownFormat`."""
+def decode_tables(ref: ChunkRef, encoded: bytes | memoryview, room: Bytes | None = None) -> Delta:
+    """A piece of tables; what was packed lies in `room` (`CHUNK_BYTES` of it) if that is given.
+
+    Raises:
+        CorruptVersion, UnknownFormat
+    """
     verify(ref, encoded)
     try:
-        if ref.codec == "safetensors+zstd":
-            return decode_delta(_unpacked(encoded))
-        if ref.codec == "safetensors":
+        if ref.codec == PACKED:
+            size = cramjam.zstd.decompress_into(encoded, _own.unpacked)
+            return decode_delta(memoryview(_own.unpacked)[:size], room)
+        if ref.codec == PLAIN:
             return decode_delta(encoded)
     except (cramjam.DecompressionError, CorruptDelta) as error:
         raise CorruptVersion(f"a chunk with the right checksum can't be decoded: {error}") from error
     raise UnknownFormat(f"a chunk of tables is encoded as {ref.codec!r}, which this release does not read")
 
 
-_room = threading.local()
+def receive_tables(redis: Any, keys: Keys, refs: Sequence[ChunkRef]) -> Iterator[Delta]:
+    """What is in these chunks; each is read before the next is asked for.
+
+    Raises:
+        ChunkVanished: one is not there.
+        CorruptVersion, UnknownFormat
+    """
+    while len(_own.received) < len(refs):
+        _own.received.append(bytearray(CHUNK_BYTES))
+    rooms = [memoryview(room) for room in _own.received[: len(refs)]]
+    for ref, encoded in zip(refs, receive(redis, [keys.chunk(ref.name) for ref in refs], rooms), strict=True):
+        if encoded is None:
+            raise _vanished(ref)
+        yield decode_tables(ref, encoded, _own.rows)
 
 
-def _unpacked(packed: bytes) -> bytes:
-    """By way of room that each thread has: memory that nobody has touched costs more than unpacking into it."""
-    if not hasattr(_room, "bytes"):
-        _room.bytes = bytearray(CHUNK_BYTES)
-    return bytes(memoryview(_room.bytes)[: cramjam.zstd.decompress_into(packed, _room.bytes)])
+class _Own(threading.local):
+    """Room that each thread has, for what is received, unpacked, and brought into rows: memory that nobody has touched
+    costs more than any of it.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[bytearray] = []
+        self.unpacked = bytearray(CHUNK_BYTES)
+        self.rows = np.empty(CHUNK_BYTES, np.uint8)
+
+
+_own = _Own()
 
 
 def decode_journal(ref: ChunkRef, encoded: bytes) -> Journal:
@@ -135,7 +166,7 @@ def decode_journal(ref: ChunkRef, encoded: bytes) -> Journal:
         raise CorruptVersion(f"a journal with the right checksum can't be decoded: {error}") from error
 
 
-def verify(ref: ChunkRef, encoded: bytes) -> None:
+def verify(ref: ChunkRef, encoded: bytes | memoryview) -> None:
     """Raises `CorruptVersion` unless these are the bytes that were written."""
     if len(encoded) != ref.bytes or hashlib.sha256(encoded).hexdigest() != ref.sha256:
         raise CorruptVersion(
@@ -164,8 +195,12 @@ def fetch_chunks(redis: Any, keys: Keys, refs: Sequence[ChunkRef]) -> Iterator[t
     for group in _groups(refs):
         for ref, encoded in zip(group, redis.mget([keys.chunk(ref.name) for ref in group]), strict=True):
             if encoded is None:
-                raise ChunkVanished(f"chunk {ref.name} is gone")
+                raise _vanished(ref)
             yield ref, encoded
+
+
+def _vanished(ref: ChunkRef) -> ChunkVanished:
+    return ChunkVanished(f"chunk {ref.name} is gone")
 
 
 def _groups(refs: Sequence[ChunkRef]) -> Iterator[list[ChunkRef]]:

@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import redis
@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from stream.cut import Cut
+from stream.filling import OLDEST, Destination
 from stream.journal import Journal, concatenate
 from stream.tables import Delta
 from stream.versions import scripts
@@ -39,6 +40,7 @@ from stream.versions.chunks import (
     decode_tables,
     encode_tables,
     fetch_chunks,
+    receive_tables,
     write_chunks,
 )
 from stream.versions.comparison import diff
@@ -62,8 +64,11 @@ _ATTEMPTS = 100
 
 _READ_ATTEMPTS = 8
 
-_DECODERS = 2
-"""Threads that verify and unpack chunks of a large state."""
+_READERS = 2
+"""Threads that read a large state."""
+
+_TOGETHER = 4
+"""Chunks that a thread fetches at once."""
 
 
 @dataclass
@@ -90,13 +95,6 @@ class Claim:
     new_lineage: bool
     next_seq: int
     unconfirmed: dict[str, ShardState] = field(default_factory=dict)
-
-
-class Loaded(NamedTuple):
-    """One state of a shard: all its blocks that were ever written, and its readable part."""
-
-    delta: Delta
-    state: dict[str, Any]
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -321,22 +319,45 @@ class VersionStore:
 
     # ---- reading states
 
-    def load(self, partition: int, state: ShardState) -> Loaded:
-        """One state of a shard, from its nearest keyframe and the deltas after it, every checksum verified.
+    def load(self, partition: int, state: ShardState, into: Destination) -> dict[str, Any]:
+        """Write one state of a shard, from its nearest keyframe and the deltas after it, every checksum verified.
+
+        Gives its readable part.
 
         Raises:
             UnknownVersion: the state is no longer kept.
             CorruptVersion: a part is missing or is not what was published.
+            CorruptDelta: it belongs to other tables.
         """
 
-        def read() -> Loaded:
+        def read() -> dict[str, Any]:
             chain = self.chain(partition, state, "keyframe")
             if chain is None:
                 raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
-            refs = [*(chain[-1].keyframe or []), *(ref for record in reversed(chain[:-1]) for ref in record.delta)]
-            return Loaded(self.read_tables(refs), msgspec.json.decode(chain[0].state))
+            into.begin()
+            refs = [*(record.delta for record in chain[:-1]), chain[-1].keyframe or []]
+            self._put([(age, ref) for age, of_one in enumerate(refs) for ref in of_one], into)
+            return msgspec.json.decode(chain[0].state)
 
         return self._while_chunks_move(read)
+
+    def _put(self, refs: Sequence[tuple[int, ChunkRef]], into: Destination) -> None:
+        """Fetch, verify, decode and write chunks, each with the age of its state, newest first."""
+
+        def put(together: Sequence[tuple[int, ChunkRef]]) -> None:
+            found = receive_tables(self.redis, self.keys, [ref for _, ref in together])
+            for (age, _), piece in zip(together, found, strict=True):
+                into.put(min(age, OLDEST), piece)
+
+        groups = [refs[at : at + _TOGETHER] for at in range(0, len(refs), _TOGETHER)]
+        at_once = [group for group in groups if group[-1][0] < OLDEST]
+        if sum(ref.bytes for _, ref in refs) <= CHUNK_BYTES:
+            at_once = []
+        if at_once:
+            with ThreadPoolExecutor(_READERS, "corrente-read") as pool:
+                list(pool.map(put, at_once))  # raises what the first of them raised
+        for group in groups[len(at_once) :]:
+            put(group)
 
     def changes(self, partition: int, since: ShardState, to: ShardState) -> Delta | None:
         """The blocks in which `to` differs from the older state `since`; None if `to` was not built upon `since`.
@@ -417,7 +438,7 @@ class VersionStore:
         chunks = fetch_chunks(self.redis, self.keys, refs)
         if sum(ref.bytes for ref in refs) <= CHUNK_BYTES:
             return fold_all([decode_tables(*chunk) for chunk in chunks])
-        with ThreadPoolExecutor(_DECODERS, "corrente-decode") as pool:  # while the next ones arrive
+        with ThreadPoolExecutor(_READERS, "corrente-decode") as pool:  # while the next ones arrive
             decoding = [pool.submit(decode_tables, *chunk) for chunk in chunks]
             return fold_all([each.result() for each in decoding])
 
@@ -592,4 +613,4 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-__all__ = ["CANARY", "LATEST", "PINNED", "Announcement", "Claim", "Loaded", "VersionStore"]
+__all__ = ["CANARY", "LATEST", "PINNED", "Announcement", "Claim", "VersionStore"]

@@ -9,14 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.arena import Arena
+from serving.arena import RESERVED_PER_ROW, Arena
+from stream.filling import put_all
 from stream.tables import CorruptDelta, Tables, TableSpec
 
 SPECS = [
     TableSpec("pairs", 30, np.dtype([("x", "<f4", (8,))]), 16),
-    TableSpec("items", 12, np.dtype(("<u8", (2,))), 16),
+    TableSpec("items", 12, np.dtype(("<u8", (4,))), 16),
     TableSpec("scalars", 1, np.dtype(("<f8", (8,))), 64),
 ]
+
+
+ALL_BITS = 0x9E3779B97F4A7C15
+"""No number but an integer of 64 bits holds it."""
 
 
 def read(views, name):
@@ -35,12 +40,27 @@ def write(tables, rows, value):
         tables["pairs"].data["x"][row % 30, row % 8] = value
         tables["pairs"].dirty[row % 30 * 2 + row % 8 // 4] = 1
         if row % 3 == 0:
-            tables["items"].data[row % 12] = value
-            tables["items"].mark_rows([row % 12])
+            half = row // 12 % 2
+            tables["items"].data[row % 12, 2 * half : 2 * half + 2] = value * ALL_BITS % 2**64
+            tables["items"].dirty[row % 12 * 2 + half] = 1
     if rows:
         tables["scalars"].data[0, 3] = value
         tables["scalars"].mark_rows([0])
     return tables.cut()
+
+
+def pieces(*deltas, breaks=False):
+    """What writes these, the newest first, in any order."""
+
+    def read(into):
+        put_all(into, deltas[: len(deltas) // 2])  # and then all, for something had moved
+        into.begin()
+        for age in sorted(range(len(deltas)), key=lambda age: -age % 3):
+            into.put(age, deltas[age])
+        if breaks:
+            raise ConnectionError
+
+    return read
 
 
 def copied(tables):
@@ -57,11 +77,13 @@ def rows_in_use(residents):
     return rows
 
 
+WRITES = st.lists(st.lists(st.integers(0, 239), max_size=30), max_size=3)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("apply"), st.integers(0, 99), st.lists(st.integers(0, 239), max_size=12)),
-        st.tuples(st.just("load"), st.lists(st.integers(0, 239), max_size=30)),
-        st.tuples(st.just("load like"), st.integers(0, 99), st.lists(st.integers(0, 239), max_size=30)),
+        st.tuples(st.just("load"), WRITES),
+        st.tuples(st.just("load like"), st.integers(0, 99), WRITES),
+        st.tuples(st.just("fail to load"), st.integers(0, 99), WRITES),
         st.tuples(st.just("drop"), st.integers(0, 99)),
     ),
     max_size=40,
@@ -72,7 +94,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_views_of_every_resident_version_equal_its_own_tables(steps):
     arena = Arena(SPECS)
-    resident = [(arena.load({}), Tables(SPECS))]
+    resident = [(arena.load(pieces()), Tables(SPECS))]
     for number, step in enumerate(steps, start=1):
         match step:
             case ("apply", which, rows):
@@ -80,14 +102,18 @@ def test_views_of_every_resident_version_equal_its_own_tables(steps):
                 tables = copied(tables)
                 resident.append((arena.apply(base, write(tables, rows, number)), tables))
                 del base
-            case ("load", rows):
+            case ("load", writes):
                 tables = Tables(SPECS)
-                write(tables, rows, number)
-                resident.append((arena.load(tables.whole()), tables))
-            case ("load like", which, rows):
+                deltas = [write(tables, rows, number + nth) for nth, rows in enumerate(writes)]
+                resident.append((arena.load(pieces(*reversed(deltas))), tables))
+            case ("load like", which, writes):
                 tables = Tables(SPECS)
-                write(tables, rows, number % 3)  # so that some of it is equal, and some of it zeros
-                resident.append((arena.load(tables.whole(), resident[which % len(resident)][0]), tables))
+                deltas = [write(tables, rows, (number + nth) % 3) for nth, rows in enumerate(writes)]  # some are zeros
+                resident.append((arena.load(pieces(*reversed(deltas)), resident[which % len(resident)][0]), tables))
+            case ("fail to load", which, writes):
+                deltas = [write(Tables(SPECS), rows, number) for rows in writes]
+                with pytest.raises(ConnectionError):
+                    arena.load(pieces(*deltas, breaks=True), resident[which % len(resident)][0])
             case ("drop", which) if len(resident) > 1:
                 del resident[which % len(resident)]
         assert all(same(views, tables) for views, tables in resident)
@@ -97,17 +123,17 @@ def test_views_of_every_resident_version_equal_its_own_tables(steps):
 
 def test_the_arena_stays_small_when_versions_pass_through():
     arena, tables = Arena(SPECS), Tables(SPECS)
-    views = arena.load(write(tables, range(60), 1))
+    views = arena.load(pieces(write(tables, range(60), 1)))
     for number in range(500):
         views = arena.apply(views, write(tables, [number, number * 7], number))
         assert same(views, tables)
     assert arena.usage()["pairs"].rows == 30
-    assert len(views["pairs"][0]) <= 64 + 1, "it never had to grow"
+    assert len(views["pairs"][0]) == RESERVED_PER_ROW * 30 + 1, "it never had to grow"
 
 
 def test_what_readers_hold_stays_when_the_arena_grows():
     arena, tables = Arena(SPECS), Tables(SPECS)
-    held = [(arena.load(write(tables, range(60), 1)), copied(tables))]
+    held = [(arena.load(pieces(write(tables, range(60), 1))), copied(tables))]
     for number in range(2, 12):
         views = arena.apply(held[-1][0], write(tables, range(60), number))
         held.append((views, copied(tables)))
@@ -118,9 +144,9 @@ def test_what_readers_hold_stays_when_the_arena_grows():
 def test_a_state_that_is_loaded_whole_costs_its_differences():
     arena, tables = Arena(SPECS), Tables(SPECS)
     older = write(tables, range(60), 1) and tables.whole()
-    newer = arena.load(write(tables, [4], 2) and tables.whole())
+    newer = arena.load(pieces(write(tables, [4], 2) and tables.whole()))
     before = {name: usage.rows for name, usage in arena.usage().items()}
-    views = arena.load(older, newer)
+    views = arena.load(pieces(older), newer)
     after = {name: usage.rows for name, usage in arena.usage().items()}
     assert {name: after[name] - before[name] for name in after} == {"pairs": 1, "items": 0, "scalars": 1}
     of_older = Tables(SPECS)
@@ -129,9 +155,20 @@ def test_a_state_that_is_loaded_whole_costs_its_differences():
     assert same(newer, tables)
 
 
+def test_what_a_newer_version_added_to_a_row_is_not_in_the_older_one():
+    arena, tables = Arena(SPECS), Tables(SPECS)
+    older = write(tables, [3, 9], 5)
+    of_older = copied(tables)
+    newer = arena.load(pieces(write(tables, [15, 21], 7) and tables.whole()))
+    assert (read(newer, "items")[[3, 9]] != 0).all()
+    views = arena.load(pieces(older), newer)
+    assert same(views, of_older)
+    assert same(newer, tables)
+
+
 def test_a_version_costs_the_rows_that_it_changed():
     arena, tables = Arena(SPECS), Tables(SPECS)
-    first = arena.load(write(tables, range(60), 1))
+    first = arena.load(pieces(write(tables, range(60), 1)))
     before = {name: usage.rows for name, usage in arena.usage().items()}
     second = arena.apply(first, write(tables, [4], 2))
     after = {name: usage.rows for name, usage in arena.usage().items()}
@@ -144,7 +181,7 @@ def test_a_version_costs_the_rows_that_it_changed():
 def test_a_held_model_keeps_its_rows_after_everybody_else_let_go():
     """What a request in flight reads is not written over, even when its version is the oldest of all."""
     arena, tables = Arena(SPECS), Tables(SPECS)
-    in_flight = arena.load(write(tables, range(60), 1))
+    in_flight = arena.load(pieces(write(tables, range(60), 1)))
     expected = copied(tables)
     views = in_flight
     for number in range(2, 200):
@@ -155,7 +192,7 @@ def test_a_held_model_keeps_its_rows_after_everybody_else_let_go():
 
 def test_readers_beside_a_writer_never_see_a_row_change():
     arena, tables = Arena(SPECS), Tables(SPECS)
-    served = [arena.load(write(tables, range(60), 1))]
+    served = [arena.load(pieces(write(tables, range(60), 1)))]
     done = threading.Event()
     torn = []
 
@@ -188,13 +225,13 @@ def test_memory_is_taken_where_rows_are_written_not_where_they_might_be():
 
     arena = Arena([spec], allocate=allocate)
     assert taken[0][0] == "wide"
-    assert taken[0][1] > 4_800_000_000, "address space for all rows and half as many again"
+    assert taken[0][1] > 12_800_000_000, "address space for four versions that have no row in common"
     assert arena.usage()["wide"].nbytes == 0
 
 
 def test_a_delta_of_other_tables_is_refused_and_changes_nothing():
     arena, tables = Arena(SPECS), Tables(SPECS)
-    views = arena.load(write(tables, range(60), 1))
+    views = arena.load(pieces(write(tables, range(60), 1)))
     other = Tables([TableSpec("strange", 4, np.dtype(("<f8", (2,))), 16)])
     other["strange"].mark_rows([1])
     with pytest.raises(CorruptDelta, match="strange"):

@@ -9,6 +9,7 @@ from stream.models.model import Query
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
 from stream.tables import fold
+from tests.stream.restoring import tables_of
 
 SMALL = ModelSettings(items=200, visitors=300, sessions=128, event_ids=512)
 
@@ -105,7 +106,7 @@ def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats)
             cut = broken.cut()
             folded, state = fold(folded, cut.delta), cut.state
             if draw.random() < 0.5:
-                broken = Shard.restore(settings, folded, json.loads(json.dumps(state)))
+                broken = Shard.restore(settings, tables_of(settings, folded), json.loads(json.dumps(state)))
     assert broken.tables == whole.tables
     assert broken.readable_state() == whole.readable_state()
     for topic, counts in whole.counters.items():
@@ -120,9 +121,9 @@ def test_the_deltas_of_all_cuts_make_the_keyframe():
     for start in range(0, len(records), 500):
         shard.apply(records[start : start + 500], rate=0.2)
         folded = fold(folded, shard.cut().delta)
-    restored = Shard.restore(SMALL, folded, shard.readable_state())
+    restored = Shard.restore(SMALL, tables_of(SMALL, folded), shard.readable_state())
     assert restored.tables == shard.tables
-    keyframe = Shard.restore(SMALL, shard.whole().delta, shard.readable_state())
+    keyframe = Shard.restore(SMALL, tables_of(SMALL, shard.whole().delta), shard.readable_state())
     assert keyframe.tables == shard.tables
 
 
@@ -158,7 +159,7 @@ def test_an_erased_visitor_is_a_stranger_and_leaves_no_key_behind():
     assert shard.model().recommend(Query(user="me")).fallback == "trending"
     for name in ("visitors", "sessions"):
         assert set(shard.tables[name].data["key0"].tolist()) == set(never.tables[name].data["key0"].tolist())
-    restored = Shard.restore(SMALL, shard.whole().delta, shard.readable_state())
+    restored = Shard.restore(SMALL, tables_of(SMALL, shard.whole().delta), shard.readable_state())
     more = [click(70 + n, f"i{n % 6}", f"u{n % 3}", seconds=1_700_000_200.0 + n) for n in range(40)]
     for each in (shard, restored):
         each.apply([*more, click(120, "i1", "me", seconds=1_700_000_300.0)], rate=1.0)
@@ -176,7 +177,7 @@ def test_a_cut_in_pieces_with_learning_in_between_is_the_state_of_its_last_momen
         folded = fold(folded, piece)
     while isinstance(piece := shard.piece(150), dict):
         folded = fold(folded, piece)
-    again = Shard.restore(SMALL, fold(folded, piece.delta), piece.state)
+    again = Shard.restore(SMALL, tables_of(SMALL, fold(folded, piece.delta)), piece.state)
     assert again.tables == shard.tables
     assert piece.state["offsets"] == shard.offsets
     assert piece.journal.batches == 20

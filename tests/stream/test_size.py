@@ -35,7 +35,7 @@ def test_a_server_with_every_row_written_holds_what_was_computed():
         table.raw()[:] = 1
     full = learner.tables.whole()
     arena = Arena(table_specs(PLAN))
-    views = arena.load(full)
+    views = arena.apply({}, full)
     computed = size(2000, 300, settings=PLAN)
     assert set(views) == set(learner.tables)
     held = sum(usage.nbytes for usage in arena.usage().values())

@@ -10,9 +10,11 @@ from stream.shard import Record, Shard
 PROGRAM = """
 import sys
 import stream.worker
+from stream.models.layout import table_specs
 from stream.models.learner import learn_batch
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
+from stream.tables import Tables
 from stream.warmup import import_river, warm_up
 
 assert warm_up(ModelSettings()) > 0
@@ -22,7 +24,9 @@ import pickle
 settings = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64, drift_burn_in=0)
 with open(sys.argv[1], "rb") as file:
     delta, state = pickle.load(file)
-shard = Shard.restore(settings, delta, state)
+tables = Tables(table_specs(settings))
+tables.write(delta)
+shard = Shard.restore(settings, tables, state)
 at = shard.offsets["clicks"]
 shard.apply([Record("clicks", at, 10**12, b'{"item": "a", "user": "later"}')], 0.0)
 shard.cut()

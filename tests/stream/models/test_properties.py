@@ -25,6 +25,7 @@ from stream.models.merging import merged
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard, views_of
+from tests.stream.restoring import tables_of
 
 START = 1_700_000_000
 TINY = {"items": 64, "visitors": 64, "sessions": 64, "event_ids": 64}
@@ -91,7 +92,7 @@ def test_a_restored_shard_is_the_original_and_goes_on_as_it_does(records, kind, 
     cut = int(where * len(records))
     original = shard_of(records[:cut], model_settings)
     whole = original.tables.whole()
-    restored = Shard.restore(model_settings, whole, original.readable_state())
+    restored = Shard.restore(model_settings, tables_of(model_settings, whole), original.readable_state())
     assert differing(original.tables, restored.tables) == set()
     for shard in (original, restored):
         for first in range(cut, len(records), 50):

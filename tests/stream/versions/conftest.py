@@ -15,9 +15,10 @@ import pytest
 import redis
 
 from stream.cut import Cut
+from stream.filling import Filling
 from stream.journal import Journal
 from stream.tables import Delta, Tables, TableSpec
-from stream.versions import VersionStore
+from stream.versions import ShardState, VersionStore
 
 SPECS = [
     TableSpec("pairs", 200, np.dtype([("x", "<f4", (16,))]), 16),
@@ -185,3 +186,15 @@ def another() -> Callable[..., Publishing]:
 def rebuilt() -> Callable[..., Tables]:
     """The tables that these deltas give, one after the other."""
     return tables_of
+
+
+@pytest.fixture
+def loaded() -> Callable[[VersionStore, int, ShardState], Tables]:
+    """The tables of a shard's state, as the store has it."""
+
+    def load(store: VersionStore, partition: int, state: ShardState) -> Tables:
+        tables = Tables(SPECS)
+        store.load(partition, state, Filling(tables))
+        return tables
+
+    return load

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.cut import Cut
+from stream.filling import Filling
 from stream.tables import Tables, TableSpec
 from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, chunks, maintenance
+from stream.versions import store as store_module
 from stream.versions.retention import Listed, kept
 
 NOTHING_BUT_THE_LAST_TWO = Policy(keep_last=2, keep_minutes=0, keep_hours=0, keep_days=0)
@@ -46,7 +48,7 @@ def chunks_referred_to(store: VersionStore, partitions: int = 1) -> set[str]:
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_thinned_states_are_folded_and_dropped(publishing, rebuilt):
+def test_thinned_states_are_folded_and_dropped(publishing, loaded):
     store = publishing.store
     copies = {}
     for number in range(1, 61):
@@ -57,7 +59,7 @@ def test_thinned_states_are_folded_and_dropped(publishing, rebuilt):
     assert done.states_dropped >= 50
     assert [version.number for version in store.versions()] == [60, 59]
     for version in store.versions():
-        assert rebuilt(store.load(0, version.shards[0]).delta) == copies[version.number]
+        assert loaded(store, 0, version.shards[0]) == copies[version.number]
     newer, older = store.versions()
     older_tables = copies[older.number]
     older_tables.write(store.changes(0, older.shards[0], newer.shards[0]))
@@ -67,7 +69,7 @@ def test_thinned_states_are_folded_and_dropped(publishing, rebuilt):
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_a_minute_that_is_over_is_one_packed_delta_and_what_is_fresh_is_not_packed(publishing, rebuilt):
+def test_a_minute_that_is_over_is_one_packed_delta_and_what_is_fresh_is_not_packed(publishing, loaded):
     store = publishing.store
     publishing.now = 1_000_020.0 - 1  # a minute begins with the first version
     for number in range(130):
@@ -80,7 +82,7 @@ def test_a_minute_that_is_over_is_one_packed_delta_and_what_is_fresh_is_not_pack
     assert minute.parent == 60
     assert "safetensors+zstd" in {ref.codec for ref in minute.delta}
     assert {ref.codec for ref in chain[0].delta} == {"safetensors"}
-    assert rebuilt(store.load(0, store.latest().shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, store.latest().shards[0]) == publishing.learner.tables
 
 
 @pytest.mark.usefixtures("small_chains")
@@ -113,7 +115,7 @@ def test_batches_before_the_oldest_state_go_when_they_are_many(publishing, monke
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_what_an_alias_names_stays(publishing, rebuilt):
+def test_what_an_alias_names_stays(publishing, loaded):
     store = publishing.store
     copies = {}
     for number in range(1, 41):
@@ -124,14 +126,14 @@ def test_what_an_alias_names_stays(publishing, rebuilt):
         store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     assert [version.number for version in store.versions()] == [40, 39, 17, 5]
     for version in store.versions():
-        assert rebuilt(store.load(0, version.shards[0]).delta) == copies[version.number]
+        assert loaded(store, 0, version.shards[0]) == copies[version.number]
     store.move_alias("kept-5", None, who="ada", why="", now=2.0)
     store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     assert [version.number for version in store.versions()] == [40, 39, 17]
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_a_long_chain_gets_a_keyframe(publishing, rebuilt):
+def test_a_long_chain_gets_a_keyframe(publishing, loaded):
     store = publishing.store
     for number in range(200):
         publishing.publish(*range(number, number + 20), value=number)
@@ -139,9 +141,9 @@ def test_a_long_chain_gets_a_keyframe(publishing, rebuilt):
     done = store.maintain(0, Policy(), publishing.now)
     assert done.keyframes >= 1
     assert len(store.chain(0, store.latest().shards[0], "keyframe")) == 1
-    assert rebuilt(store.load(0, store.latest().shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, store.latest().shards[0]) == publishing.learner.tables
     publishing.publish(3, value=7)
-    assert rebuilt(store.load(0, store.latest().shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, store.latest().shards[0]) == publishing.learner.tables
 
 
 @pytest.mark.usefixtures("small_chains")
@@ -157,29 +159,34 @@ def test_replaced_chunks_outlive_a_reader_on_its_way(publishing, rebuilt):
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_a_reader_whose_chunks_have_gone_reads_the_record_again(publishing, rebuilt, monkeypatch):
+@pytest.mark.parametrize("read_before", [1, 7])
+def test_a_reader_whose_chunks_have_gone_reads_the_record_again(publishing, monkeypatch, read_before):
     store = publishing.store
     for number in range(1, 41):
         version = publishing.publish(number, value=number)
-    read_tables, maintained = store.read_tables, []
+    monkeypatch.setattr(store_module, "_TOGETHER", 1)
+    tables = Tables([table.spec for table in publishing.learner.tables.values()])
 
-    def chunks_go_first(refs):
-        if not maintained:
-            maintained.append(True)
-            monkeypatch.setattr(store, "read_tables", read_tables)
-            store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
-            for key in store.redis.scan_iter(store.keys.chunk("*")):
-                if store.redis.ttl(key) > 0:
-                    store.redis.delete(key)
-        return read_tables(refs)
+    class ThatGoWhenSomeWereRead(Filling):
+        pieces = 0
 
-    monkeypatch.setattr(store, "read_tables", chunks_go_first)
-    assert rebuilt(store.load(0, version.shards[0]).delta) == publishing.learner.tables
-    assert maintained
+        def put(self, age, piece):
+            super().put(age, piece)
+            self.pieces += 1
+            if self.pieces == read_before:
+                store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+                gone = [key for key in store.redis.scan_iter(store.keys.chunk("*")) if store.redis.ttl(key) > 0]
+                assert gone
+                store.redis.delete(*gone)
+
+    filling = ThatGoWhenSomeWereRead(tables)
+    store.load(0, version.shards[0], filling)
+    assert filling.pieces > read_before
+    assert tables == publishing.learner.tables
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_readers_publishers_and_two_maintainers_at_once(new_store, another, rebuilt):
+def test_readers_publishers_and_two_maintainers_at_once(new_store, another, loaded):
     """Nobody waits for anybody, and every state that is read is exact."""
     store = new_store()
     publishing = another(store)
@@ -201,10 +208,10 @@ def test_readers_publishers_and_two_maintainers_at_once(new_store, another, rebu
         versions = store.versions()
         for version in versions[:3] + versions[-3:]:
             try:
-                loaded = store.load(0, version.shards[0])
+                tables = loaded(store, 0, version.shards[0])
             except UnknownVersion:
                 continue  # thinned out between the listing and the loading
-            assert rebuilt(loaded.delta) == copies[version.shards[0].digest]
+            assert tables == copies[version.shards[0].digest]
 
     def keep_small():
         store.maintain(0, Policy(keep_last=4, keep_minutes=1, keep_hours=0, keep_days=0), publishing.now)
@@ -261,7 +268,7 @@ STEPS = st.lists(
 @pytest.mark.usefixtures("small_chains")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, steps):
+def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, loaded, steps):
     """Two shards, random writes, times, aliases, claims and retention: everything that is kept is what it was."""
     store = new_store()
     shards = [another(store, partition, token=f"{partition}") for partition in range(2)]
@@ -300,7 +307,7 @@ def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, steps):
     for version in listed:
         assert version == versions[version.number]
         for partition, state in version.shards.items():
-            assert rebuilt(store.load(partition, state).delta) == tables[state.digest]
+            assert loaded(store, partition, state) == tables[state.digest]
     for newer, older in itertools.pairwise(listed):
         for partition, state in older.shards.items():
             changes = store.changes(partition, state, newer.shards[partition])
@@ -349,5 +356,5 @@ def test_fifty_versions_a_minute_apart_cost_less_than_two_keyframes_more(store, 
         sys.stdout.write(f"\n{len(kept_versions)} versions over 50 minutes: {history / keyframe:.2f} keyframes\n")
     assert history <= 3 * keyframe
     restored = Tables(specs)
-    restored.write(store.load(0, store.latest().shards[0]).delta)
+    store.load(0, store.latest().shards[0], Filling(restored))
     assert restored == tables

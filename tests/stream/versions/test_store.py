@@ -21,6 +21,7 @@ from stream.versions import (
     VersionStore,
     WrongAlias,
 )
+from stream.versions import store as store_module
 from stream.versions.manifest import canonical_json
 
 
@@ -32,19 +33,29 @@ def test_an_empty_store_has_nothing(store):
     assert store.history() == []
 
 
-def test_a_published_state_is_loaded_bit_for_bit(publishing, rebuilt):
+def test_a_published_state_is_loaded_bit_for_bit(publishing, loaded):
     for number in range(1, 6):
         version = publishing.publish(number, number * 7, value=number)
-        loaded = publishing.store.load(0, version.shards[0])
-        assert rebuilt(loaded.delta) == publishing.learner.tables
-        assert loaded.state["offsets"] == version.shards[0].offsets == {"clicks": number * 2, "purchases": number}
+        assert loaded(publishing.store, 0, version.shards[0]) == publishing.learner.tables
+        state = publishing.store.state(0, version.shards[0])
+        assert state["offsets"] == version.shards[0].offsets == {"clicks": number * 2, "purchases": number}
 
 
-def test_every_older_version_stays_what_it_was(publishing, rebuilt):
+def test_every_older_version_stays_what_it_was(publishing, loaded):
     copies = [(publishing.publish(3, number, value=number), publishing.learner.copy()) for number in range(1, 20)]
     for version, tables in copies:
-        assert rebuilt(publishing.store.load(0, version.shards[0]).delta) == tables
+        assert loaded(publishing.store, 0, version.shards[0]) == tables
         assert publishing.store.version(version.number) == version
+
+
+def test_a_chain_of_any_length_is_read_newest_first(publishing, loaded, monkeypatch):
+    """However long nothing was folded: ages end somewhere."""
+    monkeypatch.setattr(store_module, "OLDEST", 3)
+    monkeypatch.setattr(store_module, "CHUNK_BYTES", 0)  # as large states are read
+    for number in range(1, 30):
+        version = publishing.publish(number % 7, 9, value=number)
+    assert len(publishing.store.chain(0, version.shards[0], "keyframe")) == 29
+    assert loaded(publishing.store, 0, version.shards[0]) == publishing.learner.tables
 
 
 def test_changes_lead_from_one_version_to_a_later_one(publishing, rebuilt):
@@ -104,13 +115,13 @@ def test_an_id_may_begin_with_digits_only(publishing):
     assert store.version("1").number == 1
 
 
-def test_a_cut_that_was_kept_is_folded_with_the_next(publishing, rebuilt):
+def test_a_cut_that_was_kept_is_folded_with_the_next(publishing, loaded):
     publishing.publish(1)
     publishing.learner.write(1, 2, value=4)
     kept = publishing.learner.cut()
     publishing.learner.write(2, 3, value=5)
     version = publishing.publish_cut(fold_cuts(kept, publishing.learner.cut()))
-    assert rebuilt(publishing.store.load(0, version.shards[0]).delta) == publishing.learner.tables
+    assert loaded(publishing.store, 0, version.shards[0]) == publishing.learner.tables
     assert publishing.store.journal(0, None, version.shards[0]).offsets[:, 0].tolist() == [1, 3, 5]
 
 
@@ -187,9 +198,8 @@ def test_two_shards_race_and_every_version_has_both(store, another):
     assert {p: state.seq for p, state in versions[0].shards.items()} == {0: 40, 1: 40}
     assert versions[0].events == 80
     for shard in shards:
-        assert (
-            store.load(shard.partition, versions[0].shards[shard.partition]).state["counters"]["clicks"]["read"] == 40
-        )
+        state = store.state(shard.partition, versions[0].shards[shard.partition])
+        assert state["counters"]["clicks"]["read"] == 40
 
 
 def test_an_unknown_format_is_refused(store, publishing):
@@ -230,7 +240,7 @@ def test_numbers_rise_beyond_what_was_seen(store, another):
     assert version.parent == store.version(1).id
 
 
-def test_restored_from_an_older_snapshot_it_goes_on_in_a_new_lineage(own_redis, another, rebuilt, tmp_path):
+def test_restored_from_an_older_snapshot_it_goes_on_in_a_new_lineage(own_redis, another, loaded, tmp_path):
     store = VersionStore.connect(own_redis.url, "shop")
     worker = another(store, token="a")
     old = worker.publish(1, 2)
@@ -248,7 +258,7 @@ def test_restored_from_an_older_snapshot_it_goes_on_in_a_new_lineage(own_redis, 
     assert claim.new_lineage
     assert claim.head == old.shards[0]
     again = another(store, token="c")
-    again.learner.tables = rebuilt(store.load(0, claim.head).delta)
+    again.learner.tables = loaded(store, 0, claim.head)
     again.learner.offset = claim.head.offsets["clicks"]
     again.claim = store.claim(0, worker="ada", token="d", now=2.0, known_number=lost.number)
     version = again.publish(9)
@@ -257,14 +267,14 @@ def test_restored_from_an_older_snapshot_it_goes_on_in_a_new_lineage(own_redis, 
     assert store.changes(0, lost.shards[0], version.shards[0]) is None, "what was lost leads nowhere"
     assert version.shards[0].seq == lost.shards[0].seq, "the same number, told apart by its digest"
     with pytest.raises(UnknownVersion):
-        store.load(0, lost.shards[0])
+        loaded(store, 0, lost.shards[0])
     store.close()
 
 
 # ---- damage
 
 
-def test_a_changed_chunk_is_found(publishing):
+def test_a_changed_chunk_is_found(publishing, loaded):
     store = publishing.store
     version = publishing.publish(1, 2, 3)
     record = store.chain(0, version.shards[0], "keyframe")[0]
@@ -273,16 +283,16 @@ def test_a_changed_chunk_is_found(publishing):
     encoded[-1] ^= 1
     store.redis.set(key, bytes(encoded))
     with pytest.raises(CorruptVersion, match="checksum"):
-        store.load(0, version.shards[0])
+        loaded(store, 0, version.shards[0])
 
 
-def test_a_lost_chunk_is_found(publishing):
+def test_a_lost_chunk_is_found(publishing, loaded):
     store = publishing.store
     version = publishing.publish(1, 2, 3)
     record = store.chain(0, version.shards[0], "keyframe")[0]
     store.redis.delete(store.keys.chunk(record.keyframe[0].name))
     with pytest.raises(CorruptVersion, match="lost data"):
-        store.load(0, version.shards[0])
+        loaded(store, 0, version.shards[0])
 
 
 def test_a_changed_manifest_is_found(publishing):
@@ -293,14 +303,14 @@ def test_a_changed_manifest_is_found(publishing):
         publishing.store.latest()
 
 
-def test_a_lost_record_is_found(publishing):
+def test_a_lost_record_is_found(publishing, loaded):
     store = publishing.store
     first, second = publishing.publish(1), publishing.publish(2)
     store.redis.delete(store.keys.state(0, first.shards[0].seq))
     with pytest.raises(CorruptVersion, match="missing"):
-        store.load(0, second.shards[0])
+        loaded(store, 0, second.shards[0])
     with pytest.raises(UnknownVersion):
-        store.load(0, first.shards[0])
+        loaded(store, 0, first.shards[0])
 
 
 # ---- aliases
@@ -374,14 +384,14 @@ def test_a_redis_that_would_lose_versions_is_told(own_redis):
 # ---- sizes
 
 
-def test_large_tables_are_cut_into_chunks_that_each_fit(store, monkeypatch, publishing, rebuilt):
+def test_large_tables_are_cut_into_chunks_that_each_fit(store, monkeypatch, publishing, loaded):
     from stream.versions import chunks
 
     monkeypatch.setattr(chunks.split, "__defaults__", (256,))
     version = publishing.publish(*range(200))
     record = store.chain(0, version.shards[0], "keyframe")[0]
     assert len(record.keyframe) > 10
-    assert rebuilt(store.load(0, version.shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
 
 
 def test_nothing_that_is_visible_expires(publishing):

@@ -97,7 +97,7 @@ def batches(store):
     return store.journal(0, None, store.latest().shards[0]).offsets[:, 0].tolist()
 
 
-def test_a_request_that_never_arrived_is_published_with_the_next_cut(proxy, broken_line, store, rebuilt):
+def test_a_request_that_never_arrived_is_published_with_the_next_cut(proxy, broken_line, store, loaded):
     proxy.break_before = True
     lost = write_and_cut(broken_line, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
@@ -106,7 +106,7 @@ def test_a_request_that_never_arrived_is_published_with_the_next_cut(proxy, brok
     assert store.latest().number == 1
     version = broken_line.publish_cut(fold_cuts(lost, write_and_cut(broken_line, 3, value=3)))
     assert (version.number, version.shards[0].seq) == (2, 2)
-    assert rebuilt(store.load(0, version.shards[0]).delta) == broken_line.learner.tables
+    assert loaded(store, 0, version.shards[0]) == broken_line.learner.tables
     assert batches(store) == [1, 2, 3]
 
 
@@ -124,18 +124,18 @@ def test_an_answer_that_got_lost_is_found_when_the_same_cut_comes_again(proxy, b
     assert batches(store) == [1, 2, 3]
 
 
-def test_an_answer_that_got_lost_is_found_when_its_cut_comes_folded(proxy, broken_line, store, rebuilt):
+def test_an_answer_that_got_lost_is_found_when_its_cut_comes_folded(proxy, broken_line, store, loaded):
     proxy.break_after = True
     lost = write_and_cut(broken_line, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
         broken_line.publish_cut(lost)
     version = broken_line.publish_cut(fold_cuts(lost, write_and_cut(broken_line, 3, value=3)))
     assert (version.number, version.shards[0].seq, version.shards[0].journal) == (3, 3, {"batches": 1})
-    assert rebuilt(store.load(0, version.shards[0]).delta) == broken_line.learner.tables
+    assert loaded(store, 0, version.shards[0]) == broken_line.learner.tables
     assert batches(store) == [1, 2, 3], "no batch twice"
 
 
-def test_several_lost_answers_in_a_row(proxy, broken_line, store, rebuilt):
+def test_several_lost_answers_in_a_row(proxy, broken_line, store, loaded):
     kept = None
     for number in range(2, 6):
         cut = write_and_cut(broken_line, number, value=number)
@@ -144,7 +144,7 @@ def test_several_lost_answers_in_a_row(proxy, broken_line, store, rebuilt):
         with pytest.raises(redis.exceptions.ConnectionError):
             broken_line.publish_cut(kept)
     version = broken_line.publish_cut(kept)
-    assert rebuilt(store.load(0, version.shards[0]).delta) == broken_line.learner.tables
+    assert loaded(store, 0, version.shards[0]) == broken_line.learner.tables
     assert batches(store) == [1, 2, 3, 4, 5]
 
 
@@ -172,7 +172,7 @@ def test_a_client_that_tries_again_by_itself_publishes_once(proxy, store, anothe
     assert batches(store) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_connection_killed_between_chunks_and_script(publishing, rebuilt):
+def test_a_connection_killed_between_chunks_and_script(publishing, loaded):
     store = publishing.store
     publishing.publish(1)
     run = store._publish
@@ -187,10 +187,10 @@ def test_a_connection_killed_between_chunks_and_script(publishing, rebuilt):
     store._publish = kill_first
     version = publishing.publish(2, value=2)
     assert version.number == 2
-    assert rebuilt(store.load(0, version.shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
 
 
-def test_redis_killed_between_chunks_and_script(own_redis, another, rebuilt):
+def test_redis_killed_between_chunks_and_script(own_redis, another, loaded):
     store = VersionStore.connect(own_redis.url, "shop")
     publishing = another(store)
     before = publishing.publish(1)
@@ -210,12 +210,12 @@ def test_redis_killed_between_chunks_and_script(own_redis, another, rebuilt):
     assert store.latest() == before
     version = publishing.publish_cut(fold_cuts(kept, write_and_cut(publishing, 3, value=3)))
     assert version.number == 2
-    assert rebuilt(store.load(0, version.shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
     assert batches(store) == [1, 2, 3]
     store.close()
 
 
-def test_chunks_that_expired_before_the_script_are_written_again(publishing, rebuilt):
+def test_chunks_that_expired_before_the_script_are_written_again(publishing, loaded):
     store = publishing.store
     publishing.publish(1)
     run, lost = store._publish, []
@@ -229,7 +229,7 @@ def test_chunks_that_expired_before_the_script_are_written_again(publishing, reb
     store._publish = lose_chunks_first
     version = publishing.publish(2, value=2)
     assert len(lost) == 2
-    assert rebuilt(store.load(0, version.shards[0]).delta) == publishing.learner.tables
+    assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
 
 
 def test_a_full_redis_refuses_and_nothing_is_visible(own_redis, another):
