@@ -28,7 +28,7 @@ import redis.exceptions
 import structlog
 
 from serving.answer_ids import AnswerIds
-from serving.arena import Allocate, Views, private_memory
+from serving.arena import Allocate, Views, in_large_pages, private_memory
 from serving.dependency import Dependency
 from serving.metrics import Metrics
 from serving.problems import Problem
@@ -86,7 +86,7 @@ class Loader:
         *,
         poll_seconds: float = 1.0,
         resident_versions: int = 6,
-        allocate: Allocate = private_memory,
+        allocate: Allocate | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.model_name = store.model
@@ -323,7 +323,7 @@ class Loader:
         """Where a shard's versions lie. Of several shards nobody else reads: what answers is made of them here."""
         key = (partition, settings.model_dump_json(), alone)
         if key not in self._memories:
-            self._memories[key] = ShardMemory(settings, self._allocate if alone else private_memory)
+            self._memories[key] = ShardMemory(settings, (self._allocate or in_large_pages) if alone else private_memory)
         return self._memories[key]
 
     def _changed(

@@ -85,7 +85,7 @@ def model_of(
     settings: ModelSettings,
     views: Mapping[int, Views],
     memories: Mapping[int, ShardMemory],
-    allocate: Allocate = private_memory,
+    allocate: Allocate | None = None,
 ) -> Model:
     """What answers from the shards' states.
 
@@ -98,7 +98,7 @@ def model_of(
     together: Views = {}
     for name, table in merged(settings, views).items():
         data, index = table.data, np.arange(table.spec.rows, dtype=np.int32)
-        if allocate is not private_memory:
+        if allocate is not None:
             data, index = _moved(data, allocate), _moved(index, allocate)
         together[name] = (data, index)
     return Model(settings, together, hints={name: Hints(*together[name], allocate) for name in Model.HINTED})
