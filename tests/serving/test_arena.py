@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.arena import RESERVED_PER_ROW, Arena
+from serving.arena import RESERVED_PER_ROW, Arena, in_large_pages
 from stream.filling import put_all
 from stream.tables import CorruptDelta, Tables, TableSpec
 
@@ -242,3 +242,21 @@ def test_a_delta_of_other_tables_is_refused_and_changes_nothing():
         arena.apply(views, larger.cut())
     assert same(views, tables)
     assert arena.usage()["pairs"].rows == 30
+
+
+def test_large_pages_change_nothing_of_what_is_read():
+    specs = [TableSpec("wide", 100_000, np.dtype(("<u8", (8,))), 64)]
+    arena, tables = Arena(specs, allocate=in_large_pages), Tables(specs)
+    rows = np.arange(1, 60_000)
+    tables["wide"].data[rows] = rows[:, None]
+    tables["wide"].mark_rows(rows)
+    first = arena.load(pieces(tables.cut()))
+    tables["wide"].data[rows[::2]] += 7
+    second = arena.load(pieces(tables.whole()), first)
+    tables["wide"].data[5] = 9
+    tables["wide"].mark_rows([5])
+    third = arena.apply(second, {"wide": tables["wide"].cut()})
+    assert same(third, tables)
+    assert int(read(second, "wide")[5, 0]) == 12
+    assert np.array_equal(read(first, "wide")[rows, 0], rows)
+    assert arena.usage()["wide"].rows == len(rows) + len(rows[::2]) + 1
