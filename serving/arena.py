@@ -15,9 +15,6 @@ their views.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import mmap
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,53 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.indexes import Index, Indexes
+from serving.memory import Allocate, in_large_pages, large_pages_from, private_memory, small_pages_from
 from stream.filling import Destination
 from stream.tables import CorruptDelta, Delta, TableDelta, TableSpec, Words, words_of
 
 Views = dict[str, tuple[np.ndarray, Index]]
 """By table: the arena's rows, and where in them each logical row lies. Row r of the version is `data[index[r]]`."""
 
-Allocate = Callable[[str, int], NDArray[np.uint8]]
-"""Table name and bytes to a zeroed buffer: private memory, or memory that processes share."""
-
-MAP_NORESERVE = 0x4000
-"""From Linux's `mman.h`; Python names it from 3.13 on."""
-
-HUGE_PAGE = 2 * 1024 * 1024
-
 RESERVED_PER_ROW = 4
 """Arena rows reserved at first for each logical row: that of the served version, the one before, a pinned one and a
 canary may differ in all. To reserve more later is to copy everything."""
-
-
-def private_memory(name: str, nbytes: int) -> NDArray[np.uint8]:  # noqa: ARG001  shared memory needs the name
-    """Zeroed memory that is committed page by page as it is written, so that more may be asked for than there is.
-
-    It begins with a page, so that a row of 64 bytes comes from one line of the caches, not from halves of two.
-    """
-    return np.frombuffer(_mapped(nbytes), np.uint8)[:nbytes]
-
-
-def in_large_pages(name: str, nbytes: int) -> NDArray[np.uint8]:  # noqa: ARG001  as above
-    """The same in pages of 2 MiB, for what requests read: with a million items lists take a twelfth less time."""
-    memory = _mapped(nbytes)
-    if nbytes >= 2 * HUGE_PAGE:
-        with contextlib.suppress(OSError):  # not every kernel has them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)[:nbytes]
-
-
-def _mapped(nbytes: int) -> mmap.mmap:
-    return mmap.mmap(-1, max(1, nbytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
-
-
-def advise(data: np.ndarray, used: int, advice: int) -> None:
-    """In what pages the memory comes (`mmap.MADV_…`) that is written beyond the first `used` rows."""
-    begin = data.ctypes.data
-    start = -(-(begin + used * data.strides[0]) // HUGE_PAGE) * HUGE_PAGE
-    if start < begin + data.nbytes:
-        size = ctypes.c_size_t(begin + data.nbytes - start)
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), size, advice)
 
 
 @dataclass(frozen=True)
@@ -163,7 +123,7 @@ class _TableArena:
 
     def __init__(self, spec: TableSpec, allocate: Allocate) -> None:
         self.spec = spec
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self._allocate = allocate
         self._large_pages = allocate is in_large_pages
         self._reserved = max(int(spec.rows * RESERVED_PER_ROW), 64) + 1
@@ -193,14 +153,12 @@ class _TableArena:
         with self.lock:
             self.put_back(self.indexes.freed())
             if like is not None and self._large_pages:
-                # It needs a row here and a row there, and a page of 2 MiB that the system has not at hand takes it
-                # milliseconds.
-                advise(self.data, self._end, mmap.MADV_NOHUGEPAGE)
+                small_pages_from(self.data, self._end)
             return _LoadingTable(self, like or self.empty())
 
     def loaded(self) -> None:
         if self._large_pages:
-            advise(self.data, self._end, mmap.MADV_HUGEPAGE)
+            large_pages_from(self.data, self._end)
 
     def usage(self) -> Usage:
         with self.lock:

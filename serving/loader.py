@@ -28,8 +28,9 @@ import redis.exceptions
 import structlog
 
 from serving.answer_ids import AnswerIds
-from serving.arena import Allocate, Views, in_large_pages, private_memory
+from serving.arena import Views
 from serving.dependency import Dependency
+from serving.memory import Allocate, in_large_pages, private_memory
 from serving.metrics import Metrics
 from serving.problems import Problem
 from serving.resident import ShardMemory, empty_model, model_of
@@ -76,6 +77,7 @@ class Loader:
         metrics: of the server.
         poll_seconds: how often to look when nothing is announced.
         resident_versions: most versions in memory: the served one, the one before, and those asked for.
+        allocate: where what requests read lies; memory of this process if None.
     """
 
     def __init__(

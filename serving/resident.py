@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from serving.arena import Allocate, Arena, Views, private_memory
+from serving.arena import Arena, Views
+from serving.memory import Allocate, private_memory
 from stream.encoding import decode_delta, encode_delta
 from stream.filling import Destination, put_all
 from stream.models.layout import table_specs

@@ -8,7 +8,6 @@ been made, authenticated and chosen by redis-py, and what comes back is received
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,8 +33,7 @@ def receive(client: Any, names: Sequence[str], rooms: Sequence[memoryview]) -> l
                 raise _unexpected(line)
             return [_value(answer, room) for room in rooms]
     except BaseException as error:
-        with contextlib.suppress(Exception):
-            connection.disconnect()  # what it would say next belongs to nobody
+        connection.disconnect()  # what it would say next belongs to nobody
         if isinstance(error, TimeoutError):
             raise redis.exceptions.TimeoutError("timeout while receiving chunks") from error
         if isinstance(error, OSError):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.arena import RESERVED_PER_ROW, Arena, in_large_pages
+from serving.arena import RESERVED_PER_ROW, Arena
+from serving.memory import in_large_pages
 from stream.filling import put_all
 from stream.tables import CorruptDelta, Tables, TableSpec
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
 
 import pytest
 import redis
 
 from stream.versions.receiving import receive
+from tests.stream.between import Between
 
 LARGE = 1 << 20
 
@@ -37,32 +36,22 @@ def test_the_other_protocol_says_none_in_another_way(shared_redis):
         assert receive(client, ["missing", "one"], rooms(9, 9)) == [None, b"1"]
 
 
-class Answering:
+class Answering(Between):
     """Forwards to Redis, but for MGET: there it says something else, and hangs up or does nothing more."""
 
-    def __init__(self, port: int, answer: bytes, *, hangs_up: bool) -> None:
-        self.target = ("127.0.0.1", port)
+    def __init__(self, redis_port: int, answer: bytes, *, hangs_up: bool) -> None:
         self.answer, self.hangs_up = answer, hangs_up
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(redis_port)
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self.target) as server, contextlib.suppress(OSError):
-            while request := client.recv(1 << 20):
-                if b"MGET" in request:
-                    client.sendall(self.answer)
-                    if self.hangs_up:
-                        return
-                else:
-                    server.sendall(request)
-                    client.sendall(server.recv(1 << 20))
+    def serve(self, client: socket.socket, server: socket.socket) -> None:
+        while request := client.recv(1 << 20):
+            if b"MGET" in request:
+                client.sendall(self.answer)
+                if self.hangs_up:
+                    return
+            else:
+                server.sendall(request)
+                client.sendall(server.recv(1 << 20))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +67,9 @@ class Answering:
 )
 def test_whatever_else_comes_is_an_error_after_which_the_client_goes_on(shared_redis, answer, hangs_up, expected):
     between = Answering(shared_redis.port, answer, hangs_up=hangs_up)
-    with redis.Redis.from_url(between.url, socket_timeout=0.5) as client:
+    with redis.Redis(port=between.port, socket_timeout=0.5) as client:
         client.set("one", b"1")
         with pytest.raises(expected):
             receive(client, ["one"], rooms(5))
         assert client.get("one") == b"1"
-    between.listener.close()
+    between.close()

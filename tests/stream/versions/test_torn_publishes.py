@@ -14,50 +14,41 @@ from redis.retry import Retry
 
 from stream.cut import fold_cuts
 from stream.versions import Fenced, VersionStore, scripts
+from tests.stream.between import Between
 
 PUBLISH_SCRIPT = hashlib.sha1(scripts.PUBLISH.encode()).hexdigest().encode()
 
 
-class BreakingProxy:
+class BreakingProxy(Between):
     """Forwards TCP to Redis, until a request with the publishing script: then the line breaks before it, or after it.
 
     `break_before`: the request never arrives. `break_after`: it is carried out, and the answer never arrives.
     """
 
-    def __init__(self, port: int) -> None:
-        self.target = ("127.0.0.1", port)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+    def __init__(self, redis_port: int) -> None:
         self.break_before = self.break_after = False
         self.broken = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(redis_port)
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self.target) as server, contextlib.suppress(OSError):
-            answering = threading.Event()
-            answering.set()
-            threading.Thread(target=self._answer, args=(client, server, answering), daemon=True).start()
-            while request := client.recv(1 << 20):
-                publishing = PUBLISH_SCRIPT in request
-                if publishing and self.break_before:
-                    self.break_before = False
-                    self.broken += 1
-                    return
-                if publishing and self.break_after:
-                    self.break_after = False
-                    answering.clear()
-                    server.sendall(request)
-                    while answering.wait(0.001) is False:
-                        pass
-                    self.broken += 1
-                    return
+    def serve(self, client: socket.socket, server: socket.socket) -> None:
+        answering = threading.Event()
+        answering.set()
+        threading.Thread(target=self._answer, args=(client, server, answering), daemon=True).start()
+        while request := client.recv(1 << 20):
+            publishing = PUBLISH_SCRIPT in request
+            if publishing and self.break_before:
+                self.break_before = False
+                self.broken += 1
+                return
+            if publishing and self.break_after:
+                self.break_after = False
+                answering.clear()
                 server.sendall(request)
+                while answering.wait(0.001) is False:
+                    pass
+                self.broken += 1
+                return
+            server.sendall(request)
 
     def _answer(self, client: socket.socket, server: socket.socket, answering: threading.Event) -> None:
         with contextlib.suppress(OSError):
@@ -66,9 +57,6 @@ class BreakingProxy:
                     answering.set()
                     return
                 client.sendall(answer)
-
-    def close(self) -> None:
-        self.listener.close()
 
 
 @pytest.fixture

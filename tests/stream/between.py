@@ -1,0 +1,36 @@
+"""Something between a client and Redis, for tests of what happens when it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+
+class Between:
+    """Takes connections on `port` and makes one to Redis for each; `serve` decides what goes from one to the other.
+
+    Both are closed when it returns, whatever it was at.
+    """
+
+    def __init__(self, redis_port: int) -> None:
+        self._target = ("127.0.0.1", redis_port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def serve(self, client: socket.socket, server: socket.socket) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._target) as server, contextlib.suppress(OSError):
+            self.serve(client, server)
