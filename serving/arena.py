@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from serving.indexes import Index, Indexes
 from serving.memory import Allocate, in_large_pages, large_pages_from, private_memory, small_pages_from
-from stream.filling import Destination
-from stream.tables import CorruptDelta, Delta, TableDelta, TableSpec, Words, words_of
+from stream.state.table_writer import Destination
+from stream.state.tables import CorruptDelta, Delta, TableDelta, TableSpec, Words, words_of
 
 Views = dict[str, tuple[np.ndarray, Index]]
 """By table: the arena's rows, and where in them each logical row lies. Row r of the version is `data[index[r]]`."""

@@ -36,7 +36,7 @@ from serving.problems import Problem
 from serving.resident import ShardMemory, empty_model, model_of
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
-from stream.tables import CorruptDelta
+from stream.state.tables import CorruptDelta
 from stream.versions import ShardState, UnknownVersion, Version, VersionError, VersionStore
 
 log = structlog.get_logger(__name__)

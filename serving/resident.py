@@ -13,14 +13,14 @@ import numpy as np
 
 from serving.arena import Arena, Views
 from serving.memory import Allocate, private_memory
-from stream.encoding import decode_delta, encode_delta
-from stream.filling import Destination, put_all
 from stream.models.layout import table_specs
 from stream.models.merging import merged
 from stream.models.model import Hints, Model
 from stream.settings import ModelSettings
-from stream.tables import Delta, TableDelta
-from stream.versions.folding import fold_all
+from stream.state.codec import decode_delta, encode_delta
+from stream.state.folding import fold_all
+from stream.state.table_writer import Destination, put_all
+from stream.state.tables import Delta, TableDelta
 
 
 class ShardMemory:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from stream.models.layout import CLOCK
 from stream.models.prequential import NAMES, Prequential
-from stream.tables import Table, Tables
+from stream.state.tables import Table, Tables
 
 DELTA = 1e-7
 BEGIN_AGAIN_TESTS = 4096

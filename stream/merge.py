@@ -21,7 +21,7 @@ from operator import attrgetter
 import numpy as np
 
 from stream.decoding import Record
-from stream.journal import Journal
+from stream.state.journal import Journal
 
 _TIMESTAMP, _VALUE = attrgetter("timestamp_ms"), attrgetter("value")
 

@@ -39,21 +39,21 @@ from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from stream.cut import Cut
 from stream.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.decoding import Letter, Record
-from stream.filling import Filling
 from stream.merge import Merge, MissingRecords
 from stream.metrics import WorkerMetrics
 from stream.models.layout import table_specs
 from stream.rate import SampleRate
 from stream.settings import Settings
 from stream.shard import Batch, Shard
+from stream.state.checkpoint import Cut
+from stream.state.folding import fold_all
+from stream.state.table_writer import Filling
+from stream.state.tables import Delta, Tables, delta_bytes
 from stream.switching import lock_kept
-from stream.tables import Delta, Tables, delta_bytes
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
-from stream.versions.folding import fold_all
 from stream.warmup import import_river
 
 log = get_logger(__name__)

@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.cut import Cut
 from stream.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
 from stream.events import TOPIC_TYPES
-from stream.journal import Journal
 from stream.models.hashing import hash_ids, salt_key
 from stream.models.layout import CLOCK
 from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
 from stream.settings import ModelSettings
-from stream.tables import Delta, Tables
+from stream.state.checkpoint import Cut
+from stream.state.journal import Journal
+from stream.state.tables import Delta, Tables
 
 __all__ = ["Batch", "Cut", "Letter", "Record", "Shard"]
 

@@ -16,14 +16,14 @@ import time
 import numpy as np
 
 from stream.decoding import Decoder, Record
-from stream.encoding import decode_delta, encode_delta
-from stream.filling import Filling, put_all
 from stream.models.layout import table_specs
 from stream.models.learner import TEST, UPDATE, Learner
 from stream.settings import ModelSettings
 from stream.shard import Shard
-from stream.tables import Tables
-from stream.versions.folding import fold_all
+from stream.state.codec import decode_delta, encode_delta
+from stream.state.folding import fold_all
+from stream.state.table_writer import Filling, put_all
+from stream.state.tables import Tables
 
 _EVENTS = {
     "clicks": b'{"item": "item %d", "user": "visitor %d", "session": "session %d", "event_id": "%d"}',

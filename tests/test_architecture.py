@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("stream", "serving", "simulators", "benchmarks")
 
-CORE = ("stream/shard.py", "stream/merge.py", "stream/decoding.py", "stream/cut.py", "stream/journal.py")
-CORE += ("stream/tables.py", "stream/encoding.py", "stream/transposing.py")
+CORE = ("stream/shard.py", "stream/merge.py", "stream/decoding.py", "stream/state/checkpoint.py", "stream/state/journal.py")
+CORE += ("stream/state/tables.py", "stream/state/codec.py", "stream/state/byte_planes.py")
 CORE += ("stream/events.py", "stream/drift.py", "stream/models/", "stream/evaluation/")
 EDGES_OF_THE_CORE = ("stream/evaluation/cli.py",)
 """Commands: they may look at the clock to say how long something took."""

@@ -23,7 +23,7 @@ from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.kernels import packed
 from stream.models.layout import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 NO_EVENTS = np.empty(0, np.int64)
 

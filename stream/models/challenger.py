@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream.models.layout import FEATURES, SOURCE_COUNT
 from stream.models.ranker import RANK_START
-from stream.tables import Table
+from stream.state.tables import Table
 
 RATE = 0.05
 

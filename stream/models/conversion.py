@@ -31,7 +31,7 @@ from stream.models.reader import Reader
 from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.models.state import State
 from stream.models.work import HISTORY, UNIQUE, Work
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 HORIZON_SECONDS = 1800.0
 RATE = 0.02

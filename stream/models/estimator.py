@@ -31,7 +31,7 @@ from stream.models.learner import TEST, UPDATE, Learner
 from stream.models.request import gather
 from stream.models.work import CANDIDATE
 from stream.settings import ModelSettings
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 SMALL = ModelSettings(items=10_000, visitors=50_000, sessions=50_000, event_ids=64)
 """Capacities for a shell or a notebook; rows cost memory when they are written."""

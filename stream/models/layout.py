@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream.settings import ModelSettings
-from stream.tables import TableSpec
+from stream.state.tables import TableSpec
 
 HALF_LIVES_SECONDS = (1200.0, 7200.0, 43_200.0, 259_200.0, 2_592_000.0)
 HALF_LIFE_NAMES = ("20m", "2h", "12h", "3d", "30d")

@@ -64,7 +64,7 @@ from stream.models.request import gather, was_seen
 from stream.models.state import State, state_of
 from stream.models.work import CANDIDATE, HISTORY, Work, new_work
 from stream.settings import ModelSettings
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 LEARNED = 0
 DUPLICATE = 1

@@ -68,7 +68,7 @@ from stream.models.pairs import FAST_HALF_LIFE_SECONDS
 from stream.models.rehearsal import rehearse
 from stream.models.sessions import row_of
 from stream.settings import ModelSettings
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 Views = Mapping[str, tuple[NDArray, NDArray]]
 Rows = NDArray[np.int64]

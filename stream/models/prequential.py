@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.layout import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS, SOURCES
-from stream.tables import Table, Tables
+from stream.state.tables import Table, Tables
 
 NAMES = (*SOURCES, "blend", "challenger")
 WINDOW = 2000

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.layout import RANDOM, TASTES
-from stream.tables import Table, Tables
+from stream.state.tables import Table, Tables
 
 RATE = 0.02
 PENALTY = 0.02

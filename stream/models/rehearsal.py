@@ -34,7 +34,7 @@ from stream.models.request import (
 )
 from stream.models.state import State, state_of
 from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work, clear, local_of, new_work
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 LESSONS = 2000
 """Events that are gone through, in a fifth of a second on dense histories."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stream.models import directory
 from stream.models.kernels import packed
 from stream.models.layout import ADDED, RUN_SETS
-from stream.tables import Table, Tables
+from stream.state.tables import Table, Tables
 
 
 class State(NamedTuple):

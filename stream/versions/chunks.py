@@ -18,9 +18,9 @@ import cramjam
 import msgspec
 import numpy as np
 
-from stream.encoding import decode_delta, encode_delta
-from stream.journal import CorruptJournal, Journal
-from stream.tables import Bytes, CorruptDelta, Delta, TableDelta
+from stream.state.codec import decode_delta, encode_delta
+from stream.state.journal import CorruptJournal, Journal
+from stream.state.tables import Bytes, CorruptDelta, Delta, TableDelta
 from stream.versions.errors import CorruptVersion, UnknownFormat
 from stream.versions.keys import Keys
 from stream.versions.receiving import receive

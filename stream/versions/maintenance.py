@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from stream.journal import concatenate
-from stream.tables import Delta, TableDelta
+from stream.state.journal import concatenate
+from stream.state.tables import Delta, TableDelta
 from stream.versions import scripts
 from stream.versions.chunks import (
     REPLACED_SECONDS,

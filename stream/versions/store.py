@@ -25,10 +25,11 @@ import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stream.cut import Cut
-from stream.filling import OLDEST, Destination
-from stream.journal import Journal, concatenate
-from stream.tables import Delta
+from stream.state.checkpoint import Cut
+from stream.state.folding import fold_all
+from stream.state.journal import Journal, concatenate
+from stream.state.table_writer import OLDEST, Destination
+from stream.state.tables import Delta
 from stream.versions import scripts
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove, check_alias, is_id_prefix
 from stream.versions.cautions import cautions
@@ -52,7 +53,6 @@ from stream.versions.errors import (
     UnknownFormat,
     UnknownVersion,
 )
-from stream.versions.folding import fold_all
 from stream.versions.keys import Keys
 from stream.versions.maintenance import Maintained, maintain
 from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
@@ -215,7 +215,7 @@ class VersionStore:
 
         Chunks are written first and mean nothing; one script then checks and makes all of it visible. Whatever fails
         before leaves nothing visible. If the connection breaks so that the outcome is unknown, call again with the same
-        cut, or with that cut folded with a later one (`stream.cut.fold_cuts`): what did get through is recognised.
+        cut, or with that cut folded with a later one (`stream.state.checkpoint.fold_cuts`): what did get through is recognised.
 
         Args:
             claim: of the shard; its head follows.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stream.decoding import Record
-from stream.filling import Filling
 from stream.merge import batches_again
 from stream.settings import Settings, load_settings
 from stream.shard import Shard
-from stream.tables import Tables, differing_tables
+from stream.state.table_writer import Filling
+from stream.state.tables import Tables, differing_tables
 from stream.versions import ShardState, VersionStore
 from tests.integration.kafka_client import read_all
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from serving.arena import RESERVED_PER_ROW, Arena
 from serving.memory import in_large_pages
-from stream.filling import put_all
-from stream.tables import CorruptDelta, Tables, TableSpec
+from stream.state.table_writer import put_all
+from stream.state.tables import CorruptDelta, Tables, TableSpec
 
 SPECS = [
     TableSpec("pairs", 30, np.dtype([("x", "<f4", (8,))]), 16),

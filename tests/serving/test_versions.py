@@ -7,7 +7,7 @@ import json
 import threading
 
 from stream.models.model import Query
-from stream.tables import delta_bytes
+from stream.state.tables import delta_bytes
 from stream.versions import VersionStore
 from tests.serving.awaiting import eventually, served_version
 from tests.serving.conftest import MODEL, Publisher, RedisServer, running, settings_for

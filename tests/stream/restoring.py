@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream.models.layout import table_specs
 from stream.settings import ModelSettings
-from stream.tables import Delta, Tables
+from stream.state.tables import Delta, Tables
 
 
 def tables_of(settings: ModelSettings, *deltas: Delta) -> Tables:

@@ -12,7 +12,7 @@ from stream.models.layout import RANKINGS, table_specs
 from stream.models.prequential import NAMES, Prequential
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 START = 1_700_000_000
 SETTINGS = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)

@@ -8,7 +8,7 @@ import pytest
 from stream.models.model import Query
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
-from stream.tables import fold
+from stream.state.tables import fold
 from tests.stream.restoring import tables_of
 
 SMALL = ModelSettings(items=200, visitors=300, sessions=128, event_ids=512)

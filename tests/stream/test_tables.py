@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.encoding import decode_delta, encode_delta
-from stream.filling import Filling, put_all
-from stream.tables import (
+from stream.state.codec import decode_delta, encode_delta
+from stream.state.table_writer import Filling, put_all
+from stream.state.tables import (
     CACHE_LINE,
     CorruptDelta,
     Tables,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.transposing import transpose
+from stream.state.byte_planes import transpose
 
 
 @settings(deadline=None)  # a kernel is compiled first

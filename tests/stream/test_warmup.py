@@ -14,7 +14,7 @@ from stream.models.layout import table_specs
 from stream.models.learner import learn_batch
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
-from stream.tables import Tables
+from stream.state.tables import Tables
 from stream.warmup import import_river, warm_up
 
 assert warm_up(ModelSettings()) > 0

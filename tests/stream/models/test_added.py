@@ -61,7 +61,7 @@ from stream.evaluation.learning import model_learner
 from stream.models.layout import table_specs
 from stream.models.merging import merged
 from stream.settings import ModelSettings
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 # An event an hour: each hour of the day has two items of its own, and visitors come and go.
 draw, n = np.random.default_rng(0), 6000

@@ -15,7 +15,7 @@ import pytest
 from stream.models.layout import ITEMS_EVICTED, SOURCES, VISITORS_EVICTED, table_specs
 from stream.models.learner import Learner, identity_views
 from stream.models.merging import merged
-from stream.tables import Tables
+from stream.state.tables import Tables
 
 START = 1_700_000_000.0
 DAY = 86_400.0

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import redis
 
-from stream.cut import Cut
-from stream.filling import Filling
-from stream.journal import Journal
-from stream.tables import Delta, Tables, TableSpec
+from stream.state.checkpoint import Cut
+from stream.state.journal import Journal
+from stream.state.table_writer import Filling
+from stream.state.tables import Delta, Tables, TableSpec
 from stream.versions import ShardState, VersionStore
 
 SPECS = [

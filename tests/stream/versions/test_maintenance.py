@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.cut import Cut
-from stream.filling import Filling
-from stream.tables import Tables, TableSpec
+from stream.state.checkpoint import Cut
+from stream.state.table_writer import Filling
+from stream.state.tables import Tables, TableSpec
 from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, chunks, maintenance
 from stream.versions import store as store_module
 from stream.versions.retention import Listed, kept

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.cut import fold_cuts
+from stream.state.checkpoint import fold_cuts
 from stream.versions import (
     CorruptVersion,
     Fenced,

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stream.cut import fold_cuts
+from stream.state.checkpoint import fold_cuts
 from stream.versions import Fenced, VersionStore, scripts
 from tests.stream.between import Between
 

@@ -14,7 +14,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.tables import Blocks, Delta, Tables, Words, words_of
+from stream.state.tables import Blocks, Delta, Tables, Words, words_of
 
 
 class Destination(Protocol):
@@ -43,7 +43,7 @@ OLDEST = 2**16 - 2
 class Filling:
     """Empty tables that a state is written into (a `Destination`). Nothing is marked.
 
-    >>> from stream.tables import TableDelta, TableSpec
+    >>> from stream.state.tables import TableDelta, TableSpec
     >>> spec = TableSpec("counts", rows=4, dtype=np.dtype([("n", "<f4", (4,))]), block_bytes=16)
     >>> block = lambda number, byte: TableDelta(np.array([number], np.uint32), np.full((1, 16), byte, np.uint8))
     >>> tables = Tables([spec])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.journal import Journal, concatenate
-from stream.tables import Delta, fold
+from stream.state.journal import Journal, concatenate
+from stream.state.tables import Delta, fold
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as write_safetensors
 
-from stream.tables import Bytes, CorruptDelta, Delta, TableDelta, words_of
-from stream.transposing import transpose
+from stream.state.byte_planes import transpose
+from stream.state.tables import Bytes, CorruptDelta, Delta, TableDelta, words_of
 
 
 def encode_delta(delta: Delta, *, planes: bool = False) -> bytes:

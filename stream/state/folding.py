@@ -1,6 +1,6 @@
 """Many deltas into one: of each block the last write.
 
-`stream.tables.fold` does it for two; this file does it for a keyframe in a hundred pieces with the deltas after it, in
+`stream.state.tables.fold` does it for two; this file does it for a keyframe in a hundred pieces with the deltas after it, in
 one pass over the bytes.
 """
 
@@ -12,7 +12,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.tables import Blocks, Delta, TableDelta
+from stream.state.tables import Blocks, Delta, TableDelta
 from stream.versions.errors import CorruptVersion
 
 
