@@ -27,8 +27,8 @@ from serving.protocol import answering
 from serving.resident import empty_model
 from serving.segments import Segments
 from serving.sharing import Sharer
-from stream.freed import give_back_at_once
-from stream.logs import configure_logs
+from stream.runtime.logs import configure_logs
+from stream.runtime.malloc import give_back_at_once
 from stream.settings import Settings
 from stream.versions import VersionStore
 

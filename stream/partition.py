@@ -45,13 +45,13 @@ from stream.merge import Merge, MissingRecords
 from stream.metrics import WorkerMetrics
 from stream.models.layout import table_specs
 from stream.rate import SampleRate
+from stream.runtime.gil import lock_kept
 from stream.settings import Settings
 from stream.shard import Batch, Shard
 from stream.state.checkpoint import Cut
 from stream.state.folding import fold_all
 from stream.state.table_writer import Filling
 from stream.state.tables import Delta, Tables, delta_bytes
-from stream.switching import lock_kept
 from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
 from stream.warmup import import_river

@@ -11,7 +11,7 @@ import pytest
 MANY_PIECES = """
 import sys, threading
 from pathlib import Path
-from stream.freed import give_back_at_once
+from stream.runtime.malloc import give_back_at_once
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
