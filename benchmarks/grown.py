@@ -1,7 +1,7 @@
 """A model grown to so many visitors and items, in a process of its own: memory held, and what learning an event costs.
 
 Every item and every visitor has events; the shard's capacities are just what is needed. Prints one JSON object:
-resident memory of this process before the shard, what the shard and serving's copy of it added, and what `stream.size`
+resident memory of this process before the shard, what the shard and serving's copy of it added, and what `stream.capacity.memory_plan`
 computes for them; CPU microseconds to learn one more event, without decoding's.
 
     python -m benchmarks.grown SIZE
@@ -18,10 +18,10 @@ import time
 from benchmarks.events import load_events
 from benchmarks.processes import resident_bytes
 from serving.resident import ShardMemory
+from stream.capacity.memory_plan import size as sized
 from stream.decoding import Columns, Decoder, Record
 from stream.models.learner import Learner
 from stream.settings import ModelSettings
-from stream.size import size as sized
 from stream.warmup import warm_up
 
 EVENTS_EACH = 4

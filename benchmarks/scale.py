@@ -7,7 +7,7 @@
   share the machine with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
 - **Items and memory.** A model is grown to 10,000, 100,000 and a million visitors and items in a process of its own
   (`benchmarks.grown`): CPU time of learning one more event, and memory of learner and server beside what
-  `stream.size` computes. 10 million visitors and a million items are computed.
+  `stream.capacity.memory_plan` computes. 10 million visitors and a million items are computed.
 - **Shards.** The same events learned by one shard and by eight, each loaded as a server loads them; CPU time of
   the same requests on both.
 """
@@ -33,11 +33,11 @@ from benchmarks.machine import machine
 from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, metrics, running, tests, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port
 from serving.resident import ShardMemory, model_of
+from stream.capacity.memory_plan import size
 from stream.decoding import Record
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 from stream.shard import Shard
-from stream.size import size
 
 PARTITIONS = (1, 4, 8)
 GROWN = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}

@@ -15,9 +15,9 @@ def size(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Most memory that a worker and a server take for a planned size, from the sizes of rows."""
+    from stream.capacity.memory_plan import PROGRAM_BYTES
+    from stream.capacity.memory_plan import size as sized
     from stream.settings import load_settings
-    from stream.size import PROGRAM_BYTES
-    from stream.size import size as sized
 
     found = sized(visitors, items, shards, load_settings().model)
     if as_json:
