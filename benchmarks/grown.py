@@ -19,7 +19,7 @@ from benchmarks.events import load_events
 from benchmarks.processes import resident_bytes
 from serving.resident import ShardMemory
 from stream.capacity.memory_plan import size as sized
-from stream.decoding import Columns, Decoder, Record
+from stream.ingest.decoding import Columns, Decoder, Record
 from stream.models.learner import Learner
 from stream.settings import ModelSettings
 from stream.warmup import warm_up

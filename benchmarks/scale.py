@@ -34,7 +34,7 @@ from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, me
 from benchmarks.servers import KafkaServer, RedisServer, free_port
 from serving.resident import ShardMemory, model_of
 from stream.capacity.memory_plan import size
-from stream.decoding import Record
+from stream.ingest.decoding import Record
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 from stream.shard import Shard

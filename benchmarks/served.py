@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aiokafka.partitioner import murmur2
 
 from benchmarks.events import LoadEvent, load_events
-from stream.decoding import Record
+from stream.ingest.decoding import Record
 from stream.settings import ModelSettings
 from stream.shard import Shard
 from stream.versions import VersionStore

@@ -45,7 +45,7 @@ from benchmarks.processes import (
 )
 from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
 from serving.resident import ShardMemory
-from stream.decoding import Record
+from stream.ingest.decoding import Record
 from stream.lately import WINDOW_SECONDS
 from stream.settings import ModelSettings
 from stream.shard import Shard

@@ -1,7 +1,7 @@
 """`corrente replay`: a history from a file, sent into a running system again.
 
 This file decides which events a file becomes, when each is due and what its time says. How events reach the system is
-decided in `simulators.senders`, how a file is read in `stream.datasets`.
+decided in `simulators.senders`, how a file is read in `stream.ingest.files`.
 
 **Counts close.** Every row of the file is either unreadable or sent, and everything sent is acknowledged, refused or
 failed; with `check` the system is asked what became of it, and that has to close too.
@@ -24,7 +24,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from simulators.client import TOPIC_OF_KIND, Client
-from stream.datasets import NUMBERS, Chunk, WrongFile, read_chunks
+from stream.ingest.files import NUMBERS, Chunk, WrongFile, read_chunks
 
 BATCH_EVENTS = 500
 BATCH_SECONDS = 0.1

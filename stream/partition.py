@@ -40,8 +40,8 @@ from redis.exceptions import RedisError
 from structlog import get_logger
 
 from stream.dead_letters import DeadLetter, DeadLetters, dead_letter
-from stream.decoding import Letter, Record
-from stream.merge import Merge, MissingRecords
+from stream.ingest.decoding import Letter, Record
+from stream.ingest.merge import Merge, MissingRecords
 from stream.metrics import WorkerMetrics
 from stream.models.layout import table_specs
 from stream.rate import SampleRate

@@ -5,7 +5,7 @@ record. `apply` takes one batch, `cut` hands over what was written since the las
 exactly as the shard that wrote it would have gone on. Of every record `learned + duplicates + refused + dead letters =
 read`, per topic.
 
-This file decides what a batch does to the state. The order of records is decided before (`stream.merge`), how an event
+This file decides what a batch does to the state. The order of records is decided before (`stream.ingest.merge`), how an event
 is learned in `stream.models`, and what happens to a cut in `stream.versions`.
 """
 
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
 from stream.events import TOPIC_TYPES
+from stream.ingest.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
 from stream.models.hashing import hash_ids, salt_key
 from stream.models.layout import CLOCK
 from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner

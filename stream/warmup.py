@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from stream.decoding import Decoder, Record
+from stream.ingest.decoding import Decoder, Record
 from stream.models.layout import table_specs
 from stream.models.learner import TEST, UPDATE, Learner
 from stream.settings import ModelSettings

@@ -1,6 +1,6 @@
 """A file of events as what an evaluation needs: columns of the kept events, and whose events they are.
 
-Reading is decided in `stream.datasets`; this file decides which rows are kept (`--events`) and who the visitor is
+Reading is decided in `stream.ingest.files`; this file decides which rows are kept (`--events`) and who the visitor is
 (`--by`). A row that names no user where the visitor is the user counts for its session, and the other way round: an
 event always counts for somebody.
 """
@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.datasets import Coded, Dataset, WrongFile, read_chunks, read_dataset
-from stream.decoding import rating_weight
 from stream.evaluation.protocol import WrongInput
+from stream.ingest.decoding import rating_weight
+from stream.ingest.files import Coded, Dataset, WrongFile, read_chunks, read_dataset
 
 Codes = NDArray[np.int32]
 RATING = "rating"

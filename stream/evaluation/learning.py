@@ -1,6 +1,6 @@
 """The model as a learner that can be evaluated: a history as the model's columns, and the compiled walk over them.
 
-Keys, kinds and weights are what the decoder of records makes of the same events (`stream.decoding`), so that a history
+Keys, kinds and weights are what the decoder of records makes of the same events (`stream.ingest.decoding`), so that a history
 from a file and the same events from Kafka leave the same tables behind.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.datasets import Coded
-from stream.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
 from stream.evaluation import walk as kernel
 from stream.evaluation.history import History
 from stream.evaluation.protocol import Action, Plan, Protocol, ranker_sample
 from stream.evaluation.run import Learner, Walk
+from stream.ingest.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
+from stream.ingest.files import Coded
 from stream.models import learner as model
 from stream.models.answer import Options, options_of
 from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key

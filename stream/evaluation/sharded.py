@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import Columns
 from stream.evaluation.learning import ModelLearner
 from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.run import Walk
+from stream.ingest.decoding import Columns
 from stream.models.answer import Options
 from stream.models.hashing import mixed
 from stream.models.merging import merged

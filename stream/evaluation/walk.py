@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import CLICK, PURCHASE, VIEW, Columns
+from stream.ingest.decoding import CLICK, PURCHASE, VIEW, Columns
 from stream.models import conversion, merit, ranker
 from stream.models.answer import Options, rank
 from stream.models.directory import find

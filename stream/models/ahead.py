@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.decoding import Columns
+from stream.ingest.decoding import Columns
 from stream.models.kernels import inlined, kernel, prefetch
 from stream.models.layout import HISTORY_ENTRIES, POSTING_ENTRIES, SESSION_ITEMS, SET_SLOTS
 from stream.models.pairs import MEETINGS, first_set, set_of, sets_of

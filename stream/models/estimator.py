@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river.reco.base import Ranker
 
-from stream.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
 from stream.events import check_id, seconds_of
+from stream.ingest.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
 from stream.models.answer import options_of, order_these
 from stream.models.directory import find
 from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key

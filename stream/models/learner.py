@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.drift import Detectors
+from stream.ingest.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
 from stream.models import (
     added,
     ahead,

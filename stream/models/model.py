@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decoding import ITEM_SALT
 from stream.events import ID_MAX_BYTES
+from stream.ingest.decoding import ITEM_SALT
 from stream.models.answer import Options, challenge, options_of, order, order_these
 from stream.models.candidates import allowed
 from stream.models.hashing import SEPARATOR, hash_ids, salt_key, siphash128

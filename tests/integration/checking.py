@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream.decoding import Record
-from stream.merge import batches_again
+from stream.ingest.decoding import Record
+from stream.ingest.merge import batches_again
 from stream.settings import Settings, load_settings
 from stream.shard import Shard
 from stream.state.table_writer import Filling

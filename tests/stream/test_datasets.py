@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.datasets import Chunk, WrongFile, read_chunks, read_dataset
+from stream.ingest.files import Chunk, WrongFile, read_chunks, read_dataset
 
 ROWS = [
     {"ts": 1.5, "user": "ada", "session": "s1", "item": "tea", "event": "click"},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.dead_letters import DeadLetter, dead_letter, decode_letter, encode_letter
-from stream.decoding import Letter, Record
+from stream.ingest.decoding import Letter, Record
 
 letters = st.builds(
     DeadLetter,

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 
-from stream.decoding import Record
+from stream.ingest.decoding import Record
 from stream.metrics import WorkerMetrics, numbers_in
 from stream.models.layout import SOURCES
 from stream.settings import ModelSettings

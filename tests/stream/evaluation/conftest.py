@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.datasets import Coded, Dataset
 from stream.evaluation.history import history_of
 from stream.evaluation.protocol import Plan, Protocol
 from stream.evaluation.result import Evaluation, Tests
+from stream.ingest.files import Coded, Dataset
 
 
 def evaluation_of(blend, best, *, visitor=None, item=None, time=None, protocol=None, top=None):

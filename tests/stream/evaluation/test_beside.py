@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from stream.datasets import Coded, Dataset
 from stream.evaluation.history import history_of, load
 from stream.evaluation.protocol import Protocol
 from stream.evaluation.run import evaluate
 from stream.evaluation.tables import lines
+from stream.ingest.files import Coded, Dataset
 from stream.settings import ModelSettings
 
 SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)

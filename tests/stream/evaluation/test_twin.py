@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 
-from stream.datasets import Coded, Dataset
 from stream.evaluation.history import history_of
 from stream.evaluation.learning import model_learner
 from stream.evaluation.protocol import Action, Protocol, plan
 from stream.evaluation.run import evaluate
+from stream.ingest.files import Coded, Dataset
 from stream.settings import ModelSettings
 from stream.shard import Record, Shard
 

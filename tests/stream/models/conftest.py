@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from stream.decoding import ITEM_SALT, Columns
+from stream.ingest.decoding import ITEM_SALT, Columns
 from stream.models.answer import options_of, rank
 from stream.models.hashing import SEPARATOR, hash_joined, salt_key
 from stream.models.layout import SOURCES, WEIGHT_ONE

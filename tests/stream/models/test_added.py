@@ -55,7 +55,7 @@ def forget(state, item):
 STORY = """
 import json
 import numpy as np
-from stream.datasets import Coded, Dataset
+from stream.ingest.files import Coded, Dataset
 from stream.evaluation import Protocol, evaluate, history_of
 from stream.evaluation.learning import model_learner
 from stream.models.layout import table_specs

@@ -5,10 +5,10 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from stream.datasets import Coded, Dataset
 from stream.evaluation.history import history_of
 from stream.evaluation.learning import ModelLearner, columns_of
 from stream.evaluation.protocol import Action, Protocol, plan
+from stream.ingest.files import Coded, Dataset
 from stream.models.answer import Options
 from stream.models.layout import (
     COUNT,

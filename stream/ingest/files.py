@@ -16,7 +16,7 @@ tells the kind; a file without that column is of one kind, which the caller name
 ([5.0, 6.0], ['tea', 'cup'], [0, 1], None)
 >>> read_dataset(path)
 Traceback (most recent call last):
-stream.datasets.WrongFile: .../shop.csv: no column 'ts'. There are: when, customer, item, event. ...
+stream.ingest.files.WrongFile: .../shop.csv: no column 'ts'. There are: when, customer, item, event. ...
 """
 
 from __future__ import annotations
