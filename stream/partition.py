@@ -39,9 +39,10 @@ from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from stream.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.ingest.decoding import Letter, Record
 from stream.ingest.merge import Merge, MissingRecords
+from stream.kafka.dead_letters import DeadLetter, DeadLetters, dead_letter
+from stream.kafka.transport import Consumer, Fetch
 from stream.metrics import WorkerMetrics
 from stream.models.layout import table_specs
 from stream.rate import SampleRate
@@ -52,7 +53,6 @@ from stream.state.checkpoint import Cut
 from stream.state.folding import fold_all
 from stream.state.table_writer import Filling
 from stream.state.tables import Delta, Tables, delta_bytes
-from stream.transport import Consumer, Fetch
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
 from stream.warmup import import_river
 

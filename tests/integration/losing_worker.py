@@ -5,8 +5,8 @@ python -m tests.integration.losing_worker
 
 from __future__ import annotations
 
+from stream.kafka.transport import Fetch
 from stream.partition import Partition
-from stream.transport import Fetch
 from stream.worker_cli import worker
 
 LOST = "a fetch is lost"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typer.testing import CliRunner
 
 from benchmarks.servers import wait_until
-from stream.dead_letters import DeadLetter, decode_letter
+from stream.kafka.dead_letters import DeadLetter, decode_letter
 from tests.integration.checking import assert_every_event_counted_once, learned_everything
 from tests.integration.kafka_client import Message, Stored, produce, read_all
 from tests.integration.kafka_client import make_topics as make_kafka_topics
@@ -117,7 +117,7 @@ def test_letters_are_listed_and_sent_again(
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    from stream.dead_letters_cli import app
+    from stream.kafka.dead_letters_cli import app
 
     listed = CliRunner().invoke(app, ["list"])
     assert listed.exit_code == 0, listed.output

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.dead_letters import DeadLetter, dead_letter, decode_letter, encode_letter
 from stream.ingest.decoding import Letter, Record
+from stream.kafka.dead_letters import DeadLetter, dead_letter, decode_letter, encode_letter
 
 letters = st.builds(
     DeadLetter,

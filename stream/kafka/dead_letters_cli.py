@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from stream.dead_letters import DeadLetter
+    from stream.kafka.dead_letters import DeadLetter
     from stream.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What could not be learned, and why.")
@@ -68,7 +68,7 @@ def replay(
 
 
 async def _read(settings: Settings, topic: str | None, reason: str | None, name: str | None) -> list[DeadLetter]:
-    from stream.dead_letters import read_letters
+    from stream.kafka.dead_letters import read_letters
 
     return [
         letter
@@ -82,7 +82,7 @@ async def _read(settings: Settings, topic: str | None, reason: str | None, name:
 async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
     from aiokafka import AIOKafkaProducer
 
-    from stream.dead_letters import LARGEST_BYTES
+    from stream.kafka.dead_letters import LARGEST_BYTES
 
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", max_request_size=LARGEST_BYTES)
     await producer.start()
