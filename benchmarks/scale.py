@@ -37,7 +37,7 @@ from stream.capacity.memory_plan import size
 from stream.ingest.decoding import Record
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
-from stream.shard import Shard
+from stream.shard.shard import Shard
 
 PARTITIONS = (1, 4, 8)
 GROWN = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}

@@ -16,7 +16,7 @@ from aiokafka.partitioner import murmur2
 from benchmarks.events import LoadEvent, load_events
 from stream.ingest.decoding import Record
 from stream.settings import ModelSettings
-from stream.shard import Shard
+from stream.shard.shard import Shard
 from stream.versions import VersionStore
 
 EVENTS_AN_ITEM = 5

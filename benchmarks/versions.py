@@ -48,7 +48,7 @@ from serving.resident import ShardMemory
 from stream.ingest.decoding import Record
 from stream.lately import WINDOW_SECONDS
 from stream.settings import ModelSettings
-from stream.shard import Shard
+from stream.shard.shard import Shard
 from stream.versions import Policy, ShardState, VersionStore
 from stream.versions.records import stored_bytes
 

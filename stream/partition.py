@@ -17,7 +17,7 @@ wait, and Kafka keeps what comes in.
 
 Nothing here raises into Faust: an agent that raises loses its records.
 
-This file decides when things happen to a shard. What learning does is decided in `stream.shard`, what is atomic in
+This file decides when things happen to a shard. What learning does is decided in `stream.shard.shard`, what is atomic in
 `stream.versions`, and which partitions there are by Kafka.
 """
 
@@ -48,7 +48,7 @@ from stream.models.layout import table_specs
 from stream.rate import SampleRate
 from stream.runtime.gil import lock_kept
 from stream.settings import Settings
-from stream.shard import Batch, Shard
+from stream.shard.shard import Batch, Shard
 from stream.state.checkpoint import Cut
 from stream.state.folding import fold_all
 from stream.state.table_writer import Filling

@@ -12,7 +12,7 @@ Every second batch is given a rate above the wanted one and the others one below
 not be told apart. Only neighbouring batches are compared. Over longer times both costs move, and the rate with them, so
 that a fit over all batches would blame the one for the other.
 
-This file decides the rate. It is journaled with the batch (`stream.shard`), so that a replay doesn't depend on how fast
+This file decides the rate. It is journaled with the batch (`stream.shard.shard`), so that a replay doesn't depend on how fast
 any machine was. Which events of a batch are tested is decided there too.
 """
 

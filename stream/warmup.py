@@ -19,7 +19,7 @@ from stream.ingest.decoding import Decoder, Record
 from stream.models.layout import table_specs
 from stream.models.learner import TEST, UPDATE, Learner
 from stream.settings import ModelSettings
-from stream.shard import Shard
+from stream.shard.shard import Shard
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all
 from stream.state.table_writer import Filling, put_all

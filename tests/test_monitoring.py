@@ -17,7 +17,7 @@ import yaml
 from serving.metrics import Metrics
 from stream.metrics import WorkerMetrics, numbers_in
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 
 MONITORING = Path(__file__).parent.parent / "monitoring"
 DASHBOARDS = sorted((MONITORING / "grafana/dashboards").glob("*.json"))

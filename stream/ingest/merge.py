@@ -9,7 +9,7 @@ does not learn a purchase before the click that led to it, and a topic in which 
 Within a topic the order is Kafka's: records never overtake each other by time.
 
 This file decides the order and how much is buffered. Where records come from, and when the end of a topic is looked up,
-is decided in `stream.kafka.transport`; the order that came out is journaled by `stream.shard`.
+is decided in `stream.kafka.transport`; the order that came out is journaled by `stream.shard.shard`.
 """
 
 from __future__ import annotations

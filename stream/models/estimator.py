@@ -7,7 +7,7 @@ is asked about is not remembered.
 
 One event at a time costs some 200 µs, nearly all of it Python around the kernels. `learn_many` takes any number at
 once; the only difference is that River's models, the challenger among them, learn when the batch is over. Whole files
-and topics go other ways (`stream.evaluation`, `stream.shard`).
+and topics go other ways (`stream.evaluation`, `stream.shard.shard`).
 
 Montiel et al., "River: machine learning for streaming data in Python", JMLR 2021; https://riverml.xyz (`reco`).
 """

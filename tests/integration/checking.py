@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stream.ingest.decoding import Record
 from stream.ingest.merge import batches_again
 from stream.settings import Settings, load_settings
-from stream.shard import Shard
+from stream.shard.shard import Shard
 from stream.state.table_writer import Filling
 from stream.state.tables import Tables, differing_tables
 from stream.versions import ShardState, VersionStore

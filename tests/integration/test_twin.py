@@ -18,7 +18,7 @@ from benchmarks.servers import wait_until
 from stream.models.merging import merged
 from stream.models.model import Model, Query, Ranking
 from stream.settings import load_settings
-from stream.shard import Shard, views_of
+from stream.shard.shard import Shard, views_of
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, logs_of, store_of
 from tests.integration.server_process import ServerProcess, running_server
 from tests.integration.worker_process import WorkerProcess

@@ -20,7 +20,7 @@ import redis
 
 from serving.app import Server, create_app
 from stream.settings import ModelSettings, Settings, load_settings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 from stream.versions import Claim, Version, VersionStore
 
 MODEL = ModelSettings(items=64, visitors=64, sessions=64, event_ids=256)

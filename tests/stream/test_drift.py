@@ -11,7 +11,7 @@ from stream.drift import BEGIN_AGAIN_TESTS, Detectors
 from stream.models.layout import RANKINGS, table_specs
 from stream.models.prequential import NAMES, Prequential
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables
 
 START = 1_700_000_000

@@ -10,7 +10,7 @@ from stream.ingest.decoding import Record
 from stream.metrics import WorkerMetrics, numbers_in
 from stream.models.layout import SOURCES
 from stream.settings import ModelSettings
-from stream.shard import Shard
+from stream.shard.shard import Shard
 
 FORM = b'{"item": "i%d", "user": "u%d", "kind": "rating", "value": %d}'
 

@@ -7,7 +7,7 @@ import pytest
 
 from stream.models.model import Query
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 from stream.state.tables import fold
 from tests.stream.restoring import tables_of
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 
 PROGRAM = """
 import sys
@@ -13,7 +13,7 @@ import stream.worker
 from stream.models.layout import table_specs
 from stream.models.learner import learn_batch
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables
 from stream.warmup import import_river, warm_up
 

@@ -10,7 +10,7 @@ from stream.evaluation.protocol import Action, Protocol, plan
 from stream.evaluation.run import evaluate
 from stream.ingest.files import Coded, Dataset
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 
 SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
 KINDS = {

@@ -25,7 +25,7 @@ from stream.models.layout import (
 from stream.models.merging import merged
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
-from stream.shard import Shard, views_of
+from stream.shard.shard import Shard, views_of
 
 SETTINGS = ModelSettings(items=500, visitors=400, sessions=800, event_ids=64)
 EVENTS_MADE = 3000

@@ -24,7 +24,7 @@ from stream.models.learner import MISS
 from stream.models.merging import merged
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard, views_of
+from stream.shard.shard import Record, Shard, views_of
 from tests.stream.restoring import tables_of
 
 START = 1_700_000_000

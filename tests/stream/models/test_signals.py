@@ -8,7 +8,7 @@ import pytest
 
 from stream.models.model import Query
 from stream.settings import ModelSettings
-from stream.shard import Record, Shard
+from stream.shard.shard import Record, Shard
 
 START = 1_700_000_000
 SETTINGS = ModelSettings(items=200, visitors=400, sessions=400, event_ids=256)
