@@ -21,8 +21,8 @@ from serving.resident import ShardMemory
 from stream.capacity.memory_plan import size as sized
 from stream.ingest.decoding import Columns, Decoder, Record
 from stream.models.learner import Learner
+from stream.runner.warmup import warm_up
 from stream.settings import ModelSettings
-from stream.warmup import warm_up
 
 EVENTS_EACH = 4
 LAST_EVENTS = 200_000

@@ -46,7 +46,7 @@ from benchmarks.processes import (
 from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
 from serving.resident import ShardMemory
 from stream.ingest.decoding import Record
-from stream.lately import WINDOW_SECONDS
+from stream.runner.rolling_max import WINDOW_SECONDS
 from stream.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.versions import Policy, ShardState, VersionStore

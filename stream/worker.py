@@ -36,14 +36,14 @@ from structlog import get_logger
 from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.topics import WrongTopics, prepare_topics
 from stream.kafka.transport import Fetch, FetchSchema, Transport
-from stream.metrics import WorkerMetrics
-from stream.partition import Partition, Workshop
+from stream.runner.metrics import WorkerMetrics
+from stream.runner.task import Partition, Workshop
+from stream.runner.warmup import warm_up
 from stream.runtime.gil import switch_often
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import give_back_at_once
 from stream.settings import Settings, load_settings
 from stream.versions import VersionStore
-from stream.warmup import warm_up
 
 log = get_logger(__name__)
 

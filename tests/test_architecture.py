@@ -82,7 +82,7 @@ def test_simulators_talk_to_the_running_system_and_import_none_of_it() -> None:
 
 
 def test_faust_is_the_worker_s_business() -> None:
-    homes = ("stream/worker.py", "stream/worker_cli.py", "stream/kafka/transport.py", "stream/partition.py")
+    homes = ("stream/worker.py", "stream/worker_cli.py", "stream/kafka/transport.py", "stream/runner/task.py")
     others = [path for path in files_of("stream/", "serving/", "simulators/") if path not in files_of(*homes)]
     assert offences(others, lambda name: is_of(name, "faust", "mode")) == []
 

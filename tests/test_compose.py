@@ -88,7 +88,7 @@ def test_prometheus_scrapes_the_ports_that_are_served() -> None:
 
 def test_rules_speak_of_metrics_that_there_are() -> None:
     from serving.metrics import Metrics
-    from stream.metrics import WorkerMetrics
+    from stream.runner.metrics import WorkerMetrics
 
     registries = [Metrics().registry, WorkerMetrics().registry]
     known = {name for registry in registries for names in registry._collector_to_names.values() for name in names}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from serving.metrics import Metrics
-from stream.metrics import WorkerMetrics, numbers_in
+from stream.runner.metrics import WorkerMetrics, numbers_in
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 

@@ -32,7 +32,7 @@ def settings_section() -> str:
 
 def metrics_section() -> str:
     from serving.metrics import Metrics
-    from stream.metrics import WorkerMetrics
+    from stream.runner.metrics import WorkerMetrics
 
     lines = ["| metric | kind | what it is |", "|---|---|---|"]
     for registry in (WorkerMetrics().registry, Metrics().registry):

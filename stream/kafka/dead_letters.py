@@ -6,7 +6,7 @@ publishing the state that passes it writes the letter again, and it is still one
 the topic is cut, and says so.
 
 This file decides how a letter looks, and that it is acknowledged before `send` returns. Which records become letters is
-decided by `stream.ingest.decoding`; that no state passes a record whose letter isn't acknowledged, by `stream.partition`.
+decided by `stream.ingest.decoding`; that no state passes a record whose letter isn't acknowledged, by `stream.runner.task`.
 """
 
 from __future__ import annotations

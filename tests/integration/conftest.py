@@ -102,7 +102,7 @@ def compiled_kernels() -> None:
         [
             sys.executable,
             "-c",
-            "from stream.settings import ModelSettings; from stream.warmup import warm_up; warm_up(ModelSettings())",
+            "from stream.settings import ModelSettings; from stream.runner.warmup import warm_up; warm_up(ModelSettings())",
         ],
         check=True,
         timeout=280,

@@ -6,7 +6,7 @@ python -m tests.integration.losing_worker
 from __future__ import annotations
 
 from stream.kafka.transport import Fetch
-from stream.partition import Partition
+from stream.runner.task import Partition
 from stream.worker_cli import worker
 
 LOST = "a fetch is lost"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.rate import QUIET_CORE, SampleRate
+from stream.runner.test_budget import QUIET_CORE, SampleRate
 
 
 def run(

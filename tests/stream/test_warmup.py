@@ -15,7 +15,7 @@ from stream.models.learner import learn_batch
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables
-from stream.warmup import import_river, warm_up
+from stream.runner.warmup import import_river, warm_up
 
 assert warm_up(ModelSettings()) > 0
 assert learn_batch.signatures, "the kernel that tests and learns is not there yet"

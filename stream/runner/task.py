@@ -43,9 +43,10 @@ from stream.ingest.decoding import Letter, Record
 from stream.ingest.merge import Merge, MissingRecords
 from stream.kafka.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.kafka.transport import Consumer, Fetch
-from stream.metrics import WorkerMetrics
 from stream.models.layout import table_specs
-from stream.rate import SampleRate
+from stream.runner.metrics import WorkerMetrics
+from stream.runner.test_budget import SampleRate
+from stream.runner.warmup import import_river
 from stream.runtime.gil import lock_kept
 from stream.settings import Settings
 from stream.shard.shard import Batch, Shard
@@ -54,7 +55,6 @@ from stream.state.folding import fold_all
 from stream.state.table_writer import Filling
 from stream.state.tables import Delta, Tables, delta_bytes
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
-from stream.warmup import import_river
 
 log = get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """What the worker tells Prometheus.
 
 Every name starts with `corrente_worker_`. This file decides names, labels and buckets; who counts is
-`stream.partition`.
+`stream.runner.task`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from stream.lately import LargestLately
+from stream.runner.rolling_max import LargestLately
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
