@@ -50,7 +50,7 @@ from stream.runner.rolling_max import WINDOW_SECONDS
 from stream.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.versions import Policy, ShardState, VersionStore
-from stream.versions.records import stored_bytes
+from stream.versions.storage.records import stored_bytes
 
 ITEMS = 100_000
 VISITORS = 100_000

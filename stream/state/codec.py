@@ -1,7 +1,7 @@
 """Deltas as bytes and back: safetensors, for keeping also with the bytes of a table's blocks sorted by their meaning.
 
 This file decides what the bytes of a delta are. How they are packed and where they lie is decided in
-`stream.versions.chunks`.
+`stream.versions.storage.chunks`.
 """
 
 from __future__ import annotations

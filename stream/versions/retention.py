@@ -1,7 +1,7 @@
 """Which versions are kept: the newest ones, then one a minute, one an hour, one a day, and whatever an alias names.
 
 Pure: times and numbers in, numbers out. How the states behind them are folded is decided in
-`stream.versions.maintenance`.
+`stream.versions.compaction`.
 """
 
 from __future__ import annotations

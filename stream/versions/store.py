@@ -5,7 +5,7 @@ expiring, then one script that checks fence and parents and makes everything vis
 from a keyframe and the deltas after it, or only the **changes** between two states.
 
 This file decides what a reader and a writer see. It does not decide which versions are kept
-(`stream.versions.retention`) nor when states are encoded anew (`stream.versions.maintenance`). Nothing here waits,
+(`stream.versions.retention`) nor when states are encoded anew (`stream.versions.compaction`). Nothing here waits,
 sleeps or reads a clock; callers bring the time and use threads. Errors of the connection are redis-py's own and pass
 through.
 """
@@ -30,10 +30,22 @@ from stream.state.folding import fold_all
 from stream.state.journal import Journal, concatenate
 from stream.state.table_writer import OLDEST, Destination
 from stream.state.tables import Delta
-from stream.versions import scripts
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove, check_alias, is_id_prefix
-from stream.versions.cautions import cautions
-from stream.versions.chunks import (
+from stream.versions.compaction import Maintained, maintain
+from stream.versions.diff import diff
+from stream.versions.errors import (
+    CorruptVersion,
+    Fenced,
+    JournalGone,
+    StaleParent,
+    UnknownFormat,
+    UnknownVersion,
+)
+from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
+from stream.versions.redis_checks import cautions
+from stream.versions.retention import Policy
+from stream.versions.storage import scripts
+from stream.versions.storage.chunks import (
     CHUNK_BYTES,
     ChunkRef,
     ChunkVanished,
@@ -44,20 +56,8 @@ from stream.versions.chunks import (
     receive_tables,
     write_chunks,
 )
-from stream.versions.comparison import diff
-from stream.versions.errors import (
-    CorruptVersion,
-    Fenced,
-    JournalGone,
-    StaleParent,
-    UnknownFormat,
-    UnknownVersion,
-)
-from stream.versions.keys import Keys
-from stream.versions.maintenance import Maintained, maintain
-from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
-from stream.versions.records import JOURNAL_DROPPED, StateRecord, decode_refs
-from stream.versions.retention import Policy
+from stream.versions.storage.keys import Keys
+from stream.versions.storage.records import JOURNAL_DROPPED, StateRecord, decode_refs
 
 _ATTEMPTS = 100
 """How often a publish follows other shards that were quicker; each time at least one of them got through."""
@@ -144,7 +144,7 @@ class VersionStore:
         self.redis.close()
 
     def cautions(self) -> list[str]:
-        """What about this Redis would one day cost versions (see `stream.versions.cautions`)."""
+        """What about this Redis would one day cost versions (see `stream.versions.redis_checks`)."""
         return cautions(self.redis)
 
     def script(self, source: str) -> Any:
@@ -499,7 +499,7 @@ class VersionStore:
         return found
 
     def diff(self, older: int | str, newer: int | str) -> dict[str, Any]:
-        """What moved from one version to another, JSON-able (see `stream.versions.comparison.diff`).
+        """What moved from one version to another, JSON-able (see `stream.versions.diff.diff`).
 
         Raises:
             UnknownVersion: one of them is not there.
@@ -561,7 +561,7 @@ class VersionStore:
     # ---- keeping history small
 
     def maintain(self, partition: int, policy: Policy, now: float) -> Maintained:
-        """One round of thinning, folding and keyframes for a shard (see `stream.versions.maintenance`).
+        """One round of thinning, folding and keyframes for a shard (see `stream.versions.compaction`).
 
         Takes from milliseconds to seconds; call it from a thread, every few seconds, where the shard is owned.
         """

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from stream.state.checkpoint import Cut
 from stream.state.table_writer import Filling
 from stream.state.tables import Tables, TableSpec
-from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, chunks, maintenance
+from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore
+from stream.versions import compaction as maintenance
 from stream.versions import store as store_module
 from stream.versions.retention import Listed, kept
+from stream.versions.storage import chunks
 
 NOTHING_BUT_THE_LAST_TWO = Policy(keep_last=2, keep_minutes=0, keep_hours=0, keep_days=0)
 

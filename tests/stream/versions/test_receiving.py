@@ -7,7 +7,7 @@ import socket
 import pytest
 import redis
 
-from stream.versions.receiving import receive
+from stream.versions.storage.mget_into import receive
 from tests.stream.between import Between
 
 LARGE = 1 << 20

@@ -385,7 +385,7 @@ def test_a_redis_that_would_lose_versions_is_told(own_redis):
 
 
 def test_large_tables_are_cut_into_chunks_that_each_fit(store, monkeypatch, publishing, loaded):
-    from stream.versions import chunks
+    from stream.versions.storage import chunks
 
     monkeypatch.setattr(chunks.split, "__defaults__", (256,))
     version = publishing.publish(*range(200))

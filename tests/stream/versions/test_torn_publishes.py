@@ -13,7 +13,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from stream.state.checkpoint import fold_cuts
-from stream.versions import Fenced, VersionStore, scripts
+from stream.versions import Fenced, VersionStore
+from stream.versions.storage import scripts
 from tests.stream.between import Between
 
 PUBLISH_SCRIPT = hashlib.sha1(scripts.PUBLISH.encode()).hexdigest().encode()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.versions.chunks import ChunkRef
+from stream.versions.storage.chunks import ChunkRef
 
 JOURNAL_DROPPED = "dropped"
 """Codec of a reference that stands for batches that are no longer kept."""

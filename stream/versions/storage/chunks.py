@@ -22,8 +22,8 @@ from stream.state.codec import decode_delta, encode_delta
 from stream.state.journal import CorruptJournal, Journal
 from stream.state.tables import Bytes, CorruptDelta, Delta, TableDelta
 from stream.versions.errors import CorruptVersion, UnknownFormat
-from stream.versions.keys import Keys
-from stream.versions.receiving import receive
+from stream.versions.storage.keys import Keys
+from stream.versions.storage.mget_into import receive
 
 CHUNK_BYTES = 1024 * 1024
 UNREFERENCED_SECONDS = 600

@@ -25,8 +25,9 @@ import numpy as np
 
 from stream.state.journal import concatenate
 from stream.state.tables import Delta, TableDelta
-from stream.versions import scripts
-from stream.versions.chunks import (
+from stream.versions.retention import Listed, Policy, kept, settled
+from stream.versions.storage import scripts
+from stream.versions.storage.chunks import (
     REPLACED_SECONDS,
     ChunkRef,
     ChunkVanished,
@@ -35,8 +36,7 @@ from stream.versions.chunks import (
     fetch_chunks,
     write_chunks,
 )
-from stream.versions.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
-from stream.versions.retention import Listed, Policy, kept, settled
+from stream.versions.storage.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
 
 if TYPE_CHECKING:
     from stream.versions.store import VersionStore
