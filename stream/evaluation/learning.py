@@ -19,8 +19,8 @@ from stream.ingest.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE
 from stream.ingest.files import Coded
 from stream.models import learner as model
 from stream.models.answer import Options, options_of
-from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
-from stream.models.kernels import packed
+from stream.models.kernels.compile import packed
+from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.layout import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
 from stream.state.tables import Tables

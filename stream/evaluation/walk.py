@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from stream.ingest.decoding import CLICK, PURCHASE, VIEW, Columns
 from stream.models import conversion, merit, ranker
 from stream.models.answer import Options, rank
-from stream.models.directory import find
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
+from stream.models.kernels.hash_index import find
 from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
 from stream.models.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill

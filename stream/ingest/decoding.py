@@ -31,7 +31,7 @@ from stream.events import (
     seconds_of,
     text_of,
 )
-from stream.models.hashing import SEPARATOR, Keys, hash_joined, salt_key
+from stream.models.kernels.hashing import SEPARATOR, Keys, hash_joined, salt_key
 from stream.models.layout import WEIGHT_ONE
 from stream.settings import ModelSettings
 

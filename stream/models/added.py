@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 from stream.models.layout import ADDED, EMBEDDING
 from stream.models.reader import Reader
 from stream.models.state import State

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.models import candidates, ranker
-from stream.models.kernels import kernel, padded, vectored
+from stream.models.kernels.compile import kernel, padded, vectored
 from stream.models.layout import FEATURES, SOURCES
 from stream.models.reader import Reader
 from stream.models.request import EXCLUDED, HAD

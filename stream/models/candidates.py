@@ -16,8 +16,9 @@ import math
 import numpy as np
 
 from stream.models import added, cosine, embedding, merit, transitions, vsknn
-from stream.models.hashing import mixed
-from stream.models.kernels import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
+from stream.models.kernels.compile import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
+from stream.models.kernels.hashing import mixed
+from stream.models.kernels.simd import count_above, count_from
 from stream.models.layout import (
     COSINE,
     COSINE_FLAT,
@@ -46,7 +47,6 @@ from stream.models.layout import (
 from stream.models.pairs import fast_factor, first_set, sets_of
 from stream.models.reader import Reader
 from stream.models.request import CHECKED, EXCLUDED, IN_SESSION, NOW, SESSION_LENGTH, SIMILARITY, VISITOR, was_seen
-from stream.models.vectors import count_above, count_from
 from stream.models.work import (
     BEST,
     CANDIDATE,

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from stream.models.hashing import mixed
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
+from stream.models.kernels.hashing import mixed
 from stream.models.layout import (
     CLOCK,
     COUNT,

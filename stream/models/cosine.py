@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels import inlined, vectored
+from stream.models.kernels.compile import inlined, vectored
 
 ITEMS = 50
 FADE = 0.8

@@ -14,8 +14,9 @@ import math
 
 import numpy as np
 
-from stream.models.hashing import mixed
-from stream.models.kernels import kernel, prefetch
+from stream.models.kernels.compile import kernel, prefetch
+from stream.models.kernels.hashing import mixed
+from stream.models.kernels.simd import product
 from stream.models.layout import (
     DIMENSIONS,
     EVENTS,
@@ -26,7 +27,6 @@ from stream.models.layout import (
 )
 from stream.models.reader import Reader
 from stream.models.state import State
-from stream.models.vectors import product
 from stream.models.work import CANDIDATE, UNIQUE, Work
 
 CONTEXT_ITEMS = 10

@@ -24,8 +24,8 @@ from river.reco.base import Ranker
 from stream.events import check_id, seconds_of
 from stream.ingest.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
 from stream.models.answer import options_of, order_these
-from stream.models.directory import find
-from stream.models.hashing import SEPARATOR, Keys, hash_ids, salt_key
+from stream.models.kernels.hash_index import find
+from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.layout import CLOCK, WEIGHT_ONE, table_specs
 from stream.models.learner import TEST, UPDATE, Learner
 from stream.models.request import gather

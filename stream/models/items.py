@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models import added, embedding, merit, pairs, popularity, sessions
-from stream.models.directory import enter, find
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
+from stream.models.kernels.hash_index import enter, find
+from stream.models.kernels.quickselect import smallest
+from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.layout import (
     CELL_WORDS,
     ITEM_FREE,
@@ -24,8 +26,6 @@ from stream.models.layout import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
-from stream.models.pools import run_row, run_rows
-from stream.models.selection import smallest
 from stream.models.state import State
 
 EVICTED_SHARE = 64

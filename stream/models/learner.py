@@ -31,9 +31,10 @@ from stream.models import (
 from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
-from stream.models.directory import enter_word, find, find_word
-from stream.models.hashing import Keys, mixed
-from stream.models.kernels import inlined, kernel, packed
+from stream.models.kernels.compile import inlined, kernel, packed
+from stream.models.kernels.hash_index import enter_word, find, find_word
+from stream.models.kernels.hashing import Keys, mixed
+from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.layout import (
     BLEND,
     CHALLENGER,
@@ -56,7 +57,6 @@ from stream.models.layout import (
     table_specs,
 )
 from stream.models.pairs import MEETINGS
-from stream.models.pools import run_row, run_rows
 from stream.models.prequential import Prequential
 from stream.models.ratings import Ratings
 from stream.models.reader import Reader, reader_of

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.answer import Options, options_of
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 from stream.models.layout import (
     ADDED,
     CLOCK,

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 from stream.models.layout import CHOSEN, EXPECTED
 from stream.models.reader import Reader
 from stream.models.state import State

@@ -19,8 +19,8 @@ from stream.events import ID_MAX_BYTES
 from stream.ingest.decoding import ITEM_SALT
 from stream.models.answer import Options, challenge, options_of, order, order_these
 from stream.models.candidates import allowed
-from stream.models.hashing import SEPARATOR, hash_ids, salt_key, siphash128
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
+from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key, siphash128
 from stream.models.layout import (
     CLOCK,
     HALF_LIFE_NAMES,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels.compile import inlined, kernel
 from stream.models.layout import (
     HALF_LIVES,
     HALF_LIVES_SECONDS,

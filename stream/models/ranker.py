@@ -19,8 +19,9 @@ import math
 import numpy as np
 
 from stream.models import merit
-from stream.models.hashing import mixed
-from stream.models.kernels import LANES, inlined, kernel, padded, vectored
+from stream.models.kernels.compile import LANES, inlined, kernel, padded, vectored
+from stream.models.kernels.hashing import mixed
+from stream.models.kernels.simd import combine
 from stream.models.layout import (
     CONTEXTS,
     COUNT,
@@ -44,7 +45,6 @@ from stream.models.layout import (
 from stream.models.reader import Reader
 from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.models.state import State
-from stream.models.vectors import combine
 from stream.models.work import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work
 
 NEGATIVES = 30

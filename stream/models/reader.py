@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from stream.models.kernels import packed
+from stream.models.kernels.compile import packed
 from stream.models.layout import ADDED
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from stream.models import merit, ranker
 from stream.models.answer import Options, rank
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 from stream.models.layout import CLOCK, TESTS, VISITOR_ROWS
 from stream.models.reader import Reader, reader_of
 from stream.models.request import (

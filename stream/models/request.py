@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.layout import (
     CLOCK,
     FAST_LANDMARK,
@@ -23,7 +24,6 @@ from stream.models.layout import (
     WEIGHT_ONE,
 )
 from stream.models.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
-from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.work import HISTORY, HISTORY_MOST, OWN, OWN_ITEMS, SESSION, UNIQUE, Work, clear, local_of
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from stream.models.kernels import inlined
+from stream.models.kernels.compile import inlined
 from stream.models.layout import STAN
 from stream.models.work import Work
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models import directory
-from stream.models.kernels import packed
+from stream.models.kernels import hash_index as directory
+from stream.models.kernels.compile import packed
 from stream.models.layout import ADDED, RUN_SETS
 from stream.state.tables import Table, Tables
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels import inlined
+from stream.models.kernels.compile import inlined
 from stream.models.layout import TRANSITION, TRANSITION_FAST
 from stream.models.work import Work
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.directory import enter, find
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.hash_index import enter, find
+from stream.models.kernels.quickselect import smallest
+from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.layout import (
     HISTORY_ENTRIES,
     POOL_HISTORY,
@@ -18,8 +20,6 @@ from stream.models.layout import (
     VISITORS_EVICTED,
     VISITORS_LIVE,
 )
-from stream.models.pools import CLASSES, give_back, run_class, run_row, run_rows, take
-from stream.models.selection import smallest
 from stream.models.state import State
 
 EVICTED_SHARE = 64

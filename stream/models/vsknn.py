@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models import stan
-from stream.models.kernels import kernel, natural_log, padded, prefetch, vectored
+from stream.models.kernels.compile import kernel, natural_log, padded, prefetch, vectored
+from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.layout import POSTING_ENTRIES, SESSIONS_BEGUN, VSKNN
-from stream.models.pools import run_row, run_rows
 from stream.models.reader import Reader
 from stream.models.request import IN_SESSION, NOW, ORDINAL, SIMILARITY
 from stream.models.sessions import row_of

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels import inlined, kernel, packed, padded, vectored
+from stream.models.kernels.compile import inlined, kernel, packed, padded, vectored
 from stream.models.layout import (
     CONTEXTS,
     CROSSES,

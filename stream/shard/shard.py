@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
 from stream.ingest.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
-from stream.models.hashing import hash_ids, salt_key
+from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.layout import CLOCK
 from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views

@@ -10,7 +10,7 @@ import pytest
 
 from stream.ingest.decoding import ITEM_SALT, Columns
 from stream.models.answer import options_of, rank
-from stream.models.hashing import SEPARATOR, hash_joined, salt_key
+from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
 from stream.models.layout import SOURCES, WEIGHT_ONE
 from stream.models.learner import Learner
 from stream.models.model import Model

@@ -20,7 +20,7 @@ Campos, Díez & Cantador, "Time-aware recommender systems", UMUAI 2014.
 
 import numpy as np
 
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 from stream.models.request import MOMENT
 from stream.models.work import LOCAL
 

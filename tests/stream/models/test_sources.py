@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.layout import (
     COUNT,
     HALF_LIFE_NAMES,
@@ -21,7 +22,6 @@ from stream.models.layout import (
     VISITORS_EVICTED,
     VISITORS_LIVE,
 )
-from stream.models.pools import run_row, run_rows
 
 START = 1_700_000_000.0
 DAY = 86_400.0

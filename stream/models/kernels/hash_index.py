@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 
 Cells = NDArray[np.uint32]
 MOST_USED_SHARE = 0.6

@@ -18,7 +18,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels import inlined, kernel
+from stream.models.kernels.compile import inlined, kernel
 
 Keys = NDArray[np.uint64]
 """(n, 2): the two halves of n keys. A key is never (0, 0), which stands for none."""

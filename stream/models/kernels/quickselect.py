@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels import kernel
+from stream.models.kernels.compile import kernel
 
 
 @kernel

@@ -14,7 +14,7 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from stream.models.kernels import LANES, inlined
+from stream.models.kernels.compile import LANES, inlined
 
 FLOAT = ir.FloatType()
 LONG = ir.IntType(64)
