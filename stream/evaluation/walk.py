@@ -21,10 +21,10 @@ from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATIO
 from stream.models.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill
 from stream.models.pairs import MEETINGS
-from stream.models.reader import Reader
-from stream.models.request import gather
-from stream.models.state import State
-from stream.models.work import CANDIDATE, CANDIDATES, UNIQUE, Work
+from stream.models.workspace.learning_view import State
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work
+from stream.models.workspace.visitor_context import gather
 
 PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
 """What an answer was made from: places in `stream.evaluation.result.FALLBACKS`."""

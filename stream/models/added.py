@@ -29,9 +29,9 @@ import numpy as np
 
 from stream.models.kernels.compile import kernel
 from stream.models.layout import ADDED, EMBEDDING
-from stream.models.reader import Reader
-from stream.models.state import State
-from stream.models.work import Work
+from stream.models.workspace.learning_view import State
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import Work
 
 MOST = 4
 COUNT = len(ADDED)

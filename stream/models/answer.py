@@ -9,9 +9,9 @@ import numpy as np
 from stream.models import candidates, ranker
 from stream.models.kernels.compile import kernel, padded, vectored
 from stream.models.layout import FEATURES, SOURCES
-from stream.models.reader import Reader
-from stream.models.request import EXCLUDED, HAD
-from stream.models.work import CANDIDATE, LOCAL, UNIQUE, Work, known_local
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import CANDIDATE, LOCAL, UNIQUE, Work, known_local
+from stream.models.workspace.visitor_context import EXCLUDED, HAD
 from stream.settings import ModelSettings
 
 

@@ -45,9 +45,8 @@ from stream.models.layout import (
     VSKNN,
 )
 from stream.models.pairs import fast_factor, first_set, sets_of
-from stream.models.reader import Reader
-from stream.models.request import CHECKED, EXCLUDED, IN_SESSION, NOW, SESSION_LENGTH, SIMILARITY, VISITOR, was_seen
-from stream.models.work import (
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import (
     BEST,
     CANDIDATE,
     CANDIDATES,
@@ -57,6 +56,16 @@ from stream.models.work import (
     Work,
     known_local,
     local_of,
+)
+from stream.models.workspace.visitor_context import (
+    CHECKED,
+    EXCLUDED,
+    IN_SESSION,
+    NOW,
+    SESSION_LENGTH,
+    SIMILARITY,
+    VISITOR,
+    was_seen,
 )
 
 PROPOSED = ((TRANSITIONS, 50), (COSINE, 50), (VSKNN, 50), (TRANSITION_FAST, 25), (COSINE_FLAT, 25), (STAN, 25))

@@ -27,10 +27,10 @@ from stream.models.layout import (
     PENDING_WRITTEN,
     SITUATION,
 )
-from stream.models.reader import Reader
-from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
-from stream.models.state import State
-from stream.models.work import HISTORY, UNIQUE, Work
+from stream.models.workspace.learning_view import State
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import HISTORY, UNIQUE, Work
+from stream.models.workspace.visitor_context import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.state.tables import Tables
 
 HORIZON_SECONDS = 1800.0

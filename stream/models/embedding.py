@@ -25,9 +25,9 @@ from stream.models.layout import (
     RESERVOIR_WIDTH,
     RESERVOIR_WRITTEN,
 )
-from stream.models.reader import Reader
-from stream.models.state import State
-from stream.models.work import CANDIDATE, UNIQUE, Work
+from stream.models.workspace.learning_view import State
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work
 
 CONTEXT_ITEMS = 10
 FADE = 0.75

@@ -28,8 +28,8 @@ from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.layout import CLOCK, WEIGHT_ONE, table_specs
 from stream.models.learner import TEST, UPDATE, Learner
-from stream.models.request import gather
-from stream.models.work import CANDIDATE
+from stream.models.workspace.scratch import CANDIDATE
+from stream.models.workspace.visitor_context import gather
 from stream.settings import ModelSettings
 from stream.state.tables import Tables
 

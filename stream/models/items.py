@@ -26,7 +26,7 @@ from stream.models.layout import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
-from stream.models.state import State
+from stream.models.workspace.learning_view import State
 
 EVICTED_SHARE = 64
 

@@ -59,10 +59,10 @@ from stream.models.layout import (
 from stream.models.pairs import MEETINGS
 from stream.models.prequential import Prequential
 from stream.models.ratings import Ratings
-from stream.models.reader import Reader, reader_of
-from stream.models.request import gather, was_seen
-from stream.models.state import State, state_of
-from stream.models.work import CANDIDATE, HISTORY, Work, new_work
+from stream.models.workspace.learning_view import State, state_of
+from stream.models.workspace.scoring_view import Reader, reader_of
+from stream.models.workspace.scratch import CANDIDATE, HISTORY, Work, new_work
+from stream.models.workspace.visitor_context import gather, was_seen
 from stream.settings import ModelSettings
 from stream.state.tables import Tables
 

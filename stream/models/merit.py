@@ -18,9 +18,9 @@ import numpy as np
 
 from stream.models.kernels.compile import kernel
 from stream.models.layout import CHOSEN, EXPECTED
-from stream.models.reader import Reader
-from stream.models.state import State
-from stream.models.work import CANDIDATE, Work
+from stream.models.workspace.learning_view import State
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import CANDIDATE, Work
 
 PRIOR = 1.0
 START = 0.5

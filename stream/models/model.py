@@ -33,9 +33,9 @@ from stream.models.layout import (
     TOP_SIZES,
     TOP_WIDTH,
 )
-from stream.models.reader import Reader, reader_of
-from stream.models.request import EXCLUDED, gather
-from stream.models.work import CANDIDATE, UNIQUE, Work, local_of, new_work
+from stream.models.workspace.scoring_view import Reader, reader_of
+from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work, local_of, new_work
+from stream.models.workspace.visitor_context import EXCLUDED, gather
 from stream.settings import ModelSettings
 
 Views = dict[str, tuple[NDArray, NDArray]]

@@ -42,10 +42,10 @@ from stream.models.layout import (
     TESTS,
     UPDATES,
 )
-from stream.models.reader import Reader
-from stream.models.request import MOMENT, SESSION_LENGTH, SIMILARITY
-from stream.models.state import State
-from stream.models.work import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work
+from stream.models.workspace.learning_view import State
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work
+from stream.models.workspace.visitor_context import MOMENT, SESSION_LENGTH, SIMILARITY
 
 NEGATIVES = 30
 LINEAR_RATE = 0.05

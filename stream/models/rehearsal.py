@@ -18,8 +18,10 @@ from stream.models import merit, ranker
 from stream.models.answer import Options, rank
 from stream.models.kernels.compile import kernel
 from stream.models.layout import CLOCK, TESTS, VISITOR_ROWS
-from stream.models.reader import Reader, reader_of
-from stream.models.request import (
+from stream.models.workspace.learning_view import State, state_of
+from stream.models.workspace.scoring_view import Reader, reader_of
+from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE, Work, clear, local_of, new_work
+from stream.models.workspace.visitor_context import (
     CHECKED,
     MOMENT,
     NOW,
@@ -32,8 +34,6 @@ from stream.models.request import (
     own_events,
     put_session,
 )
-from stream.models.state import State, state_of
-from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE, Work, clear, local_of, new_work
 from stream.state.tables import Tables
 
 LESSONS = 2000

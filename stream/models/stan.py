@@ -15,7 +15,7 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined
 from stream.models.layout import STAN
-from stream.models.work import Work
+from stream.models.workspace.scratch import Work
 
 AGE_SECONDS = 259_200.0
 NEARNESS = 0.35

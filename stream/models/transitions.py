@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined
 from stream.models.layout import TRANSITION, TRANSITION_FAST
-from stream.models.work import Work
+from stream.models.workspace.scratch import Work
 
 ITEMS = 5
 FADE = 0.6

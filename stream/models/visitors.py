@@ -20,7 +20,7 @@ from stream.models.layout import (
     VISITORS_EVICTED,
     VISITORS_LIVE,
 )
-from stream.models.state import State
+from stream.models.workspace.learning_view import State
 
 EVICTED_SHARE = 64
 

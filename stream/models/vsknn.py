@@ -16,10 +16,19 @@ from stream.models import stan
 from stream.models.kernels.compile import kernel, natural_log, padded, prefetch, vectored
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.layout import POSTING_ENTRIES, SESSIONS_BEGUN, VSKNN
-from stream.models.reader import Reader
-from stream.models.request import IN_SESSION, NOW, ORDINAL, SIMILARITY
 from stream.models.sessions import row_of
-from stream.models.work import HISTORY, MET, NEIGHBOUR_CELLS, NEIGHBOURS_MET, SESSION, TOUCHED, Work, local_of
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import (
+    HISTORY,
+    MET,
+    NEIGHBOUR_CELLS,
+    NEIGHBOURS_MET,
+    SESSION,
+    TOUCHED,
+    Work,
+    local_of,
+)
+from stream.models.workspace.visitor_context import IN_SESSION, NOW, ORDINAL, SIMILARITY
 
 QUERY_ITEMS = 10
 NEIGHBOURS = 100

@@ -14,8 +14,8 @@ from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
 from stream.models.layout import SOURCES, WEIGHT_ONE
 from stream.models.learner import Learner
 from stream.models.model import Model
-from stream.models.request import gather
-from stream.models.work import CANDIDATE
+from stream.models.workspace.scratch import CANDIDATE
+from stream.models.workspace.visitor_context import gather
 from stream.settings import ModelSettings
 
 

@@ -21,8 +21,8 @@ Campos, Díez & Cantador, "Time-aware recommender systems", UMUAI 2014.
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.request import MOMENT
-from stream.models.work import LOCAL
+from stream.models.workspace.visitor_context import MOMENT
+from stream.models.workspace.scratch import LOCAL
 
 COLUMNS = 24
 PROPOSES = 30

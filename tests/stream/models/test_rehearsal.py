@@ -10,7 +10,7 @@ from stream.models.layout import SOURCES
 from stream.models.learner import identity_views
 from stream.models.merging import merged
 from stream.models.rehearsal import choose, look_back, rehearse
-from stream.models.work import CANDIDATE, HISTORY, SESSION, UNIQUE
+from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE
 
 START = 1_700_000_000.0
 COUNTED = ("transition", "transition_fast", "transitions", "cosine", "cosine_flat", "popular_3d", "popular_30d")

@@ -24,8 +24,18 @@ from stream.models.layout import (
     WEIGHT_ONE,
 )
 from stream.models.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
-from stream.models.reader import Reader
-from stream.models.work import HISTORY, HISTORY_MOST, OWN, OWN_ITEMS, SESSION, UNIQUE, Work, clear, local_of
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import (
+    HISTORY,
+    HISTORY_MOST,
+    OWN,
+    OWN_ITEMS,
+    SESSION,
+    UNIQUE,
+    Work,
+    clear,
+    local_of,
+)
 
 KNOWN_MOST = 100
 """Events of a history that count."""
