@@ -1,6 +1,6 @@
 """Sources of one's own, in plain Python: judged by themselves, and in a blend with the model.
 
-Slow, and enough to see whether an idea is worth a file in the model (`stream/models/added.py`). A source scores the
+Slow, and enough to see whether an idea is worth a file in the model (`stream/models/sources/custom.py`). A source scores the
 candidates of each test. Then it joins the blend: a linear ranker starts as the model's own score and learns online,
 from the outcome of each test after it was ranked, how much the source's value and rank should count beside it. What
 this blend wins over the model's is what the idea adds there; one that only repeats what the blend knows adds nothing.

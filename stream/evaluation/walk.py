@@ -20,7 +20,7 @@ from stream.models.kernels.hash_index import find
 from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
 from stream.models.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill
-from stream.models.pairs import MEETINGS
+from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from stream.models import added, cosine, embedding, merit, transitions, vsknn
+from stream.models import merit
 from stream.models.kernels.compile import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import count_above, count_from
@@ -44,7 +44,9 @@ from stream.models.layout import (
     TRANSITIONS,
     VSKNN,
 )
-from stream.models.pairs import fast_factor, first_set, sets_of
+from stream.models.sources import cosine, embedding, transitions, vsknn
+from stream.models.sources import custom as added
+from stream.models.sources.pairs import fast_factor, first_set, sets_of
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (
     BEST,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models import added, embedding, merit, pairs, popularity, sessions
+from stream.models import merit, sessions
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.quickselect import smallest
@@ -26,6 +26,8 @@ from stream.models.layout import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
+from stream.models.sources import custom as added
+from stream.models.sources import embedding, pairs, popularity
 from stream.models.workspace.learning_view import State
 
 EVICTED_SHARE = 64

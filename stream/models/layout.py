@@ -95,7 +95,7 @@ PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fa
 WEIGHT_ONE = 256
 
 ADDED: tuple[str, ...] = ()
-"""Names of sources of one's own, each a file of this folder: see `stream/models/added.py`."""
+"""Names of sources of one's own, each a file of this folder: see `stream/models/sources/custom.py`."""
 
 SOURCES = (
     "transition",

@@ -15,19 +15,7 @@ from numpy.typing import NDArray
 
 from stream.drift import Detectors
 from stream.ingest.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
-from stream.models import (
-    added,
-    ahead,
-    conversion,
-    embedding,
-    items,
-    merit,
-    pairs,
-    popularity,
-    ranker,
-    sessions,
-    visitors,
-)
+from stream.models import ahead, conversion, items, merit, ranker, sessions, visitors
 from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
@@ -56,9 +44,11 @@ from stream.models.layout import (
     WEIGHT_ONE,
     table_specs,
 )
-from stream.models.pairs import MEETINGS
 from stream.models.prequential import Prequential
 from stream.models.ratings import Ratings
+from stream.models.sources import custom as added
+from stream.models.sources import embedding, pairs, popularity
+from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State, state_of
 from stream.models.workspace.scoring_view import Reader, reader_of
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, Work, new_work

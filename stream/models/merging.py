@@ -64,9 +64,9 @@ from stream.models.layout import (
     VISITORS_LIVE,
     table_specs,
 )
-from stream.models.pairs import FAST_HALF_LIFE_SECONDS
 from stream.models.rehearsal import rehearse
 from stream.models.sessions import row_of
+from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
 from stream.settings import ModelSettings
 from stream.state.tables import Tables
 

@@ -23,7 +23,7 @@ from stream.models.layout import (
     SESSION_ITEMS,
     WEIGHT_ONE,
 )
-from stream.models.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
+from stream.models.sources.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (
     HISTORY,
