@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from stream.drift import Detectors
 from stream.ingest.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
-from stream.models import ahead, conversion, items, merit, ranker, sessions, visitors
+from stream.models import ahead, conversion, merit, ranker
 from stream.models.answer import Options, options_of, rank
 from stream.models.challenger import Challenger
 from stream.models.conversion import Conversion
+from stream.models.entities import items, sessions, visitors
 from stream.models.kernels.compile import inlined, kernel, packed
 from stream.models.kernels.hash_index import enter_word, find, find_word
 from stream.models.kernels.hashing import Keys, mixed

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.answer import Options, options_of
+from stream.models.entities.sessions import row_of
 from stream.models.kernels.compile import kernel
 from stream.models.layout import (
     ADDED,
@@ -65,7 +66,6 @@ from stream.models.layout import (
     table_specs,
 )
 from stream.models.rehearsal import rehearse
-from stream.models.sessions import row_of
 from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
 from stream.settings import ModelSettings
 from stream.state.tables import Tables

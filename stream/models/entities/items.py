@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models import merit, sessions
+from stream.models import merit
+from stream.models.entities import sessions
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.quickselect import smallest
