@@ -18,10 +18,10 @@ from stream.evaluation.run import Learner, Walk
 from stream.ingest.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
 from stream.ingest.files import Coded
 from stream.models import learner as model
-from stream.models.answer import Options, options_of
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.layout import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
+from stream.models.ranking.rank import Options, options_of
 from stream.settings import ModelSettings
 from stream.state.tables import Tables
 

@@ -6,7 +6,7 @@ from the outcome of each test after it was ranked, how much the source's value a
 this blend wins over the model's is what the idea adds there; one that only repeats what the blend knows adds nothing.
 
 The blend with sources of one's own is learned by softmax over the candidates with AdaGrad, as the ranker is
-(`stream/models/ranker.py`); unlike a source in the model it brings no candidates and no crosses.
+(`stream/models/ranking/ranker.py`); unlike a source in the model it brings no candidates and no crosses.
 """
 
 from __future__ import annotations

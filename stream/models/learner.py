@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from stream.drift import Detectors
 from stream.ingest.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
-from stream.models import ahead, conversion, merit, ranker
-from stream.models.answer import Options, options_of, rank
-from stream.models.challenger import Challenger
+from stream.models import ahead, conversion
 from stream.models.conversion import Conversion
 from stream.models.entities import items, sessions, visitors
 from stream.models.kernels.compile import inlined, kernel, packed
@@ -46,6 +44,10 @@ from stream.models.layout import (
     table_specs,
 )
 from stream.models.prequential import Prequential
+from stream.models.ranking import item_bias as merit
+from stream.models.ranking import ranker
+from stream.models.ranking.challenger import Challenger
+from stream.models.ranking.rank import Options, options_of, rank
 from stream.models.ratings import Ratings
 from stream.models.sources import custom as added
 from stream.models.sources import embedding, pairs, popularity

@@ -22,7 +22,6 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.answer import Options, options_of
 from stream.models.entities.sessions import row_of
 from stream.models.kernels.compile import kernel
 from stream.models.layout import (
@@ -65,6 +64,7 @@ from stream.models.layout import (
     VISITORS_LIVE,
     table_specs,
 )
+from stream.models.ranking.rank import Options, options_of
 from stream.models.rehearsal import rehearse
 from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
 from stream.settings import ModelSettings

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models import merit
 from stream.models.entities import sessions
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import enter, find
@@ -27,6 +26,7 @@ from stream.models.layout import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
+from stream.models.ranking import item_bias as merit
 from stream.models.sources import custom as added
 from stream.models.sources import embedding, pairs, popularity
 from stream.models.workspace.learning_view import State

@@ -9,7 +9,6 @@ from stream.evaluation.history import history_of
 from stream.evaluation.learning import ModelLearner, columns_of
 from stream.evaluation.protocol import Action, Protocol, plan
 from stream.ingest.files import Coded, Dataset
-from stream.models.answer import Options
 from stream.models.layout import (
     COUNT,
     EVENTS,
@@ -24,6 +23,7 @@ from stream.models.layout import (
 )
 from stream.models.merging import merged
 from stream.models.model import Model, Query
+from stream.models.ranking.rank import Options
 from stream.settings import ModelSettings
 from stream.shard.shard import Shard, views_of
 

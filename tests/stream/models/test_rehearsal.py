@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.models.answer import options_of, rank
 from stream.models.layout import SOURCES
 from stream.models.learner import identity_views
 from stream.models.merging import merged
+from stream.models.ranking.rank import options_of, rank
 from stream.models.rehearsal import choose, look_back, rehearse
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE
 

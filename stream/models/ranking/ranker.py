@@ -18,7 +18,6 @@ import math
 
 import numpy as np
 
-from stream.models import merit
 from stream.models.kernels.compile import LANES, inlined, kernel, padded, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import combine
@@ -42,6 +41,7 @@ from stream.models.layout import (
     TESTS,
     UPDATES,
 )
+from stream.models.ranking import item_bias as merit
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work

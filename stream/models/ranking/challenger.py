@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.layout import FEATURES, SOURCE_COUNT
-from stream.models.ranker import RANK_START
+from stream.models.ranking.ranker import RANK_START
 from stream.state.tables import Table
 
 RATE = 0.05
