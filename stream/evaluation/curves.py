@@ -1,7 +1,7 @@
 """Quality over time: a sliding window over the tests, and where it changed.
 
 A curve is what a mean hides: a model that stops learning, a source that helps only at night, a drift. Detections come
-from River's ADWIN on the blend's hits. As in the live detectors (`stream.drift`), a drift is a fall, a change for the
+from River's ADWIN on the blend's hits. As in the live detectors (`stream.models.drift.detectors`), a drift is a fall, a change for the
 better is a rise, and the first events (the setting `drift_burn_in`) are left out.
 """
 

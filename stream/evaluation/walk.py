@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.ingest.decoding import CLICK, PURCHASE, VIEW, Columns
-from stream.models import conversion
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import find
 from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
 from stream.models.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill
+from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias as merit
 from stream.models.ranking import ranker
 from stream.models.ranking.rank import Options, rank

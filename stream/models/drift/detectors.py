@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.drift.prequential import NAMES, Prequential
 from stream.models.layout import CLOCK
-from stream.models.prequential import NAMES, Prequential
 from stream.state.tables import Table, Tables
 
 DELTA = 1e-7
