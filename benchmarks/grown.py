@@ -20,7 +20,7 @@ from benchmarks.processes import resident_bytes
 from serving.resident import ShardMemory
 from stream.capacity.memory_plan import size as sized
 from stream.ingest.decoding import Columns, Decoder, Record
-from stream.models.learner import Learner
+from stream.models.learning.learner import Learner
 from stream.runner.warmup import warm_up
 from stream.settings import ModelSettings
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.events import FIRST_SECONDS, zipf
 from benchmarks.machine import machine
 from stream.ingest.decoding import Columns, Decoder, Record
-from stream.models.learner import Learner, identity_views
+from stream.models.learning.learner import Learner, identity_views
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from serving.arena import Arena, Views
 from serving.memory import Allocate, private_memory
-from stream.models.layout import table_specs
-from stream.models.merging import merged
+from stream.models.merging.merge import merged
 from stream.models.model import Hints, Model
+from stream.models.schema import table_specs
 from stream.settings import ModelSettings
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all

@@ -73,7 +73,7 @@ def load_once() -> None:
     Modules and compiled kernels are 150 MB. Python would write to all of its objects when it looks for garbage among
     them, so those that are there now are left out of that for good.
     """
-    for name in ("httptools", "uvloop", "uvicorn.lifespan.on", "stream.models.merging"):
+    for name in ("httptools", "uvloop", "uvicorn.lifespan.on", "stream.models.merging.merge"):
         importlib.import_module(name)
     warm_up(empty_model())
     gc.collect()

@@ -38,8 +38,8 @@ from serving.metrics import Metrics, Totals
 from serving.problems import Problem
 from serving.resident import empty_model
 from serving.segments import Bytes, Segments, mapped
-from stream.models.layout import table_specs
 from stream.models.model import Hints, Model
+from stream.models.schema import table_specs
 from stream.settings import ModelSettings
 from stream.versions import Version, VersionStore
 from stream.versions.manifest import canonical_json, read_manifest

@@ -80,7 +80,7 @@ class ModelSettings(BaseModel):
     @field_validator("disabled_sources")
     @classmethod
     def _known_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from stream.models.layout import SOURCES  # which needs this module
+        from stream.models.schema import SOURCES  # which needs this module
 
         if unknown := set(value) - set(SOURCES):
             raise ValueError(f"there is no source {min(unknown)!r}; there are {', '.join(SOURCES)}")

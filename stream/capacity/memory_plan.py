@@ -4,7 +4,7 @@ Tables are bounded by their capacities, so what is computed here is what a proce
 written. Pages that were never written cost nothing, so a shop that has not filled its capacities takes less, in
 proportion. The program itself, with everything it imports and compiles, comes on top (`PROGRAM_BYTES`).
 
-This file decides how memory is added up. Shapes and capacities are decided in `stream.models.layout`; the measurement
+This file decides how memory is added up. Shapes and capacities are decided in `stream.models.schema`; the measurement
 beside it is `corrente bench scale`.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream.models.layout import table_specs
+from stream.models.schema import table_specs
 from stream.settings import ModelSettings
 
 PROGRAM_BYTES = 350_000_000

@@ -17,11 +17,11 @@ from stream.evaluation.protocol import Action, Plan, Protocol, ranker_sample
 from stream.evaluation.run import Learner, Walk
 from stream.ingest.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
 from stream.ingest.files import Coded
-from stream.models import learner as model
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
-from stream.models.layout import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
+from stream.models.learning import learner as model
 from stream.models.ranking.rank import Options, options_of
+from stream.models.schema import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
 from stream.settings import ModelSettings
 from stream.state.tables import Tables
 

@@ -18,7 +18,7 @@ from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.run import Walk
 from stream.ingest.decoding import Columns
 from stream.models.kernels.hashing import mixed
-from stream.models.merging import merged
+from stream.models.merging.merge import merged
 from stream.models.ranking.rank import Options
 from stream.settings import ModelSettings
 

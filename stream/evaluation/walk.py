@@ -1,6 +1,6 @@
 """The compiled walk: the model's own kernels, one event after the other, under a plan.
 
-The worker learns a batch with `stream.models.learner`; this loop calls the same functions for the same steps (find,
+The worker learns a batch with `stream.models.learning.learner`; this loop calls the same functions for the same steps (find,
 gather, rank, learn the ranker, learn the event) and differs in who decides: here an event's `Action` bits say whether
 it is tested, taught, learned or only shown. A test alone changes nothing.
 """
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from stream.ingest.decoding import CLICK, PURCHASE, VIEW, Columns
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import find
-from stream.models.layout import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
-from stream.models.learner import contrast, learn_event, remembered_by
+from stream.models.learning.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias as merit
 from stream.models.ranking import ranker
 from stream.models.ranking.rank import Options, rank
+from stream.models.schema import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
 from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader

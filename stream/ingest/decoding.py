@@ -32,7 +32,7 @@ from stream.events import (
     text_of,
 )
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_joined, salt_key
-from stream.models.layout import WEIGHT_ONE
+from stream.models.schema import WEIGHT_ONE
 from stream.settings import ModelSettings
 
 RECORD_MAX_BYTES = 1_048_576

@@ -25,9 +25,9 @@ from stream.events import check_id, seconds_of
 from stream.ingest.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
-from stream.models.layout import CLOCK, WEIGHT_ONE, table_specs
-from stream.models.learner import TEST, UPDATE, Learner
+from stream.models.learning.learner import TEST, UPDATE, Learner
 from stream.models.ranking.rank import options_of, order_these
+from stream.models.schema import CLOCK, WEIGHT_ONE, table_specs
 from stream.models.workspace.scratch import CANDIDATE
 from stream.models.workspace.visitor_context import gather
 from stream.settings import ModelSettings

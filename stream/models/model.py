@@ -19,7 +19,9 @@ from stream.events import ID_MAX_BYTES
 from stream.ingest.decoding import ITEM_SALT
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key, siphash128
-from stream.models.layout import (
+from stream.models.ranking.candidates import allowed
+from stream.models.ranking.rank import Options, challenge, options_of, order, order_these
+from stream.models.schema import (
     CLOCK,
     HALF_LIFE_NAMES,
     HALF_LIVES_SECONDS,
@@ -31,8 +33,6 @@ from stream.models.layout import (
     TOP_SIZES,
     TOP_WIDTH,
 )
-from stream.models.ranking.candidates import allowed
-from stream.models.ranking.rank import Options, challenge, options_of, order, order_these
 from stream.models.workspace.scoring_view import Reader, reader_of
 from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work, local_of, new_work
 from stream.models.workspace.visitor_context import EXCLUDED, gather

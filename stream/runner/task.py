@@ -43,7 +43,7 @@ from stream.ingest.decoding import Letter, Record
 from stream.ingest.merge import Merge, MissingRecords
 from stream.kafka.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.kafka.transport import Consumer, Fetch
-from stream.models.layout import table_specs
+from stream.models.schema import table_specs
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.test_budget import SampleRate
 from stream.runner.warmup import import_river

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from stream.events import TOPIC_TYPES
 from stream.ingest.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
 from stream.models.kernels.hashing import hash_ids, salt_key
-from stream.models.layout import CLOCK
-from stream.models.learner import DUPLICATE, TEST, UPDATE, Learner
+from stream.models.learning.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
+from stream.models.schema import CLOCK
 from stream.settings import ModelSettings
 from stream.state.checkpoint import Cut
 from stream.state.journal import Journal

@@ -15,7 +15,7 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from benchmarks.servers import wait_until
-from stream.models.merging import merged
+from stream.models.merging.merge import merged
 from stream.models.model import Model, Query, Ranking
 from stream.settings import load_settings
 from stream.shard.shard import Shard, views_of

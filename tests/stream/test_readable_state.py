@@ -7,7 +7,7 @@ import random
 import msgspec
 
 from stream.ingest.decoding import Record
-from stream.models.layout import SOURCES
+from stream.models.schema import SOURCES
 from stream.runner.metrics import WorkerMetrics, numbers_in
 from stream.settings import ModelSettings
 from stream.shard.shard import Shard

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from serving.arena import Arena
 from stream.capacity.cli import size as size_command
 from stream.capacity.memory_plan import size
-from stream.models.layout import table_specs
-from stream.models.learner import Learner
+from stream.models.learning.learner import Learner
+from stream.models.schema import table_specs
 from stream.settings import ModelSettings
 
 PLAN = ModelSettings(items=300, visitors=2000, sessions=2000, event_ids=512)

@@ -10,8 +10,8 @@ from stream.shard.shard import Record, Shard
 PROGRAM = """
 import sys
 import stream.worker
-from stream.models.layout import table_specs
-from stream.models.learner import learn_batch
+from stream.models.schema import table_specs
+from stream.models.learning.learner import learn_batch
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.drift.prequential import NAMES, Prequential
-from stream.models.layout import CLOCK
+from stream.models.schema import CLOCK
 from stream.state.tables import Table, Tables
 
 DELTA = 1e-7

@@ -14,7 +14,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.layout import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS, SOURCES
+from stream.models.schema import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS, SOURCES
 from stream.state.tables import Table, Tables
 
 NAMES = (*SOURCES, "blend", "challenger")

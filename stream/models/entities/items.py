@@ -14,7 +14,8 @@ from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.quickselect import smallest
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.layout import (
+from stream.models.ranking import item_bias as merit
+from stream.models.schema import (
     CELL_WORDS,
     ITEM_FREE,
     ITEM_ROWS,
@@ -26,7 +27,6 @@ from stream.models.layout import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
-from stream.models.ranking import item_bias as merit
 from stream.models.sources import custom as added
 from stream.models.sources import embedding, pairs, popularity
 from stream.models.workspace.learning_view import State

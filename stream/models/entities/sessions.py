@@ -13,7 +13,7 @@ import numpy as np
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
-from stream.models.layout import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
+from stream.models.schema import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
 from stream.models.workspace.learning_view import State
 
 BLOCK_ITEMS = 10

@@ -12,7 +12,7 @@ from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.quickselect import smallest
 from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
-from stream.models.layout import (
+from stream.models.schema import (
     HISTORY_ENTRIES,
     POOL_HISTORY,
     VISITOR_FREE,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
-from stream.models.layout import RUNS
+from stream.models.schema import RUNS
 
 CLASSES = len(RUNS)
 ROW_MASK = np.uint32(0x3FFFFFFF)

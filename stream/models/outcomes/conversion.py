@@ -19,7 +19,7 @@ import numpy as np
 
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import mixed
-from stream.models.layout import (
+from stream.models.schema import (
     CLOCK,
     COUNT,
     PENDING,

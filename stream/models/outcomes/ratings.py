@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.layout import RANDOM, TASTES
+from stream.models.schema import RANDOM, TASTES
 from stream.state.tables import Table, Tables
 
 RATE = 0.02

@@ -18,7 +18,8 @@ import numpy as np
 from stream.models.kernels.compile import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import count_above, count_from
-from stream.models.layout import (
+from stream.models.ranking import item_bias as merit
+from stream.models.schema import (
     COSINE,
     COSINE_FLAT,
     COUNT,
@@ -43,7 +44,6 @@ from stream.models.layout import (
     TRANSITIONS,
     VSKNN,
 )
-from stream.models.ranking import item_bias as merit
 from stream.models.sources import cosine, embedding, transitions, vsknn
 from stream.models.sources import custom as added
 from stream.models.sources.pairs import fast_factor, first_set, sets_of

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.layout import FEATURES, SOURCE_COUNT
 from stream.models.ranking.ranker import RANK_START
+from stream.models.schema import FEATURES, SOURCE_COUNT
 from stream.state.tables import Table
 
 RATE = 0.05

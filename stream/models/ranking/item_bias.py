@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.layout import CHOSEN, EXPECTED
+from stream.models.schema import CHOSEN, EXPECTED
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, Work

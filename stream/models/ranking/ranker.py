@@ -21,7 +21,8 @@ import numpy as np
 from stream.models.kernels.compile import LANES, inlined, kernel, padded, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import combine
-from stream.models.layout import (
+from stream.models.ranking import item_bias as merit
+from stream.models.schema import (
     CONTEXTS,
     COUNT,
     COUNT_EDGES,
@@ -41,7 +42,6 @@ from stream.models.layout import (
     TESTS,
     UPDATES,
 )
-from stream.models.ranking import item_bias as merit
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work

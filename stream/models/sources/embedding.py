@@ -17,7 +17,7 @@ import numpy as np
 from stream.models.kernels.compile import kernel, prefetch
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import product
-from stream.models.layout import (
+from stream.models.schema import (
     DIMENSIONS,
     EVENTS,
     RANDOM,

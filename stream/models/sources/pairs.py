@@ -16,7 +16,7 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
-from stream.models.layout import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, POOL_PAIRS, RUN_SETS, SET_SLOTS
+from stream.models.schema import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, POOL_PAIRS, RUN_SETS, SET_SLOTS
 from stream.models.workspace.learning_view import State
 
 MEETINGS = 10

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
-from stream.models.layout import (
+from stream.models.schema import (
     HALF_LIVES,
     HALF_LIVES_SECONDS,
     NEWEST,

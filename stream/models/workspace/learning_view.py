@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream.models.kernels import hash_index as directory
 from stream.models.kernels.compile import packed
-from stream.models.layout import ADDED, RUN_SETS
+from stream.models.schema import ADDED, RUN_SETS
 from stream.state.tables import Table, Tables
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import inlined, kernel, packed, padded, vectored
-from stream.models.layout import (
+from stream.models.schema import (
     CONTEXTS,
     CROSSES,
     EMBEDDING,

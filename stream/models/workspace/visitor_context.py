@@ -12,7 +12,7 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.layout import (
+from stream.models.schema import (
     CLOCK,
     FAST_LANDMARK,
     HALF_LIVES,

@@ -10,10 +10,10 @@ import pytest
 
 from stream.ingest.decoding import ITEM_SALT, Columns
 from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
-from stream.models.layout import SOURCES, WEIGHT_ONE
-from stream.models.learner import Learner
+from stream.models.learning.learner import Learner
 from stream.models.model import Model
 from stream.models.ranking.rank import options_of, rank
+from stream.models.schema import SOURCES, WEIGHT_ONE
 from stream.models.workspace.scratch import CANDIDATE
 from stream.models.workspace.visitor_context import gather
 from stream.settings import ModelSettings

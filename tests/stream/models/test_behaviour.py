@@ -12,9 +12,9 @@ import re
 import numpy as np
 import pytest
 
-from stream.models.layout import ITEMS_EVICTED, SOURCES, VISITORS_EVICTED, table_specs
-from stream.models.learner import Learner, identity_views
-from stream.models.merging import merged
+from stream.models.learning.learner import Learner, identity_views
+from stream.models.merging.merge import merged
+from stream.models.schema import ITEMS_EVICTED, SOURCES, VISITORS_EVICTED, table_specs
 from stream.state.tables import Tables
 
 START = 1_700_000_000.0

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from stream.models import layout
+from stream.models import schema as layout
 
 WIDTHS = {"TOP_SIZES": layout.HALF_LIVES, "POOL_PAIRS": layout.POOL_CELLS, "POOL_POSTINGS": layout.POOL_CELLS}
 WIDTHS["POOL_HISTORY"] = layout.POOL_CELLS

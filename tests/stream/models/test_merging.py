@@ -9,7 +9,10 @@ from stream.evaluation.history import history_of
 from stream.evaluation.learning import ModelLearner, columns_of
 from stream.evaluation.protocol import Action, Protocol, plan
 from stream.ingest.files import Coded, Dataset
-from stream.models.layout import (
+from stream.models.merging.merge import merged
+from stream.models.model import Model, Query
+from stream.models.ranking.rank import Options
+from stream.models.schema import (
     COUNT,
     EVENTS,
     FAST_LANDMARK,
@@ -21,9 +24,6 @@ from stream.models.layout import (
     SESSIONS_BEGUN,
     TOP_SIZES,
 )
-from stream.models.merging import merged
-from stream.models.model import Model, Query
-from stream.models.ranking.rank import Options
 from stream.settings import ModelSettings
 from stream.shard.shard import Shard, views_of
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from stream.models.layout import CHOSEN, EXPECTED, ITEMS_EVICTED, MERIT, UPDATES
-from stream.models.learner import TEST, UPDATE, identity_views
-from stream.models.merging import merged
+from stream.models.learning.learner import TEST, UPDATE, identity_views
+from stream.models.merging.merge import merged
 from stream.models.model import Query
+from stream.models.schema import CHOSEN, EXPECTED, ITEMS_EVICTED, MERIT, UPDATES
 
 START = 1_700_000_000.0
 

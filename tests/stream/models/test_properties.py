@@ -9,7 +9,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.models.layout import (
+from stream.models.learning.learner import MISS
+from stream.models.merging.merge import merged
+from stream.models.model import Model, Query
+from stream.models.schema import (
     CHALLENGER,
     COUNT,
     HALF_LIVES,
@@ -20,9 +23,6 @@ from stream.models.layout import (
     WEIGHT_ONE,
     table_specs,
 )
-from stream.models.learner import MISS
-from stream.models.merging import merged
-from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard, views_of
 from tests.stream.restoring import tables_of

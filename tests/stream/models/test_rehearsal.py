@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.models.layout import SOURCES
-from stream.models.learner import identity_views
-from stream.models.merging import merged
+from stream.models.learning.learner import identity_views
+from stream.models.merging.merge import merged
+from stream.models.merging.rehearsal import choose, look_back, rehearse
 from stream.models.ranking.rank import options_of, rank
-from stream.models.rehearsal import choose, look_back, rehearse
+from stream.models.schema import SOURCES
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE
 
 START = 1_700_000_000.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.layout import (
+from stream.models.schema import (
     COUNT,
     HALF_LIFE_NAMES,
     HALF_LIVES,

@@ -17,7 +17,7 @@ from stream.ingest.decoding import Columns
 from stream.models.entities.sessions import BLOCK_ITEMS
 from stream.models.kernels.compile import inlined, kernel, prefetch
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.layout import HISTORY_ENTRIES, POSTING_ENTRIES, SESSION_ITEMS, SET_SLOTS
+from stream.models.schema import HISTORY_ENTRIES, POSTING_ENTRIES, SESSION_ITEMS, SET_SLOTS
 from stream.models.sources.pairs import MEETINGS, first_set, set_of, sets_of
 from stream.models.workspace.learning_view import State
 

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from stream.models.entities.sessions import row_of
 from stream.models.kernels.compile import kernel
-from stream.models.layout import (
+from stream.models.merging.rehearsal import rehearse
+from stream.models.ranking.rank import Options, options_of
+from stream.models.schema import (
     ADDED,
     CLOCK,
     COUNT,
@@ -64,8 +66,6 @@ from stream.models.layout import (
     VISITORS_LIVE,
     table_specs,
 )
-from stream.models.ranking.rank import Options, options_of
-from stream.models.rehearsal import rehearse
 from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
 from stream.settings import ModelSettings
 from stream.state.tables import Tables

@@ -15,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.layout import CLOCK, TESTS, VISITOR_ROWS
 from stream.models.ranking import item_bias as merit
 from stream.models.ranking import ranker
 from stream.models.ranking.rank import Options, rank
+from stream.models.schema import CLOCK, TESTS, VISITOR_ROWS
 from stream.models.workspace.learning_view import State, state_of
 from stream.models.workspace.scoring_view import Reader, reader_of
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE, Work, clear, local_of, new_work

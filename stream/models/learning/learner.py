@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.ingest.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
-from stream.models import ahead
 from stream.models.drift.detectors import Detectors
 from stream.models.drift.prequential import Prequential
 from stream.models.entities import items, sessions, visitors
@@ -22,7 +21,15 @@ from stream.models.kernels.compile import inlined, kernel, packed
 from stream.models.kernels.hash_index import enter_word, find, find_word
 from stream.models.kernels.hashing import Keys, mixed
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.layout import (
+from stream.models.learning import prefetch as ahead
+from stream.models.outcomes import conversion
+from stream.models.outcomes.conversion import Conversion
+from stream.models.outcomes.ratings import Ratings
+from stream.models.ranking import item_bias as merit
+from stream.models.ranking import ranker
+from stream.models.ranking.challenger import Challenger
+from stream.models.ranking.rank import Options, options_of, rank
+from stream.models.schema import (
     BLEND,
     CHALLENGER,
     CLOCK,
@@ -43,13 +50,6 @@ from stream.models.layout import (
     WEIGHT_ONE,
     table_specs,
 )
-from stream.models.outcomes import conversion
-from stream.models.outcomes.conversion import Conversion
-from stream.models.outcomes.ratings import Ratings
-from stream.models.ranking import item_bias as merit
-from stream.models.ranking import ranker
-from stream.models.ranking.challenger import Challenger
-from stream.models.ranking.rank import Options, options_of, rank
 from stream.models.sources import custom as added
 from stream.models.sources import embedding, pairs, popularity
 from stream.models.sources.pairs import MEETINGS
