@@ -9,17 +9,17 @@
 The notebook `docs/evaluation.ipynb` walks through all of it.
 """
 
-from stream.evaluation.compare import compare_reports, load_report
-from stream.evaluation.curves import Curves, curves
-from stream.evaluation.history import History, attribute, history_of, load
-from stream.evaluation.own import OwnSource
-from stream.evaluation.plot import plot
+from stream.evaluation.measures.curves import Curves, curves
+from stream.evaluation.measures.significance import Difference, compare_tests
+from stream.evaluation.measures.slices import Fairness, Slice, by_group, error_analysis
 from stream.evaluation.protocol import Plan, Protocol, WrongInput
-from stream.evaluation.result import Evaluation, Tests
-from stream.evaluation.run import Learner, evaluate
-from stream.evaluation.significance import Difference, compare_tests
-from stream.evaluation.slices import Fairness, Slice, by_group, error_analysis
-from stream.evaluation.tables import fairness_table, show, slices_table, summary
+from stream.evaluation.replay.history import History, attribute, history_of, load
+from stream.evaluation.replay.own import OwnSource
+from stream.evaluation.replay.run import Learner, evaluate
+from stream.evaluation.report.compare import compare_reports, load_report
+from stream.evaluation.report.plot import plot
+from stream.evaluation.report.result import Evaluation, Tests
+from stream.evaluation.report.tables import fairness_table, show, slices_table, summary
 from stream.evaluation.tune import Tuned, tune
 
 __all__ = [

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from stream.evaluation.protocol import Protocol
-    from stream.evaluation.result import Evaluation
-    from stream.evaluation.run import Progress, Walk
+    from stream.evaluation.replay.run import Progress, Walk
+    from stream.evaluation.report.result import Evaluation
     from stream.settings import ModelSettings
 
 PathArgument = Annotated[Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or gzipped, in the order of time.")]
@@ -75,9 +75,9 @@ def evaluate(
             return
         if path is None:
             raise typer.BadParameter("name a file, or two results with --compare", param_hint="PATH")
-        from stream.evaluation.history import attribute, load
-        from stream.evaluation.plot import check_plot_name
-        from stream.evaluation.plot import plot as draw
+        from stream.evaluation.replay.history import attribute, load
+        from stream.evaluation.report.plot import check_plot_name
+        from stream.evaluation.report.plot import plot as draw
 
         if plot is not None:
             check_plot_name(plot)
@@ -90,7 +90,7 @@ def evaluate(
         if plot is not None:
             draw(result, plot, window=window)
         if slices or codes is not None:
-            from stream.evaluation.slices import by_group, error_analysis
+            from stream.evaluation.measures.slices import by_group, error_analysis
 
             if slices:
                 session = None if history.data.session is None else history.data.session.codes
@@ -122,7 +122,7 @@ def tune(
 ) -> None:
     """Search better settings on the leading part of a history, judge them on the following part, write a file."""
     with _told():
-        from stream.evaluation.history import load
+        from stream.evaluation.replay.history import load
         from stream.evaluation.tune import tune as search
 
         history = load(path, events=_words(events), columns=_column_names(column), kind=kind)
@@ -146,7 +146,7 @@ def quality(
 ) -> None:
     """Evaluate the default configuration on every stream of a folder, beside what it must reach."""
     with _told():
-        from stream.evaluation.quality import bars_of, judged, quality_table
+        from stream.evaluation.targets import bars_of, judged, quality_table
 
         rows = []
         for bar in bars_of(folder, _words(only)):
@@ -168,7 +168,7 @@ def quality(
 def _evaluated(
     history: Any, wanted: Protocol, settings: Path | None, shards: int, label: str | None = None
 ) -> Evaluation:
-    from stream.evaluation.run import evaluate as run
+    from stream.evaluation.replay.run import evaluate as run
 
     chosen = _model_settings(settings)
     with _bar(label or history.name, len(history)) as advance:
@@ -183,7 +183,7 @@ def _reporting(advance: Any, wanted: Protocol) -> Progress:
 
     def report(done: int, total: int, walk: Walk, names: Sequence[str]) -> None:
         nonlocal hits, tests
-        from stream.evaluation.metrics import ranks
+        from stream.evaluation.measures.metrics import ranks
 
         blend = list(names).index("blend")
         rank = ranks(walk.greater[:, blend], walk.equal[:, blend], walk.found)
@@ -281,19 +281,19 @@ def _column_names(pairs: list[str] | None) -> dict[str, str]:
 
 
 def _compare(before: Path, after: Path, *, as_json: bool) -> None:
-    from stream.evaluation.compare import compare_reports, load_report
+    from stream.evaluation.report.compare import compare_reports, load_report
 
     comparison = compare_reports(load_report(before), load_report(after))
     if as_json:
         _print_json(comparison)
         return
-    from stream.evaluation.tables import comparison_table
+    from stream.evaluation.report.tables import comparison_table
 
     _print(comparison_table(comparison, before.name, after.name))
 
 
 def _show(result: Evaluation, report: dict[str, Any], group: str | None, plot: Path | None) -> None:
-    from stream.evaluation.tables import fairness_table, slices_table, summary
+    from stream.evaluation.report.tables import fairness_table, slices_table, summary
 
     _print(summary(result))
     best = result.sources[0] if result.sources else None
@@ -308,7 +308,7 @@ def _show(result: Evaluation, report: dict[str, Any], group: str | None, plot: P
 def _print(what: RenderableType, *, error: bool = False) -> None:
     from rich.console import Console
 
-    from stream.evaluation.tables import show
+    from stream.evaluation.report.tables import show
 
     show(what, console=Console(stderr=error))
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.evaluation.history import history_of
 from stream.evaluation.protocol import Plan, Protocol
-from stream.evaluation.result import Evaluation, Tests
+from stream.evaluation.replay.history import history_of
+from stream.evaluation.report.result import Evaluation, Tests
 from stream.ingest.files import Coded, Dataset
 
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from stream.evaluation.protocol import Action
-from stream.evaluation.run import Walk
+from stream.evaluation.replay.run import Walk
 
 
 class PlainLearner:

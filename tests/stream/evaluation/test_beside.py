@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from stream.evaluation.history import history_of, load
 from stream.evaluation.protocol import Protocol
-from stream.evaluation.run import evaluate
-from stream.evaluation.tables import lines
+from stream.evaluation.replay.history import history_of, load
+from stream.evaluation.replay.run import evaluate
+from stream.evaluation.report.tables import lines
 from stream.ingest.files import Coded, Dataset
 from stream.settings import ModelSettings
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.evaluation import counting
+from stream.evaluation.measures import ranks as counting
 
 codes = st.lists(st.integers(0, 5), max_size=40)
 

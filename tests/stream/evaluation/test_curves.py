@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from stream.evaluation.curves import POINTS, changes, curves
-from stream.evaluation.plot import check_plot_name, plot, to_html
+from stream.evaluation.measures.curves import POINTS, changes, curves
 from stream.evaluation.protocol import WrongInput
+from stream.evaluation.report.plot import check_plot_name, plot, to_html
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import RR, Success, nDCG
 
-from stream.evaluation import metrics
+from stream.evaluation.measures import metrics
 
 
 def test_rank_without_ties_counts_what_scores_more():

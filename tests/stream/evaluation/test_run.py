@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from ir_measures import RR, Success, nDCG
 
-from stream.evaluation.history import attribute, load
 from stream.evaluation.protocol import Protocol, WrongInput
-from stream.evaluation.run import evaluate
+from stream.evaluation.replay.history import attribute, load
+from stream.evaluation.replay.run import evaluate
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stream.evaluation.significance import compare_blocks, compare_shares, compare_tests, corrected
+from stream.evaluation.measures.significance import compare_blocks, compare_shares, compare_tests, corrected
 
 
 def test_no_difference_is_noise():

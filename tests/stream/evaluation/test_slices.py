@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stream.evaluation.slices import by_count, by_group, error_analysis
+from stream.evaluation.measures.slices import by_count, by_group, error_analysis
 
 MISS = math.inf
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stream.evaluation.protocol import Protocol, WrongInput
-from stream.evaluation.run import evaluate
+from stream.evaluation.replay.run import evaluate
 from stream.evaluation.tune import Knob, knobs_of, read_settings_file, tune, turned
 from stream.settings import ModelSettings, load_settings
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from stream.evaluation.history import history_of
-from stream.evaluation.learning import model_learner
 from stream.evaluation.protocol import Action, Protocol, plan
-from stream.evaluation.run import evaluate
+from stream.evaluation.replay.history import history_of
+from stream.evaluation.replay.learning import model_learner
+from stream.evaluation.replay.run import evaluate
 from stream.ingest.files import Coded, Dataset
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard

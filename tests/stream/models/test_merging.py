@@ -5,9 +5,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from stream.evaluation.history import history_of
-from stream.evaluation.learning import ModelLearner, columns_of
 from stream.evaluation.protocol import Action, Protocol, plan
+from stream.evaluation.replay.history import history_of
+from stream.evaluation.replay.learning import ModelLearner, columns_of
 from stream.ingest.files import Coded, Dataset
 from stream.models.merging.merge import merged
 from stream.models.model import Model, Query

@@ -17,9 +17,9 @@ from math import erfc, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.evaluation.counting import earlier_of_same, position_in_session, seconds_since_first
-from stream.evaluation.metrics import proportion_error
-from stream.evaluation.result import BLEND, Evaluation
+from stream.evaluation.measures.metrics import proportion_error
+from stream.evaluation.measures.ranks import earlier_of_same, position_in_session, seconds_since_first
+from stream.evaluation.report.result import BLEND, Evaluation
 
 LEAST_TESTS = 30
 """Groups with fewer tests are shown and not compared."""

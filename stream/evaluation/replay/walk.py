@@ -29,7 +29,7 @@ from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work
 from stream.models.workspace.visitor_context import gather
 
 PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
-"""What an answer was made from: places in `stream.evaluation.result.FALLBACKS`."""
+"""What an answer was made from: places in `stream.evaluation.report.result.FALLBACKS`."""
 LEARN, SHOW, TEST, TEACH = 1, 2, 4, 8
 """The bits of `stream.evaluation.protocol.Action`, as a kernel reads them."""
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.evaluation.learning import ModelLearner
 from stream.evaluation.protocol import Action, Plan, ranker_sample
-from stream.evaluation.run import Walk
+from stream.evaluation.replay.learning import ModelLearner
+from stream.evaluation.replay.run import Walk
 from stream.ingest.decoding import Columns
 from stream.models.kernels.hashing import mixed
 from stream.models.merging.merge import merged

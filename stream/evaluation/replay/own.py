@@ -17,7 +17,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.evaluation import metrics
+from stream.evaluation.measures import metrics
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """Curves as a picture: PNG by matplotlib (the extra `plot`), or one HTML file that needs nothing else.
 
 The HTML holds its data, its drawing and its few lines of script, so it can be mailed or kept beside a result. Which
-points there are is decided in `stream.evaluation.curves`.
+points there are is decided in `stream.evaluation.measures.curves`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stream.evaluation.curves import Curves, curves
+from stream.evaluation.measures.curves import Curves, curves
 from stream.evaluation.protocol import WrongInput
-from stream.evaluation.result import BLEND, Evaluation
+from stream.evaluation.report.result import BLEND, Evaluation
 
 FORMATS = (".png", ".html")
 

@@ -1,6 +1,6 @@
 """What an evaluation found: every single test, and the figures made from them.
 
-`Evaluation` is what `stream.evaluation.run` returns, in a notebook as on the command line. It holds the tests as
+`Evaluation` is what `stream.evaluation.replay.run` returns, in a notebook as on the command line. It holds the tests as
 columns, so that any question (a slice, a curve, a paired comparison) is asked of the same tests. `report` is the JSON
 contract that scripts read.
 """
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.evaluation import metrics
-from stream.evaluation.counting import counts_before, earlier_of_same
+from stream.evaluation.measures import metrics
+from stream.evaluation.measures.ranks import counts_before, earlier_of_same
+from stream.evaluation.measures.significance import Difference, compare_tests
 from stream.evaluation.protocol import Plan, Protocol
-from stream.evaluation.significance import Difference, compare_tests
 
 Floats = NDArray[np.float64]
 
@@ -235,7 +235,7 @@ class Evaluation:
         return f"<Evaluation of {self.stream}: {len(self.tests):,} tests, HR@{self.cutoff} {hit_rate:.4f}>"
 
     def _repr_html_(self) -> str:
-        from stream.evaluation.tables import figures_html
+        from stream.evaluation.report.tables import figures_html
 
         return figures_html(self)
 

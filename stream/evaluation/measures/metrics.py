@@ -5,7 +5,7 @@ other functions turn ranks into figures. A miss (the target was never seen, or i
 infinite rank, so that it is worth 0 everywhere and can't be forgotten in a mean.
 
 This file decides what the figures mean. Which events are tested is decided in `stream.evaluation.protocol`, and whether
-two figures differ by more than noise in `stream.evaluation.significance`.
+two figures differ by more than noise in `stream.evaluation.measures.significance`.
 """
 
 from __future__ import annotations
