@@ -16,17 +16,18 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serving import events, health, items, openapi, recommendations, versions
+from serving import events, health, items, recommendations, versions
 from serving.answers import Recommendations
 from serving.dependency import Dependency
-from serving.endpoint import Endpoint, Send
 from serving.event_reader import EventReader
 from serving.loader import Loader
 from serving.metrics import Metrics
-from serving.problems import ProblemDetails, answer_problems
 from serving.producer import EventProducer
-from serving.raw_paths import routed_by_raw_path
 from serving.sharing import SharedLoader
+from serving.web import openapi
+from serving.web.endpoint import Endpoint, Send
+from serving.web.path_ids import routed_by_raw_path
+from serving.web.problems import ProblemDetails, answer_problems
 from stream.events import TOPIC_TYPES
 from stream.settings import Settings
 from stream.versions import VersionStore

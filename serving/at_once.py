@@ -14,11 +14,11 @@ import msgspec
 import structlog
 
 from serving.answers import listed
-from serving.decoding import QueryReader
 from serving.loader import Loader
 from serving.metrics import Metrics
-from serving.problems import Problem
 from serving.recommendations import RecommendationsOfUser, query_of
+from serving.web.parsing import QueryReader
+from serving.web.problems import Problem
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ from fastapi import Depends, Request
 from serving.event_reader import EventReader
 from serving.loader import Loader
 from serving.metrics import Metrics
-from serving.problems import Problem
 from serving.producer import EventProducer
+from serving.web.problems import Problem
 from stream.versions import VersionStore
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from serving.decoding import decoded
-from serving.problems import Problem
+from serving.web.parsing import decoded
+from serving.web.problems import Problem
 from stream.events import TOPIC_TYPES, Event, InvalidEvent, check_event, renamed, text_of, visitor_of
 
 EVENT_MAX_BYTES = 900_000

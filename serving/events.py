@@ -13,10 +13,10 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.decoding import read_body
 from serving.dependencies import Inbox, Producer
-from serving.endpoint import problem_responses
-from serving.problems import Problem
+from serving.web.endpoint import problem_responses
+from serving.web.parsing import read_body
+from serving.web.problems import Problem
 from stream.events import TOPIC_TYPES
 
 

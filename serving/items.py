@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from serving.answers import EMPTY, Recommendations, listed
-from serving.endpoint import Endpoint
 from serving.loader import Loader
-from serving.problems import Problem
 from serving.recommendations import Count, VersionName
+from serving.web.endpoint import Endpoint
+from serving.web.problems import Problem
 from stream.events import InvalidEvent, check_id
 
 TRENDING_HALF_LIFE = "2h"

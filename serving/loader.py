@@ -32,8 +32,8 @@ from serving.arena import Views
 from serving.dependency import Dependency
 from serving.memory import Allocate, in_large_pages, private_memory
 from serving.metrics import Metrics
-from serving.problems import Problem
 from serving.resident import ShardMemory, empty_model, model_of
+from serving.web.problems import Problem
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings
 from stream.state.tables import CorruptDelta

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from serving.answers import EMPTY, Recommendations, listed
-from serving.endpoint import Endpoint
 from serving.loader import Loader
-from serving.problems import Problem
+from serving.web.endpoint import Endpoint
+from serving.web.problems import Problem
 from stream.events import Id, InvalidEvent, check_id, text_of
 from stream.models.model import Query
 

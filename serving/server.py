@@ -23,10 +23,10 @@ from serving.dependency import Dependency
 from serving.loader import Loader, warm_up
 from serving.metrics import Metrics
 from serving.processes import run_processes
-from serving.protocol import answering
 from serving.resident import empty_model
 from serving.segments import Segments
 from serving.sharing import Sharer
+from serving.web.fast_protocol import answering
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import give_back_at_once
 from stream.settings import Settings

@@ -35,9 +35,9 @@ from serving.arena import Views
 from serving.dependency import Dependency
 from serving.loader import CAUGHT_UP_SECONDS, STOP_SECONDS, Loader, Served, warm_up
 from serving.metrics import Metrics, Totals
-from serving.problems import Problem
 from serving.resident import empty_model
 from serving.segments import Bytes, Segments, mapped
+from serving.web.problems import Problem
 from stream.models.model import Hints, Model
 from stream.models.schema import table_specs
 from stream.settings import ModelSettings

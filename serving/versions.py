@@ -19,11 +19,11 @@ import redis.exceptions
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-import serving.raw_paths  # noqa: F401  paths with `{name:id}`
-from serving.decoding import BodyReader, read_body
+import serving.web.path_ids  # noqa: F401  paths with `{name:id}`
 from serving.dependencies import ServedVersions, Store, refuse_unknown_parameters
-from serving.endpoint import problem_responses
-from serving.problems import Problem
+from serving.web.endpoint import problem_responses
+from serving.web.parsing import BodyReader, read_body
+from serving.web.problems import Problem
 from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError
 from stream.versions.manifest import rfc3339
 

@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from serving.endpoint import Endpoint
+from serving.web.endpoint import Endpoint
 
 REFERENCE = "#/components/schemas/{name}"
 PROGRAM = "/docs/program"

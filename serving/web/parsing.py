@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from serving.problems import Problem
+from serving.web.problems import Problem
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 from starlette.routing import Route
 
-import serving.raw_paths  # noqa: F401  paths with `{name:id}`
-from serving.decoding import BodyReader, QueryReader, Receive, read_body
-from serving.problems import Problem
+import serving.web.path_ids  # noqa: F401  paths with `{name:id}`
+from serving.web.parsing import BodyReader, QueryReader, Receive, read_body
+from serving.web.problems import Problem
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[..., Awaitable[msgspec.Struct]]
