@@ -16,14 +16,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serving import events, health, items, recommendations, versions
-from serving.answers import Recommendations
-from serving.dependency import Dependency
-from serving.event_reader import EventReader
+from serving import health, versions
+from serving.answers import item_lists as items
+from serving.answers import recommendations
+from serving.answers.response import Recommendations
+from serving.intake import routes as events
+from serving.intake.event_reader import EventReader
+from serving.intake.producer import EventProducer
 from serving.loader import Loader
 from serving.metrics import Metrics
-from serving.producer import EventProducer
 from serving.sharing import SharedLoader
+from serving.upstream_health import Dependency
 from serving.web import openapi
 from serving.web.endpoint import Endpoint, Send
 from serving.web.path_ids import routed_by_raw_path

@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from serving.dependencies import Producer, ServedVersions, ServerMetrics, refuse_unknown_parameters
-from serving.dependency import Dependency
+from serving.upstream_health import Dependency
+from serving.wiring import Producer, ServedVersions, ServerMetrics, refuse_unknown_parameters
 
 
 class DependencyHealth(msgspec.Struct, omit_defaults=True):

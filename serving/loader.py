@@ -27,12 +27,12 @@ from typing import Any, TypeVar
 import redis.exceptions
 import structlog
 
-from serving.answer_ids import AnswerIds
+from serving.answers.answer_ids import AnswerIds
 from serving.arena import Views
-from serving.dependency import Dependency
 from serving.memory import Allocate, in_large_pages, private_memory
 from serving.metrics import Metrics
 from serving.resident import ShardMemory, empty_model, model_of
+from serving.upstream_health import Dependency
 from serving.web.problems import Problem
 from stream.models.model import Model, Query
 from stream.settings import ModelSettings

@@ -17,15 +17,15 @@ import sys
 
 import uvicorn
 
+from serving.answers.fast_path import PREFIX, AtOnce
 from serving.app import create_app
-from serving.at_once import PREFIX, AtOnce
-from serving.dependency import Dependency
 from serving.loader import Loader, warm_up
 from serving.metrics import Metrics
 from serving.processes import run_processes
 from serving.resident import empty_model
 from serving.segments import Segments
 from serving.sharing import Sharer
+from serving.upstream_health import Dependency
 from serving.web.fast_protocol import answering
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import give_back_at_once
@@ -48,7 +48,7 @@ def run(settings: Settings) -> None:
     listening = bound(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     logs = configure_logs(settings.log_format, settings.log_level)
-    # While Kafka is away aiokafka says so several times a second; `serving.dependency` says it once.
+    # While Kafka is away aiokafka says so several times a second; `serving.upstream_health` says it once.
     logs["loggers"]["aiokafka"] = {"level": "CRITICAL"}
     logging.config.dictConfig(logs)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

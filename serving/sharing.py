@@ -32,11 +32,11 @@ import numpy as np
 import structlog
 
 from serving.arena import Views
-from serving.dependency import Dependency
 from serving.loader import CAUGHT_UP_SECONDS, STOP_SECONDS, Loader, Served, warm_up
 from serving.metrics import Metrics, Totals
 from serving.resident import empty_model
 from serving.segments import Bytes, Segments, mapped
+from serving.upstream_health import Dependency
 from serving.web.problems import Problem
 from stream.models.model import Hints, Model
 from stream.models.schema import table_specs

@@ -20,10 +20,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 import serving.web.path_ids  # noqa: F401  paths with `{name:id}`
-from serving.dependencies import ServedVersions, Store, refuse_unknown_parameters
 from serving.web.endpoint import problem_responses
 from serving.web.parsing import BodyReader, read_body
 from serving.web.problems import Problem
+from serving.wiring import ServedVersions, Store, refuse_unknown_parameters
 from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError
 from stream.versions.manifest import rfc3339
 

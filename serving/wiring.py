@@ -11,10 +11,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serving.event_reader import EventReader
+from serving.intake.event_reader import EventReader
+from serving.intake.producer import EventProducer
 from serving.loader import Loader
 from serving.metrics import Metrics
-from serving.producer import EventProducer
 from serving.web.problems import Problem
 from stream.versions import VersionStore
 

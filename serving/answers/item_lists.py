@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from serving.answers import EMPTY, Recommendations, listed
+from serving.answers.recommendations import Count, VersionName
+from serving.answers.response import EMPTY, Recommendations, listed
 from serving.loader import Loader
-from serving.recommendations import Count, VersionName
 from serving.web.endpoint import Endpoint
 from serving.web.problems import Problem
 from stream.events import InvalidEvent, check_id

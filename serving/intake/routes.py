@@ -1,7 +1,7 @@
 """`POST /v1/events/...`: one event or an array, checked and sent to Kafka.
 
 This file decides when an event counts as accepted: once Kafka has acknowledged it. How a body is read is decided by
-`serving.event_reader`.
+`serving.intake.event_reader`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.dependencies import Inbox, Producer
 from serving.web.endpoint import problem_responses
 from serving.web.parsing import read_body
 from serving.web.problems import Problem
+from serving.wiring import Inbox, Producer
 from stream.events import TOPIC_TYPES
 
 

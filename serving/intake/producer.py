@@ -19,7 +19,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from serving.dependency import Dependency
+from serving.upstream_health import Dependency
 
 log = structlog.get_logger(__name__)
 

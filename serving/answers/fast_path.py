@@ -1,6 +1,6 @@
 """`GET /v1/recommendations/{user}` from the served version, without waiting for anything.
 
-The same reading, the same model and the same bytes as `serving.recommendations` gives; what that refuses, or has to
+The same reading, the same model and the same bytes as `serving.answers.recommendations` gives; what that refuses, or has to
 wait for, is left to it.
 """
 
@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
-from serving.answers import listed
+from serving.answers.recommendations import RecommendationsOfUser, query_of
+from serving.answers.response import listed
 from serving.loader import Loader
 from serving.metrics import Metrics
-from serving.recommendations import RecommendationsOfUser, query_of
 from serving.web.parsing import QueryReader
 from serving.web.problems import Problem
 

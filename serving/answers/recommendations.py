@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from serving.answers import EMPTY, Recommendations, listed
+from serving.answers.response import EMPTY, Recommendations, listed
 from serving.loader import Loader
 from serving.web.endpoint import Endpoint
 from serving.web.problems import Problem
