@@ -17,7 +17,7 @@ import time
 
 from benchmarks.events import load_events
 from benchmarks.processes import resident_bytes
-from serving.resident import ShardMemory
+from serving.loading.shard_memory import ShardMemory
 from stream.capacity.memory_plan import size as sized
 from stream.ingest.decoding import Columns, Decoder, Record
 from stream.models.learning.learner import Learner

@@ -9,7 +9,7 @@ Halfway, both are rolled back to an older version for `ROLLED_BACK_SECONDS` and 
 versions whole beside those in memory, so there is a figure of the last minutes before it, and one of the last after it.
 
 This file decides how the traffic looks and when memory is looked at. What a server holds is decided by
-`serving.loader`, and what its processes share by `serving.sharing`.
+`serving.loading.loader`, and what its processes share by `serving.loading.sharing`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from benchmarks.events import fill_topics, load_events
 from benchmarks.machine import machine
 from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, metrics, running, tests, worker_settings
 from benchmarks.servers import KafkaServer, RedisServer, free_port
-from serving.resident import ShardMemory, model_of
+from serving.loading.shard_memory import ShardMemory, model_of
 from stream.capacity.memory_plan import size
 from stream.ingest.decoding import Record
 from stream.models.model import Model, Query

@@ -44,7 +44,7 @@ from benchmarks.processes import (
     worker_settings,
 )
 from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
-from serving.resident import ShardMemory
+from serving.loading.shard_memory import ShardMemory
 from stream.ingest.decoding import Record
 from stream.runner.rolling_max import WINDOW_SECONDS
 from stream.settings import ModelSettings

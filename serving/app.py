@@ -16,16 +16,16 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serving import health, versions
 from serving.answers import item_lists as items
 from serving.answers import recommendations
 from serving.answers.response import Recommendations
 from serving.intake import routes as events
 from serving.intake.event_reader import EventReader
 from serving.intake.producer import EventProducer
-from serving.loader import Loader
+from serving.loading.loader import Loader
+from serving.loading.sharing import SharedLoader
 from serving.metrics import Metrics
-from serving.sharing import SharedLoader
+from serving.operations import health, versions
 from serving.upstream_health import Dependency
 from serving.web import openapi
 from serving.web.endpoint import Endpoint, Send

@@ -15,7 +15,7 @@ def serve(
     ] = None,
 ) -> None:
     """Answer recommendations over HTTP, from the versions in Redis, and take events for Kafka."""
-    from serving.server import run
+    from serving.process.server import run
     from stream.settings import load_settings
 
     given = (("host", host), ("port", port), ("server_processes", workers))

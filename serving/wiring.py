@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 
 from serving.intake.event_reader import EventReader
 from serving.intake.producer import EventProducer
-from serving.loader import Loader
+from serving.loading.loader import Loader
 from serving.metrics import Metrics
 from serving.web.problems import Problem
 from stream.versions import VersionStore

@@ -15,7 +15,7 @@ import structlog
 
 from serving.answers.recommendations import RecommendationsOfUser, query_of
 from serving.answers.response import listed
-from serving.loader import Loader
+from serving.loading.loader import Loader
 from serving.metrics import Metrics
 from serving.web.parsing import QueryReader
 from serving.web.problems import Problem

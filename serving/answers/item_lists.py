@@ -6,7 +6,7 @@ import msgspec
 
 from serving.answers.recommendations import Count, VersionName
 from serving.answers.response import EMPTY, Recommendations, listed
-from serving.loader import Loader
+from serving.loading.loader import Loader
 from serving.web.endpoint import Endpoint
 from serving.web.problems import Problem
 from stream.events import InvalidEvent, check_id

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.answers.response import EMPTY, Recommendations, listed
-from serving.loader import Loader
+from serving.loading.loader import Loader
 from serving.web.endpoint import Endpoint
 from serving.web.problems import Problem
 from stream.events import Id, InvalidEvent, check_id, text_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from serving.loader import Loader, Served
+from serving.loading.loader import Loader, Served
 from stream.models.model import Ranking
 
 EMPTY = Ranking(items=[], scores=[], fallback="empty")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.arena import RESERVED_PER_ROW, Arena
-from serving.memory import in_large_pages
+from serving.memory.arena import RESERVED_PER_ROW, Arena
+from serving.memory.pages import in_large_pages
 from stream.state.table_writer import put_all
 from stream.state.tables import CorruptDelta, Tables, TableSpec
 

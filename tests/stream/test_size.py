@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from serving.arena import Arena
+from serving.memory.arena import Arena
 from stream.capacity.cli import size as size_command
 from stream.capacity.memory_plan import size
 from stream.models.learning.learner import Learner

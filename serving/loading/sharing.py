@@ -1,6 +1,6 @@
 """Server processes of one machine answer from one copy of the rows.
 
-One process loads versions, as a server of its own would, but into segments (`serving.segments`); the others are told
+One process loads versions, as a server of its own would, but into segments (`serving.memory.shared_segments`); the others are told
 over a Unix socket where each version's rows, indexes and hints lie, and map them. Rows of a version never change and a
 version is told of when it is complete, so a reader needs no lock and can't see a half-written one. The loading process
 keeps a version for as long as somebody has not said that they have let go of it, or has gone: a socket closes with its
@@ -10,7 +10,7 @@ they are degraded, and turn to its successor.
 The socket's name is abstract (Linux): there is no file of it either. Only processes of the same user are listened to.
 
 This file decides what the processes say to each other. Which versions are loaded and which one answers is decided by
-`serving.loader`, here as everywhere.
+`serving.loading.loader`, here as everywhere.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ import msgspec
 import numpy as np
 import structlog
 
-from serving.arena import Views
-from serving.loader import CAUGHT_UP_SECONDS, STOP_SECONDS, Loader, Served, warm_up
+from serving.loading.loader import CAUGHT_UP_SECONDS, STOP_SECONDS, Loader, Served, warm_up
+from serving.loading.shard_memory import empty_model
+from serving.memory.arena import Views
+from serving.memory.shared_segments import Bytes, Segments, mapped
 from serving.metrics import Metrics, Totals
-from serving.resident import empty_model
-from serving.segments import Bytes, Segments, mapped
 from serving.upstream_health import Dependency
 from serving.web.problems import Problem
 from stream.models.model import Hints, Model

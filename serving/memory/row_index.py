@@ -6,7 +6,7 @@ all, so deriving one and burying one cost what changed between versions, not wha
 - when an index is gone, only rows in which it differed from its nearest relative can be free;
 - its memory becomes the next index, after those few rows have been set to the relative's.
 
-This file decides when an arena row is free. What is in the rows is decided by `serving.arena`.
+This file decides when an arena row is free. What is in the rows is decided by `serving.memory.arena`.
 """
 
 from __future__ import annotations

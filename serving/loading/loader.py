@@ -28,10 +28,10 @@ import redis.exceptions
 import structlog
 
 from serving.answers.answer_ids import AnswerIds
-from serving.arena import Views
-from serving.memory import Allocate, in_large_pages, private_memory
+from serving.loading.shard_memory import ShardMemory, empty_model, model_of
+from serving.memory.arena import Views
+from serving.memory.pages import Allocate, in_large_pages, private_memory
 from serving.metrics import Metrics
-from serving.resident import ShardMemory, empty_model, model_of
 from serving.upstream_health import Dependency
 from serving.web.problems import Problem
 from stream.models.model import Model, Query

@@ -23,8 +23,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.indexes import Index, Indexes
-from serving.memory import Allocate, in_large_pages, large_pages_from, private_memory, small_pages_from
+from serving.memory.pages import Allocate, in_large_pages, large_pages_from, private_memory, small_pages_from
+from serving.memory.row_index import Index, Indexes
 from stream.state.table_writer import Destination
 from stream.state.tables import CorruptDelta, Delta, TableDelta, TableSpec, Words, words_of
 

@@ -1,7 +1,7 @@
 """Memory of one process in which versions lie: address space that costs what is written of it, in pages small or large.
 
-This file decides how it is asked for. What lies where in it is decided by `serving.arena`, and memory that several
-processes share is made in `serving.segments`.
+This file decides how it is asked for. What lies where in it is decided by `serving.memory.arena`, and memory that several
+processes share is made in `serving.memory.shared_segments`.
 """
 
 from __future__ import annotations

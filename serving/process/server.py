@@ -19,12 +19,12 @@ import uvicorn
 
 from serving.answers.fast_path import PREFIX, AtOnce
 from serving.app import create_app
-from serving.loader import Loader, warm_up
+from serving.loading.loader import Loader, warm_up
+from serving.loading.shard_memory import empty_model
+from serving.loading.sharing import Sharer
+from serving.memory.shared_segments import Segments
 from serving.metrics import Metrics
-from serving.processes import run_processes
-from serving.resident import empty_model
-from serving.segments import Segments
-from serving.sharing import Sharer
+from serving.process.supervisor import run_processes
 from serving.upstream_health import Dependency
 from serving.web.fast_protocol import answering
 from stream.runtime.logs import configure_logs

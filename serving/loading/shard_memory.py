@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from serving.arena import Arena, Views
-from serving.memory import Allocate, private_memory
+from serving.memory.arena import Arena, Views
+from serving.memory.pages import Allocate, private_memory
 from stream.models.merging.merge import merged
 from stream.models.model import Hints, Model
 from stream.models.schema import table_specs
