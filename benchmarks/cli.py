@@ -31,8 +31,8 @@ def ingest(
     ] = 100_000,
 ) -> None:
     """Events a second from Kafka to learned tables, everything on."""
-    from benchmarks.ingest import measure
-    from benchmarks.servers import MissingServer
+    from benchmarks.harness.servers import MissingServer
+    from benchmarks.legs.ingest import measure
 
     try:
         result = measure(runs, events, slow_events, lambda line: print(line, file=sys.stderr, flush=True))
@@ -50,7 +50,7 @@ def freshness(
     partitions: Annotated[int, typer.Option("--partitions", min=1, help="Of the topics.")] = 1,
 ) -> None:
     """From a click in Kafka to the answers that reflect it, under background load."""
-    from benchmarks.freshness import measure
+    from benchmarks.legs.freshness import measure
 
     _report(lambda tell: measure(runs, probes, partitions, tell), as_json)
 
@@ -65,8 +65,8 @@ def serve(
     seconds: Annotated[int, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2,
 ) -> None:
     """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
-    from benchmarks.serve import measure
-    from benchmarks.servers import MissingServer
+    from benchmarks.harness.servers import MissingServer
+    from benchmarks.legs.serve import measure
 
     try:
         result = measure(
@@ -81,7 +81,7 @@ def serve(
 @app.command()
 def model(as_json: AsJson = False, runs: Runs = 5) -> None:
     """Learning all sources and answering, in one process."""
-    from benchmarks.model import measure
+    from benchmarks.legs.model import measure
 
     result = measure(runs, lambda line: print(line, file=sys.stderr, flush=True))
     print(json.dumps(result) if as_json else _table(result))
@@ -90,7 +90,7 @@ def model(as_json: AsJson = False, runs: Runs = 5) -> None:
 @app.command()
 def versions(as_json: AsJson = False, runs: Runs = 5) -> None:
     """Publishing while events flow, bytes of a history of 50 versions, and rollback."""
-    from benchmarks.versions import measure
+    from benchmarks.legs.versions import measure
 
     _report(lambda tell: measure(runs, tell), as_json)
 
@@ -102,7 +102,7 @@ def scale(
     events: Annotated[int, typer.Option("--events", min=100_000, help="Events in the topics.")] = 2_400_000,
 ) -> None:
     """More workers, partitions, items and shards, and the memory they take."""
-    from benchmarks.scale import measure
+    from benchmarks.legs.scale import measure
 
     _report(lambda tell: measure(runs, events, tell), as_json)
 
@@ -113,14 +113,14 @@ def memory(
     minutes: Annotated[int, typer.Option("--minutes", min=2, help="Of live traffic.")] = 30,
 ) -> None:
     """Memory of a server of one process and of one of four, after minutes of live traffic."""
-    from benchmarks.memory import measure
+    from benchmarks.legs.memory import measure
 
     _report(lambda tell: measure(minutes, tell), as_json)
 
 
 def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:
     """Measure, telling on standard error what happens, and print the result."""
-    from benchmarks.servers import MissingServer
+    from benchmarks.harness.servers import MissingServer
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers are ended too
     try:

@@ -30,7 +30,7 @@ class Child:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "simulators.leash", *command],
+                [sys.executable, "-m", "simulators.die_with_parent", *command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -12,7 +12,7 @@ import time
 
 from river import optim, reco
 
-from benchmarks.events import load_events
+from benchmarks.harness.events import load_events
 
 
 def main(count: int) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import WORKER
-from benchmarks.servers import KafkaServer, RedisServer, missing_servers
+from benchmarks.harness.processes import WORKER
+from benchmarks.harness.servers import KafkaServer, RedisServer, missing_servers
 from tests.integration import kafka_client
 from tests.integration.worker_process import WorkerProcess
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.servers import free_port, wait_until
+from benchmarks.harness.servers import free_port, wait_until
 
 README = Path(__file__).parent.parent.parent / "README.md"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2
 
-from benchmarks.servers import wait_until
+from benchmarks.harness.servers import wait_until
 from stream.models.merging.merge import merged
 from stream.models.model import Model, Query, Ranking
 from stream.settings import load_settings

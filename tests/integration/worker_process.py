@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.processes import WORKER
-from benchmarks.servers import wait_until
+from benchmarks.harness.processes import WORKER
+from benchmarks.harness.servers import wait_until
 
 
 class WorkerProcess:

@@ -4,7 +4,7 @@ Every item and every visitor has events; the shard's capacities are just what is
 resident memory of this process before the shard, what the shard and serving's copy of it added, and what `stream.capacity.memory_plan`
 computes for them; CPU microseconds to learn one more event, without decoding's.
 
-    python -m benchmarks.grown SIZE
+    python -m benchmarks.legs.large_model SIZE
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import os
 import sys
 import time
 
-from benchmarks.events import load_events
-from benchmarks.processes import resident_bytes
+from benchmarks.harness.events import load_events
+from benchmarks.harness.processes import resident_bytes
 from serving.loading.shard_memory import ShardMemory
 from stream.capacity.memory_plan import size as sized
 from stream.ingest.decoding import Columns, Decoder, Record

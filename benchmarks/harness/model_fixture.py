@@ -1,4 +1,4 @@
-"""Models to be served in benchmarks: learned in this process from the load of `benchmarks.events`, then published.
+"""Models to be served in benchmarks: learned in this process from the load of `benchmarks.harness.events`, then published.
 
 The same events make a model of one shard or of several: a visitor's events go to the shard that murmur2 of the visitor
 gives, as Kafka's producers would send them.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 
-from benchmarks.events import LoadEvent, load_events
+from benchmarks.harness.events import LoadEvent, load_events
 from stream.ingest.decoding import Record
 from stream.settings import ModelSettings
 from stream.shard.shard import Shard

@@ -1,4 +1,4 @@
-"""`python -m simulators.leash COMMAND…`: becomes the command, and ends with the process that started it.
+"""`python -m simulators.die_with_parent COMMAND…`: becomes the command, and ends with the process that started it.
 
 The command keeps this process's id. On Linux the kernel sends it SIGKILL when the parent is gone, however that ended.
 """

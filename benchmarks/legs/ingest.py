@@ -4,7 +4,7 @@ Each run has a Kafka and a Redis of its own data, topics that were filled before
 that is measured, whose counter is read from outside while it works. The pace is taken from the first counted event to
 the last, so that starting up is in no figure.
 
-This file decides what is measured and how. The load is in `benchmarks.events`, the baselines in `benchmarks.baselines`.
+This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines in `benchmarks.baselines`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.background import background
-from benchmarks.events import fill_topics, load_events
-from benchmarks.machine import machine
-from benchmarks.processes import (
+from benchmarks.harness.background import background
+from benchmarks.harness.events import fill_topics, load_events
+from benchmarks.harness.machine import machine
+from benchmarks.harness.processes import (
     TOPIC_NAMES,
     WORKER,
     cpu_seconds,
@@ -36,7 +36,7 @@ from benchmarks.processes import (
     total,
     worker_settings,
 )
-from benchmarks.servers import KafkaServer, RedisServer, free_port
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
 
 PARTITIONS = 4
 PATIENCE_SECONDS = 300.0

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.events import FIRST_SECONDS, zipf
-from benchmarks.machine import machine
+from benchmarks.harness.events import FIRST_SECONDS, zipf
+from benchmarks.harness.machine import machine
 from stream.ingest.decoding import Columns, Decoder, Record
 from stream.models.learning.learner import Learner, identity_views
 from stream.models.model import Model, Query

@@ -30,11 +30,11 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.background import background
-from benchmarks.events import make_topics
-from benchmarks.machine import machine
-from benchmarks.processes import SERVER, TOPIC_NAMES, WORKER, learned, metrics, running, total, worker_settings
-from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
+from benchmarks.harness.background import background
+from benchmarks.harness.events import make_topics
+from benchmarks.harness.machine import machine
+from benchmarks.harness.processes import SERVER, TOPIC_NAMES, WORKER, learned, metrics, running, total, worker_settings
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
 
 PACES = (1_000, 20_000)
 """Events a second of background load."""

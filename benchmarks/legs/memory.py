@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.background import background
-from benchmarks.events import fill_topics, load_events
-from benchmarks.machine import machine
-from benchmarks.processes import (
+from benchmarks.harness.background import background
+from benchmarks.harness.events import fill_topics, load_events
+from benchmarks.harness.machine import machine
+from benchmarks.harness.processes import (
     SERVER,
     TOPIC_NAMES,
     WORKER,
@@ -45,7 +45,7 @@ from benchmarks.processes import (
     shared_bytes,
     worker_settings,
 )
-from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
 
 ITEMS = 100_000
 VISITORS = 100_000

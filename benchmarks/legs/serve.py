@@ -1,6 +1,6 @@
 """A whole answer over HTTP beside a bare FastAPI route that returns a constant, on the same server program.
 
-A model (`benchmarks.served`) is published to a Redis of its own; `corrente serve` loads it as it loads any version. wrk
+A model (`benchmarks.harness.model_fixture`) is published to a Redis of its own; `corrente serve` loads it as it loads any version. wrk
 asks both servers in turn, each pinned to one core, wrk to another. The figures that a busy machine disturbs least are
 the ratios, and of those the ones by CPU time.
 """
@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.machine import machine
-from benchmarks.processes import SERVER, cpu_seconds, get, running, served_version, shared_bytes
-from benchmarks.served import publish_model
-from benchmarks.servers import MissingServer, RedisServer, free_port, wait_until
+from benchmarks.harness.machine import machine
+from benchmarks.harness.model_fixture import publish_model
+from benchmarks.harness.processes import SERVER, cpu_seconds, get, running, served_version, shared_bytes
+from benchmarks.harness.servers import MissingServer, RedisServer, free_port, wait_until
 
 MODEL_NAME = "bench"
 MEMORY_PROCESSES = 4

@@ -1,10 +1,10 @@
 """Background load: so many events a second into the topics, from a process of its own, until it is ended.
 
-Events are those of `benchmarks.events`, without ids and times, so that they can be sent again and again and are as old
+Events are those of `benchmarks.harness.events`, without ids and times, so that they can be sent again and again and are as old
 as their record. What is sent in one step of `STEP_SECONDS` is one batch a topic. Prints `started` when the first step
 is acknowledged. Falling behind its pace it does not catch up in bursts; what was learned tells the true pace.
 
-    python -m benchmarks.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS
+    python -m benchmarks.harness.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from benchmarks.events import BATCH_BYTES, ITEMS, load_events
-from benchmarks.processes import TOPIC_NAMES
+from benchmarks.harness.events import BATCH_BYTES, ITEMS, load_events
+from benchmarks.harness.processes import TOPIC_NAMES
 
 STEP_SECONDS = 0.02
 DIFFERENT_EVENTS = 100_000
@@ -67,7 +67,7 @@ def _steps(size: int, partitions: int, items: int) -> list[dict[tuple[str, int],
 @contextmanager
 def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS) -> Iterator[None]:
     """The load, in a process of its own, as long as this is open."""
-    command = ["-m", "benchmarks.background", kafka, str(events_a_second), str(partitions), str(items)]
+    command = ["-m", "benchmarks.harness.background", kafka, str(events_a_second), str(partitions), str(items)]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
     try:
         assert process.stdout is not None

@@ -26,10 +26,10 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.background import background
-from benchmarks.events import LoadEvent, fill_topics, load_events
-from benchmarks.machine import machine
-from benchmarks.processes import (
+from benchmarks.harness.background import background
+from benchmarks.harness.events import LoadEvent, fill_topics, load_events
+from benchmarks.harness.machine import machine
+from benchmarks.harness.processes import (
     SERVER,
     TOPIC_NAMES,
     WORKER,
@@ -43,7 +43,7 @@ from benchmarks.processes import (
     total,
     worker_settings,
 )
-from benchmarks.servers import KafkaServer, RedisServer, free_port, wait_until
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
 from serving.loading.shard_memory import ShardMemory
 from stream.ingest.decoding import Record
 from stream.runner.rolling_max import WINDOW_SECONDS

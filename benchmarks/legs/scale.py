@@ -6,7 +6,7 @@
   and the same events are compared: the first ones cost less, because histories are short. Two workers
   share the machine with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
 - **Items and memory.** A model is grown to 10,000, 100,000 and a million visitors and items in a process of its own
-  (`benchmarks.grown`): CPU time of learning one more event, and memory of learner and server beside what
+  (`benchmarks.legs.large_model`): CPU time of learning one more event, and memory of learner and server beside what
   `stream.capacity.memory_plan` computes. 10 million visitors and a million items are computed.
 - **Shards.** The same events learned by one shard and by eight, each loaded as a server loads them; CPU time of
   the same requests on both.
@@ -28,10 +28,19 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from benchmarks.events import fill_topics, load_events
-from benchmarks.machine import machine
-from benchmarks.processes import WORKER, check_running, cpu_seconds, learned, metrics, running, tests, worker_settings
-from benchmarks.servers import KafkaServer, RedisServer, free_port
+from benchmarks.harness.events import fill_topics, load_events
+from benchmarks.harness.machine import machine
+from benchmarks.harness.processes import (
+    WORKER,
+    check_running,
+    cpu_seconds,
+    learned,
+    metrics,
+    running,
+    tests,
+    worker_settings,
+)
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
 from serving.loading.shard_memory import ShardMemory, model_of
 from stream.capacity.memory_plan import size
 from stream.ingest.decoding import Record
@@ -182,7 +191,7 @@ def _pace(
 
 def _grown(number: int, tell: Callable[[str], None]) -> dict[str, float]:
     said = subprocess.run(  # noqa: S603  our own module
-        [sys.executable, "-m", "benchmarks.grown", str(number)], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.legs.large_model", str(number)], capture_output=True, text=True, check=True
     )
     found: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
     tell(
