@@ -12,8 +12,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.state.tables import Blocks, Delta, TableDelta
-from stream.versions.errors import CorruptVersion
+from stream.state.tables import Blocks, CorruptDelta, Delta, TableDelta
 
 
 def fold_all(deltas: Sequence[Delta]) -> Delta:
@@ -37,7 +36,7 @@ def _fold_table(name: str, parts: list[TableDelta]) -> TableDelta:
         return parts[0]
     widths = {part.data.shape[1] for part in parts}
     if len(widths) > 1:
-        raise CorruptVersion(f"table {name!r} has blocks of {sorted(widths)} bytes in one chain of states")
+        raise CorruptDelta(f"table {name!r} has blocks of {sorted(widths)} bytes in one chain of states")
     width = widths.pop()
     written = sum(len(part.blocks) for part in parts)
     highest = max(int(part.blocks.max()) for part in parts)

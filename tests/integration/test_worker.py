@@ -16,7 +16,7 @@ from benchmarks.harness.servers import RedisServer, free_port, wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics
-from tests.integration.losing_worker import LOST
+from tests.integration.zombie_worker import LOST
 from tests.integration.worker_process import WorkerProcess
 
 
@@ -73,7 +73,7 @@ def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
     make_topics(1)
-    losing = worker("-m", "tests.integration.losing_worker")
+    losing = worker("-m", "tests.integration.zombie_worker")
     wait_for(environment, clicks(environment, 0, 300))
     clicks(environment, 300, 300)
     losing.wait_for_log(LOST)

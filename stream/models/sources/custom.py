@@ -15,7 +15,7 @@ should work and where it comes from, and has
   `reader.<name>[reader.<name>_index[item]]`;
 - `forget(state, item)`: the item goes out; its numbers become 0.
 
-All three are compiled (`@kernel`): they allocate nothing and read no clock. `tests/stream/models/test_added.py` has one
+All three are compiled (`@kernel`): they allocate nothing and read no clock. `tests/stream/models/sources/test_custom.py` has one
 that is twenty lines long. There is room for `MOST`, because each is called by a line of its own here, which the
 compiler can follow and keep on disk.
 """

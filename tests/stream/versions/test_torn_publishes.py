@@ -15,7 +15,7 @@ from redis.retry import Retry
 from stream.state.checkpoint import fold_cuts
 from stream.versions import Fenced, VersionStore
 from stream.versions.storage import scripts
-from tests.stream.between import Between
+from tests.tcp_proxy import Between
 
 PUBLISH_SCRIPT = hashlib.sha1(scripts.PUBLISH.encode()).hexdigest().encode()
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.serving.conftest import Publisher, RedisServer, until
-from tests.serving.test_serve import serving
+from tests.serving.process.test_serve import serving
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="shared memory as only Linux has it")
 COUNT = 2

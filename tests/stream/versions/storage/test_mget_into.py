@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from stream.versions.storage.mget_into import receive
-from tests.stream.between import Between
+from tests.tcp_proxy import Between
 
 LARGE = 1 << 20
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.serving.conftest import Publisher, RedisServer, until
-from tests.serving.test_serve import serving
+from tests.serving.process.test_serve import serving
 
 USERS = ["u", "v", "nobody", "a/b", "ü", "%2F", "a b"]
 

@@ -1,6 +1,6 @@
 """A worker that loses one fetch between Kafka's client and its partition, and is the real one otherwise.
 
-python -m tests.integration.losing_worker
+python -m tests.integration.zombie_worker
 """
 
 from __future__ import annotations
