@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from serving.metrics import Metrics
+from stream.models.settings import ModelSettings
 from stream.runner.metrics import WorkerMetrics, numbers_in
-from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 
 MONITORING = Path(__file__).parent.parent / "monitoring"

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from stream.settings import ModelSettings, Settings, WrongSetting, load_settings, setting_table
+from stream.models.settings import ModelSettings
+from stream.settings import Settings, WrongSetting, load_settings, setting_table
 
 
 def test_variables_reach_their_settings() -> None:

@@ -15,7 +15,7 @@ from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.events import LoadEvent, load_events
 from stream.ingest.decoding import Record
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.versions import VersionStore
 

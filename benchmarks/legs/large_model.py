@@ -21,8 +21,8 @@ from serving.loading.shard_memory import ShardMemory
 from stream.capacity.memory_plan import size as sized
 from stream.ingest.decoding import Columns, Decoder, Record
 from stream.models.learning.learner import Learner
+from stream.models.settings import ModelSettings
 from stream.runner.warmup import warm_up
-from stream.settings import ModelSettings
 
 EVENTS_EACH = 4
 LAST_EVENTS = 200_000

@@ -20,7 +20,7 @@ from benchmarks.harness.machine import machine
 from stream.ingest.decoding import Columns, Decoder, Record
 from stream.models.learning.learner import Learner, identity_views
 from stream.models.model import Model, Query
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 SESSION_EVENTS = 300_000
 SESSION_ITEMS = 20_000

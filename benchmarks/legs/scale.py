@@ -45,7 +45,7 @@ from serving.loading.shard_memory import ShardMemory, model_of
 from stream.capacity.memory_plan import size
 from stream.ingest.decoding import Record
 from stream.models.model import Model, Query
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 
 PARTITIONS = (1, 4, 8)

@@ -46,8 +46,8 @@ from benchmarks.harness.processes import (
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
 from serving.loading.shard_memory import ShardMemory
 from stream.ingest.decoding import Record
+from stream.models.settings import ModelSettings
 from stream.runner.rolling_max import WINDOW_SECONDS
-from stream.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.versions import Policy, ShardState, VersionStore
 from stream.versions.storage.records import stored_bytes

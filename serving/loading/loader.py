@@ -35,7 +35,7 @@ from serving.metrics import Metrics
 from serving.upstream_health import Dependency
 from serving.web.problems import Problem
 from stream.models.model import Model, Query
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.state.tables import CorruptDelta
 from stream.versions import ShardState, UnknownVersion, Version, VersionError, VersionStore
 

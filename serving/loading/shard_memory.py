@@ -16,7 +16,7 @@ from serving.memory.pages import Allocate, private_memory
 from stream.models.merging.merge import merged
 from stream.models.model import Hints, Model
 from stream.models.schema import table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all
 from stream.state.table_writer import Destination, put_all

@@ -40,7 +40,7 @@ from serving.upstream_health import Dependency
 from serving.web.problems import Problem
 from stream.models.model import Hints, Model
 from stream.models.schema import table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.versions import Version, VersionStore
 from stream.versions.manifest import canonical_json, read_manifest
 

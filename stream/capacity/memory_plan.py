@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream.models.schema import table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 PROGRAM_BYTES = 350_000_000
 """Python with NumPy, Numba and River, and the compiled kernels: measured, not computed."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stream.evaluation.protocol import Protocol
     from stream.evaluation.replay.run import Progress, Walk
     from stream.evaluation.report.result import Evaluation
-    from stream.settings import ModelSettings
+    from stream.models.settings import ModelSettings
 
 PathArgument = Annotated[Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or gzipped, in the order of time.")]
 By = Annotated[str | None, typer.Option(help="The visitor: `user` or `session`. The user if the file names users.")]

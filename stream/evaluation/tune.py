@@ -25,7 +25,7 @@ from stream.evaluation.replay.history import History, taken
 from stream.evaluation.replay.run import Walk, evaluate
 from stream.evaluation.report.result import BLEND, Evaluation, difference_report
 from stream.evaluation.report.tables import difference_text
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     import optuna

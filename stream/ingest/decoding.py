@@ -33,7 +33,7 @@ from stream.events import (
 )
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_joined, salt_key
 from stream.models.schema import WEIGHT_ONE
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 RECORD_MAX_BYTES = 1_048_576
 """A longer record is no event: ids, numbers and a small context fit into a fraction of it."""

@@ -28,9 +28,9 @@ from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning.learner import TEST, UPDATE, Learner
 from stream.models.ranking.rank import options_of, order_these
 from stream.models.schema import CLOCK, WEIGHT_ONE, table_specs
+from stream.models.settings import ModelSettings
 from stream.models.workspace.scratch import CANDIDATE
 from stream.models.workspace.visitor_context import gather
-from stream.settings import ModelSettings
 from stream.state.tables import Tables
 
 SMALL = ModelSettings(items=10_000, visitors=50_000, sessions=50_000, event_ids=64)

@@ -21,22 +21,12 @@ from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key, siphash128
 from stream.models.ranking.candidates import allowed
 from stream.models.ranking.rank import Options, challenge, options_of, order, order_these
-from stream.models.schema import (
-    CLOCK,
-    HALF_LIFE_NAMES,
-    HALF_LIVES_SECONDS,
-    LONGEST,
-    NAME_BYTES,
-    NEWEST,
-    NEWEST_WRITTEN,
-    POPULARITY_LANDMARK,
-    TOP_SIZES,
-    TOP_WIDTH,
-)
+from stream.models.schema import CLOCK, NAME_BYTES, NEWEST, NEWEST_WRITTEN, POPULARITY_LANDMARK, TOP_SIZES, TOP_WIDTH
+from stream.models.settings import ModelSettings
+from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
 from stream.models.workspace.scoring_view import Reader, reader_of
 from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work, local_of, new_work
 from stream.models.workspace.visitor_context import EXCLUDED, gather
-from stream.settings import ModelSettings
 
 Views = dict[str, tuple[NDArray, NDArray]]
 """Table name to (data, index of int32): row r is `data[index[r]]`."""

@@ -14,13 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
+from stream.models.source_names import ADDED, HALF_LIVES, SOURCES
 from stream.state.tables import TableSpec
-
-HALF_LIVES_SECONDS = (1200.0, 7200.0, 43_200.0, 259_200.0, 2_592_000.0)
-HALF_LIFE_NAMES = ("20m", "2h", "12h", "3d", "30d")
-HALF_LIVES = len(HALF_LIVES_SECONDS)
-LONGEST = HALF_LIVES - 1
 
 TOP_ITEMS = 200
 TOP_WIDTH = 256
@@ -94,28 +90,6 @@ PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fa
 
 WEIGHT_ONE = 256
 
-ADDED: tuple[str, ...] = ()
-"""Names of sources of one's own, each a file of this folder: see `stream/models/sources/custom.py`."""
-
-SOURCES = (
-    "transition",
-    "transition_fast",
-    "transitions",
-    "cosine",
-    "cosine_flat",
-    "vsknn",
-    "stan",
-    "popular_20m",
-    "popular_2h",
-    "popular_12h",
-    "popular_3d",
-    "popular_30d",
-    "embedding",
-    *ADDED,
-)
-"""Names of the sources; the place of a name is the source's number."""
-TRANSITION, TRANSITION_FAST, TRANSITIONS, COSINE, COSINE_FLAT, VSKNN, STAN, POPULAR = range(8)
-EMBEDDING = POPULAR + HALF_LIVES
 SOURCE_COUNT = len(SOURCES)
 BLEND = SOURCE_COUNT
 CHALLENGER = SOURCE_COUNT + 1

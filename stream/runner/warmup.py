@@ -18,7 +18,7 @@ import numpy as np
 from stream.ingest.decoding import Decoder, Record
 from stream.models.learning.learner import TEST, UPDATE, Learner
 from stream.models.schema import table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all

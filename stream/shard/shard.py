@@ -25,7 +25,7 @@ from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model, Views
 from stream.models.schema import CLOCK
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.state.checkpoint import Cut
 from stream.state.journal import Journal
 from stream.state.tables import Delta, Tables

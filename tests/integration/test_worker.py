@@ -16,8 +16,8 @@ from benchmarks.harness.servers import RedisServer, free_port, wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics
-from tests.integration.zombie_worker import LOST
 from tests.integration.worker_process import WorkerProcess
+from tests.integration.zombie_worker import LOST
 
 
 def clicks(

@@ -19,7 +19,8 @@ import pytest
 import redis
 
 from serving.app import Server, create_app
-from stream.settings import ModelSettings, Settings, load_settings
+from stream.models.settings import ModelSettings
+from stream.settings import Settings, load_settings
 from stream.shard.shard import Record, Shard
 from stream.versions import Claim, Version, VersionStore
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.models.schema import table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.state.tables import Delta, Tables
 
 

@@ -21,8 +21,9 @@ from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning import learner as model
 from stream.models.ranking.rank import Options, options_of
-from stream.models.schema import BLEND, CHALLENGER, SOURCES, WEIGHT_ONE
-from stream.settings import ModelSettings
+from stream.models.schema import BLEND, CHALLENGER, WEIGHT_ONE
+from stream.models.settings import ModelSettings
+from stream.models.source_names import SOURCES
 from stream.state.tables import Tables
 
 NO_EVENTS = np.empty(0, np.int64)

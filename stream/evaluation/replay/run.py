@@ -22,7 +22,7 @@ from stream.evaluation.protocol import Action, Plan, Protocol, plan
 from stream.evaluation.replay.history import History
 from stream.evaluation.replay.own import OwnBlend, OwnSource, own_ranks
 from stream.evaluation.report.result import BLEND, Evaluation, Tests
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 SPANS = 200
 """How often the walk comes back for the progress bar (and, with shards, for a fresh merge)."""

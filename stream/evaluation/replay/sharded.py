@@ -20,7 +20,7 @@ from stream.ingest.decoding import Columns
 from stream.models.kernels.hashing import mixed
 from stream.models.merging.merge import merged
 from stream.models.ranking.rank import Options
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 MERGES = 100
 ROOM = 4096

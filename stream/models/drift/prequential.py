@@ -14,7 +14,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.schema import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS, SOURCES
+from stream.models.schema import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS
+from stream.models.source_names import SOURCES
 from stream.state.tables import Table, Tables
 
 NAMES = (*SOURCES, "blend", "challenger")

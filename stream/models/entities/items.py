@@ -21,12 +21,12 @@ from stream.models.schema import (
     ITEM_ROWS,
     ITEMS_EVICTED,
     ITEMS_LIVE,
-    LONGEST,
     NAME_BYTES,
     NAME_CELLS,
     NAME_CELLS_FREE,
     NAME_FREE,
 )
+from stream.models.source_names import LONGEST
 from stream.models.sources import custom as added
 from stream.models.sources import embedding, pairs, popularity
 from stream.models.workspace.learning_view import State

@@ -50,6 +50,7 @@ from stream.models.schema import (
     WEIGHT_ONE,
     table_specs,
 )
+from stream.models.settings import ModelSettings
 from stream.models.sources import custom as added
 from stream.models.sources import embedding, pairs, popularity
 from stream.models.sources.pairs import MEETINGS
@@ -57,7 +58,6 @@ from stream.models.workspace.learning_view import State, state_of
 from stream.models.workspace.scoring_view import Reader, reader_of
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, Work, new_work
 from stream.models.workspace.visitor_context import gather, was_seen
-from stream.settings import ModelSettings
 from stream.state.tables import Tables
 
 LEARNED = 0

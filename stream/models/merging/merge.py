@@ -27,15 +27,12 @@ from stream.models.kernels.compile import kernel
 from stream.models.merging.rehearsal import rehearse
 from stream.models.ranking.rank import Options, options_of
 from stream.models.schema import (
-    ADDED,
     CLOCK,
     COUNT,
     ENTRY,
     EVENTS,
     FAST_LANDMARK,
     FAST_SUM,
-    HALF_LIVES,
-    HALF_LIVES_SECONDS,
     HISTORY_ENTRIES,
     ITEM_ROWS,
     ITEMS_LIVE,
@@ -66,8 +63,9 @@ from stream.models.schema import (
     VISITORS_LIVE,
     table_specs,
 )
+from stream.models.settings import ModelSettings
+from stream.models.source_names import ADDED, HALF_LIVES, HALF_LIVES_SECONDS
 from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
-from stream.settings import ModelSettings
 from stream.state.tables import Tables
 
 Views = Mapping[str, tuple[NDArray, NDArray]]

@@ -8,11 +8,12 @@ import numpy as np
 
 from stream.models.kernels.compile import kernel, padded, vectored
 from stream.models.ranking import candidates, ranker
-from stream.models.schema import FEATURES, SOURCES
+from stream.models.schema import FEATURES
+from stream.models.settings import ModelSettings
+from stream.models.source_names import SOURCES
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, LOCAL, UNIQUE, Work, known_local
 from stream.models.workspace.visitor_context import EXCLUDED, HAD
-from stream.settings import ModelSettings
 
 
 class Options(NamedTuple):

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.schema import ADDED, EMBEDDING
+from stream.models.source_names import ADDED, EMBEDDING
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import Work

@@ -13,16 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
-from stream.models.schema import (
-    HALF_LIVES,
-    HALF_LIVES_SECONDS,
-    NEWEST,
-    NEWEST_WRITTEN,
-    POPULARITY_LANDMARK,
-    TOP_ITEMS,
-    TOP_SIZES,
-    TOP_WIDTH,
-)
+from stream.models.schema import NEWEST, NEWEST_WRITTEN, POPULARITY_LANDMARK, TOP_ITEMS, TOP_SIZES, TOP_WIDTH
+from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
 
 MOST_HALVINGS = 500.0
 """Halvings between landmark and event before the landmark moves (a float64 holds 1,023)."""

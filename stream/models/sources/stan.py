@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from stream.models.kernels.compile import inlined
-from stream.models.schema import STAN
+from stream.models.source_names import STAN
 from stream.models.workspace.scratch import Work
 
 AGE_SECONDS = 259_200.0

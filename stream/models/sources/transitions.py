@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import inlined
-from stream.models.schema import TRANSITION, TRANSITION_FAST
+from stream.models.source_names import TRANSITION, TRANSITION_FAST
 from stream.models.workspace.scratch import Work
 
 ITEMS = 5

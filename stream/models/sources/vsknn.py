@@ -15,7 +15,8 @@ import numpy as np
 from stream.models.entities.sessions import row_of
 from stream.models.kernels.compile import kernel, natural_log, padded, prefetch, vectored
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.schema import POSTING_ENTRIES, SESSIONS_BEGUN, VSKNN
+from stream.models.schema import POSTING_ENTRIES, SESSIONS_BEGUN
+from stream.models.source_names import VSKNN
 from stream.models.sources import stan
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (

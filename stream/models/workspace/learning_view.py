@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from stream.models.kernels import hash_index as directory
 from stream.models.kernels.compile import packed
-from stream.models.schema import ADDED, RUN_SETS
+from stream.models.schema import RUN_SETS
+from stream.models.source_names import ADDED
 from stream.state.tables import Table, Tables
 
 

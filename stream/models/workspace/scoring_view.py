@@ -11,7 +11,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import packed
-from stream.models.schema import ADDED
+from stream.models.source_names import ADDED
 
 
 class Reader(NamedTuple):

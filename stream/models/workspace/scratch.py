@@ -12,18 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import inlined, kernel, packed, padded, vectored
-from stream.models.schema import (
-    CONTEXTS,
-    CROSSES,
-    EMBEDDING,
-    FEATURES_WIDE,
-    HALF_LIVES,
-    HIDDEN,
-    NETWORK_ROWS,
-    POPULAR,
-    SESSION_ITEMS,
-    SOURCE_COUNT,
-)
+from stream.models.schema import CONTEXTS, CROSSES, FEATURES_WIDE, HIDDEN, NETWORK_ROWS, SESSION_ITEMS, SOURCE_COUNT
+from stream.models.source_names import EMBEDDING, HALF_LIVES, POPULAR
 
 HISTORY_MOST = 128
 LOCALS = 16_384

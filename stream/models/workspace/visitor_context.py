@@ -15,14 +15,13 @@ from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.schema import (
     CLOCK,
     FAST_LANDMARK,
-    HALF_LIVES,
-    HALF_LIVES_SECONDS,
     HISTORY_ENTRIES,
     POPULARITY_LANDMARK,
     SEEN_WAYS,
     SESSION_ITEMS,
     WEIGHT_ONE,
 )
+from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
 from stream.models.sources.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (

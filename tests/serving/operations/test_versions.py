@@ -9,9 +9,9 @@ import threading
 from stream.models.model import Query
 from stream.state.tables import delta_bytes
 from stream.versions import VersionStore
+from tests.serving.answers.test_recommendations import CLICKS, ranked, shown
 from tests.serving.awaiting import eventually, served_version
 from tests.serving.conftest import MODEL, Publisher, RedisServer, running, settings_for
-from tests.serving.answers.test_recommendations import CLICKS, ranked, shown
 
 USERS = ["u0", "u3", "nobody"]
 

@@ -11,8 +11,8 @@ from hypothesis.errors import Unsatisfiable
 from serving.app import create_app
 from stream.settings import load_settings
 from stream.versions import VersionStore
-from tests.serving.conftest import Broker, Publisher, RedisServer, until
 from tests.serving.answers.test_recommendations import CLICKS
+from tests.serving.conftest import Broker, Publisher, RedisServer, until
 from tests.serving.process.test_serve import serving
 
 schemathesis = pytest.importorskip("schemathesis")

@@ -12,7 +12,7 @@ from stream.capacity.cli import size as size_command
 from stream.capacity.memory_plan import size
 from stream.models.learning.learner import Learner
 from stream.models.schema import table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 PLAN = ModelSettings(items=300, visitors=2000, sessions=2000, event_ids=512)
 

@@ -6,7 +6,8 @@ import pytest
 from stream.evaluation.protocol import Protocol, WrongInput
 from stream.evaluation.replay.run import evaluate
 from stream.evaluation.tune import Knob, knobs_of, read_settings_file, tune, turned
-from stream.settings import ModelSettings, load_settings
+from stream.models.settings import ModelSettings
+from stream.settings import load_settings
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
 from stream.models.learning.learner import Learner
 from stream.models.model import Model
 from stream.models.ranking.rank import options_of, rank
-from stream.models.schema import SOURCES, WEIGHT_ONE
+from stream.models.schema import WEIGHT_ONE
+from stream.models.settings import ModelSettings
+from stream.models.source_names import SOURCES
 from stream.models.workspace.scratch import CANDIDATE
 from stream.models.workspace.visitor_context import gather
-from stream.settings import ModelSettings
 
 
 class Happened(NamedTuple):

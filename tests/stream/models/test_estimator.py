@@ -14,7 +14,7 @@ from river.checks.reco import check_reco_routine
 
 from stream.events import InvalidEvent
 from stream.models.estimator import SMALL, BlendRanker
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 
 SETTINGS = ModelSettings(items=200, visitors=400, sessions=400, event_ids=64)

@@ -4,7 +4,7 @@ import pickle
 import subprocess
 import sys
 
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 
 PROGRAM = """

@@ -7,9 +7,9 @@ import random
 import msgspec
 
 from stream.ingest.decoding import Record
-from stream.models.schema import SOURCES
+from stream.models.settings import ModelSettings
+from stream.models.source_names import SOURCES
 from stream.runner.metrics import WorkerMetrics, numbers_in
-from stream.settings import ModelSettings
 from stream.shard.shard import Shard
 
 FORM = b'{"item": "i%d", "user": "u%d", "kind": "rating", "value": %d}'

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stream.models.model import Query
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 from stream.state.tables import fold
 from tests.stream.restoring import tables_of

@@ -8,7 +8,7 @@ from stream.evaluation.replay.history import history_of, load
 from stream.evaluation.replay.run import evaluate
 from stream.evaluation.report.tables import lines
 from stream.ingest.files import Coded, Dataset
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 
 SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
 

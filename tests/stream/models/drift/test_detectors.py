@@ -10,7 +10,7 @@ import pytest
 from stream.models.drift.detectors import BEGIN_AGAIN_TESTS, Detectors
 from stream.models.drift.prequential import NAMES, Prequential
 from stream.models.schema import RANKINGS, table_specs
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables
 

@@ -12,18 +12,9 @@ from hypothesis import strategies as st
 from stream.models.learning.learner import MISS
 from stream.models.merging.merge import merged
 from stream.models.model import Model, Query
-from stream.models.schema import (
-    CHALLENGER,
-    COUNT,
-    HALF_LIVES,
-    ITEMS_LIVE,
-    RANKINGS,
-    SUMS,
-    VISITORS_LIVE,
-    WEIGHT_ONE,
-    table_specs,
-)
-from stream.settings import ModelSettings
+from stream.models.schema import CHALLENGER, COUNT, ITEMS_LIVE, RANKINGS, SUMS, VISITORS_LIVE, WEIGHT_ONE, table_specs
+from stream.models.settings import ModelSettings
+from stream.models.source_names import HALF_LIVES
 from stream.shard.shard import Record, Shard, views_of
 from tests.stream.restoring import tables_of
 

@@ -17,14 +17,14 @@ from stream.models.schema import (
     EVENTS,
     FAST_LANDMARK,
     FAST_SUM,
-    HALF_LIVES_SECONDS,
     PAIR_SLOTS,
     POPULARITY_LANDMARK,
     POSTING_ENTRIES,
     SESSIONS_BEGUN,
     TOP_SIZES,
 )
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
+from stream.models.source_names import HALF_LIVES_SECONDS
 from stream.shard.shard import Shard, views_of
 
 SETTINGS = ModelSettings(items=500, visitors=400, sessions=800, event_ids=64)

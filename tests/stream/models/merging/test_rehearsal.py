@@ -9,7 +9,7 @@ from stream.models.learning.learner import identity_views
 from stream.models.merging.merge import merged
 from stream.models.merging.rehearsal import choose, look_back, rehearse
 from stream.models.ranking.rank import options_of, rank
-from stream.models.schema import SOURCES
+from stream.models.source_names import SOURCES
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE
 
 START = 1_700_000_000.0

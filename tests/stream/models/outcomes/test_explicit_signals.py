@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stream.models.model import Query
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 
 START = 1_700_000_000

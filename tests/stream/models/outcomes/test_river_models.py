@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from stream.settings import ModelSettings
+from stream.models.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 
 START = 1_700_000_000

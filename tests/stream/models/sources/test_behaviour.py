@@ -14,7 +14,8 @@ import pytest
 
 from stream.models.learning.learner import Learner, identity_views
 from stream.models.merging.merge import merged
-from stream.models.schema import ITEMS_EVICTED, SOURCES, VISITORS_EVICTED, table_specs
+from stream.models.schema import ITEMS_EVICTED, VISITORS_EVICTED, table_specs
+from stream.models.source_names import SOURCES
 from stream.state.tables import Tables
 
 START = 1_700_000_000.0

@@ -10,18 +10,16 @@ import pytest
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.schema import (
     COUNT,
-    HALF_LIFE_NAMES,
-    HALF_LIVES,
     ITEMS_EVICTED,
     ITEMS_LIVE,
     LIKE_LAST,
     NEWEST,
     RUN_SETS,
-    SOURCES,
     TOP_SIZES,
     VISITORS_EVICTED,
     VISITORS_LIVE,
 )
+from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES, SOURCES
 
 START = 1_700_000_000.0
 DAY = 86_400.0
