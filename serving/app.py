@@ -16,14 +16,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serving.answers import item_lists as items
-from serving.answers import recommendations
+from serving.answers import item_lists, recommendations
 from serving.answers.response import Recommendations
-from serving.intake import routes as events
+from serving.intake import routes
 from serving.intake.event_reader import EventReader
 from serving.intake.producer import EventProducer
 from serving.loading.loader import Loader
-from serving.loading.sharing import SharedLoader
+from serving.loading.sharing import SnapshotClient
 from serving.metrics import Metrics
 from serving.operations import health, versions
 from serving.upstream_health import Dependency
@@ -40,11 +39,11 @@ DESCRIPTION = (
     "version of the model that made it, and every version can be gone back to."
 )
 
-ENDPOINTS: list[Endpoint] = [*recommendations.ROUTES, *items.ROUTES]
+ENDPOINTS: list[Endpoint] = [*recommendations.ROUTES, *item_lists.ROUTES]
 SHAPES = [
     ProblemDetails,
     Recommendations,
-    events.Accepted,
+    routes.Accepted,
     versions.VersionList,
     versions.Pinned,
     versions.RollbackReason,
@@ -93,7 +92,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
     )
     # First in the table, because a router looks at one route after the other.
     app.router.routes[:0] = [endpoint.route() for endpoint in ENDPOINTS]
-    for router in (events.router, versions.router, health.router):
+    for router in (routes.router, versions.router, health.router):
         app.include_router(router)
     answer_problems(app)
 
@@ -111,7 +110,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
             resident_versions=settings.resident_versions,
         )
     else:
-        state.loader = SharedLoader(shared, state.store, redis, state.metrics)
+        state.loader = SnapshotClient(shared, state.store, redis, state.metrics)
     state.producer = EventProducer(
         settings.kafka,
         list(settings.topics.values()),

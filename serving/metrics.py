@@ -125,8 +125,6 @@ class _Totalled(CollectorRegistry):
                 endings = ("_total",) if family.type == "counter" else ("_bucket", "_count", "_sum")
                 names = {family.name + ending for ending in endings}
                 family.samples = [
-                    Sample(name, dict(labels), value)
-                    for name, labels, value in self._counted
-                    if name in names
+                    Sample(name, dict(labels), value) for name, labels, value in self._counted if name in names
                 ]
             yield family

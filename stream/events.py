@@ -125,8 +125,7 @@ def seconds_of(timestamp: float | str) -> float:
             moment = datetime.fromisoformat(timestamp)
         except ValueError:
             raise InvalidEvent(
-                f"timestamp: {timestamp[:80]!r} is neither seconds since the epoch nor RFC 3339 "
-                "(2026-01-31T12:00:00Z)"
+                f"timestamp: {timestamp[:80]!r} is neither seconds since the epoch nor RFC 3339 (2026-01-31T12:00:00Z)"
             ) from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

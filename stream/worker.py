@@ -3,7 +3,7 @@
     faust -A stream.worker worker         or        corrente worker
 
 Three agents, over `clicks`, `purchases` and `feedback`, do nothing but hand over. Kafka's group decides which
-partitions are this worker's; each of them is a `Partition` that claims, restores, learns and publishes.
+partitions are this worker's; each of them is a `ShardRunner` that claims, restores, learns and publishes.
 
 Producers that want the events of a visitor in order give them the visitor as key and partition with murmur2, as Java
 clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise count all the same,
@@ -37,7 +37,7 @@ from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.topics import WrongTopics, prepare_topics
 from stream.kafka.transport import Fetch, FetchSchema, Transport
 from stream.runner.metrics import WorkerMetrics
-from stream.runner.task import Partition, Workshop
+from stream.runner.task import ShardRunner, WorkerResources
 from stream.runner.warmup import warm_up
 from stream.runtime.gil import switch_often
 from stream.runtime.logs import configure_logs
@@ -56,7 +56,7 @@ GARBAGE_THRESHOLDS = (200_000, 20, 50)
 RIVER_AFTER_SECONDS = 2.0
 """So long after it is ready at most, a worker that is still behind puts off importing River."""
 
-LOOK_SECONDS = 0.02
+LOOP_LAG_PROBE_SECONDS = 0.02
 """How often the event loop is asked whether it is on time."""
 
 
@@ -98,8 +98,8 @@ class Worker:
     def __init__(self, settings: Settings, app: faust.App) -> None:
         self.settings = settings
         self._app = app
-        self._partitions: dict[int, Partition] = {}
-        self._shop: Workshop | None = None
+        self._partitions: dict[int, ShardRunner] = {}
+        self._shop: WorkerResources | None = None
         self._by_kafka_name = {name: topic for topic, name in settings.topics.items()}
         self._stopping = False
         self._looking: asyncio.Task[None] | None = None
@@ -111,7 +111,7 @@ class Worker:
         give_back_at_once()
         shards = await prepare_topics(self.settings)
         metrics = WorkerMetrics()
-        self._shop = Workshop(
+        self._shop = WorkerResources(
             settings=self.settings,
             name=f"{socket.gethostname()}:{os.getpid()}",
             shards=shards,
@@ -146,7 +146,7 @@ class Worker:
         assert self._shop is not None
         latest = time.monotonic() + RIVER_AFTER_SECONDS
         while time.monotonic() < latest and not self._up_to_date():  # noqa: ASYNC110  two seconds, any of several
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
         await self._shop.import_river()
 
     def _up_to_date(self) -> bool:
@@ -212,7 +212,7 @@ class Worker:
             await self._partitions.pop(number).drop()
         for number in sorted(numbers):
             if number not in self._partitions:
-                self._partitions[number] = Partition(number, self._shop)
+                self._partitions[number] = ShardRunner(number, self._shop)
             self._partitions[number].start()
         self._shop.metrics.partitions.set(len(numbers))
         log.info("assigned", partitions=sorted(numbers))
@@ -292,8 +292,8 @@ async def _look_at_the_loop(metrics: WorkerMetrics) -> None:
     """Tell by how much the event loop was late."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + LOOK_SECONDS
-        await asyncio.sleep(LOOK_SECONDS)
+        due = loop.time() + LOOP_LAG_PROBE_SECONDS
+        await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
         metrics.held("loop", max(0.0, loop.time() - due))
 
 

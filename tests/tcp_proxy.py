@@ -7,7 +7,7 @@ import socket
 import threading
 
 
-class Between:
+class TcpProxy:
     """Takes connections on `port` and makes one to Redis for each; `serve` decides what goes from one to the other.
 
     Both are closed when it returns, whatever it was at.

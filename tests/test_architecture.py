@@ -12,7 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("stream", "serving", "simulators", "benchmarks")
 
-CORE = ("stream/shard/shard.py", "stream/ingest/merge.py", "stream/ingest/decoding.py", "stream/state/checkpoint.py", "stream/state/journal.py")
+CORE = (
+    "stream/shard/shard.py",
+    "stream/ingest/merge.py",
+    "stream/ingest/decoding.py",
+    "stream/state/checkpoint.py",
+    "stream/state/journal.py",
+)
 CORE += ("stream/state/tables.py", "stream/state/codec.py", "stream/state/byte_planes.py")
 CORE += ("stream/events.py", "stream/models/drift/detectors.py", "stream/models/", "stream/evaluation/")
 EDGES_OF_THE_CORE = ("stream/evaluation/cli.py",)

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from serving.metrics import Metrics
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.runner.metrics import WorkerMetrics, numbers_in
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 
 MONITORING = Path(__file__).parent.parent / "monitoring"
 DASHBOARDS = sorted((MONITORING / "grafana/dashboards").glob("*.json"))

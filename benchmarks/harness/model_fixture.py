@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.events import LoadEvent, load_events
-from stream.ingest.decoding import Record
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.versions import VersionStore
@@ -73,7 +73,9 @@ def publish_model(size: int, redis_url: str, name: str, *, shards: int = 1) -> P
         for partition, part in enumerate(parts):
             part.apply(batches[partition], rate=TESTED)
             claim = store.claim(partition, worker="bench", token=f"{name}-{partition}", now=time.time())
-            store.publish(claim, part.cut(), settings=settings.model_dump(), code_version="bench", now=time.time())
+            store.publish(
+                claim, part.checkpoint(), settings=settings.model_dump(), code_version="bench", now=time.time()
+            )
     finally:
         store.close()
     known = [key for key in recent if depths[key] in COMMON_DEPTHS]

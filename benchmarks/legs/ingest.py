@@ -49,7 +49,7 @@ AFTERWARDS_SECONDS = 3.0
 """Of them, in which versions are counted."""
 
 
-class Pace(NamedTuple):
+class LagEstimator(NamedTuple):
     """How fast one run was."""
 
     events_per_second: float
@@ -60,7 +60,7 @@ class Pace(NamedTuple):
 class Measured:
     """All runs of everything, by name."""
 
-    paces: dict[str, list[Pace]] = field(default_factory=dict)
+    paces: dict[str, list[LagEstimator]] = field(default_factory=dict)
     caught_up: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
@@ -120,7 +120,7 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
 
 def _one_run(
     run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int, slow_events: int
-) -> Iterator[tuple[str, Pace, dict[str, float]]]:
+) -> Iterator[tuple[str, LagEstimator, dict[str, float]]]:
     topics = list(TOPIC_NAMES.values())
     pace, caught_up = _worker_run(run, kafka, redis, folder, events)
     yield "corrente worker", pace, caught_up
@@ -151,7 +151,7 @@ class Seen(NamedTuple):
 
 def _worker_run(
     run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int
-) -> tuple[Pace, dict[str, float]]:
+) -> tuple[LagEstimator, dict[str, float]]:
     """A worker that starts so many events behind: its pace in full work, and how it catches up."""
     port = free_port()
     settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
@@ -186,7 +186,7 @@ def _published(samples: dict[str, float]) -> float:
     return total(samples, "corrente_worker_publish_seconds_count")
 
 
-def _counted_pace(module: str, arguments: list[str]) -> Pace:
+def _counted_pace(module: str, arguments: list[str]) -> LagEstimator:
     started = os.times()
     finished = subprocess.run(  # noqa: S603  our own module
         [sys.executable, "-m", f"benchmarks.baselines.{module}", *arguments],
@@ -202,7 +202,7 @@ def _counted_pace(module: str, arguments: list[str]) -> Pace:
         raise RuntimeError(f"{module} counted nothing:\n{finished.stdout[-1000:]}{finished.stderr[-2000:]}")
     cpu = ended.children_user + ended.children_system - started.children_user - started.children_system
     first, last = points[0], points[-1]
-    return Pace((last[1] - first[1]) / (last[0] - first[0]), last[1] / cpu)
+    return LagEstimator((last[1] - first[1]) / (last[0] - first[0]), last[1] / cpu)
 
 
 def _watch(process: subprocess.Popen[bytes], port: int, events: int) -> Iterator[Seen]:
@@ -221,7 +221,7 @@ def _watch(process: subprocess.Popen[bytes], port: int, events: int) -> Iterator
     raise TimeoutError(f"{events} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
 
 
-def _pace(seen: list[Seen]) -> Pace:
+def _pace(seen: list[Seen]) -> LagEstimator:
     first, last = seen[0], seen[-1]
     count = last.learned - first.learned
-    return Pace(count / (last.seconds - first.seconds), count / max(last.cpu_seconds - first.cpu_seconds, 1e-9))
+    return LagEstimator(count / (last.seconds - first.seconds), count / max(last.cpu_seconds - first.cpu_seconds, 1e-9))

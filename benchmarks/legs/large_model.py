@@ -19,7 +19,9 @@ from benchmarks.harness.events import load_events
 from benchmarks.harness.processes import resident_bytes
 from serving.loading.shard_memory import ShardMemory
 from stream.capacity.memory_plan import size as sized
-from stream.ingest.decoding import Columns, Decoder, Record
+from stream.ingest.decoding import Decoder
+from stream.ingest.records import Record
+from stream.models.batch import EventBatch
 from stream.models.learning.learner import Learner
 from stream.models.settings import ModelSettings
 from stream.runner.warmup import warm_up
@@ -37,7 +39,7 @@ def main(number: int) -> None:
     learner = Learner(settings)
     count = EVENTS_EACH * number + LAST_EVENTS
     batch: list[Record] = []
-    last: list[Columns] = []
+    last: list[EventBatch] = []
     for at, event in enumerate(load_events(count, visitors=number, items=number), 1):
         batch.append(Record("clicks", at, event.timestamp_ms, event.value))
         if len(batch) == BATCH or at == count:
@@ -54,7 +56,7 @@ def main(number: int) -> None:
     microseconds = 1e6 * (time.thread_time() - started) / LAST_EVENTS
     last.clear()
     with_learner = _resident()
-    whole = learner.tables.whole()
+    whole = learner.tables.snapshot()
     del learner
     kept = _resident()
     memory = ShardMemory(settings)

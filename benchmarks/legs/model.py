@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.events import FIRST_SECONDS, zipf
 from benchmarks.harness.machine import machine
-from stream.ingest.decoding import Columns, Decoder, Record
+from stream.ingest.decoding import Decoder
+from stream.ingest.records import Record
+from stream.models.batch import EventBatch
 from stream.models.learning.learner import Learner, identity_views
-from stream.models.model import Model, Query
+from stream.models.model import Model
+from stream.models.query import Query
 from stream.models.settings import ModelSettings
 
 SESSION_EVENTS = 300_000
@@ -96,7 +99,7 @@ def dense_events(seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return visitors, np.where(random.random(DENSE_EVENTS) < 0.5, near, anything)
 
 
-def columns_of(settings: ModelSettings, visitors: NDArray[np.int64], items: NDArray[np.int64]) -> list[Columns]:
+def columns_of(settings: ModelSettings, visitors: NDArray[np.int64], items: NDArray[np.int64]) -> list[EventBatch]:
     """The events as the worker's decoder hands them to the learner, batch by batch."""
     decoder = Decoder(settings)
     batches = []
@@ -117,7 +120,7 @@ def columns_of(settings: ModelSettings, visitors: NDArray[np.int64], items: NDAr
     return batches
 
 
-def learn(settings: ModelSettings, batches: list[Columns]) -> tuple[Learner, float]:
+def learn(settings: ModelSettings, batches: list[EventBatch]) -> tuple[Learner, float]:
     """A learner that has learned the batches, and the CPU seconds that took."""
     learner = Learner(settings)
     started = time.thread_time()

@@ -1,7 +1,7 @@
 """What more workers, more partitions, more items and more shards cost.
 
 - **Workers and partitions.** Topics are filled before, the producer is gone. One worker, and two of one group, learn
-  the same events of 4 partitions; one worker learns them from 1, 4 and 8. Pace and CPU time are taken of the last two
+  the same events of 4 partitions; one worker learns them from 1, 4 and 8. LagEstimator and CPU time are taken of the last two
   thirds, with every worker learning and testing before, so that neither starting nor the first rebalance is in them,
   and the same events are compared: the first ones cost less, because histories are short. Two workers
   share the machine with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
@@ -43,8 +43,9 @@ from benchmarks.harness.processes import (
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
 from serving.loading.shard_memory import ShardMemory, model_of
 from stream.capacity.memory_plan import size
-from stream.ingest.decoding import Record
-from stream.models.model import Model, Query
+from stream.ingest.records import Record
+from stream.models.model import Model
+from stream.models.query import Query
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 
@@ -223,7 +224,7 @@ def _model(settings: ModelSettings, shards: int) -> Model:
     for shard, batch in zip(learners, batches, strict=True):
         shard.apply(batch, rate=0.05)
     memories = {number: ShardMemory(settings) for number in range(shards)}
-    views = {number: memories[number].apply({}, shard.whole().delta) for number, shard in enumerate(learners)}
+    views = {number: memories[number].apply({}, shard.snapshot().delta) for number, shard in enumerate(learners)}
     return model_of(settings, views, memories)
 
 

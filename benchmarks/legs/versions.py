@@ -45,7 +45,7 @@ from benchmarks.harness.processes import (
 )
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
 from serving.loading.shard_memory import ShardMemory
-from stream.ingest.decoding import Record
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.runner.rolling_max import WINDOW_SECONDS
 from stream.shard.shard import Shard
@@ -195,13 +195,13 @@ def _history(redis: RedisServer, pace: int, tell: Callable[[str], None], *, resi
     now = 1_800_000_000.0 // 60 * 60 + 1.0
     claim = store.claim(0, worker="bench", token=f"bench-{pace}", now=now)
     publish: dict[str, Any] = {"settings": settings.model_dump(mode="json"), "code_version": "bench"}
-    store.publish(claim, shard.cut(), now=now - 60, **publish)
+    store.publish(claim, shard.checkpoint(), now=now - 60, **publish)
     assert claim.head is not None
     states = [claim.head]
     for minute in range(MINUTES):
         for part in range(PUBLISHES_A_MINUTE):
             _learn(shard, islice(events, 60 * pace // PUBLISHES_A_MINUTE), offsets)
-            store.publish(claim, shard.cut(), now=now + minute * 60 + part * 10, **publish)
+            store.publish(claim, shard.checkpoint(), now=now + minute * 60 + part * 10, **publish)
         store.maintain(0, POLICY, now + minute * 60 + 59)
         states.append(claim.head)
     store.maintain(0, POLICY, now + MINUTES * 60 - 1)

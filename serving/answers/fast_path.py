@@ -29,7 +29,7 @@ _read_query = QueryReader(RecommendationsOfUser)
 _encode = msgspec.json.Encoder().encode
 
 
-class AtOnce:
+class FastPath:
     """Answers targets that begin with `PREFIX`, or says None."""
 
     def __init__(self, state: Any) -> None:

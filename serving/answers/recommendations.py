@@ -19,7 +19,7 @@ from serving.loading.loader import Loader
 from serving.web.endpoint import Endpoint
 from serving.web.problems import Problem
 from stream.events import Id, InvalidEvent, check_id, text_of
-from stream.models.model import Query
+from stream.models.query import Query
 
 Count = Annotated[int, Meta(ge=1, le=500, description="How many items.")]
 VersionName = Annotated[

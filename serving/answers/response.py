@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from serving.loading.loader import Loader, Served
-from stream.models.model import Ranking
+from serving.loading.loader import LoadedVersion, Loader
+from stream.models.query import Ranking
 
 EMPTY = Ranking(items=[], scores=[], fallback="empty")
 """While no version was ever published there is nothing to recommend, and a page still has to be rendered."""
@@ -37,7 +37,7 @@ class Recommendations(msgspec.Struct):
     items: list[Scored]
 
 
-def listed(loader: Loader, served: Served | None, ranking: Ranking) -> Recommendations:
+def listed(loader: Loader, served: LoadedVersion | None, ranking: Ranking) -> Recommendations:
     """A ranking as it is sent."""
     loader.count_answer(ranking.fallback)
     return Recommendations(

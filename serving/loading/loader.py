@@ -34,7 +34,8 @@ from serving.memory.pages import Allocate, in_large_pages, private_memory
 from serving.metrics import Metrics
 from serving.upstream_health import Dependency
 from serving.web.problems import Problem
-from stream.models.model import Model, Query
+from stream.models.model import Model
+from stream.models.query import Query
 from stream.models.settings import ModelSettings
 from stream.state.tables import CorruptDelta
 from stream.versions import ShardState, UnknownVersion, Version, VersionError, VersionStore
@@ -44,7 +45,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
-"""Between two attempts to hear announcements while Redis is away."""
+"""TcpProxy two attempts to hear announcements while Redis is away."""
 
 CAUGHT_UP_SECONDS = 10.0
 """How long a rollback waits for this server to follow it before it answers anyway."""
@@ -59,7 +60,7 @@ UNREADABLE = (VersionError, CorruptDelta, ValueError)
 
 
 @dataclass(frozen=True)
-class Served:
+class LoadedVersion:
     """One version in memory, as requests use it."""
 
     version: Version
@@ -94,7 +95,7 @@ class Loader:
         self.model_name = store.model
         self.redis = redis
         self.answer_id = AnswerIds()
-        self.served: Served | None = None
+        self.served: LoadedVersion | None = None
         """What answers. None until something was learned."""
         self.ready = False
         """Whether the store was asked and what it had is loaded."""
@@ -107,8 +108,8 @@ class Loader:
         self._changed_state = changed
         self._poll_seconds = poll_seconds
         self._most_asked = max(0, resident_versions - 2)
-        self._previous: Served | None = None
-        self._asked: tuple[Served, ...] = ()
+        self._previous: LoadedVersion | None = None
+        self._asked: tuple[LoadedVersion, ...] = ()
         self._memories: dict[tuple[int, str, bool], ShardMemory] = {}
         """By shard and settings (as JSON: other capacities are other tables)."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -119,7 +120,7 @@ class Loader:
 
     # ---- for requests
 
-    async def answering(self, version: str | None) -> Served | None:
+    async def answering(self, version: str | None) -> LoadedVersion | None:
         """The served version, or the one of this number, alias or id; loaded if need be.
 
         Raises:
@@ -262,7 +263,7 @@ class Loader:
         self._jobs.put(job)
         return future
 
-    def _swap(self, served: Served) -> None:
+    def _swap(self, served: LoadedVersion) -> None:
         before, self.served = self.served, served
         if before is not None and before.version.lineage != served.version.lineage:
             # Numbers may have been given twice: what is in memory can't be asked for by number any more.
@@ -275,7 +276,7 @@ class Loader:
         self._metrics.resident_versions.set(len(list(self.in_memory())))
         log.debug("serving", version=version.number, id=version.id[:12])
 
-    def _asked_for(self, name: str) -> Served:
+    def _asked_for(self, name: str) -> LoadedVersion:
         version = self._store.version(name)
         self.redis.answered()
         served = self._in_memory_or_loaded(version)
@@ -285,7 +286,7 @@ class Loader:
         self._metrics.resident_versions.set(len(list(self.in_memory())))
         return served
 
-    def in_memory(self) -> Iterator[Served]:
+    def in_memory(self) -> Iterator[LoadedVersion]:
         """Every version that is held."""
         seen = set()
         for each in (self.served, self._previous, *self._asked):
@@ -293,7 +294,7 @@ class Loader:
                 seen.add(id(each))
                 yield each
 
-    def _in_memory_or_loaded(self, version: Version) -> Served:
+    def _in_memory_or_loaded(self, version: Version) -> LoadedVersion:
         for each in self.in_memory():
             if each.version.id == version.id:
                 return each
@@ -319,7 +320,7 @@ class Loader:
             self._rests_until = time.monotonic() + time.perf_counter() - started
         self._metrics.loads.labels(how).inc()
         self._metrics.load_seconds.labels(how).observe(time.perf_counter() - started)
-        return Served(version, model, views)
+        return LoadedVersion(version, model, views)
 
     def _memory(self, partition: int, settings: ModelSettings, *, alone: bool) -> ShardMemory:
         """Where a shard's versions lie. Of several shards nobody else reads: what answers is made of them here."""

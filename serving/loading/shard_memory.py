@@ -13,13 +13,14 @@ import numpy as np
 
 from serving.memory.arena import Arena, Views
 from serving.memory.pages import Allocate, private_memory
+from stream.models.kernels.key_hints import KeyHints
 from stream.models.merging.merge import merged
-from stream.models.model import Hints, Model
+from stream.models.model import Model
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all
-from stream.state.table_writer import Destination, put_all
+from stream.state.table_writer import DeltaSink, put_all
 from stream.state.tables import Delta, TableDelta
 
 
@@ -31,9 +32,9 @@ class ShardMemory:
         self._arena = Arena(specs, allocate=allocate)
         self._allocate = allocate
         self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
-        self.hints: dict[str, Hints] = {}
+        self.hints: dict[str, KeyHints] = {}
 
-    def load(self, read: Callable[[Destination], object], like: Views | None = None) -> Views:
+    def load(self, read: Callable[[DeltaSink], object], like: Views | None = None) -> Views:
         """A state from everything that was ever written, sharing what is equal with `like`."""
         views = self._arena.load(read, like)
         for name in Model.HINTED:
@@ -56,7 +57,7 @@ class ShardMemory:
 
     def _add_hint(self, name: str, views: Views, rows: np.ndarray) -> None:
         if name not in self.hints:
-            self.hints[name] = Hints(*views[name], self._allocate)
+            self.hints[name] = KeyHints(*views[name], self._allocate)
         elif len(rows):
             self.hints[name].add(*views[name], rows)
 
@@ -102,7 +103,7 @@ def model_of(
         if allocate is not None:
             data, index = _moved(data, allocate), _moved(index, allocate)
         together[name] = (data, index)
-    return Model(settings, together, hints={name: Hints(*together[name], allocate) for name in Model.HINTED})
+    return Model(settings, together, hints={name: KeyHints(*together[name], allocate) for name in Model.HINTED})
 
 
 def _moved(array: np.ndarray, allocate: Allocate) -> np.ndarray:

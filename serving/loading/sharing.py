@@ -31,14 +31,15 @@ import msgspec
 import numpy as np
 import structlog
 
-from serving.loading.loader import CAUGHT_UP_SECONDS, STOP_SECONDS, Loader, Served, warm_up
+from serving.loading.loader import CAUGHT_UP_SECONDS, STOP_SECONDS, LoadedVersion, Loader, warm_up
 from serving.loading.shard_memory import empty_model
 from serving.memory.arena import Views
 from serving.memory.shared_segments import Bytes, Segments, mapped
 from serving.metrics import Metrics, Totals
 from serving.upstream_health import Dependency
 from serving.web.problems import Problem
-from stream.models.model import Hints, Model
+from stream.models.kernels.key_hints import KeyHints
+from stream.models.model import Model
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.versions import Version, VersionStore
@@ -52,11 +53,11 @@ MESSAGE_BYTES = 65_536
 SEND_SECONDS = 5.0
 """How long a reader may be deaf before it is dropped."""
 COUNT_SECONDS = 0.5
-"""Between two times that a reader tells what it has counted."""
+"""TcpProxy two times that a reader tells what it has counted."""
 ASKED = 3
 """How often a version is asked for before it counts as lost on the way."""
 AWAY_SECONDS = 0.1
-"""Between two attempts to find the loading process."""
+"""TcpProxy two attempts to find the loading process."""
 
 
 def send(connection: socket.socket, message: dict[str, Any], files: list[int] | None = None) -> None:
@@ -83,7 +84,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
         os.close(document)
 
 
-class Sharer:
+class SnapshotServer:
     """In the loading process: tells every connected reader what is in memory."""
 
     def __init__(self, name: str, loader: Loader, segments: Segments, metrics: Metrics) -> None:
@@ -91,7 +92,7 @@ class Sharer:
         self._segments = segments
         self._metrics = metrics
         self._totals = Totals()
-        self._readers: dict[socket.socket, dict[str, Served]] = {}
+        self._readers: dict[socket.socket, dict[str, LoadedVersion]] = {}
         """By connection: what its process was told of and has not let go of."""
         self._lock = threading.RLock()
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -143,7 +144,7 @@ class Sharer:
         except OSError:
             self._drop(connection)
 
-    def _described(self, served: Served) -> tuple[dict[str, Any], list[int]]:
+    def _described(self, served: LoadedVersion) -> tuple[dict[str, Any], list[int]]:
         """Where a version lies: its segments by number and bytes, and their files in the same order."""
         model = served.model
         found = [self._segments.of(part) for name in model.views for part in model.views[name]]
@@ -220,21 +221,21 @@ class Sharer:
             connection.shutdown(socket.SHUT_RDWR)
 
 
-class SharedLoader(Loader):
+class SnapshotClient(Loader):
     """In a serving process: what the loading process has in memory, as requests use it."""
 
     def __init__(self, name: str, store: VersionStore, redis: Dependency, metrics: Metrics) -> None:
         super().__init__(store, redis, metrics)
         self._name = name
         self._connection: socket.socket | None = None
-        self._known: dict[str, Served] = {}
+        self._known: dict[str, LoadedVersion] = {}
         self._mapped: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
 
     # ---- for requests
 
-    async def answering(self, version: str | None) -> Served | None:
+    async def answering(self, version: str | None) -> LoadedVersion | None:
         if version is None:
             return self.served
         for each in list(self._known.values()):
@@ -339,7 +340,7 @@ class SharedLoader(Loader):
                     if future is not None and not future.done():
                         future.set_result(message)
 
-    def _made(self, message: dict[str, Any], files: list[int]) -> Served:
+    def _made(self, message: dict[str, Any], files: list[int]) -> LoadedVersion:
         """A version from its segments. A segment that is mapped already is not mapped again."""
         parts: list[Bytes] = []
         for (number, nbytes), file in zip(message["segments"], files, strict=True):
@@ -359,11 +360,11 @@ class SharedLoader(Loader):
             data = parts[2 * place][: count * specs[name].row_bytes].view(kind).reshape(count, *shape)
             views[name] = (data, parts[2 * place + 1].view(np.int32)[:rows])
         cells = parts[2 * len(views) :]
-        hints = {name: Hints.of_cells(part.view(np.uint64)) for name, part in zip(Model.HINTED, cells, strict=True)}
+        hints = {name: KeyHints.of_cells(part.view(np.uint64)) for name, part in zip(Model.HINTED, cells, strict=True)}
         model = Model(settings, views, hints=hints)
         if self.served is None:
             warm_up(model)
-        return Served(version, model, {})
+        return LoadedVersion(version, model, {})
 
     def _follow(self, state: dict[str, Any]) -> None:
         up, since, reason = state["redis"]
@@ -401,4 +402,4 @@ class SharedLoader(Loader):
                 send(connection, {"kind": "counted", "process": os.getpid(), "samples": self._metrics.samples()})
 
 
-__all__ = ["SharedLoader", "Sharer"]
+__all__ = ["SnapshotClient", "SnapshotServer"]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from serving.memory.pages import Allocate, in_large_pages, large_pages_from, private_memory, small_pages_from
 from serving.memory.row_index import Index, Indexes
-from stream.state.table_writer import Destination
+from stream.state.table_writer import DeltaSink
 from stream.state.tables import CorruptDelta, Delta, TableDelta, TableSpec, Words, words_of
 
 Views = dict[str, tuple[np.ndarray, Index]]
@@ -72,7 +72,7 @@ class Arena:
     def __init__(self, specs: Iterable[TableSpec], *, allocate: Allocate = private_memory) -> None:
         self._tables = {spec.name: _TableArena(spec, allocate) for spec in specs}
 
-    def load(self, read: Callable[[Destination], object], like: Views | None = None) -> Views:
+    def load(self, read: Callable[[DeltaSink], object], like: Views | None = None) -> Views:
         """A version from everything that was ever written.
 
         Args:
@@ -208,7 +208,7 @@ class _TableArena:
 
 
 class _Loading:
-    """A version that is being written (a `Destination`)."""
+    """A version that is being written (a `DeltaSink`)."""
 
     def __init__(self, tables: dict[str, _LoadingTable], check: Callable[[Delta], None]) -> None:
         self._tables = tables

@@ -17,11 +17,11 @@ import sys
 
 import uvicorn
 
-from serving.answers.fast_path import PREFIX, AtOnce
+from serving.answers.fast_path import PREFIX, FastPath
 from serving.app import create_app
 from serving.loading.loader import Loader, warm_up
 from serving.loading.shard_memory import empty_model
-from serving.loading.sharing import Sharer
+from serving.loading.sharing import SnapshotServer
 from serving.memory.shared_segments import Segments
 from serving.metrics import Metrics
 from serving.process.supervisor import run_processes
@@ -92,7 +92,7 @@ def answer(settings: Settings, listening: socket.socket, shared: str | None = No
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http=answering(PREFIX, AtOnce(app.state)),
+        http=answering(PREFIX, FastPath(app.state)),
         lifespan="on",
         access_log=False,  # /metrics counts requests; a line for each would cost as much as a list
         log_config=None,
@@ -112,7 +112,7 @@ def load(settings: Settings, shared: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a version is some eighty files
     metrics, segments = Metrics(), Segments()
     store = VersionStore.connect(settings.redis, settings.model_name)
-    sharer: list[Sharer] = []
+    sharer: list[SnapshotServer] = []
     loader = Loader(
         store,
         Dependency("redis", metrics),
@@ -122,7 +122,7 @@ def load(settings: Settings, shared: str) -> None:
         allocate=segments.allocate,
         changed=lambda: sharer[0].tell_all(),
     )
-    sharer.append(Sharer(shared, loader, segments, metrics))
+    sharer.append(SnapshotServer(shared, loader, segments, metrics))
     loader.start()
     sharer[0].run()
 

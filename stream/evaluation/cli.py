@@ -32,7 +32,9 @@ NoRepeats = Annotated[bool, typer.Option("--no-repeats", help="Only a visitor's 
 Warmup = Annotated[float, typer.Option(help="Share of the events that is only learned.")]
 Every = Annotated[int, typer.Option(help="Test each Nth event that can be tested; all are learned.")]
 ExcludeLast = Annotated[bool, typer.Option("--exclude-last", help="Never rank the visitor's last item.")]
-Cutoffs = Annotated[str, typer.Option("--k", help="Cut-offs of the figures; the first is used by curves and slices.")]
+Cutoffs = Annotated[
+    str, typer.Option("--k", help="Checkpoint-offs of the figures; the first is used by curves and slices.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", help="Our column=yours, `item=product_id`; as often as needed.")

@@ -1,7 +1,7 @@
 """From records to columns: what the learner takes is arrays, one row an event.
 
 A whole batch is decoded, checked and hashed at once. Only a batch in which something is wrong is looked at record by
-record; then each bad record becomes a `Letter` with the reason, and the good ones go on as if it had never been there.
+record; then each bad record becomes a `Rejection` with the reason, and the good ones go on as if it had never been there.
 
 This file decides what is wrong with a record and what an event weighs. It does not decide which events are duplicates
 (the learner does, in order) nor where letters go.
@@ -9,11 +9,10 @@ This file decides what is wrong with a record and what an event weighs. It does 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,6 +30,8 @@ from stream.events import (
     seconds_of,
     text_of,
 )
+from stream.ingest.records import Record, Rejection
+from stream.models.batch import CLICK, EVENT_SALT, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, EventBatch
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_joined, salt_key
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
@@ -38,35 +39,10 @@ from stream.models.settings import ModelSettings
 RECORD_MAX_BYTES = 1_048_576
 """A longer record is no event: ids, numbers and a small context fit into a fraction of it."""
 
-ITEM_SALT = "corrente items"
-EVENT_SALT = "corrente events"
-
-CLICK, PURCHASE, VIEW, RATING, OTHER_KIND = 1, 2, 3, 7, 15
-KINDS: Mapping[str, int] = {
-    "click": CLICK,
-    "purchase": PURCHASE,
-    "view": VIEW,
-    "cart": 4,
-    "like": 5,
-    "dislike": 6,
-    "rating": RATING,
-    "return": 8,
-}
 RATING_CENTRE = 2.5
 RATING_STEP = 1.25
 """A rating weighs (value - centre) / step: five stars 2, one star -1.2."""
 RATING_WEIGHT_MOST = 2.0
-WEIGHT_MOST = 100.0
-
-
-class Record(NamedTuple):
-    """One Kafka record. `topic` is our name of the topic, `timestamp_ms` the record's own time."""
-
-    topic: str
-    offset: int
-    timestamp_ms: int
-    value: bytes | None
-    key: bytes | None = None
 
 
 # A batch is thousands of records, of each of which a field is asked: by functions of C that takes half of the time.
@@ -74,43 +50,6 @@ _topic, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
 _topic_and_value = itemgetter(0, 3)
 _item, _user, _session = map(attrgetter, ("item", "user", "session"))
 _timestamp, _event_id = map(attrgetter, ("timestamp", "event_id"))
-
-
-class Letter(NamedTuple):
-    """A record that could not be learned, and why. `refused`: decoded well, but its time is too far ahead."""
-
-    record: Record
-    reason: str
-    refused: bool = False
-
-
-class Columns(NamedTuple):
-    """Events as arrays, in the order in which they are learned.
-
-    Attributes:
-        items, visitors, sessions: (n, 2) uint64 keys. Without a session, the visitor's key.
-        event_ids: (n,) uint64 hashes; 0 = the event has none.
-        seconds: (n,) float64.
-        weights: (n,) int16 in 1/WEIGHT_ONE; negative takes weight back.
-        kinds: (n,) uint8.
-        values: (n,) float32, the value of a rating, else NaN.
-        learned: (n,) uint8; 0 = shown to the visitor's history, and nothing is learned from it.
-        tested: (n,) uint8; 1 = test before learning.
-        names, starts: names of the items joined by NUL, and where each starts (n + 1).
-    """
-
-    items: Keys
-    visitors: Keys
-    sessions: Keys
-    event_ids: NDArray[np.uint64]
-    seconds: NDArray[np.float64]
-    weights: NDArray[np.int16]
-    kinds: NDArray[np.uint8]
-    values: NDArray[np.float32]
-    learned: NDArray[np.uint8]
-    tested: NDArray[np.uint8]
-    names: NDArray[np.uint8]
-    starts: NDArray[np.int64]
 
 
 class Decoder:
@@ -132,8 +71,8 @@ class Decoder:
         self._event_salt = salt_key(EVENT_SALT)
         self._ahead_seconds = ahead_seconds
 
-    def decode(self, records: Sequence[Record]) -> tuple[Columns, list[Record], list[Letter]]:
-        """Columns of the good records, these records, and letters for the others. `tested` is all 0."""
+    def decode(self, records: Sequence[Record]) -> tuple[EventBatch, list[Record], list[Rejection]]:
+        """EventBatch of the good records, these records, and letters for the others. `tested` is all 0."""
         try:
             decode = self._decode
             events = [decode[topic](value) for topic, value in map(_topic_and_value, records)]
@@ -142,19 +81,19 @@ class Decoder:
             events, good, letters = self._one_by_one(records)
             return self._columns(events, good), good, letters
 
-    def _one_by_one(self, records: Sequence[Record]) -> tuple[list[Event], list[Record], list[Letter]]:
+    def _one_by_one(self, records: Sequence[Record]) -> tuple[list[Event], list[Record], list[Rejection]]:
         events, good, letters = [], [], []
         for record in records:
             try:
                 event = self._one(record)
                 check_event(event, math.inf)
             except InvalidEvent as error:
-                letters.append(Letter(record, str(error)))
+                letters.append(Rejection(record, str(error)))
                 continue
             try:
                 check_event(event, record.timestamp_ms / 1000, self._ahead_seconds)
             except InvalidEvent as error:
-                letters.append(Letter(record, str(error), refused=True))
+                letters.append(Rejection(record, str(error), refused=True))
                 continue
             events.append(event)
             good.append(record)
@@ -178,7 +117,7 @@ class Decoder:
             raise InvalidEvent(f"value: {error}") from None
         return event
 
-    def _columns(self, events: Sequence[Event], records: Sequence[Record]) -> Columns:
+    def _columns(self, events: Sequence[Event], records: Sequence[Record]) -> EventBatch:
         """Raises something of what `decode` catches if any event is not as it should be."""
         count = len(events)
         items, names, starts = _hashed(list(map(_item, events)), self._item_salt)
@@ -194,7 +133,7 @@ class Decoder:
         weights, kinds, values = self._kinds(events, records)
         if max(map(len, map(_value, records)), default=0) > RECORD_MAX_BYTES:
             raise InvalidEvent("value: too long")
-        return Columns(
+        return EventBatch(
             items=items,
             visitors=visitors,
             sessions=sessions,
@@ -308,28 +247,3 @@ def _seconds(timestamps: list[Any], arrived: NDArray[np.float64]) -> NDArray[np.
         ],
         np.float64,
     )
-
-
-def sample_seeds(settings: ModelSettings, partition: int) -> dict[str, int]:
-    """What the sample of each topic is drawn by."""
-    return {
-        topic: int.from_bytes(
-            hashlib.blake2b(f"{settings.seed} {partition} {topic}".encode(), digest_size=8).digest(), "little"
-        )
-        for topic in TOPIC_TYPES
-    }
-
-
-def sample_places(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArray[np.uint64]:
-    """A hash of where each record is in the log, so that a replay tests the same ones; see `sampled`."""
-    places = np.fromiter(map(seeds.__getitem__, map(_topic, records)), np.uint64, len(records))
-    places ^= np.fromiter(map(_offset, records), np.uint64, len(records)) * np.uint64(0x9E3779B97F4A7C15)
-    places = (places ^ (places >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    places = (places ^ (places >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    places ^= places >> np.uint64(31)
-    return places
-
-
-def sampled(places: NDArray[np.uint64], rate: float) -> NDArray[np.uint8]:
-    """1 for each record that is tested at a rate from 0 to 1, by its place in the log."""
-    return (places.astype(np.float64) < rate * 2.0**64).astype(np.uint8)

@@ -20,7 +20,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from stream.ingest.decoding import Record
+from stream.ingest.records import Record
 from stream.state.journal import Journal
 
 _TIMESTAMP, _VALUE = attrgetter("timestamp_ms"), attrgetter("value")

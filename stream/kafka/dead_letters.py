@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from structlog import get_logger
 
-from stream.ingest.decoding import Letter
+from stream.ingest.records import Rejection
 
 log = get_logger(__name__)
 
@@ -58,7 +58,7 @@ class DeadLetter:
     timestamp_ms: int
 
     @property
-    def cut(self) -> bool:
+    def checkpoint(self) -> bool:
         """Whether the value is only the beginning of the original."""
         return self.value is not None and len(self.value) < self.original_bytes
 
@@ -67,7 +67,7 @@ class DeadLetter:
         return f"{self.topic}-{self.partition}-{self.offset}"
 
 
-def dead_letter(letter: Letter, *, topic: str, partition: int) -> DeadLetter:
+def dead_letter(letter: Rejection, *, topic: str, partition: int) -> DeadLetter:
     """The letter of a record that was read from `topic` (its name in Kafka)."""
     record = letter.record
     return DeadLetter(

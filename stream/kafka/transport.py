@@ -33,7 +33,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from structlog import get_logger
 
-from stream.ingest.decoding import Record
+from stream.ingest.records import Record
 
 log = get_logger(__name__)
 

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from river.reco.base import Ranker
 
 from stream.events import check_id, seconds_of
-from stream.ingest.decoding import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, Columns
+from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning.learner import TEST, UPDATE, Learner
+from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import options_of, order_these
 from stream.models.schema import CLOCK, WEIGHT_ONE, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scratch import CANDIDATE
-from stream.models.workspace.visitor_context import gather
 from stream.state.tables import Tables
 
 SMALL = ModelSettings(items=10_000, visitors=50_000, sessions=50_000, event_ids=64)
@@ -116,9 +116,7 @@ class BlendRanker(Ranker):
         """
         return self._scores(user, [item], x).get(str(item), 0.0)
 
-    def rank(
-        self, user: Hashable, items: Iterable[Hashable], x: Mapping[str, Any] | None = None
-    ) -> list[Hashable]:
+    def rank(self, user: Hashable, items: Iterable[Hashable], x: Mapping[str, Any] | None = None) -> list[Hashable]:
         """The items, best first; behind them those of which nothing is known, then what this user turned down."""
         listed = sorted(items, key=str)  # a set has no order, and ties should have one
         scores = self._scores(user, listed, x)
@@ -154,7 +152,7 @@ class BlendRanker(Ranker):
             check_id("id", text)
         return hash_ids(texts, salt)
 
-    def _columns(self, events: list[Happened]) -> Columns:
+    def _columns(self, events: list[Happened]) -> EventBatch:
         count, clock = len(events), float(self._learner.state.scalars[CLOCK])
         contexts = [event[3] or {} for event in events]
         seconds = np.empty(count)
@@ -173,7 +171,7 @@ class BlendRanker(Ranker):
         names = [str(event[1]).encode() for event in events]
         starts: NDArray[np.int64] = np.cumsum([0, *(len(name) + 1 for name in names)])
         bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)
-        return Columns(
+        return EventBatch(
             items=self._keys([event[1] for event in events], self._item_salt),
             visitors=visitors,
             sessions=sessions,
@@ -190,7 +188,7 @@ class BlendRanker(Ranker):
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and tables: what a copy needs to go on exactly as this one."""
-        return {"settings": self.settings, "seed": self.seed, "chosen": self._chosen, "tables": self.tables.whole()}
+        return {"settings": self.settings, "seed": self.seed, "chosen": self._chosen, "tables": self.tables.snapshot()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__init__(state["seed"])

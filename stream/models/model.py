@@ -8,156 +8,27 @@ share. The scoring code is the same in both.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import ID_MAX_BYTES
-from stream.ingest.decoding import ITEM_SALT
+from stream.models.batch import ITEM_SALT
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key, siphash128
+from stream.models.kernels.key_hints import KeyHints, find_hint
+from stream.models.query import Query, Ranking
 from stream.models.ranking.candidates import allowed
+from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, challenge, options_of, order, order_these
 from stream.models.schema import CLOCK, NAME_BYTES, NEWEST, NEWEST_WRITTEN, POPULARITY_LANDMARK, TOP_SIZES, TOP_WIDTH
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
-from stream.models.workspace.scoring_view import Reader, reader_of
+from stream.models.workspace.scoring_view import Reader, Views, reader_of
 from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work, local_of, new_work
-from stream.models.workspace.visitor_context import EXCLUDED, gather
-
-Views = dict[str, tuple[NDArray, NDArray]]
-"""Table name to (data, index of int32): row r is `data[index[r]]`."""
-
-
-class Query(msgspec.Struct, frozen=True):
-    """Whom a list is for.
-
-    Attributes:
-        user, session: who asks, as in events; either, both or none.
-        recent: items an anonymous visitor looked at, oldest first.
-        now: seconds; 0 = the time of the last learned event.
-        n: length of the list.
-        exclude: items that must not be in it.
-        exclude_seen: leave out everything in the visitor's history.
-        exclude_last: leave out the visitor's last item.
-        candidates: rank these instead of what the sources propose.
-    """
-
-    user: str | None = None
-    session: str | None = None
-    recent: Sequence[str] = ()
-    now: float = 0.0
-    n: int = 10
-    exclude: Collection[str] = ()
-    exclude_seen: bool = False
-    exclude_last: bool = False
-    candidates: Sequence[str] | None = None
-
-
-class Ranking(msgspec.Struct, frozen=True):
-    """A list, best first. `fallback` says what it was made from where nothing is known about the visitor: None if
-    something is, else `session`, `trending`, `popular` or `newest`.
-    """
-
-    items: list[str] = []
-    scores: list[float] = []
-    fallback: str | None = None
-
-
-class Hints:
-    """Where a key's row may be. Several versions share one: a hit counts only if the version's own row has the key.
-
-    Built from the keys of one version, and told of the rows that later versions wrote. Reading while another thread
-    adds is safe. A cell is 32 bits of the key and the row, so cells can grow without asking any version for its keys.
-    """
-
-    def __init__(
-        self, keys: NDArray, index: NDArray, allocate: Callable[[str, int], NDArray[np.uint8]] | None = None
-    ) -> None:
-        self._allocate = allocate
-        self.cells = self._cells(2 * len(index))
-        self._used = add_hints(self.cells, keys, index, np.arange(1, len(index)))
-
-    def add(self, keys: NDArray, index: NDArray, rows: NDArray) -> None:
-        """Rows that got a key they may not have had before."""
-        if self._used + len(rows) > self.cells.size * 0.6:
-            cells = self._cells(2 * self.cells.size)
-            if cells.size <= MOST_HINTS_A_ROW * len(index):
-                self._used = move_hints(self.cells, cells)
-            else:  # mostly keys of rows that were evicted long ago: begin again with those of today
-                cells = self._cells(2 * len(index))
-                self._used = add_hints(cells, keys, index, np.arange(1, len(index)))
-            self.cells = cells
-        self._used += add_hints(self.cells, keys, index, rows.astype(np.int64))
-
-    @classmethod
-    def of_cells(cls, cells: NDArray[np.uint64]) -> Hints:
-        """Hints that another process fills in: only to be asked."""
-        hints = cls.__new__(cls)
-        hints.cells = cells
-        return hints
-
-    def find(self, keys: NDArray, index: NDArray, key: NDArray) -> int:
-        """The row of this version that has the key, or 0."""
-        return int(find_hint(self.cells, keys, index, key[0], key[1]))
-
-    def _cells(self, wanted: int) -> NDArray[np.uint64]:
-        count = 1 << max(6, int(wanted - 1).bit_length())
-        return self._allocate("hints", 8 * count).view(np.uint64) if self._allocate else np.zeros(count, np.uint64)
-
-
-MOST_HINTS_A_ROW = 16
-
-
-@kernel
-def put_hint(cells: NDArray, hint: np.uint64) -> int:
-    """Enter a hint unless it is there; returns how many cells that took."""
-    mask = np.uint64(cells.size - 1)
-    at = (hint >> np.uint64(32)) & mask
-    while cells[at] != 0:
-        if cells[at] == hint:
-            return 0
-        at = (at + np.uint64(1)) & mask
-    cells[at] = hint
-    return 1
-
-
-@kernel
-def move_hints(old: NDArray, new: NDArray) -> int:
-    moved = 0
-    for hint in old:
-        if hint:
-            moved += put_hint(new, hint)
-    return moved
-
-
-@kernel
-def add_hints(cells: NDArray, keys: NDArray, index: NDArray, rows: NDArray) -> int:
-    added = 0
-    for row in rows:
-        record = keys[index[row]]
-        if record.key0 or record.key1:
-            added += put_hint(cells, (record.key0 << np.uint64(32)) | np.uint64(row))
-    return added
-
-
-@kernel
-def find_hint(cells: NDArray, keys: NDArray, index: NDArray, key0: np.uint64, key1: np.uint64) -> int:
-    mask = np.uint64(cells.size - 1)
-    tag = key0 & np.uint64(0xFFFFFFFF)
-    at = tag & mask
-    while cells[at] != 0:
-        if cells[at] >> np.uint64(32) == tag:
-            row = np.int64(cells[at] & np.uint64(0xFFFFFFFF))
-            if row < index.size:
-                record = keys[index[row]]
-                if record.key0 == key0 and record.key1 == key1:
-                    return row  # type: ignore[return-value]
-        at = (at + np.uint64(1)) & mask
-    return 0
+from stream.models.workspace.visitor_context import EXCLUDED
 
 
 @kernel
@@ -304,8 +175,8 @@ def find_visitor(
     return key0
 
 
-NOBODY = np.empty(0, np.int64)
-NOBODYS = np.uint64(0)
+NO_ITEMS = np.empty(0, np.int64)
+NO_VISITOR = np.uint64(0)
 
 
 class Model:
@@ -325,12 +196,12 @@ class Model:
         settings: ModelSettings,
         views: Views,
         state: Mapping[str, Any] | None = None,
-        hints: Mapping[str, Hints] | None = None,
+        hints: Mapping[str, KeyHints] | None = None,
     ) -> None:
         self.settings = settings
         self.views = views
         self.state = state or {}
-        self.hints = hints or {name: Hints(*views[name]) for name in self.HINTED}
+        self.hints = hints or {name: KeyHints(*views[name]) for name in self.HINTED}
         self._reader = reader_of(views)
         self._options = options_of(settings)
         self._rows = len(views["items"][1])
@@ -348,8 +219,8 @@ class Model:
             return Ranking()
         work = _room_of_thread()
         who, seen_by = self._who(query)
-        recent = self._items(query.recent)[::-1].copy() if query.recent else NOBODY
-        wanted = NOBODY if query.candidates is None else self._items(query.candidates)
+        recent = self._items(query.recent)[::-1].copy() if query.recent else NO_ITEMS
+        wanted = NO_ITEMS if query.candidates is None else self._items(query.candidates)
         if query.candidates is not None and not wanted.size:
             return Ranking()
         options = self._options
@@ -357,7 +228,7 @@ class Model:
             options = options._replace(exclude_last=query.exclude_last, exclude_had=query.exclude_seen)
         rows = np.empty(min(query.n, self._rows), np.int64)
         scores = np.empty(len(rows))
-        excluded = self._items(query.exclude) if query.exclude else NOBODY
+        excluded = self._items(query.exclude) if query.exclude else NO_ITEMS
         by_challenger = self.settings.ranker == "river"
         now = query.now or self.clock
         held = answer(
@@ -411,7 +282,7 @@ class Model:
         who = np.zeros(3, np.int64)
         user, session = query.user, query.session
         if user is None and session is None:
-            return who, NOBODYS
+            return who, NO_VISITOR
         both = user is not None and session is not None
         named = f"{user}{SEPARATOR}{session}" if both else (user if user is not None else session)
         assert named is not None
@@ -424,12 +295,12 @@ class Model:
             self.hints["sessions"].cells,
             who,
         )
-        return who, np.uint64(seen_by) if self.settings.repeats == "first" else NOBODYS
+        return who, np.uint64(seen_by) if self.settings.repeats == "first" else NO_VISITOR
 
     def _items(self, names: Collection[str]) -> NDArray[np.int64]:
         """Rows of the items that are known."""
         if not names:
-            return NOBODY
+            return NO_ITEMS
         keys = hash_ids(list(names), self._item_salt)
         find, items = self.hints["items"].find, self.views["items"]
         return np.array([row for key in keys if (row := find(*items, key))], np.int64)

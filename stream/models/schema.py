@@ -96,14 +96,14 @@ CHALLENGER = SOURCE_COUNT + 1
 RANKINGS = SOURCE_COUNT + 2
 """What is tested: each source, the blend, the challenger."""
 
-# Columns of `sums`, float64: the decayed counts come first.
+# EventBatch of `sums`, float64: the decayed counts come first.
 COUNT = 5
 FORWARD_SUM = 6
 FAST_SUM = 7
 SUMS = 8
 
 EXPECTED, CHOSEN = range(2)
-"""Columns of `merits`, float32: sums over the ranker's lessons."""
+"""EventBatch of `merits`, float32: sums over the ranker's lessons."""
 
 # Cells of `scalars`, float64 (whole numbers are exact up to 2^53).
 CLOCK = 0
@@ -144,8 +144,8 @@ OUTCOME_ROWS = 8192
 
 PENDING = 4096
 """Clicks that wait for their purchase."""
-SITUATION = 12
-TASTES = 12
+CONVERSION_FEATURES = 12
+FACTORS = 12
 
 RESERVOIR_WIDTH = 32
 RESERVOIR_ROWS = 625
@@ -156,7 +156,7 @@ OWN_FEATURES = 5
 FEATURES = SOURCE_FEATURES + ITEM_FEATURES + OWN_FEATURES + 1
 """What the ranker knows of a candidate; the last one is agreement."""
 LIKE_LAST = SOURCE_FEATURES + ITEM_FEATURES - 2
-MERIT = SOURCE_FEATURES + ITEM_FEATURES - 1
+ITEM_BIAS = SOURCE_FEATURES + ITEM_FEATURES - 1
 """Places among the features: cosine with the last item alone, and merit."""
 FEATURES_WIDE = -(-FEATURES // 16) * 16
 
@@ -168,10 +168,10 @@ CROSSES = 4
 CROSS_BUCKETS = 8
 LINEAR_ROWS = 1 + CROSSES * CROSS_BUCKETS
 
-CONTEXTS = 16
+CONTEXT_FEATURES = 16
 HIDDEN = 32
 NETWORK_WIDE = HIDDEN
-NETWORK_ROWS = FEATURES_WIDE + CONTEXTS + 2
+NETWORK_ROWS = FEATURES_WIDE + CONTEXT_FEATURES + 2
 """Rows of the network: one a feature, one a context input, the biases, the output weights."""
 
 
@@ -236,12 +236,12 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("challenger", 1, _wide("<f8", FEATURES_WIDE), 64),
         TableSpec("outcomes", OUTCOME_ROWS, _wide("<u2", -(-RANKINGS // 16) * 16), 32),
         TableSpec("drifts", RANKINGS, _wide("<f8", 8), 64),
-        TableSpec("pending", PENDING, _wide("<f8", 2 + SITUATION), 2 * 56),
+        TableSpec("pending", PENDING, _wide("<f8", 2 + CONVERSION_FEATURES), 2 * 56),
         TableSpec("pending_keys", PENDING // 8, _wide("<u4", 8), 32),
         TableSpec("conversion", 1, _wide("<f8", 64), 64),
         TableSpec("ratings", 1, _wide("<f8", 8), 64),
-        TableSpec("visitor_tastes", rows.visitors, _wide("<f8", TASTES), 96),
-        TableSpec("item_tastes", rows.items, _wide("<f8", TASTES), 96),
+        TableSpec("visitor_tastes", rows.visitors, _wide("<f8", FACTORS), 96),
+        TableSpec("item_tastes", rows.items, _wide("<f8", FACTORS), 96),
         TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
         *(_added_spec(name, rows.items) for name in ADDED),
     ]
@@ -249,7 +249,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
 
 def _added_spec(name: str, items: int) -> TableSpec:
     """A row an item, one block wide, so that the mark of a row is that of its item."""
-    columns: int = importlib.import_module(f"stream.models.{name}").COLUMNS
+    columns: int = importlib.import_module(f"stream.models.sources.{name}").COLUMNS
     return TableSpec(name, items, _wide("<f4", max(1, columns)), 4 * max(1, columns))
 
 

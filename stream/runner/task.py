@@ -39,8 +39,8 @@ from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from stream.ingest.decoding import Letter, Record
 from stream.ingest.merge import Merge, MissingRecords
+from stream.ingest.records import Record, Rejection
 from stream.kafka.dead_letters import DeadLetter, DeadLetters, dead_letter
 from stream.kafka.transport import Consumer, Fetch
 from stream.models.schema import table_specs
@@ -50,9 +50,9 @@ from stream.runner.warmup import import_river
 from stream.runtime.gil import lock_kept
 from stream.settings import Settings
 from stream.shard.shard import Batch, Shard
-from stream.state.checkpoint import Cut
+from stream.state.checkpoint import Checkpoint
 from stream.state.folding import fold_all
-from stream.state.table_writer import Filling
+from stream.state.table_writer import TableWriter
 from stream.state.tables import Delta, Tables, delta_bytes
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
 
@@ -64,11 +64,11 @@ BATCH_RECORDS = 4096
 MOST_UNPUBLISHED = 3_000_000
 """Records that may be learned and in no version, before learning waits for Redis."""
 
-CUT_BLOCKS = 60_000
+PART_BLOCKS = 60_000
 """Blocks that are copied before learning goes on: two or three milliseconds. A cut of more is made in pieces, between
-batches of `BETWEEN_RECORDS`, which write fewer anew, so that the pieces gain on learning."""
+batches of `RECORDS_BETWEEN_PARTS`, which write fewer anew, so that the pieces gain on learning."""
 
-BETWEEN_RECORDS = 2048
+RECORDS_BETWEEN_PARTS = 2048
 
 FAR_BEHIND_SECONDS = 2.0
 """More records to catch up than are learned in so long: freshness is worth little then."""
@@ -79,7 +79,7 @@ BEHIND_PUBLISH_SECONDS = 5.0
 RETRY_SECONDS = (0.2, 5.0)
 """First and longest pause before a failed attempt is repeated."""
 
-PUBLISHES_APART = 3.0
+PUBLISH_DUTY_FACTOR = 3.0
 """So many times as long as the last publishes took is waited from one to the next: however large versions are, learning
 keeps most of the time."""
 
@@ -103,7 +103,7 @@ class KafkaLostRecords(RuntimeError):
 
 
 @dataclass
-class Workshop:
+class WorkerResources:
     """What the partitions of one worker share.
 
     Attributes:
@@ -155,7 +155,7 @@ class Workshop:
         self.store.close()
 
 
-class Partition:
+class ShardRunner:
     """The shard of one partition number, on this worker.
 
     Args:
@@ -163,7 +163,7 @@ class Partition:
         workshop: what all partitions share.
     """
 
-    def __init__(self, number: int, workshop: Workshop) -> None:
+    def __init__(self, number: int, workshop: WorkerResources) -> None:
         self.number = number
         self._shop = workshop
         self._names = workshop.settings.topics
@@ -178,13 +178,13 @@ class Partition:
         self._running: asyncio.Task[None] | None = None
         self._publishing: asyncio.Task[None] | None = None
         self._maintaining: asyncio.Task[None] | None = None
-        self._letters: list[Letter] = []
+        self._letters: list[Rejection] = []
         self._missing: MissingRecords | None = None
         self._pieces: list[Delta] = []
         self._unpublished = 0
         self._published: dict[str, int] = {}
         self._next_publish = self._next_look = self._maintained = 0.0
-        self._pace = Pace()
+        self._pace = LagEstimator()
         self._far_behind = False
         self._behind = math.inf
         self._publish_takes = 0.0
@@ -330,7 +330,7 @@ class Partition:
         sessions = await consumer.start_at({partitions[topic]: offset for topic, (offset, _) in offsets.items()})
         if not self._halting:  # else this session has ended before it began
             self._sessions = {topic: sessions[tp] for topic, tp in partitions.items()}
-        self._pace = Pace()
+        self._pace = LagEstimator()
         self._maintained = time.monotonic()  # a start has better things to do than to tidy up
         self._log.info(
             "learning from here on",
@@ -366,7 +366,7 @@ class Partition:
         if claim.head is None:
             return claim, Shard(shop.settings.model, **place)
         tables = Tables(table_specs(shop.settings.model))
-        state = shop.store.load(self.number, claim.head, Filling(tables))
+        state = shop.store.load(self.number, claim.head, TableWriter(tables))
         return claim, Shard.restore(shop.settings.model, tables, state, **place)
 
     async def _places(
@@ -445,7 +445,7 @@ class Partition:
         assert self._shard is not None and self._merge is not None  # noqa: PT018
         if self._unpublished >= MOST_UNPUBLISHED:
             return None
-        records = self._merge.take(BETWEEN_RECORDS if self._pieces else BATCH_RECORDS)
+        records = self._merge.take(RECORDS_BETWEEN_PARTS if self._pieces else BATCH_RECORDS)
         if not records:
             return None
         return asyncio.get_running_loop().run_in_executor(self._shop.decoding, _decoded, self._shard, records)
@@ -511,7 +511,7 @@ class Partition:
         piece, seconds = await self._shop.in_learning(_piece, self._shard)
         self._shop.metrics.cut_seconds.observe(seconds)
         self._shop.metrics.held("learning", seconds)
-        if not isinstance(piece, Cut):
+        if not isinstance(piece, Checkpoint):
             self._pieces.append(piece)
             return
         self._next_publish = now + self._publish_every()
@@ -526,7 +526,7 @@ class Partition:
 
     def _publish_every(self) -> float:
         """Seconds from the start of one publish to the start of the next."""
-        often = max(self._shop.settings.publish_seconds, PUBLISHES_APART * self._publish_takes)
+        often = max(self._shop.settings.publish_seconds, PUBLISH_DUTY_FACTOR * self._publish_takes)
         return max(often, BEHIND_PUBLISH_SECONDS) if self._far_behind else often
 
     def _look_at_publishing(self) -> None:
@@ -536,7 +536,13 @@ class Partition:
             finished.result()
 
     async def _publish(
-        self, claim: Claim, cut: Cut, pieces: list[Delta], letters: list[DeadLetter], records: int, started: float
+        self,
+        claim: Claim,
+        cut: Checkpoint,
+        pieces: list[Delta],
+        letters: list[DeadLetter],
+        records: int,
+        started: float,
     ) -> None:
         """Raises `Fenced` or `StaleParent`; everything else is tried again."""
         shop = self._shop
@@ -570,7 +576,7 @@ class Partition:
             first=not previous,
         )
 
-    def _send(self, claim: Claim, cut: Cut) -> Version:
+    def _send(self, claim: Claim, cut: Checkpoint) -> Version:
         shop = self._shop
         return shop.store.publish(
             claim,
@@ -604,7 +610,7 @@ class Partition:
 
 
 @dataclass
-class Pace:
+class LagEstimator:
     """How fast records are learned, and how long it will take to catch up."""
 
     learned: int = 0
@@ -644,7 +650,7 @@ def _decoded(shard: Shard, records: list[Record]) -> tuple[Batch, float]:
     return shard.decoded(records), time.thread_time() - started
 
 
-def _learned(shard: Shard, batch: Batch, rate: float) -> tuple[list[Letter], float, list[tuple[str, str, int]]]:
+def _learned(shard: Shard, batch: Batch, rate: float) -> tuple[list[Rejection], float, list[tuple[str, str, int]]]:
     """Letters, CPU seconds, and how many records of which topic had which outcome."""
     started = time.thread_time()
     before = {topic: dict(counts) for topic, counts in shard.counters.items()}
@@ -658,9 +664,9 @@ def _learned(shard: Shard, batch: Batch, rate: float) -> tuple[list[Letter], flo
     return letters, time.thread_time() - started, outcomes
 
 
-def _piece(shard: Shard) -> tuple[Cut | Delta, float]:
+def _piece(shard: Shard) -> tuple[Checkpoint | Delta, float]:
     """The next piece of a cut, and for how many seconds it held learning up."""
     started = time.monotonic()
     with lock_kept():
-        piece = shard.piece(CUT_BLOCKS)
+        piece = shard.next_part(PART_BLOCKS)
     return piece, time.monotonic() - started

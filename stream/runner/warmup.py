@@ -15,14 +15,15 @@ import time
 
 import numpy as np
 
-from stream.ingest.decoding import Decoder, Record
+from stream.ingest.decoding import Decoder
+from stream.ingest.records import Record
 from stream.models.learning.learner import TEST, UPDATE, Learner
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all
-from stream.state.table_writer import Filling, put_all
+from stream.state.table_writer import TableWriter, put_all
 from stream.state.tables import Tables
 
 _EVENTS = {
@@ -46,14 +47,14 @@ def warm_up(settings: ModelSettings) -> float:
             for n in range(40)
         ]
         shard.apply(records, 0.0)
-        cuts.append(shard.cut().delta)
+        cuts.append(shard.checkpoint().delta)
         columns = decoder.decode(records)[0]
         learner.walk(columns._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
     read = [decode_delta(encode_delta(cut, planes=planes)) for cut in cuts for planes in (False, True)]
     fold_all([*cuts, *read])  # as learned, and as read from Redis
     tables = Tables(table_specs(small))
-    put_all(Filling(tables), [*read, shard.whole().delta])
-    Shard.restore(small, tables, shard.whole().state).apply([], 0.0)
+    put_all(TableWriter(tables), [*read, shard.snapshot().delta])
+    Shard.restore(small, tables, shard.snapshot().state).apply([], 0.0)
     return time.monotonic() - started
 
 

@@ -20,17 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
-from stream.ingest.decoding import Columns, Decoder, Letter, Record, sample_places, sample_seeds, sampled
+from stream.ingest.decoding import Decoder
+from stream.ingest.records import Record, Rejection
+from stream.models.batch import EventBatch
 from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.learner import DUPLICATE, TEST, UPDATE, Learner
-from stream.models.model import Model, Views
+from stream.models.model import Model
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
-from stream.state.checkpoint import Cut
+from stream.models.workspace.scoring_view import Views
+from stream.shard.sampling import sample_places, sample_seeds, sampled
+from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
 from stream.state.tables import Delta, Tables
 
-__all__ = ["Batch", "Cut", "Letter", "Record", "Shard"]
+__all__ = ["Batch", "Checkpoint", "Record", "Rejection", "Shard"]
 
 _TOPIC, _TOPIC_OFFSET = itemgetter(0), itemgetter(0, 1)
 
@@ -50,8 +54,8 @@ class Batch(NamedTuple):
 
     records: Sequence[Record]
     good: Sequence[Record]
-    letters: list[Letter]
-    columns: Columns
+    letters: list[Rejection]
+    columns: EventBatch
     places: NDArray[np.uint64]
     read: Mapping[str, int]
     first: Mapping[str, int]
@@ -106,7 +110,7 @@ class Shard:
         """Time of the latest event that was learned, in seconds."""
         return float(self._learner.state.scalars[CLOCK])
 
-    def apply(self, records: Sequence[Record], rate: float) -> list[Letter]:
+    def apply(self, records: Sequence[Record], rate: float) -> list[Rejection]:
         """Test and learn one batch, in this order. Records that are in the state already are skipped.
 
         Args:
@@ -135,7 +139,7 @@ class Shard:
             last=dict(map(_TOPIC_OFFSET, records)),
         )
 
-    def learn(self, batch: Batch, rate: float) -> list[Letter]:
+    def learn(self, batch: Batch, rate: float) -> list[Rejection]:
         """Test and learn what `decoded` gave; see `apply`."""
         if any(offset < self.offsets.get(topic, 0) for topic, offset in batch.first.items()):
             offsets = self.offsets
@@ -175,29 +179,29 @@ class Shard:
         """The model as it is now, for answers and tests; it reads the live tables."""
         return Model(self.settings, views_of(self.tables), self.readable_state())
 
-    def cut(self) -> Cut:
+    def checkpoint(self) -> Checkpoint:
         """What was written since the last cut."""
         journal = self._journal()
         self._rates, self._bounds = [], []
-        return Cut(self.tables.cut(), self.readable_state(), journal)
+        return Checkpoint(self.tables.checkpoint(), self.readable_state(), journal)
 
-    def piece(self, most_blocks: int) -> Cut | Delta:
+    def next_part(self, most_blocks: int) -> Checkpoint | Delta:
         """The next piece of a cut that would hold learning up too long at once (see `Tables.piece`).
 
         Returns:
             The cut, when nothing is left: the pieces since the last cut come before it, and are folded into it by
             whoever has the time. Until then only blocks.
         """
-        delta, done = self.tables.piece(most_blocks)
+        delta, done = self.tables.next_part(most_blocks)
         if not done:
             return delta
         journal = self._journal()
         self._rates, self._bounds = [], []
-        return Cut(delta, self.readable_state(), journal)
+        return Checkpoint(delta, self.readable_state(), journal)
 
-    def whole(self) -> Cut:
+    def snapshot(self) -> Checkpoint:
         """A keyframe of this moment; the next `cut` is not affected."""
-        return Cut(self.tables.whole(), self.readable_state(), self._journal())
+        return Checkpoint(self.tables.snapshot(), self.readable_state(), self._journal())
 
     def readable_state(self) -> dict[str, Any]:
         return {

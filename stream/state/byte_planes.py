@@ -1,4 +1,4 @@
-"""Columns as rows and rows as columns, for bytes: what lies block after block, first bytes first.
+"""EventBatch as rows and rows as columns, for bytes: what lies block after block, first bytes first.
 
 Eight by eight bytes are turned at once, as eight words: exchanged in halves, in quarters, in bytes (H. S. Warren,
 "Hacker's Delight", 7-3). One byte at a time, which is what the compiler makes of two loops, takes four times as long;

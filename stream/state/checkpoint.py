@@ -13,7 +13,7 @@ from stream.state.tables import Delta, fold
 
 
 @dataclass(frozen=True)
-class Cut:
+class Checkpoint:
     """Everything a version holds of one shard.
 
     Attributes:
@@ -28,6 +28,6 @@ class Cut:
     journal: Journal = field(default_factory=Journal)
 
 
-def fold_cuts(older: Cut, newer: Cut) -> Cut:
+def fold_cuts(older: Checkpoint, newer: Checkpoint) -> Checkpoint:
     """One cut that does what publishing `older` and then `newer` would have done."""
-    return Cut(fold(older.delta, newer.delta), newer.state, concatenate([older.journal, newer.journal]))
+    return Checkpoint(fold(older.delta, newer.delta), newer.state, concatenate([older.journal, newer.journal]))

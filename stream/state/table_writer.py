@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream.state.tables import Blocks, Delta, Tables, Words, words_of
 
 
-class Destination(Protocol):
+class DeltaSink(Protocol):
     """Where a state is written that comes in many pieces, from several threads."""
 
     def begin(self) -> None:
@@ -40,14 +40,14 @@ OLDEST = 2**16 - 2
 """The largest age."""
 
 
-class Filling:
-    """Empty tables that a state is written into (a `Destination`). Nothing is marked.
+class TableWriter:
+    """Empty tables that a state is written into (a `DeltaSink`). Nothing is marked.
 
     >>> from stream.state.tables import TableDelta, TableSpec
     >>> spec = TableSpec("counts", rows=4, dtype=np.dtype([("n", "<f4", (4,))]), block_bytes=16)
     >>> block = lambda number, byte: TableDelta(np.array([number], np.uint32), np.full((1, 16), byte, np.uint8))
     >>> tables = Tables([spec])
-    >>> put_all(Filling(tables), [{"counts": block(2, 9)}, {"counts": block(2, 1)}, {"counts": block(3, 1)}])
+    >>> put_all(TableWriter(tables), [{"counts": block(2, 9)}, {"counts": block(2, 1)}, {"counts": block(3, 1)}])
     >>> tables["counts"].raw()[:, 0].tolist()
     [0, 0, 9, 1]
     """
@@ -69,7 +69,7 @@ class Filling:
                 put_newer(words_of(self._tables[name].raw()), self._ages[name], age, part.blocks, words_of(part.data))
 
 
-def put_all(destination: Destination, pieces: Iterable[Delta]) -> None:
+def put_all(destination: DeltaSink, pieces: Iterable[Delta]) -> None:
     """Write a state that is given by deltas, newest first."""
     destination.begin()
     for age, piece in enumerate(pieces):

@@ -101,9 +101,9 @@ class Table:
     >>> table = Table(spec)
     >>> table.data["n"][2] = 7
     >>> table.mark_rows([2])
-    >>> table.cut().blocks.tolist()
+    >>> table.checkpoint().blocks.tolist()
     [2]
-    >>> table.cut().blocks.tolist()     # a cut clears what it took
+    >>> table.checkpoint().blocks.tolist()     # a cut clears what it took
     []
     """
 
@@ -122,7 +122,7 @@ class Table:
         for row in rows:
             self.dirty[row * width : (row + 1) * width] = 1
 
-    def cut(self) -> TableDelta:
+    def checkpoint(self) -> TableDelta:
         """What was written since the last cut; the marks are cleared."""
         return self.take(0, self.spec.blocks)[0]
 
@@ -132,7 +132,7 @@ class Table:
         blocks, words, reached = take_blocks(self.dirty, self.raw().view(word), start, most)
         return TableDelta(blocks, words.view(np.uint8)), reached
 
-    def whole(self) -> TableDelta:
+    def snapshot(self) -> TableDelta:
         """Every block that is not zero. Marks stay as they are."""
         blocks = nonzero_blocks(self.raw())
         # `take` copies a block at once; indexing would go byte by byte, five times slower
@@ -172,7 +172,7 @@ class Tables(Mapping[str, Table]):
     >>> ours, theirs = Tables([spec]), Tables([spec])
     >>> ours["counts"].data["n"][1] = 3
     >>> ours["counts"].mark_rows([1])
-    >>> theirs.write(ours.cut())
+    >>> theirs.write(ours.checkpoint())
     >>> theirs == ours
     True
     """
@@ -198,11 +198,11 @@ class Tables(Mapping[str, Table]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def cut(self) -> Delta:
+    def checkpoint(self) -> Delta:
         """What was written since the last cut, of every table; the marks are cleared."""
-        return {name: delta for name, table in self.items() if len((delta := table.cut()).blocks)}
+        return {name: delta for name, table in self.items() if len((delta := table.checkpoint()).blocks)}
 
-    def piece(self, most_blocks: int) -> tuple[Delta, bool]:
+    def next_part(self, most_blocks: int) -> tuple[Delta, bool]:
         """At most so many of the blocks that were written, and whether these were all. Their marks are cleared.
 
         For a cut that would take too long at once: pieces are taken while learning goes on in between, and the one that
@@ -234,9 +234,9 @@ class Tables(Mapping[str, Table]):
         self._next_piece = (0, 0) if done else (first, reached)
         return delta, done
 
-    def whole(self) -> Delta:
+    def snapshot(self) -> Delta:
         """A keyframe: every block that is not zero."""
-        return {name: delta for name, table in self.items() if len((delta := table.whole()).blocks)}
+        return {name: delta for name, table in self.items() if len((delta := table.snapshot()).blocks)}
 
     def write(self, delta: Delta) -> None:
         """Apply a delta. Raises `CorruptDelta` where it does not fit."""

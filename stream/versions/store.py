@@ -25,10 +25,10 @@ import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stream.state.checkpoint import Cut
+from stream.state.checkpoint import Checkpoint
 from stream.state.folding import fold_all
 from stream.state.journal import Journal, concatenate
-from stream.state.table_writer import OLDEST, Destination
+from stream.state.table_writer import OLDEST, DeltaSink
 from stream.state.tables import Delta
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove, check_alias, is_id_prefix
 from stream.versions.compaction import Maintained, maintain
@@ -210,7 +210,9 @@ class VersionStore:
                 claim.lineage, claim.new_lineage = lineage, True
         return claim
 
-    def publish(self, claim: Claim, cut: Cut, *, settings: Mapping[str, Any], code_version: str, now: float) -> Version:
+    def publish(
+        self, claim: Claim, cut: Checkpoint, *, settings: Mapping[str, Any], code_version: str, now: float
+    ) -> Version:
         """Make a cut the newest state of its shard, and a version of it and the other shards' states.
 
         Chunks are written first and mean nothing; one script then checks and makes all of it visible. Whatever fails
@@ -319,7 +321,7 @@ class VersionStore:
 
     # ---- reading states
 
-    def load(self, partition: int, state: ShardState, into: Destination) -> dict[str, Any]:
+    def load(self, partition: int, state: ShardState, into: DeltaSink) -> dict[str, Any]:
         """Write one state of a shard, from its nearest keyframe and the deltas after it, every checksum verified.
 
         Gives its readable part.
@@ -341,7 +343,7 @@ class VersionStore:
 
         return self._while_chunks_move(read)
 
-    def _put(self, refs: Sequence[tuple[int, ChunkRef]], into: Destination) -> None:
+    def _put(self, refs: Sequence[tuple[int, ChunkRef]], into: DeltaSink) -> None:
         """Fetch, verify, decode and write chunks, each with the age of its state, newest first."""
 
         def put(together: Sequence[tuple[int, ChunkRef]]) -> None:

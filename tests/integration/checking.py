@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream.ingest.decoding import Record
 from stream.ingest.merge import batches_again
+from stream.ingest.records import Record
 from stream.settings import Settings, load_settings
 from stream.shard.shard import Shard
-from stream.state.table_writer import Filling
+from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables, differing_tables
 from stream.versions import ShardState, VersionStore
 from tests.integration.kafka_client import read_all
@@ -86,9 +86,9 @@ def assert_every_event_counted_once(environment: Mapping[str, str], partitions: 
             assert head.offsets.get(topic, 0) == (records[-1].offset + 1 if records else 0)
         shard = undisturbed(settings, store=store, partition=partition, partitions=partitions, head=head, log=log)
         published = Tables([table.spec for table in shard.tables.values()])
-        state = store.load(partition, head, Filling(published))
+        state = store.load(partition, head, TableWriter(published))
         assert list(differing_tables(published, shard.tables)) == []
-        assert state == shard.whole().state
+        assert state == shard.snapshot().state
         shards[partition] = shard
     store.close()
     return shards

@@ -16,7 +16,8 @@ from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.servers import wait_until
 from stream.models.merging.merge import merged
-from stream.models.model import Model, Query, Ranking
+from stream.models.model import Model
+from stream.models.query import Query, Ranking
 from stream.settings import load_settings
 from stream.shard.shard import Shard, views_of
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, logs_of, store_of

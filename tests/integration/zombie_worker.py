@@ -6,16 +6,16 @@ python -m tests.integration.zombie_worker
 from __future__ import annotations
 
 from stream.kafka.transport import Fetch
-from stream.runner.task import Partition
+from stream.runner.task import ShardRunner
 from stream.worker_cli import worker
 
 LOST = "a fetch is lost"
 
 
 def main() -> None:
-    fetches, hand = 0, Partition.hand
+    fetches, hand = 0, ShardRunner.hand
 
-    def hand_all_but_the_second(partition: Partition, fetch: Fetch) -> None:
+    def hand_all_but_the_second(partition: ShardRunner, fetch: Fetch) -> None:
         nonlocal fetches
         fetches += 1
         if fetches == 2:
@@ -23,7 +23,7 @@ def main() -> None:
         else:
             hand(partition, fetch)
 
-    Partition.hand = hand_all_but_the_second  # type: ignore[method-assign]
+    ShardRunner.hand = hand_all_but_the_second  # type: ignore[method-assign]
     worker()
 
 

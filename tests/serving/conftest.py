@@ -19,9 +19,10 @@ import pytest
 import redis
 
 from serving.app import Server, create_app
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.settings import Settings, load_settings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 from stream.versions import Claim, Version, VersionStore
 
 MODEL = ModelSettings(items=64, visitors=64, sessions=64, event_ids=256)
@@ -162,7 +163,7 @@ class Publisher:
 
     def publish(self) -> Version:
         return self.store.publish(
-            self.claim, self.shard.cut(), settings=self.model.model_dump(), code_version="test", now=time.time()
+            self.claim, self.shard.checkpoint(), settings=self.model.model_dump(), code_version="test", now=time.time()
         )
 
 

@@ -15,8 +15,8 @@ from stream.evaluation.protocol import Action, Plan, Protocol, ranker_sample
 from stream.evaluation.replay import walk as kernel
 from stream.evaluation.replay.history import History
 from stream.evaluation.replay.run import Learner, Walk
-from stream.ingest.decoding import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, Columns
 from stream.ingest.files import Coded
+from stream.models.batch import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, EventBatch
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning import learner as model
@@ -46,7 +46,7 @@ class ModelLearner:
 
     def __init__(
         self,
-        columns: Columns,
+        columns: EventBatch,
         codes: NDArray[np.int32],
         settings: ModelSettings,
         options: Options,
@@ -121,7 +121,7 @@ def model_learner(
     return ShardedLearner(columns, codes, settings, options, plan, shards)
 
 
-def ratings_sample(columns: Columns, seed: int) -> NDArray[np.int64]:
+def ratings_sample(columns: EventBatch, seed: int) -> NDArray[np.int64]:
     """Which events the ratings model learns from: ratings in the ranker's sample; none if all say the same."""
     rated = np.isfinite(columns.values) & (columns.learned != 0)
     if len(np.unique(columns.values[rated])) < 2:
@@ -129,7 +129,7 @@ def ratings_sample(columns: Columns, seed: int) -> NDArray[np.int64]:
     return np.flatnonzero(rated & ranker_sample(columns.learned != 0, seed))
 
 
-def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> Columns:
+def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> EventBatch:
     """All events of a history as the model takes them."""
     data = history.data
     salt = salt_key(settings.visitor_salt)
@@ -142,7 +142,7 @@ def columns_of(history: History, protocol: Protocol, settings: ModelSettings, pl
     own = _keys(visitor, salt)
     users = own if data.user is None else _keys(_filled(data.user, visitor), salt)
     sessions = own if data.session is None else _keys(_filled(data.session, visitor), salt)
-    return Columns(
+    return EventBatch(
         items=hash_ids(data.item.names, salt_key(ITEM_SALT))[data.item.codes],
         visitors=users,
         sessions=sessions,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.replay.learning import ModelLearner
 from stream.evaluation.replay.run import Walk
-from stream.ingest.decoding import Columns
+from stream.models.batch import EventBatch
 from stream.models.kernels.hashing import mixed
 from stream.models.merging.merge import merged
 from stream.models.ranking.rank import Options
@@ -43,7 +43,7 @@ class ShardedLearner:
 
     def __init__(
         self,
-        columns: Columns,
+        columns: EventBatch,
         codes: NDArray[np.int32],
         settings: ModelSettings,
         options: Options,

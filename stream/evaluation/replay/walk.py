@@ -12,21 +12,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.ingest.decoding import CLICK, PURCHASE, VIEW, Columns
+from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import find
 from stream.models.learning.learner import contrast, learn_event, remembered_by
 from stream.models.model import fill
 from stream.models.outcomes import conversion
-from stream.models.ranking import item_bias as merit
-from stream.models.ranking import ranker
+from stream.models.ranking import item_bias, ranker
+from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, rank
-from stream.models.schema import BLEND, CHALLENGER, FEATURES, RANKINGS, SITUATION, TESTS
+from stream.models.schema import BLEND, CHALLENGER, CONVERSION_FEATURES, FEATURES, RANKINGS, TESTS
 from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work
-from stream.models.workspace.visitor_context import gather
 
 PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
 """What an answer was made from: places in `stream.evaluation.report.result.FALLBACKS`."""
@@ -89,7 +88,7 @@ def room(tests: int, taught: int, top: int, *, leader: int, export: bool, conver
         scores=np.zeros((exported, RANKINGS), np.float32),
         filled=np.zeros(tests + 1, np.int64),
         differences=np.zeros((taught, FEATURES), np.float32),
-        situation=np.zeros(SITUATION if conversion else 0, np.float32),
+        situation=np.zeros(CONVERSION_FEATURES if conversion else 0, np.float32),
         met=np.zeros(MEETINGS, np.int64),
         scratch=np.zeros(64, np.float32),
         nobody=np.zeros(0, np.int64),
@@ -103,7 +102,7 @@ def walk(
     state: State,
     reader: Reader,
     work: Work,
-    columns: Columns,
+    columns: EventBatch,
     codes: NDArray[np.int32],
     code_of_row: NDArray[np.int32],
     options: Options,
@@ -131,7 +130,7 @@ def walk(
                 state.scalars[TESTS] += 1
                 if target >= 0:
                     contrast(state, work, target, found.differences[taught])
-                    merit.learn(state, work, ranker.learn(state, work, target))
+                    item_bias.learn(state, work, ranker.learn(state, work, target))
                 taught += 1
                 if found.situation.size and (columns.kinds[event] == CLICK or columns.kinds[event] == VIEW):
                     await_purchase(state, reader, work, columns, event, target, found.situation)
@@ -145,7 +144,13 @@ def walk(
 
 @kernel
 def answer(
-    state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options, nobody: NDArray[np.int64]
+    state: State,
+    reader: Reader,
+    work: Work,
+    columns: EventBatch,
+    event: int,
+    options: Options,
+    nobody: NDArray[np.int64],
 ) -> int:
     """Rank for the visitor of an event, and return which candidate its item is, -1 if none."""
     item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
@@ -163,7 +168,13 @@ def answer(
 
 @kernel
 def made_from(
-    state: State, reader: Reader, work: Work, columns: Columns, event: int, options: Options, place: NDArray[np.int64]
+    state: State,
+    reader: Reader,
+    work: Work,
+    columns: EventBatch,
+    event: int,
+    options: Options,
+    place: NDArray[np.int64],
 ) -> int:
     """What the answer that stands in `work` was made from, as `Model.recommend` says it."""
     if work.counts[UNIQUE]:
@@ -203,7 +214,13 @@ def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, 
 
 @kernel
 def await_purchase(
-    state: State, reader: Reader, work: Work, columns: Columns, event: int, target: int, situation: NDArray[np.float32]
+    state: State,
+    reader: Reader,
+    work: Work,
+    columns: EventBatch,
+    event: int,
+    target: int,
+    situation: NDArray[np.float32],
 ) -> None:
     """Let a click wait for what becomes of it, with what was known when it happened."""
     rank_score = challenger_score = 0.0

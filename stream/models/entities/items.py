@@ -14,7 +14,7 @@ from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.quickselect import smallest
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.ranking import item_bias as merit
+from stream.models.ranking import item_bias
 from stream.models.schema import (
     CELL_WORDS,
     ITEM_FREE,
@@ -27,8 +27,7 @@ from stream.models.schema import (
     NAME_FREE,
 )
 from stream.models.source_names import LONGEST
-from stream.models.sources import custom as added
-from stream.models.sources import embedding, pairs, popularity
+from stream.models.sources import custom, embedding, pairs, popularity
 from stream.models.workspace.learning_view import State
 
 EVICTED_SHARE = 64
@@ -129,8 +128,8 @@ def evict(state):  # type: ignore[no-untyped-def]
             pairs.forget(state, row)
             sessions.forget(state, row)
             embedding.forget(state, row)
-            merit.forget(state, row)
-            added.forget(state, row)
+            item_bias.forget(state, row)
+            custom.forget(state, row)
             drop_name(state, row)
             state.item_tastes[row] = 0.0
             state.item_tastes_dirty[row] = 1

@@ -12,17 +12,11 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find
-from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
+from stream.models.kernels.row_pool import CLASSES, give_back, ring_row, run_class, run_row, run_rows, take
 from stream.models.schema import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
 from stream.models.workspace.learning_view import State
 
 BLOCK_ITEMS = 10
-
-
-@inlined
-def row_of(ordinal: int, rows: int) -> int:
-    """The row of a session in a table of `rows` rows, of which row 0 is none."""
-    return 1 + ordinal % (rows - 1)
 
 
 @kernel
@@ -33,7 +27,7 @@ def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
         return row
     ordinal = np.int64(state.scalars[SESSIONS_BEGUN]) + 1
     state.scalars[SESSIONS_BEGUN] = ordinal
-    row = row_of(ordinal, state.sessions.size)
+    row = ring_row(ordinal, state.sessions.size)
     session = state.sessions[row]
     session.key0 = key0
     session.key1 = key1

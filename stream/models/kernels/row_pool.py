@@ -108,3 +108,14 @@ def give_back(words, dirty, scalars, base, pointer, leaves):  # type: ignore[no-
         scalars[base + 5] -= 1
     blocks = dirty.size // words.shape[0]
     dirty[first * blocks : (first + length) * blocks] = 1
+
+
+@inlined
+def ring_row(ordinal, rows):
+    """The row of the `ordinal`-th owner of a table whose oldest row is always reused; row 0 is none.
+
+    Args:
+        ordinal: from 1.
+        rows: of the table.
+    """
+    return 1 + ordinal % (rows - 1)

@@ -103,7 +103,14 @@ def size_of(vector: Any) -> int:
 
 @intrinsic
 def combine(
-    typing_context, rows, wide, at, weights, count, start, out  # noqa: ARG001
+    typing_context,
+    rows,
+    wide,
+    at,
+    weights,
+    count,
+    start,
+    out,  # noqa: ARG001
 ) -> Any:
     """`out[at : at + LANES] = start + Σ weights[r] · rows[r, at : at + LANES]` over the first `count` rows.
 

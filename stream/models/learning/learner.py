@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.ingest.decoding import CLICK, PURCHASE, RATING, VIEW, Columns
+from stream.models.batch import CLICK, PURCHASE, RATING, VIEW, EventBatch
 from stream.models.drift.detectors import Detectors
 from stream.models.drift.prequential import Prequential
 from stream.models.entities import items, sessions, visitors
@@ -25,14 +25,15 @@ from stream.models.learning import prefetch as ahead
 from stream.models.outcomes import conversion
 from stream.models.outcomes.conversion import Conversion
 from stream.models.outcomes.ratings import Ratings
-from stream.models.ranking import item_bias as merit
-from stream.models.ranking import ranker
+from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.challenger import Challenger
+from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, options_of, rank
 from stream.models.schema import (
     BLEND,
     CHALLENGER,
     CLOCK,
+    CONVERSION_FEATURES,
     COUNT,
     EVENT_IDS_SEEN,
     EVENTS,
@@ -43,7 +44,6 @@ from stream.models.schema import (
     RANDOM,
     RANKINGS,
     SEEN_WAYS,
-    SITUATION,
     SOURCE_COUNT,
     STARTED,
     TESTS,
@@ -51,13 +51,12 @@ from stream.models.schema import (
     table_specs,
 )
 from stream.models.settings import ModelSettings
-from stream.models.sources import custom as added
-from stream.models.sources import embedding, pairs, popularity
+from stream.models.sources import custom, embedding, pairs, popularity
 from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State, state_of
 from stream.models.workspace.scoring_view import Reader, reader_of
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, Work, new_work
-from stream.models.workspace.visitor_context import gather, was_seen
+from stream.models.workspace.visitor_context import was_seen
 from stream.state.tables import Tables
 
 LEARNED = 0
@@ -65,7 +64,7 @@ DUPLICATE = 1
 
 TEST = 1
 UPDATE = 2
-"""Bits of `Columns.tested`: report the test; let the ranker learn from it."""
+"""Bits of `EventBatch.tested`: report the test; let the ranker learn from it."""
 
 MISS = 1e9
 """What `greater` is for a target that was no candidate."""
@@ -86,7 +85,7 @@ class Outcomes(NamedTuple):
         differences: (tests, features) float32: features of the target minus those of another candidate; zeros for a
             miss.
         known: (tests,) int32: events in the visitor's history.
-        situations: (tests, SITUATION) float32: what the conversion model gets to know.
+        situations: (tests, CONVERSION_FEATURES) float32: what the conversion model gets to know.
     """
 
     learned: NDArray[np.uint8]
@@ -125,7 +124,7 @@ class Learner:
         self.conversion = Conversion(self.tables)
         self.ratings = Ratings(self.tables)
 
-    def learn(self, columns: Columns) -> Outcomes:
+    def learn(self, columns: EventBatch) -> Outcomes:
         """Test and learn these events in order. The models of River are touched only if any of them is tested."""
         outcomes = self.walk(columns)
         if columns.tested.any():
@@ -137,7 +136,7 @@ class Learner:
             self.learn_ratings(columns, np.flatnonzero((columns.tested != 0) & (columns.kinds == RATING)))
         return outcomes
 
-    def walk(self, columns: Columns) -> Outcomes:
+    def walk(self, columns: EventBatch) -> Outcomes:
         """The compiled part of `learn`, without the models of River."""
         tests = int(np.count_nonzero(columns.tested))
         outcomes = Outcomes(
@@ -148,12 +147,12 @@ class Learner:
             candidates=np.zeros(tests, np.int32),
             differences=np.zeros((tests, FEATURES), np.float32),
             known=np.zeros(tests, np.int32),
-            situations=np.zeros((tests, SITUATION), np.float32),
+            situations=np.zeros((tests, CONVERSION_FEATURES), np.float32),
         )
         done = learn_batch(self.state, self.reader, self.work, packed(columns), self.options, packed(outcomes))
         return Outcomes(outcomes.learned, *(column[:done] for column in outcomes[1:]))
 
-    def learn_ratings(self, columns: Columns, events: NDArray[np.int64]) -> None:
+    def learn_ratings(self, columns: EventBatch, events: NDArray[np.int64]) -> None:
         """Those of the events that are ratings and learned, after they were learned otherwise.
 
         One whose rows were taken over in the meantime teaches their new owner.
@@ -196,7 +195,7 @@ def identity_views(tables: Tables) -> dict[str, tuple[NDArray, NDArray]]:
 
 @kernel
 def learn_batch(
-    state: State, reader: Reader, work: Work, columns: Columns, options: Options, outcomes: Outcomes
+    state: State, reader: Reader, work: Work, columns: EventBatch, options: Options, outcomes: Outcomes
 ) -> int:
     """Returns how many tests there were."""
     tests = 0
@@ -225,7 +224,7 @@ def test_event(
     state: State,
     reader: Reader,
     work: Work,
-    columns: Columns,
+    columns: EventBatch,
     event: int,
     options: Options,
     outcomes: Outcomes,
@@ -260,12 +259,12 @@ def test_event(
             challenger_score = 4.0 / (4.0 + outcomes.greater[test, CHALLENGER])
         conversion.describe(reader, work, item, rank_score, challenger_score, outcomes.situations[test])
     if columns.tested[event] & UPDATE and target >= 0:
-        merit.learn(state, work, ranker.learn(state, work, target))
+        item_bias.learn(state, work, ranker.learn(state, work, target))
     return np.int64(columns.tested[event] & TEST)
 
 
 @inlined
-def remembered_by(columns: Columns, event: int, options: Options) -> np.uint64:
+def remembered_by(columns: EventBatch, event: int, options: Options) -> np.uint64:
     """Key of the visitor (or session) whose remembered items are not ranked for this event; 0: repeats are allowed."""
     if not options.only_first:
         return np.uint64(0)
@@ -310,12 +309,14 @@ def contrast(state: State, work: Work, target: int, differences: np.ndarray) -> 
         other = np.int64(draw % np.uint64(count - 1))
         other += other >= target
         for feature in range(FEATURES):
-            differences[feature] = work.features[target, feature] - work.features[other, feature]
+            differences[feature] = (
+                work.features_by_candidate[target, feature] - work.features_by_candidate[other, feature]
+            )
 
 
 @kernel
 def learn_event(
-    state: State, columns: Columns, event: int, options: Options, met: np.ndarray, scratch: np.ndarray
+    state: State, columns: EventBatch, event: int, options: Options, met: np.ndarray, scratch: np.ndarray
 ) -> None:
     seconds = max(1.0, columns.seconds[event])
     if state.scalars[STARTED] == 0:
@@ -366,7 +367,7 @@ def learn_counts(
         if np.int64(state.scalars[EVENTS]) % EMBEDDING_EVERY == 0:
             embedding.learn(state, item, met, count, scratch)
         embedding.remember(state, item)
-    added.learn(state, item, visitor, seconds, weight, met, count)
+    custom.learn(state, item, visitor, seconds, weight, met, count)
 
 
 @kernel

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.ingest.decoding import Columns
+from stream.models.batch import EventBatch
 from stream.models.entities.sessions import BLOCK_ITEMS
 from stream.models.kernels.compile import inlined, kernel, prefetch
 from stream.models.kernels.row_pool import run_row, run_rows
@@ -35,7 +35,7 @@ def first_row(cells: np.ndarray, key: np.uint64) -> int:
 
 
 @kernel
-def ask(state: State, columns: Columns, event: int) -> None:
+def ask(state: State, columns: EventBatch, event: int) -> None:
     """One step for each of the events that follow this one."""
     last = columns.seconds.size - 1
     if event + CELLS <= last:
@@ -49,7 +49,7 @@ def ask(state: State, columns: Columns, event: int) -> None:
 
 
 @inlined
-def cells(state: State, columns: Columns, event: int) -> None:
+def cells(state: State, columns: EventBatch, event: int) -> None:
     """Where the directories begin to look."""
     prefetch(state.item_cells, np.int64(columns.items[event, 0] & np.uint64(state.item_cells.size - 1)))
     prefetch(state.visitor_cells, np.int64(columns.visitors[event, 0] & np.uint64(state.visitor_cells.size - 1)))
@@ -58,7 +58,7 @@ def cells(state: State, columns: Columns, event: int) -> None:
 
 
 @inlined
-def rows(state: State, columns: Columns, event: int) -> None:
+def rows(state: State, columns: EventBatch, event: int) -> None:
     """Rows of item, visitor and session, and their marks."""
     item = first_row(state.item_cells, columns.items[event, 0])
     visitor = first_row(state.visitor_cells, columns.visitors[event, 0])
@@ -76,7 +76,7 @@ def rows(state: State, columns: Columns, event: int) -> None:
 
 
 @inlined
-def insides(state: State, columns: Columns, event: int) -> None:
+def insides(state: State, columns: EventBatch, event: int) -> None:
     """What the rows point at: the newest of the visitor's history, and where the item's next session is written."""
     visitor = state.visitors[first_row(state.visitor_cells, columns.visitors[event, 0])]
     if visitor.history:
@@ -93,7 +93,7 @@ def insides(state: State, columns: Columns, event: int) -> None:
 
 
 @inlined
-def met(state: State, columns: Columns, event: int) -> None:
+def met(state: State, columns: EventBatch, event: int) -> None:
     """Rows of the items that the event will meet in the visitor's history."""
     visitor = state.visitors[first_row(state.visitor_cells, columns.visitors[event, 0])]
     if visitor.history:

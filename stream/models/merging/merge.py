@@ -22,8 +22,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.entities.sessions import row_of
 from stream.models.kernels.compile import kernel
+from stream.models.kernels.row_pool import ring_row
 from stream.models.merging.rehearsal import rehearse
 from stream.models.ranking.rank import Options, options_of
 from stream.models.schema import (
@@ -501,7 +501,7 @@ def _take_postings(data: NDArray, index: Rows, ordinals: NDArray, rows: int, new
     for row in range(index.size):
         for column in range(POSTING_ENTRIES):
             ordinal = np.int64(data[index[row], column])
-            session = row_of(ordinal, rows)
+            session = ring_row(ordinal, rows)
             alive = ordinal > 0 and session < ordinals.size and np.int64(ordinals[session]) == ordinal
             out[row, column] = new[session] if alive else 0
 

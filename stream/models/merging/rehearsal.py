@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.ranking import item_bias as merit
-from stream.models.ranking import ranker
+from stream.models.ranking import item_bias, ranker
+from stream.models.ranking.own_events import own_events
 from stream.models.ranking.rank import Options, rank
 from stream.models.schema import CLOCK, TESTS, VISITOR_ROWS
 from stream.models.workspace.learning_view import State, state_of
@@ -32,7 +32,6 @@ from stream.models.workspace.visitor_context import (
     VISITOR,
     join,
     mark_unique,
-    own_events,
     put_session,
 )
 from stream.state.tables import Tables
@@ -93,7 +92,7 @@ def teach(state: State, reader: Reader, work: Work, options: Options, lessons: n
         rank(reader, work, options, seen_by)
         for number in range(work.counts[CANDIDATE]):
             if work.items[work.candidates[number]] == item:
-                merit.learn(state, work, ranker.learn(state, work, number))
+                item_bias.learn(state, work, ranker.learn(state, work, number))
                 break
 
 

@@ -21,11 +21,11 @@ from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import mixed
 from stream.models.schema import (
     CLOCK,
+    CONVERSION_FEATURES,
     COUNT,
     PENDING,
     PENDING_RESOLVED,
     PENDING_WRITTEN,
-    SITUATION,
 )
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
@@ -40,7 +40,11 @@ FADE = 0.999
 
 # Cells of the table `conversion`.
 LEARNED, INTERCEPT, WEIGHTS = 0, 1, 2
-COUNTS, MEANS, VARIANCES = WEIGHTS + SITUATION, WEIGHTS + 2 * SITUATION, WEIGHTS + 3 * SITUATION
+COUNTS, MEANS, VARIANCES = (
+    WEIGHTS + CONVERSION_FEATURES,
+    WEIGHTS + 2 * CONVERSION_FEATURES,
+    WEIGHTS + 3 * CONVERSION_FEATURES,
+)
 WEIGHT, LOSS, BOUGHT = 58, 59, 60
 
 
@@ -51,7 +55,7 @@ def describe(reader: Reader, work: Work, item: int, rank: float, other_rank: flo
     Args:
         item: its row, 0 if it is new.
         rank, other_rank: 4/(4 + rank) by blend and challenger, 0 if it was no candidate.
-        situation: room for SITUATION numbers.
+        situation: room for CONVERSION_FEATURES numbers.
     """
     situation[:] = 0
     times = 0
@@ -93,7 +97,7 @@ def wait(state: State, visitor: np.uint64, item: np.uint64, seconds: float, situ
     row = state.pending[place]
     row[0] = 0
     row[1] = seconds
-    for number in range(SITUATION):
+    for number in range(CONVERSION_FEATURES):
         row[2 + number] = situation[number]
     state.pending_dirty[place] = 1
     state.scalars[PENDING_WRITTEN] = written + 1
@@ -120,7 +124,7 @@ class Conversion:
     def _scaler(self) -> Any:
         from river import preprocessing
 
-        scaler, row, count = preprocessing.StandardScaler(), self._row, range(int(SITUATION))
+        scaler, row, count = preprocessing.StandardScaler(), self._row, range(int(CONVERSION_FEATURES))
         scaler.counts = collections.Counter({number: int(row[COUNTS + number]) for number in count})
         scaler.means = collections.defaultdict(float, {n: float(row[MEANS + n]) for n in count})
         scaler.vars = collections.defaultdict(float, {n: float(row[VARIANCES + n]) for n in count})
@@ -131,7 +135,7 @@ class Conversion:
         from river import linear_model, optim, utils
 
         model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=RATE)
-        weights = {number: float(self._row[WEIGHTS + number]) for number in range(int(SITUATION))}
+        weights = {number: float(self._row[WEIGHTS + number]) for number in range(int(CONVERSION_FEATURES))}
         model._weights = utils.VectorDict(weights)  # noqa: SLF001  no public way
         model.intercept = float(self._row[INTERCEPT])
         return model
@@ -146,7 +150,7 @@ class Conversion:
             bought = bool(row[0])
             if not bought and scalars[CLOCK] - row[1] <= HORIZON_SECONDS:
                 break
-            self._learn_one(dict(enumerate(row[2 : 2 + SITUATION].tolist())), bought)
+            self._learn_one(dict(enumerate(row[2 : 2 + CONVERSION_FEATURES].tolist())), bought)
             resolved += 1
         if resolved > first:
             scalars[PENDING_RESOLVED] = resolved
@@ -168,7 +172,7 @@ class Conversion:
 
     def _write(self) -> None:
         row, weights = self._row, self._model.weights
-        for number in range(SITUATION):
+        for number in range(CONVERSION_FEATURES):
             row[WEIGHTS + number] = weights[number]
             row[COUNTS + number] = self._scaler.counts[number]
             row[MEANS + number] = self._scaler.means[number]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.schema import RANDOM, TASTES
+from stream.models.schema import FACTORS, RANDOM
 from stream.state.tables import Table, Tables
 
 RATE = 0.02
@@ -26,7 +26,7 @@ FADE = 0.999
 """Of the measurements, per rating."""
 
 LEARNED, MEAN, WEIGHT, ERROR, CONSTANT_ERROR = range(5)
-FACTORS = TASTES - 2
+FACTORS = FACTORS - 2
 """A row: bias, factors, and a last cell that says that the row is in use."""
 
 

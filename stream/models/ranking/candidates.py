@@ -2,7 +2,7 @@
 
 Every source scores what it touches (`collect`); the best of each are united (`propose`); then each candidate gets the
 values of *all* sources, and features of the item and of the visitor's own history with it (`describe`). To add a
-source: write its file and name it in `layout.ADDED` (`added.py` says how).
+source: write its file and name it in `layout.ADDED` (`custom.py` says how).
 
 An answer touches some 1,500 items for its hundred candidates. So what is done for every item touched stands in columns,
 a source at a time, that are gone through many elements at once; and what lies in large tables is asked for before it
@@ -18,16 +18,16 @@ import numpy as np
 from stream.models.kernels.compile import bits_of, float_of, inlined, kernel, natural_log, padded, prefetch, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import count_above, count_from
-from stream.models.ranking import item_bias as merit
+from stream.models.ranking import item_bias
 from stream.models.schema import (
     COUNT,
     FAST_LANDMARK,
     FAST_SUM,
     FEATURES,
     FORWARD_SUM,
+    ITEM_BIAS,
     ITEM_FEATURES,
     LIKE_LAST,
-    MERIT,
     POPULARITY_LANDMARK,
     SET_SLOTS,
     SOURCE_COUNT,
@@ -46,8 +46,7 @@ from stream.models.source_names import (
     TRANSITIONS,
     VSKNN,
 )
-from stream.models.sources import cosine, embedding, transitions, vsknn
-from stream.models.sources import custom as added
+from stream.models.sources import cosine, custom, embedding, transitions, vsknn
 from stream.models.sources.pairs import fast_factor, first_set, sets_of
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (
@@ -99,9 +98,9 @@ def collect(reader: Reader, work: Work) -> None:
     vsknn.score(reader, work)
     finish_cosine(reader, work)
     vsknn.finish(reader, work)
-    if added.COUNT:
+    if custom.COUNT:
         touch_popular(reader, work)
-        added.score(reader, work)
+        custom.score(reader, work)
 
 
 @kernel
@@ -196,7 +195,7 @@ def propose(reader: Reader, work: Work, seen_by: np.uint64, own: bool, disabled:
     for local in range(work.counts[LOCAL]):
         if work.flags[local] & EXCLUDED:
             silence(work, local)
-    for source, most in PROPOSED + added.PROPOSED:
+    for source, most in PROPOSED + custom.PROPOSED:
         if not (disabled >> source) & 1:
             propose_best(reader, work, seen_by, source, most)
     for half_life in range(HALF_LIVES):
@@ -341,7 +340,7 @@ def describe(reader: Reader, work: Work, disabled: int) -> None:
         work.columns[source, count:wide] = 0
         if (disabled >> source) & 1:
             work.columns[source, :count] = 0
-    work.traits[FEATURES - 1, :wide] = 0
+    work.candidate_features[FEATURES - 1, :wide] = 0
     for source in range(SOURCE_COUNT):
         source_features(work, source, wide)
     item_features(reader, work, wide)
@@ -381,16 +380,18 @@ def source_features(work: Work, source: int, wide: int) -> None:
     largest = largest_of(values)
     if largest <= 0:
         for feature in range(at, at + 3):
-            work.traits[feature, :wide] = 0
+            work.candidate_features[feature, :wide] = 0
         return
     largest = max(largest, np.float32(LEAST))
     better = work.ranks[:wide]
     for number in range(work.counts[CANDIDATE]):
         if values[number] > 0:
             better[number] = count_above(values, values[number])
-    agreement = work.traits[FEATURES - 1, :wide]
-    place_features(values, better, largest, work.traits[at, :wide], work.traits[at + 1, :wide], agreement)
-    logs = work.traits[at + 2, :wide]
+    agreement = work.candidate_features[FEATURES - 1, :wide]
+    place_features(
+        values, better, largest, work.candidate_features[at, :wide], work.candidate_features[at + 1, :wide], agreement
+    )
+    logs = work.candidate_features[at + 2, :wide]
     if source == EMBEDDING:
         from_logits(values, work.logits[:wide], logs)
     elif POPULAR <= source < EMBEDDING:
@@ -442,10 +443,10 @@ def item_features(reader: Reader, work: Work, wide: int) -> None:
     now = work.facts[NOW]
     visitor = np.int64(work.facts[VISITOR])
     at = SOURCE_FEATURES
-    ages = work.traits[at, :wide]
-    silences = work.traits[at + 1, :wide]
-    counts = work.traits[at + 2, :wide]
-    like_last = work.traits[LIKE_LAST, :wide]
+    ages = work.candidate_features[at, :wide]
+    silences = work.candidate_features[at + 1, :wide]
+    counts = work.candidate_features[at + 2, :wide]
+    like_last = work.candidate_features[LIKE_LAST, :wide]
     like_last[:] = 0
     for number in range(work.counts[CANDIDATE]):
         local = work.candidates[number]
@@ -464,9 +465,9 @@ def item_features(reader: Reader, work: Work, wide: int) -> None:
         ratios(
             work.columns[POPULAR + shorter, :wide],
             work.columns[POPULAR + shorter + 1, :wide],
-            work.traits[at + 3 + shorter, :wide],
+            work.candidate_features[at + 3 + shorter, :wide],
         )
-    merit.describe(reader, work, work.traits[MERIT])
+    item_bias.describe(reader, work, work.candidate_features[ITEM_BIAS])
 
 
 @vectored
@@ -489,20 +490,20 @@ def ratios(shorter: np.ndarray, longer: np.ndarray, out: np.ndarray) -> None:
 def own_features(work: Work, wide: int) -> None:
     at = SOURCE_FEATURES + ITEM_FEATURES
     for feature in range(at, at + 5):
-        work.traits[feature, :wide] = 0
+        work.candidate_features[feature, :wide] = 0
     if work.facts[SESSION_LENGTH] > 0:
         for number in range(work.counts[CANDIDATE]):
-            work.traits[at + 4, number] = 1.0 if work.flags[work.candidates[number]] & IN_SESSION else 0.0
+            work.candidate_features[at + 4, number] = 1.0 if work.flags[work.candidates[number]] & IN_SESSION else 0.0
     for place in range(work.counts[UNIQUE]):
         local = known_local(work, work.unique[place])
         if local < 0 or not work.taken[local]:
             continue
         number = np.int64(work.taken[local]) - 1
-        work.traits[MERIT, number] = 0.0
-        work.traits[at, number] = 1.0
-        work.traits[at + 1, number] = 1.0 / (1.0 + place)
-        work.traits[at + 2, number] = 0.5 * math.log(1.0 + work.unique_of[place])
-        work.traits[at + 3, number] = 1.0 if place == 0 else 0.0
+        work.candidate_features[ITEM_BIAS, number] = 0.0
+        work.candidate_features[at, number] = 1.0
+        work.candidate_features[at + 1, number] = 1.0 / (1.0 + place)
+        work.candidate_features[at + 2, number] = 0.5 * math.log(1.0 + work.unique_of[place])
+        work.candidate_features[at + 3, number] = 1.0 if place == 0 else 0.0
 
 
 @kernel
@@ -510,4 +511,4 @@ def lay_out(work: Work) -> None:
     """`features`: the traits of each candidate side by side, as learning takes them."""
     for number in range(work.counts[CANDIDATE]):
         for feature in range(FEATURES):
-            work.features[number, feature] = work.traits[feature, number]
+            work.features_by_candidate[number, feature] = work.candidate_features[feature, number]

@@ -98,7 +98,7 @@ def challenge(reader: Reader, work: Work) -> None:
     scores = work.challenger[:wide]
     scores[:] = 0
     for feature in range(FEATURES):
-        add_weighted(work.traits[feature, :wide], weights[feature], scores)
+        add_weighted(work.candidate_features[feature, :wide], weights[feature], scores)
 
 
 @vectored

@@ -21,9 +21,9 @@ import numpy as np
 from stream.models.kernels.compile import LANES, inlined, kernel, padded, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import combine
-from stream.models.ranking import item_bias as merit
+from stream.models.ranking import item_bias
 from stream.models.schema import (
-    CONTEXTS,
+    CONTEXT_FEATURES,
     COUNT,
     COUNT_EDGES,
     CROSS_BUCKETS,
@@ -31,9 +31,9 @@ from stream.models.schema import (
     FEATURES,
     FEATURES_WIDE,
     HIDDEN,
+    ITEM_BIAS,
     LENGTH_EDGES,
     LINEAR_ROWS,
-    MERIT,
     NETWORK_ROWS,
     RANDOM,
     SECONDS_EDGES,
@@ -56,7 +56,7 @@ FIRST_MOMENT = 0.9
 SECOND_MOMENT = 0.999
 LEAK = 0.1
 RANK_START = 0.3
-BIASES = FEATURES_WIDE + CONTEXTS
+BIASES = FEATURES_WIDE + CONTEXT_FEATURES
 OUTPUT = BIASES + 1
 
 
@@ -65,7 +65,7 @@ def begin(state: State) -> None:
     """The weights before the first update: rank features count .3, the rest nothing; the network starts small."""
     for source in range(SOURCE_COUNT):
         state.linear[0, 3 * source + 1] = RANK_START
-    state.linear[0, MERIT] = merit.START
+    state.linear[0, ITEM_BIAS] = item_bias.START
     word = np.uint64(np.int64(state.scalars[RANDOM]))
     for row in range(NETWORK_ROWS):
         scale = 0.0 if row == BIASES else 0.1 if row == OUTPUT else 0.3
@@ -100,7 +100,7 @@ def look_around(reader: Reader, work: Work) -> None:
     work.buckets[1] = bucket(count, COUNT_EDGES) + (1 if work.counts[UNIQUE] else 0)
     work.buckets[2] = bucket(seconds, SECONDS_EDGES) + (1 if work.counts[UNIQUE] else 0)
     work.buckets[3] = bucket(similarity, SIMILARITY_EDGES)
-    contexts = work.contexts
+    contexts = work.context_features
     contexts[:] = 0
     contexts[0] = min(1.0, length / 10.0)
     contexts[1] = 0.3 * math.log(1.0 + length)
@@ -135,7 +135,7 @@ def score(reader: Reader, work: Work) -> None:
             weights[feature] += reader.linear[row, feature]
     wide = padded(work.counts[CANDIDATE])
     scores = work.scores[:wide]
-    traits = work.traits
+    traits = work.candidate_features
     for at in range(0, wide, LANES):
         combine(traits, ROW, at, weights, FEATURES, np.float32(0), scores)
     base = work.vector[:HIDDEN]
@@ -146,10 +146,10 @@ def score(reader: Reader, work: Work) -> None:
             dense[unit, feature] = reader.network[row, unit]
     for unit in range(HIDDEN):
         base[unit] = reader.network[reader.network_index[BIASES], unit]
-    for context in range(CONTEXTS):
+    for context in range(CONTEXT_FEATURES):
         row = reader.network_index[FEATURES_WIDE + context]
         for unit in range(HIDDEN):
-            base[unit] += work.contexts[context] * reader.network[row, unit]
+            base[unit] += work.context_features[context] * reader.network[row, unit]
     for unit in range(HIDDEN):
         hidden = work.hidden[unit, :wide]
         for at in range(0, wide, LANES):
@@ -212,7 +212,7 @@ def learn_linear(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarra
     slope[:] = 0
     for place in range(size):
         for feature in range(FEATURES):
-            slope[feature] += slopes[place] * work.features[chosen[place], feature]
+            slope[feature] += slopes[place] * work.features_by_candidate[chosen[place], feature]
     for part in range(CROSSES + 1):
         row = 0 if part == 0 else 1 + (part - 1) * CROSS_BUCKETS + work.buckets[part - 1]
         for feature in range(FEATURES):
@@ -238,13 +238,13 @@ def learn_network(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarr
             back[unit] = slopes[place] * state.network[OUTPUT, unit] * (np.float32(1) if sent > 0 else np.float32(LEAK))
             slope[BIASES, unit] += back[unit]
         for feature in range(FEATURES):
-            value = work.features[number, feature]
+            value = work.features_by_candidate[number, feature]
             if value != 0:
                 for unit in range(HIDDEN):
                     slope[feature, unit] += value * back[unit]
-    for context in range(CONTEXTS):
+    for context in range(CONTEXT_FEATURES):
         for unit in range(HIDDEN):
-            slope[FEATURES_WIDE + context, unit] = work.contexts[context] * slope[BIASES, unit]
+            slope[FEATURES_WIDE + context, unit] = work.context_features[context] * slope[BIASES, unit]
     updates = state.scalars[UPDATES]
     rate = max(NETWORK_RATE_LEAST, NETWORK_RATE / (1.0 + updates / NETWORK_RATE_UPDATES))
     first_scale = 1.0 - FIRST_MOMENT ** (updates + 1.0)

@@ -70,7 +70,7 @@ def _sources() -> list[Source]:
         raise ValueError(f"layout.ADDED has {COUNT} sources, there is room for {MOST}")
     found = []
     for name in ADDED:
-        module = importlib.import_module(f"stream.models.{name}")
+        module = importlib.import_module(f"stream.models.sources.{name}")
         found.append(Source(module.COLUMNS, module.PROPOSES, module.learn, module.score, module.forget))
     return found
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.entities.sessions import row_of
 from stream.models.kernels.compile import kernel, natural_log, padded, prefetch, vectored
-from stream.models.kernels.row_pool import run_row, run_rows
+from stream.models.kernels.row_pool import ring_row, run_row, run_rows
 from stream.models.schema import POSTING_ENTRIES, SESSIONS_BEGUN
 from stream.models.source_names import VSKNN
 from stream.models.sources import stan
@@ -123,16 +122,16 @@ def score(reader: Reader, work: Work) -> None:
         best = max(best, similar)
         work.neighbours[count] = met
         count += 1
-        session = row_of(np.int64(work.met_ordinals[met]), rows)
+        session = ring_row(np.int64(work.met_ordinals[met]), rows)
         prefetch(reader.sessions_index, session)
         prefetch(reader.session_items_index, session)
     for number in range(count):
-        session = row_of(np.int64(work.met_ordinals[work.neighbours[number]]), rows)
+        session = ring_row(np.int64(work.met_ordinals[work.neighbours[number]]), rows)
         prefetch(reader.sessions, reader.sessions_index[session])
         prefetch(reader.session_items, reader.session_items_index[session])
     for number in range(count):
         met = work.neighbours[number]
-        session = row_of(np.int64(work.met_ordinals[met]), rows)
+        session = ring_row(np.int64(work.met_ordinals[met]), rows)
         score_neighbour(reader, work, session, work.met_similarity[met] / wanted, work.met_newest[met])
     work.facts[SIMILARITY] = best / wanted
 

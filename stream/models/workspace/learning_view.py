@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels import hash_index as directory
+from stream.models.kernels import hash_index
 from stream.models.kernels.compile import packed
 from stream.models.schema import RUN_SETS
 from stream.models.source_names import ADDED
@@ -100,21 +100,21 @@ def state_of(tables: Tables, *, directories: bool = True) -> State:
 def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
     """Directories of items and visitors and of the event ids that were seen last."""
     cells: dict[str, NDArray] = {
-        "item_cells": directory.cells_for(len(tables["items"].data)),
-        "visitor_cells": directory.cells_for(len(tables["visitors"].data)),
-        "event_cells": directory.cells_for(tables["event_ids"].data.size),
-        "session_cells": directory.cells_for(len(tables["sessions"].data)),
+        "item_cells": hash_index.cells_for(len(tables["items"].data)),
+        "visitor_cells": hash_index.cells_for(len(tables["visitors"].data)),
+        "event_cells": hash_index.cells_for(tables["event_ids"].data.size),
+        "session_cells": hash_index.cells_for(len(tables["sessions"].data)),
         "cells_used": np.zeros(4, np.int64),
     }
-    cells["cells_used"][0] = directory.rebuild(cells["item_cells"], tables["items"].data)
-    cells["cells_used"][1] = directory.rebuild(cells["visitor_cells"], tables["visitors"].data)
-    cells["cells_used"][2] = directory.rebuild_words(cells["event_cells"], tables["event_ids"].data.reshape(-1))
-    cells["cells_used"][3] = directory.rebuild(cells["session_cells"], tables["sessions"].data)
+    cells["cells_used"][0] = hash_index.rebuild(cells["item_cells"], tables["items"].data)
+    cells["cells_used"][1] = hash_index.rebuild(cells["visitor_cells"], tables["visitors"].data)
+    cells["cells_used"][2] = hash_index.rebuild_words(cells["event_cells"], tables["event_ids"].data.reshape(-1))
+    cells["cells_used"][3] = hash_index.rebuild(cells["session_cells"], tables["sessions"].data)
     return cells
 
 
 def no_cells() -> dict[str, NDArray]:
     """Directories in which nothing is found."""
-    return {f"{of}_cells": directory.cells_for(0) for of in ("item", "visitor", "event", "session")} | {
+    return {f"{of}_cells": hash_index.cells_for(0) for of in ("item", "visitor", "event", "session")} | {
         "cells_used": np.zeros(4, np.int64)
     }

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from stream.models.kernels.compile import packed
 from stream.models.source_names import ADDED
 
+Views = dict[str, tuple[NDArray, NDArray]]
+"""Table name to (data, index of int32): row r is `data[index[r]]`."""
+
 
 class Reader(NamedTuple):
     """Everything that scoring reads."""

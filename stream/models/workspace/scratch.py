@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import inlined, kernel, packed, padded, vectored
-from stream.models.schema import CONTEXTS, CROSSES, FEATURES_WIDE, HIDDEN, NETWORK_ROWS, SESSION_ITEMS, SOURCE_COUNT
+from stream.models.schema import (
+    CONTEXT_FEATURES,
+    CROSSES,
+    FEATURES_WIDE,
+    HIDDEN,
+    NETWORK_ROWS,
+    SESSION_ITEMS,
+    SOURCE_COUNT,
+)
 from stream.models.source_names import EMBEDDING, HALF_LIVES, POPULAR
 
 HISTORY_MOST = 128
@@ -63,7 +71,7 @@ class Work(NamedTuple):
         candidates: local numbers; `taken`: by local number, that of the candidate + 1.
         touched: local numbers of the items of neighbour sessions.
         columns: (sources, candidates), what each source says of each candidate.
-        traits: (features, candidates), what the ranker knows of them; features: the other way round, filled in for
+        candidate_features: (features, candidates), what the ranker knows of them; features: the other way round, filled in for
             tests only; ranks, better: of one source.
         hidden: (units, candidates); scores, challenger, logits: by candidate.
     """
@@ -103,11 +111,11 @@ class Work(NamedTuple):
     gathered: NDArray[np.float32]
     neighbours: NDArray[np.int64]
     columns: NDArray[np.float32]
-    features: NDArray[np.float32]
-    traits: NDArray[np.float32]
+    features_by_candidate: NDArray[np.float32]
+    candidate_features: NDArray[np.float32]
     ranks: NDArray[np.float32]
     logits: NDArray[np.float32]
-    contexts: NDArray[np.float32]
+    context_features: NDArray[np.float32]
     buckets: NDArray[np.int64]
     weights: NDArray[np.float32]
     dense: NDArray[np.float32]
@@ -165,11 +173,11 @@ def new_work() -> Work:
             gathered=np.zeros(LOCALS, np.float32),
             neighbours=np.zeros(128, np.int64),
             columns=np.zeros((max(16, SOURCE_COUNT), ROW), np.float32),
-            features=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
-            traits=np.zeros((FEATURES_WIDE, ROW), np.float32),
+            features_by_candidate=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
+            candidate_features=np.zeros((FEATURES_WIDE, ROW), np.float32),
             ranks=np.zeros(CANDIDATES, np.float32),
             logits=np.zeros(CANDIDATES, np.float32),
-            contexts=np.zeros(CONTEXTS, np.float32),
+            context_features=np.zeros(CONTEXT_FEATURES, np.float32),
             buckets=np.zeros(CROSSES, np.int64),
             weights=np.zeros(FEATURES_WIDE, np.float32),
             dense=np.zeros((HIDDEN, FEATURES_WIDE), np.float32),

@@ -14,21 +14,15 @@ from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.schema import (
     CLOCK,
-    FAST_LANDMARK,
     HISTORY_ENTRIES,
-    POPULARITY_LANDMARK,
     SEEN_WAYS,
     SESSION_ITEMS,
     WEIGHT_ONE,
 )
-from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
-from stream.models.sources.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (
     HISTORY,
     HISTORY_MOST,
-    OWN,
-    OWN_ITEMS,
     SESSION,
     UNIQUE,
     Work,
@@ -57,7 +51,7 @@ IN_SESSION = 8
 
 
 @kernel
-def gather(
+def gather_history(
     reader: Reader, work: Work, visitor: int, anonymous: int, session: int, recent: np.ndarray, now: float
 ) -> None:
     """Fill in history, session and own counts.
@@ -80,7 +74,6 @@ def gather(
     join(reader, work, visitor, anonymous if anonymous != visitor else 0)
     negated = mark_unique(work)
     take_session(reader, work, session, recent, negated)
-    own_events(reader, work)
 
 
 @kernel
@@ -187,56 +180,6 @@ def put_session(work: Work, item: int, count: int) -> int:
     work.flags[local] |= IN_SESSION
     work.session[count] = item
     return count + 1
-
-
-@kernel
-def own_events(reader: Reader, work: Work) -> None:
-    """What the visitor's last learned events added to the counts of the items in them."""
-    entries = min(OWN, work.counts[HISTORY])
-    work.own_together[:] = 0
-    work.own_forward[:] = 0
-    work.own_fast[:] = 0
-    work.own_popularity[:] = 0
-    work.own_sums[:] = 0
-    for later in range(entries):
-        if not work.history_learned[later]:
-            continue
-        item = work.history_items[later]
-        weight = work.history_weights[later]
-        seconds = work.history_seconds[later]
-        own = own_number(work, item)
-        for half_life in range(HALF_LIVES):
-            halvings = (seconds - reader.scalars[POPULARITY_LANDMARK]) / HALF_LIVES_SECONDS[half_life]
-            work.own_popularity[own, half_life] += weight * 2.0 ** max(-1000.0, halvings)
-        work.own_sums[own, 0] += weight
-        fast = fast_factor(reader.scalars[FAST_LANDMARK], seconds)
-        met = 0
-        for earlier in range(later + 1, entries):
-            before = work.history_items[earlier]
-            if before == item or work.history_weights[earlier] < 0:
-                continue
-            other = own_number(work, before)
-            work.own_together[other, own] += weight
-            work.own_together[own, other] += weight
-            if met < FORWARD_MEETINGS:
-                work.own_forward[other, own] += weight / (met + 1)
-                work.own_fast[other, own] += weight / (met + 1) * fast
-                work.own_sums[other, 1] += weight / (met + 1)
-                work.own_sums[other, 2] += weight / (met + 1) * fast
-            met += 1
-            if met == MEETINGS:
-                break
-
-
-@kernel
-def own_number(work: Work, item: int) -> int:
-    """The number of an item among those that are corrected for."""
-    local = local_of(work, item)
-    if work.own_of[local] == 0:
-        work.own_items[work.counts[OWN_ITEMS]] = item
-        work.counts[OWN_ITEMS] += 1
-        work.own_of[local] = work.counts[OWN_ITEMS]
-    return np.int64(work.own_of[local]) - 1
 
 
 @kernel

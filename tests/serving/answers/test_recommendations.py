@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from stream.models.model import Query
+from stream.models.query import Query
 from tests.serving.awaiting import served_version
 from tests.serving.conftest import Publisher, RedisServer, running, settings_for
 

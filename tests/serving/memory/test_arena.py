@@ -47,7 +47,7 @@ def write(tables, rows, value):
     if rows:
         tables["scalars"].data[0, 3] = value
         tables["scalars"].mark_rows([0])
-    return tables.cut()
+    return tables.checkpoint()
 
 
 def pieces(*deltas, breaks=False):
@@ -66,7 +66,7 @@ def pieces(*deltas, breaks=False):
 
 def copied(tables):
     copy = Tables(SPECS)
-    copy.write(tables.whole())
+    copy.write(tables.snapshot())
     return copy
 
 
@@ -144,8 +144,8 @@ def test_what_readers_hold_stays_when_the_arena_grows():
 
 def test_a_state_that_is_loaded_whole_costs_its_differences():
     arena, tables = Arena(SPECS), Tables(SPECS)
-    older = write(tables, range(60), 1) and tables.whole()
-    newer = arena.load(pieces(write(tables, [4], 2) and tables.whole()))
+    older = write(tables, range(60), 1) and tables.snapshot()
+    newer = arena.load(pieces(write(tables, [4], 2) and tables.snapshot()))
     before = {name: usage.rows for name, usage in arena.usage().items()}
     views = arena.load(pieces(older), newer)
     after = {name: usage.rows for name, usage in arena.usage().items()}
@@ -160,7 +160,7 @@ def test_what_a_newer_version_added_to_a_row_is_not_in_the_older_one():
     arena, tables = Arena(SPECS), Tables(SPECS)
     older = write(tables, [3, 9], 5)
     of_older = copied(tables)
-    newer = arena.load(pieces(write(tables, [15, 21], 7) and tables.whole()))
+    newer = arena.load(pieces(write(tables, [15, 21], 7) and tables.snapshot()))
     assert (read(newer, "items")[[3, 9]] != 0).all()
     views = arena.load(pieces(older), newer)
     assert same(views, of_older)
@@ -236,11 +236,11 @@ def test_a_delta_of_other_tables_is_refused_and_changes_nothing():
     other = Tables([TableSpec("strange", 4, np.dtype(("<f8", (2,))), 16)])
     other["strange"].mark_rows([1])
     with pytest.raises(CorruptDelta, match="strange"):
-        arena.apply(views, other.cut())
+        arena.apply(views, other.checkpoint())
     larger = Tables([TableSpec("pairs", 90, np.dtype([("x", "<f4", (8,))]), 16)])
     larger["pairs"].mark_rows([80])
     with pytest.raises(CorruptDelta, match="capacity settings"):
-        arena.apply(views, larger.cut())
+        arena.apply(views, larger.checkpoint())
     assert same(views, tables)
     assert arena.usage()["pairs"].rows == 30
 
@@ -251,12 +251,12 @@ def test_large_pages_change_nothing_of_what_is_read():
     rows = np.arange(1, 60_000)
     tables["wide"].data[rows] = rows[:, None]
     tables["wide"].mark_rows(rows)
-    first = arena.load(pieces(tables.cut()))
+    first = arena.load(pieces(tables.checkpoint()))
     tables["wide"].data[rows[::2]] += 7
-    second = arena.load(pieces(tables.whole()), first)
+    second = arena.load(pieces(tables.snapshot()), first)
     tables["wide"].data[5] = 9
     tables["wide"].mark_rows([5])
-    third = arena.apply(second, {"wide": tables["wide"].cut()})
+    third = arena.apply(second, {"wide": tables["wide"].checkpoint()})
     assert same(third, tables)
     assert int(read(second, "wide")[5, 0]) == 12
     assert np.array_equal(read(first, "wide")[rows, 0], rows)

@@ -33,7 +33,7 @@ def test_a_server_with_every_row_written_holds_what_was_computed():
     learner = Learner(PLAN)
     for table in learner.tables.values():
         table.raw()[:] = 1
-    full = learner.tables.whole()
+    full = learner.tables.snapshot()
     arena = Arena(table_specs(PLAN))
     views = arena.apply({}, full)
     computed = size(2000, 300, settings=PLAN)

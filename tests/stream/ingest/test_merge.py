@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.ingest.decoding import Record
 from stream.ingest.merge import Merge, MissingRecords
+from stream.ingest.records import Record
 
 TOPICS = ("clicks", "purchases", "feedback")
 

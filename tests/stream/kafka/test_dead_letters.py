@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.ingest.decoding import Letter, Record
+from stream.ingest.records import Record, Rejection
 from stream.kafka.dead_letters import DeadLetter, dead_letter, decode_letter, encode_letter
 
 letters = st.builds(
@@ -32,7 +32,7 @@ def test_a_letter_is_read_back_as_it_was_written(letter: DeadLetter) -> None:
 
 def test_a_record_without_value_becomes_a_letter_that_compaction_keeps() -> None:
     record = Record("clicks", 7, 1000, None, b"ada")
-    letter = dead_letter(Letter(record, "value: the record is empty"), topic="shop.clicks", partition=3)
+    letter = dead_letter(Rejection(record, "value: the record is empty"), topic="shop.clicks", partition=3)
     key, value, headers = encode_letter(letter)
     assert (key, value) == (b"shop.clicks-3-7", b"")
     assert decode_letter(value, headers).value is None
@@ -41,14 +41,14 @@ def test_a_record_without_value_becomes_a_letter_that_compaction_keeps() -> None
 def test_the_same_record_has_the_same_key_again() -> None:
     record = Record("clicks", 7, 1000, b"{", b"ada")
     keys = {
-        encode_letter(dead_letter(Letter(record, why), topic="clicks", partition=0))[0] for why in ("once", "again")
+        encode_letter(dead_letter(Rejection(record, why), topic="clicks", partition=0))[0] for why in ("once", "again")
     }
     assert len(keys) == 1
 
 
 def test_the_bytes_are_the_original_ones_and_a_cut_value_says_so() -> None:
     original = bytes(range(256))
-    letter = dead_letter(Letter(Record("clicks", 1, 1, original), "value: no JSON"), topic="clicks", partition=0)
+    letter = dead_letter(Rejection(Record("clicks", 1, 1, original), "value: no JSON"), topic="clicks", partition=0)
     _, value, headers = encode_letter(letter)
     assert value == original
     assert not decode_letter(value, headers).cut

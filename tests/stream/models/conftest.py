@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from stream.ingest.decoding import ITEM_SALT, Columns
+from stream.models.batch import ITEM_SALT, EventBatch
 from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
 from stream.models.learning.learner import Learner
 from stream.models.model import Model
+from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import options_of, rank
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 from stream.models.source_names import SOURCES
 from stream.models.workspace.scratch import CANDIDATE
-from stream.models.workspace.visitor_context import gather
 
 
 class Happened(NamedTuple):
@@ -32,7 +32,7 @@ class Happened(NamedTuple):
     tested: int = 0
 
 
-def columns_of(settings: ModelSettings, events: Iterable[Happened]) -> Columns:
+def columns_of(settings: ModelSettings, events: Iterable[Happened]) -> EventBatch:
     listed = list(events)
 
     def hashed(ids: list[str], salt: str) -> tuple:
@@ -40,7 +40,7 @@ def columns_of(settings: ModelSettings, events: Iterable[Happened]) -> Columns:
         return (*hash_joined(joined, len(ids), salt_key(salt)), joined)
 
     items, starts, names = hashed([event.item for event in listed], ITEM_SALT)
-    return Columns(
+    return EventBatch(
         items=items,
         visitors=hashed([event.user for event in listed], settings.visitor_salt)[0],
         sessions=hashed([event.session or event.user for event in listed], settings.visitor_salt)[0],
@@ -95,7 +95,7 @@ class Shop:
                 source: dict(zip(names, work.columns[number, :count].tolist(), strict=True))
                 for number, source in enumerate(SOURCES)
             },
-            {name: work.features[place].copy() for place, name in enumerate(names)},
+            {name: work.features_by_candidate[place].copy() for place, name in enumerate(names)},
         )
 
 

@@ -13,9 +13,10 @@ from river.checks import common
 from river.checks.reco import check_reco_routine
 
 from stream.events import InvalidEvent
+from stream.ingest.records import Record
 from stream.models.estimator import SMALL, BlendRanker
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 
 SETTINGS = ModelSettings(items=200, visitors=400, sessions=400, event_ids=64)
 
@@ -85,10 +86,10 @@ def test_rivers_metrics_and_stats_see_what_was_planted():
 def test_asking_changes_nothing():
     model = BlendRanker(SETTINGS)
     model.learn_many((user, item, True, None) for user, item in camps())
-    before = copy.deepcopy(model.tables.whole())
+    before = copy.deepcopy(model.tables.snapshot())
     model.rank("stranger", {"never", "seen", "i1"}, {"session": "unknown"})
     model.predict_one("u1", "i1")
-    after = model.tables.whole()
+    after = model.tables.snapshot()
     assert all(np.array_equal(before[name].data, after[name].data) for name in before)
 
 

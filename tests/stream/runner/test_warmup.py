@@ -4,8 +4,9 @@ import pickle
 import subprocess
 import sys
 
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 
 PROGRAM = """
 import sys
@@ -29,7 +30,7 @@ tables.write(delta)
 shard = Shard.restore(settings, tables, state)
 at = shard.offsets["clicks"]
 shard.apply([Record("clicks", at, 10**12, b'{"item": "a", "user": "later"}')], 0.0)
-shard.cut()
+shard.checkpoint()
 print(any(name.partition(".")[0] == "river" for name in sys.modules))
 import_river()
 print(any(name.partition(".")[0] == "river" for name in sys.modules))
@@ -40,7 +41,7 @@ def test_a_restored_shard_learns_and_publishes_before_river_is_imported(tmp_path
     shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64, drift_burn_in=0))
     clicks = [b'{"item": "%d", "user": "%d"}' % (n % 7, n % 5) for n in range(60)]
     shard.apply([Record("clicks", n, 1_000_000 + 1000 * n, click) for n, click in enumerate(clicks)], 1.0)
-    whole = shard.whole()
+    whole = shard.snapshot()
     assert whole.state["metrics"]["tests"] > 0
     (tmp_path / "state").write_bytes(pickle.dumps((whole.delta, whole.state)))
     ended = subprocess.run(

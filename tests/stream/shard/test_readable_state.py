@@ -6,7 +6,7 @@ import random
 
 import msgspec
 
-from stream.ingest.decoding import Record
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.models.source_names import SOURCES
 from stream.runner.metrics import WorkerMetrics, numbers_in

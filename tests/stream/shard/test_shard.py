@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from stream.models.model import Query
+from stream.ingest.records import Record
+from stream.models.query import Query
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 from stream.state.tables import fold
 from tests.stream.restoring import tables_of
 
@@ -103,7 +104,7 @@ def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats)
         whole.apply(batch, rate=0.5)
         broken.apply(batch, rate=0.5)
         if draw.random() < 0.5:
-            cut = broken.cut()
+            cut = broken.checkpoint()
             folded, state = fold(folded, cut.delta), cut.state
             if draw.random() < 0.5:
                 broken = Shard.restore(settings, tables_of(settings, folded), json.loads(json.dumps(state)))
@@ -120,10 +121,10 @@ def test_the_deltas_of_all_cuts_make_the_keyframe():
     records = stream_of(3000)
     for start in range(0, len(records), 500):
         shard.apply(records[start : start + 500], rate=0.2)
-        folded = fold(folded, shard.cut().delta)
+        folded = fold(folded, shard.checkpoint().delta)
     restored = Shard.restore(SMALL, tables_of(SMALL, folded), shard.readable_state())
     assert restored.tables == shard.tables
-    keyframe = Shard.restore(SMALL, tables_of(SMALL, shard.whole().delta), shard.readable_state())
+    keyframe = Shard.restore(SMALL, tables_of(SMALL, shard.snapshot().delta), shard.readable_state())
     assert keyframe.tables == shard.tables
 
 
@@ -131,10 +132,10 @@ def test_a_journal_has_a_row_for_each_batch():
     shard = Shard(SMALL)
     shard.apply(stream_of(10), rate=0.25)
     shard.apply([click(100, "a", "u")], rate=1.0)
-    journal = shard.cut().journal
+    journal = shard.checkpoint().journal
     assert journal.rates.tolist() == [0.25, 1.0]
     assert journal.offsets[-1].tolist()[journal.topics.index("clicks")] == 101
-    assert shard.cut().journal.batches == 0
+    assert shard.checkpoint().journal.batches == 0
 
 
 def test_an_unknown_visitor_gets_a_useful_list():
@@ -159,7 +160,7 @@ def test_an_erased_visitor_is_a_stranger_and_leaves_no_key_behind():
     assert shard.model().recommend(Query(user="me")).fallback == "trending"
     for name in ("visitors", "sessions"):
         assert set(shard.tables[name].data["key0"].tolist()) == set(never.tables[name].data["key0"].tolist())
-    restored = Shard.restore(SMALL, tables_of(SMALL, shard.whole().delta), shard.readable_state())
+    restored = Shard.restore(SMALL, tables_of(SMALL, shard.snapshot().delta), shard.readable_state())
     more = [click(70 + n, f"i{n % 6}", f"u{n % 3}", seconds=1_700_000_200.0 + n) for n in range(40)]
     for each in (shard, restored):
         each.apply([*more, click(120, "i1", "me", seconds=1_700_000_300.0)], rate=1.0)
@@ -172,10 +173,10 @@ def test_a_cut_in_pieces_with_learning_in_between_is_the_state_of_its_last_momen
     folded = {}
     for start in range(0, len(records), 100):
         shard.apply(records[start : start + 100], rate=0.2)
-        piece = shard.piece(150)
+        piece = shard.next_part(150)
         assert isinstance(piece, dict), "there was more to take"
         folded = fold(folded, piece)
-    while isinstance(piece := shard.piece(150), dict):
+    while isinstance(piece := shard.next_part(150), dict):
         folded = fold(folded, piece)
     again = Shard.restore(SMALL, tables_of(SMALL, fold(folded, piece.delta)), piece.state)
     assert again.tables == shard.tables

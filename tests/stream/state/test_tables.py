@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.state.codec import decode_delta, encode_delta
-from stream.state.table_writer import Filling, put_all
+from stream.state.table_writer import TableWriter, put_all
 from stream.state.tables import (
     CACHE_LINE,
     CorruptDelta,
@@ -45,9 +45,9 @@ def test_cuts_in_order_give_the_tables(rounds):
     ours, theirs = Tables(SPECS), Tables(SPECS)
     for writes in rounds:
         write(ours, writes)
-        theirs.write(ours.cut())
+        theirs.write(ours.checkpoint())
         assert theirs == ours
-    assert ours.cut() == {}
+    assert ours.checkpoint() == {}
 
 
 @given(rounds=st.lists(WRITES, max_size=6), later=WRITES)
@@ -55,13 +55,13 @@ def test_a_keyframe_gives_the_tables_and_leaves_the_marks(rounds, later):
     ours, theirs = Tables(SPECS), Tables(SPECS)
     for writes in rounds:
         write(ours, writes)
-    before = ours.cut()
+    before = ours.checkpoint()
     write(ours, later)
-    theirs.write(ours.whole())
+    theirs.write(ours.snapshot())
     assert theirs == ours
     again = Tables(SPECS)
     again.write(before)
-    again.write(ours.cut())
+    again.write(ours.checkpoint())
     assert again == ours
 
 
@@ -72,7 +72,7 @@ def test_folded_and_encoded_deltas_do_what_they_did_one_by_one(rounds, planes):
     folded = {}
     for writes in rounds:
         write(ours, writes)
-        folded = fold(folded, decode_delta(encode_delta(ours.cut(), planes=planes)))
+        folded = fold(folded, decode_delta(encode_delta(ours.checkpoint(), planes=planes)))
     theirs.write(decode_delta(encode_delta(folded, planes=planes)))
     assert theirs == ours
     for part in folded.values():
@@ -101,19 +101,19 @@ def test_pieces_taken_while_writing_goes_on_are_one_cut(writes):
     folded = {}
     for some, most in writes:
         write(ours, some)
-        piece, _ = ours.piece(most)
+        piece, _ = ours.next_part(most)
         assert sum(len(part.blocks) for part in piece.values()) <= most
         assert all(np.all(np.diff(part.blocks.astype(np.int64)) > 0) for part in piece.values())
         folded = fold(folded, piece)
     for _ in range(1000):
-        piece, done = ours.piece(5)
+        piece, done = ours.next_part(5)
         folded = fold(folded, piece)
         if done:
             break
     theirs.write(folded)
     assert done
     assert theirs == ours
-    assert ours.cut() == {}
+    assert ours.checkpoint() == {}
 
 
 def test_tables_that_differ_are_named():
@@ -125,18 +125,18 @@ def test_tables_that_differ_are_named():
 
 
 def test_an_empty_table_costs_nothing():
-    assert delta_bytes(Tables(SPECS).whole()) == 0
+    assert delta_bytes(Tables(SPECS).snapshot()) == 0
 
 
 def test_what_does_not_fit_is_refused():
     other = Tables([TableSpec("slots", 90, SPECS[0].dtype, 16)])
     write(other, [("slots", 80, 1)])
     with pytest.raises(CorruptDelta, match="other capacity settings"):
-        Tables(SPECS).write(other.cut())
+        Tables(SPECS).write(other.checkpoint())
     strange = Tables([TableSpec("strange", 2, SPECS[1].dtype, 32)])
     write(strange, [("strange", 1, 1)])
     with pytest.raises(CorruptDelta, match=r"'strange'.*slots, sums"):
-        Tables(SPECS).write(strange.cut())
+        Tables(SPECS).write(strange.checkpoint())
     for nonsense in (b"", b"nonsense", encode_delta({})[:3]):
         with pytest.raises(CorruptDelta, match="no encoded delta"):
             decode_delta(nonsense)
@@ -170,10 +170,10 @@ def test_pieces_in_any_order_give_the_state_whatever_had_begun_before(rounds, in
     cuts = []
     for writes in rounds:
         write(expected, writes)
-        cuts.append(expected.cut())
-    filling = Filling(tables)
+        cuts.append(expected.checkpoint())
+    filling = TableWriter(tables)
     others = Tables(SPECS)
-    put_all(filling, [write(others, writes) or others.cut() for writes in interrupted])
+    put_all(filling, [write(others, writes) or others.checkpoint() for writes in interrupted])
     filling.begin()
     pieces = list(enumerate(reversed(cuts)))
     random.shuffle(pieces)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import redis
 
-from stream.state.checkpoint import Cut
+from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
-from stream.state.table_writer import Filling
+from stream.state.table_writer import TableWriter
 from stream.state.tables import Delta, Tables, TableSpec
 from stream.versions import ShardState, VersionStore
 
@@ -124,10 +124,10 @@ class Learner:
         self.offset += len(rows)
         self.batches.append((0.5, [self.offset, self.offset // 2]))
 
-    def cut(self) -> Cut:
+    def checkpoint(self) -> Checkpoint:
         batches, self.batches = self.batches, []
-        return Cut(
-            self.tables.cut(),
+        return Checkpoint(
+            self.tables.checkpoint(),
             {
                 "offsets": dict(zip(TOPICS, [self.offset, self.offset // 2], strict=True)),
                 "counters": {"clicks": {"read": self.offset, "learned": self.offset}},
@@ -142,7 +142,7 @@ class Learner:
         )
 
     def copy(self) -> Tables:
-        return tables_of(self.tables.whole())
+        return tables_of(self.tables.snapshot())
 
 
 def tables_of(*deltas: Delta) -> Tables:
@@ -165,9 +165,9 @@ class Publishing:
     def publish(self, *rows: int, value: float = 1.0, after_seconds: float = 1.0):
         self.now += after_seconds
         self.learner.write(*rows, value=value)
-        return self.publish_cut(self.learner.cut())
+        return self.publish_cut(self.learner.checkpoint())
 
-    def publish_cut(self, cut: Cut):
+    def publish_cut(self, cut: Checkpoint):
         return self.store.publish(self.claim, cut, settings={"items": 40}, code_version="1.0", now=self.now)
 
 
@@ -194,7 +194,7 @@ def loaded() -> Callable[[VersionStore, int, ShardState], Tables]:
 
     def load(store: VersionStore, partition: int, state: ShardState) -> Tables:
         tables = Tables(SPECS)
-        store.load(partition, state, Filling(tables))
+        store.load(partition, state, TableWriter(tables))
         return tables
 
     return load

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.state.checkpoint import Cut
-from stream.state.table_writer import Filling
+from stream.state.checkpoint import Checkpoint
+from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables, TableSpec
-from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore
-from stream.versions import compaction as maintenance
+from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, compaction
 from stream.versions import store as store_module
 from stream.versions.retention import Listed, kept
 from stream.versions.storage import chunks
@@ -26,9 +25,9 @@ NOTHING_BUT_THE_LAST_TWO = Policy(keep_last=2, keep_minutes=0, keep_hours=0, kee
 @pytest.fixture
 def small_chains(monkeypatch):
     """Keyframes and folds after a few hundred bytes instead of megabytes."""
-    monkeypatch.setattr(maintenance, "CHAIN_BYTES", 3000)
-    monkeypatch.setattr(maintenance, "CHAIN_KEYFRAMES", 1.0)
-    monkeypatch.setattr(maintenance, "FOLD_RUN", 3)
+    monkeypatch.setattr(compaction, "CHAIN_BYTES", 3000)
+    monkeypatch.setattr(compaction, "CHAIN_KEYFRAMES", 1.0)
+    monkeypatch.setattr(compaction, "FOLD_RUN", 3)
     monkeypatch.setattr(chunks, "ALONE_BYTES", 300)
 
 
@@ -44,7 +43,7 @@ def chunks_that_stay(store: VersionStore) -> set[str]:
 def chunks_referred_to(store: VersionStore, partitions: int = 1) -> set[str]:
     names: set[str] = set()
     for partition in range(partitions):
-        shelf = maintenance._Shelf(store, partition, Policy())
+        shelf = compaction._Shelf(store, partition, Policy())
         names |= {name for record in shelf.records.values() for name in record.chunks if name}
     return names
 
@@ -104,7 +103,7 @@ def test_the_journal_survives_folding(publishing):
 
 @pytest.mark.usefixtures("small_chains")
 def test_batches_before_the_oldest_state_go_when_they_are_many(publishing, monkeypatch):
-    monkeypatch.setattr(maintenance, "ROOT_JOURNAL_BYTES", 10)
+    monkeypatch.setattr(compaction, "ROOT_JOURNAL_BYTES", 10)
     store = publishing.store
     for _ in range(2):
         for number in range(1, 41):
@@ -169,7 +168,7 @@ def test_a_reader_whose_chunks_have_gone_reads_the_record_again(publishing, monk
     monkeypatch.setattr(store_module, "_TOGETHER", 1)
     tables = Tables([table.spec for table in publishing.learner.tables.values()])
 
-    class ThatGoWhenSomeWereRead(Filling):
+    class ThatGoWhenSomeWereRead(TableWriter):
         pieces = 0
 
         def put(self, age, piece):
@@ -223,7 +222,7 @@ def test_readers_publishers_and_two_maintainers_at_once(new_store, another, load
 
     def publish(number):
         publishing.learner.write(number, number * 3, value=number)
-        cut = publishing.learner.cut()
+        cut = publishing.learner.checkpoint()
         publishing.now += 1.0
         publishing.publish_cut(cut)
 
@@ -314,7 +313,7 @@ def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, loaded, step
         for partition, state in older.shards.items():
             changes = store.changes(partition, state, newer.shards[partition])
             assert changes is not None, "whatever is kept is connected"
-            assert rebuilt(tables[state.digest].whole(), changes) == tables[newer.shards[partition].digest]
+            assert rebuilt(tables[state.digest].snapshot(), changes) == tables[newer.shards[partition].digest]
             journal = store.journal(partition, state, newer.shards[partition])
             if journal.batches:
                 assert np.all(journal.offsets[:, 0] >= state.offsets["clicks"])
@@ -338,12 +337,12 @@ def test_fifty_versions_a_minute_apart_cost_less_than_two_keyframes_more(store, 
         tables["pairs"].data["count"][rows, slots] += 1
         tables["pairs"].dirty[rows * 8 + slots // 8] = 1
         tables["pairs"].dirty[rows * 8 + 4 + slots // 8] = 1
-        publishing.publish_cut(Cut(tables.cut(), {"offsets": {}}))
+        publishing.publish_cut(Checkpoint(tables.checkpoint(), {"offsets": {}}))
 
     tables["pairs"].data["other"] = random.integers(1, 20_000, (20_000, 32))
     tables["pairs"].mark_rows(range(20_000))
     publishing.now = 1_000_020.0 - 1
-    publishing.publish_cut(Cut(tables.cut(), {"offsets": {}}))
+    publishing.publish_cut(Checkpoint(tables.checkpoint(), {"offsets": {}}))
     policy = Policy(keep_last=8, keep_minutes=50, keep_hours=0, keep_days=0)
     for second in range(50 * 60):
         publishing.now = 1_000_020.0 + second
@@ -358,5 +357,5 @@ def test_fifty_versions_a_minute_apart_cost_less_than_two_keyframes_more(store, 
         sys.stdout.write(f"\n{len(kept_versions)} versions over 50 minutes: {history / keyframe:.2f} keyframes\n")
     assert history <= 3 * keyframe
     restored = Tables(specs)
-    store.load(0, store.latest().shards[0], Filling(restored))
+    store.load(0, store.latest().shards[0], TableWriter(restored))
     assert restored == tables

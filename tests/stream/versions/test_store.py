@@ -118,9 +118,9 @@ def test_an_id_may_begin_with_digits_only(publishing):
 def test_a_cut_that_was_kept_is_folded_with_the_next(publishing, loaded):
     publishing.publish(1)
     publishing.learner.write(1, 2, value=4)
-    kept = publishing.learner.cut()
+    kept = publishing.learner.checkpoint()
     publishing.learner.write(2, 3, value=5)
-    version = publishing.publish_cut(fold_cuts(kept, publishing.learner.cut()))
+    version = publishing.publish_cut(fold_cuts(kept, publishing.learner.checkpoint()))
     assert loaded(publishing.store, 0, version.shards[0]) == publishing.learner.tables
     assert publishing.store.journal(0, None, version.shards[0]).offsets[:, 0].tolist() == [1, 3, 5]
 

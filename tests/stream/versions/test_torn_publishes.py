@@ -15,12 +15,12 @@ from redis.retry import Retry
 from stream.state.checkpoint import fold_cuts
 from stream.versions import Fenced, VersionStore
 from stream.versions.storage import scripts
-from tests.tcp_proxy import Between
+from tests.tcp_proxy import TcpProxy
 
 PUBLISH_SCRIPT = hashlib.sha1(scripts.PUBLISH.encode()).hexdigest().encode()
 
 
-class BreakingProxy(Between):
+class BreakingProxy(TcpProxy):
     """Forwards TCP to Redis, until a request with the publishing script: then the line breaks before it, or after it.
 
     `break_before`: the request never arrives. `break_after`: it is carried out, and the answer never arrives.
@@ -79,7 +79,7 @@ def broken_line(proxy, store, another):
 
 def write_and_cut(publishing, *rows, value):
     publishing.learner.write(*rows, value=value)
-    return publishing.learner.cut()
+    return publishing.learner.checkpoint()
 
 
 def batches(store):

@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.evaluation.measures import ranks as counting
+from stream.evaluation.measures import ranks
 
 codes = st.lists(st.integers(0, 5), max_size=40)
 
 
 @given(codes)
 def test_earlier_of_same(values):
-    assert counting.earlier_of_same(np.array(values, int)).tolist() == [
+    assert ranks.earlier_of_same(np.array(values, int)).tolist() == [
         values[:place].count(value) for place, value in enumerate(values)
     ]
 
@@ -20,11 +20,11 @@ def test_earlier_of_same(values):
 def test_counts_before(values, data):
     asked = data.draw(st.lists(st.tuples(st.integers(0, len(values)), st.integers(-1, 6)), min_size=1, max_size=10))
     event, code = (np.array(part) for part in zip(*asked, strict=True))
-    assert counting.counts_before(np.array(values), event, code).tolist() == [
+    assert ranks.counts_before(np.array(values), event, code).tolist() == [
         values[:place].count(value) for place, value in asked
     ]
 
 
 def test_age_is_since_the_first_event_and_never_negative():
     time = np.array([10.0, 20.0, 5.0, 30.0])
-    assert counting.seconds_since_first(np.array([1, 1, 1, 2]), time).tolist() == [0, 10, 0, 0]
+    assert ranks.seconds_since_first(np.array([1, 1, 1, 2]), time).tolist() == [0, 10, 0, 0]

@@ -9,8 +9,9 @@ from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.learning import model_learner
 from stream.evaluation.replay.run import evaluate
 from stream.ingest.files import Coded, Dataset
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 
 SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
 KINDS = {

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from stream.ingest.records import Record
 from stream.models.drift.detectors import BEGIN_AGAIN_TESTS, Detectors
 from stream.models.drift.prequential import NAMES, Prequential
 from stream.models.schema import RANKINGS, table_specs
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 from stream.state.tables import Tables
 
 START = 1_700_000_000
@@ -118,7 +119,7 @@ def test_detectors_made_again_from_the_tables_go_on_as_those_that_never_stopped(
         prequential.add(*outcomes(hits[at : min(at + 250, stop)]))
         detectors.update()
     copy = Tables(table_specs(SETTINGS))
-    copy.write(tables.whole())
+    copy.write(tables.snapshot())
     again = Prequential(copy)
     detectors_again = Detectors(copy, again, burn_in)
     assert detectors_again.signals() == detectors.signals()

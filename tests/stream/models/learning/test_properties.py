@@ -9,13 +9,15 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.ingest.records import Record
 from stream.models.learning.learner import MISS
 from stream.models.merging.merge import merged
-from stream.models.model import Model, Query
+from stream.models.model import Model
+from stream.models.query import Query
 from stream.models.schema import CHALLENGER, COUNT, ITEMS_LIVE, RANKINGS, SUMS, VISITORS_LIVE, WEIGHT_ONE, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIVES
-from stream.shard.shard import Record, Shard, views_of
+from stream.shard.shard import Shard, views_of
 from tests.stream.restoring import tables_of
 
 START = 1_700_000_000
@@ -82,7 +84,7 @@ def test_a_restored_shard_is_the_original_and_goes_on_as_it_does(records, kind, 
     model_settings = ModelSettings(repeats=kind, **size)
     cut = int(where * len(records))
     original = shard_of(records[:cut], model_settings)
-    whole = original.tables.whole()
+    whole = original.tables.snapshot()
     restored = Shard.restore(model_settings, tables_of(model_settings, whole), original.readable_state())
     assert differing(original.tables, restored.tables) == set()
     for shard in (original, restored):

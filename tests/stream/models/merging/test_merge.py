@@ -10,7 +10,8 @@ from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.learning import ModelLearner, columns_of
 from stream.ingest.files import Coded, Dataset
 from stream.models.merging.merge import merged
-from stream.models.model import Model, Query
+from stream.models.model import Model
+from stream.models.query import Query
 from stream.models.ranking.rank import Options
 from stream.models.schema import (
     COUNT,

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from stream.models.model import Query
+from stream.ingest.records import Record
+from stream.models.query import Query
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 
 START = 1_700_000_000
 SETTINGS = ModelSettings(items=200, visitors=400, sessions=400, event_ids=256)

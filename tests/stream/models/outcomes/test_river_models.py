@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 
+from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Record, Shard
+from stream.shard.shard import Shard
 
 START = 1_700_000_000
 

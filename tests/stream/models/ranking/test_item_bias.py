@@ -5,8 +5,8 @@ import pytest
 
 from stream.models.learning.learner import TEST, UPDATE, identity_views
 from stream.models.merging.merge import merged
-from stream.models.model import Query
-from stream.models.schema import CHOSEN, EXPECTED, ITEMS_EVICTED, MERIT, UPDATES
+from stream.models.query import Query
+from stream.models.schema import CHOSEN, EXPECTED, ITEM_BIAS, ITEMS_EVICTED, UPDATES
 
 START = 1_700_000_000.0
 
@@ -50,16 +50,16 @@ def test_the_feature_is_the_logarithm_of_what_happened_over_what_was_expected(sh
     merits[rows["i5"]] = 9, 4
     merits[rows["i6"]] = 0
     features = shop.say("me", START + 90_060).features
-    assert features["i4"][MERIT] == pytest.approx(np.log(12 / 3))
-    assert features["i5"][MERIT] == pytest.approx(np.log(5 / 10))
-    assert features["i6"][MERIT] == 0
+    assert features["i4"][ITEM_BIAS] == pytest.approx(np.log(12 / 3))
+    assert features["i5"][ITEM_BIAS] == pytest.approx(np.log(5 / 10))
+    assert features["i6"][ITEM_BIAS] == 0
 
 
 def test_what_a_visitor_had_has_no_merit_for_them(shop, happened):
     shop.learn([happened("me", item, START + 90_000 + at) for at, item in enumerate(["i3", "i4", "i5"])])
     mine, others = shop.say("me", START + 90_060).features, shop.say("u1", START + 90_060).features
-    assert {mine[item][MERIT] for item in ("i3", "i4", "i5")} == {0}
-    assert any(others[item][MERIT] != 0 for item in ("i3", "i4", "i5") if item in others)
+    assert {mine[item][ITEM_BIAS] for item in ("i3", "i4", "i5")} == {0}
+    assert any(others[item][ITEM_BIAS] != 0 for item in ("i3", "i4", "i5") if item in others)
 
 
 def test_an_item_that_does_better_than_expected_rises(shop, happened):

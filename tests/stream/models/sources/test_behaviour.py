@@ -82,8 +82,8 @@ def taught(model, happened):
 
 @every_source
 def test_it_has_a_file_with_its_paper_and_functions_that_learn_and_score(source):
-    scoring = importlib.import_module(f"stream.models.{scored_in(source)}")
-    learning = importlib.import_module(f"stream.models.{learned_in(source)}")
+    scoring = importlib.import_module(f"stream.models.sources.{scored_in(source)}")
+    learning = importlib.import_module(f"stream.models.sources.{learned_in(source)}")
     assert re.search(r"\b(19|20)\d\d\b", scoring.__doc__), "no paper is named"
     assert callable(learning.learn)
     assert any(name.startswith(("score", "finish", "gain", "place")) for name in vars(scoring))
@@ -187,7 +187,7 @@ def test_restored_it_says_the_same_and_goes_on_the_same(source, taught, model, h
     original = taught()
     restored = model()
     tables = Tables(table_specs(restored.settings))
-    tables.write(original.learner.tables.whole())
+    tables.write(original.learner.tables.snapshot())
     restored.learner = Learner(restored.settings, tables)
     assert said(restored, source) == said(original, source)
     for shop in (original, restored):

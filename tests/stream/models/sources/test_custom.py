@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[3] / "stream"
+PACKAGE = Path(__file__).parents[4] / "stream"
 
 SOURCE = '''"""What is wanted at this hour of the day: its share of the item's events.
 
@@ -83,7 +83,7 @@ learner = model_learner(history, protocol, settings, found.plan)
 learner.walk(0, n, found.plan.actions, top=2)
 whole = learner.views()["hour_of_day"][0]
 restored = Tables(table_specs(settings))
-restored.write(learner._learner.tables.whole())
+restored.write(learner._learner.tables.snapshot())
 halves = [model_learner(history, protocol, settings, found.plan) for _ in range(2)]
 halves[0].walk(0, n // 2, found.plan.actions, top=2)
 halves[1].walk(n // 2, n, found.plan.actions, top=2)

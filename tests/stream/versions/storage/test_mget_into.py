@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from stream.versions.storage.mget_into import receive
-from tests.tcp_proxy import Between
+from tests.tcp_proxy import TcpProxy
 
 LARGE = 1 << 20
 
@@ -36,7 +36,7 @@ def test_the_other_protocol_says_none_in_another_way(shared_redis):
         assert receive(client, ["missing", "one"], rooms(9, 9)) == [None, b"1"]
 
 
-class Answering(Between):
+class Answering(TcpProxy):
     """Forwards to Redis, but for MGET: there it says something else, and hangs up or does nothing more."""
 
     def __init__(self, redis_port: int, answer: bytes, *, hangs_up: bool) -> None:

@@ -1,0 +1,69 @@
+"""This file decides what may be set about a model: capacities, weights, what is learned again. Part of every version.
+
+Two shards with the same model settings, given the same records, hold the same tables.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from stream.models.source_names import SOURCES
+
+
+class ModelSettings(BaseModel):
+    """What the model is. Written into every version; changing a capacity starts a new model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: Annotated[int, Field(ge=64, le=16_000_000)] = Field(
+        200_000, description="Most items a shard remembers; beyond that the weakest make room."
+    )
+    visitors: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
+        1_000_000, description="Most visitors a shard remembers; beyond that the least recently active make room."
+    )
+    sessions: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
+        1_000_000, description="Most sessions a shard remembers as neighbours; beyond that the oldest make room."
+    )
+    event_ids: Annotated[int, Field(ge=64, le=1_000_000_000)] = Field(
+        1_000_000, description="How many event ids back a repeated event is recognised."
+    )
+    repeats: Literal["all", "first"] = Field(
+        "all",
+        description="`all`: every event is learned and known items may be recommended again. `first`: only a visitor's "
+        "first event on an item is learned, and items they had are never recommended.",
+    )
+    ranker: Literal["blend", "river"] = Field(
+        "blend",
+        description="Who orders the list: `blend`, the compiled ranker, or `river`, the linear challenger. Both learn.",
+    )
+    disabled_sources: tuple[str, ...] = Field(
+        (), description='Sources that propose nothing and count for nothing, as JSON: `["embedding"]`.'
+    )
+    weights: dict[str, float] = Field(
+        default_factory=lambda: {
+            "click": 1.0,
+            "view": 1.0,
+            "purchase": 3.0,
+            "cart": 2.0,
+            "like": 2.0,
+            "dislike": -2.0,
+            "return": -3.0,
+        },
+        description="What an event of each kind weighs; negative takes weight back. Kinds not listed weigh 1, and a "
+        "`rating` weighs by its value.",
+    )
+
+    @field_validator("disabled_sources")
+    @classmethod
+    def _known_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(value) - set(SOURCES):
+            raise ValueError(f"there is no source {min(unknown)!r}; there are {', '.join(SOURCES)}")
+        return value
+
+    drift_burn_in: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        2000, description="Tests that the drift detectors leave out at the start, while the model learns the shop."
+    )
+    seed: int = Field(0, description="Seed of everything random in the model.")
+    visitor_salt: str = Field("corrente", description="Salt of the hash under which visitors are kept. Set your own.")
