@@ -117,7 +117,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
         settings.acknowledge_seconds,
         Dependency("kafka", state.metrics),
     )
-    state.inbox = {topic: EventReader(topic, settings.fields, settings.ahead_seconds) for topic in TOPIC_TYPES}
+    state.inbox = {topic: EventReader(topic, settings.fields, settings.max_future_seconds) for topic in TOPIC_TYPES}
     _document(app)
     return app
 

@@ -139,13 +139,13 @@ def seconds_of(timestamp: float | str) -> float:
     return float(seconds)
 
 
-def check_event(event: Event, now: float, ahead_seconds: float = 300.0) -> None:
+def check_event(event: Event, now: float, max_future_seconds: float = 300.0) -> None:
     """Refuse what can't be learned.
 
     Args:
         event: as decoded.
         now: seconds to compare the event's own time with: the clock for HTTP, the record's timestamp for Kafka.
-        ahead_seconds: how far the event may be ahead of that.
+        max_future_seconds: how far the event may be ahead of that.
 
     Raises:
         InvalidEvent: the first thing that is wrong.
@@ -159,10 +159,10 @@ def check_event(event: Event, now: float, ahead_seconds: float = 300.0) -> None:
             check_id(field, identifier)
     if event.timestamp is not None:
         seconds = seconds_of(event.timestamp)
-        if seconds > now + ahead_seconds:
+        if seconds > now + max_future_seconds:
             raise InvalidEvent(
                 f"timestamp: {event.timestamp!r} is {seconds - now:.0f} seconds ahead; "
-                f"at most {ahead_seconds:.0f} are allowed"
+                f"at most {max_future_seconds:.0f} are allowed"
             )
     for field in ("value", "quantity", "price"):
         number = getattr(event, field, None)

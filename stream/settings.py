@@ -5,7 +5,7 @@ value that doesn't fit, stop the program at its start with the name, the value a
 setting that is silently ignored is worse than none.
 
 `ModelSettings` are part of every version: two shards with the same model settings, given the same records, hold the
-same tables. Of the other settings only `fields` and `ahead_seconds` touch what is learned: they decide which records
+same tables. Of the other settings only `fields` and `max_future_seconds` touch what is learned: they decide which records
 are accepted.
 
 >>> load_settings({"CORRENTE_PORT": "9000", "CORRENTE_MODEL__SEED": "7"}).model.seed
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -27,10 +28,22 @@ from typing import Annotated, Any, Literal, NamedTuple, get_origin
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream.models.settings import RENAMED as RENAMED_OF_MODEL
 from stream.models.settings import ModelSettings
 
 PREFIX = "CORRENTE_"
 NESTED = "__"
+
+
+RENAMED: Mapping[str, str] = {
+    PREFIX + "AHEAD_SECONDS": PREFIX + "MAX_FUTURE_SECONDS",
+    PREFIX + "SAMPLE_SHARE": PREFIX + "TEST_CPU_SHARE",
+    PREFIX + "BODY_BYTES": PREFIX + "MAX_BODY_BYTES",
+    **{f"{PREFIX}MODEL__{old.upper()}": f"{PREFIX}MODEL__{new.upper()}" for old, new in RENAMED_OF_MODEL.items()},
+}
+"""Variables of release 0.1 to their names today. The old ones still work and log one line each."""
+
+log = logging.getLogger(__name__)  # of the standard library: it writes to stderr even before logs are configured
 
 
 class WrongSetting(ValueError):
@@ -68,7 +81,7 @@ class Settings(BaseSettings):
     session_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="A worker that Kafka has not heard of for so long loses its partitions."
     )
-    ahead_seconds: Annotated[float, Field(ge=0)] = Field(
+    max_future_seconds: Annotated[float, Field(ge=0)] = Field(
         300.0, description="How far an event's own time may be ahead of the record's (Kafka) or the clock (HTTP)."
     )
 
@@ -89,7 +102,7 @@ class Settings(BaseSettings):
     keep_days: Annotated[int, Field(ge=0)] = Field(30, description="How many days back one version a day is kept.")
 
     # ---- learning
-    sample_share: Annotated[float, Field(gt=0, le=1)] = Field(
+    test_cpu_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.15, description="Share of learning's CPU time that testing and the ranker may take."
     )
     sample_floor: Annotated[float, Field(ge=0)] = Field(20.0, description="Events a second that are tested at least.")
@@ -102,7 +115,7 @@ class Settings(BaseSettings):
     server_processes: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="Processes that answer on the port; more than one share one copy of the model (Linux)."
     )
-    body_bytes: Annotated[int, Field(ge=1024)] = Field(
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         4_194_304, description="Largest body that the HTTP server reads."
     )
     acknowledge_seconds: Annotated[float, Field(gt=0)] = Field(
@@ -152,6 +165,7 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     """
     given = os.environ if environment is None else environment
     ours = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
+    ours = _under_todays_names(ours)
     described = {row.name: row for row in setting_table()}
     for name, value in ours.items():
         if name not in described:
@@ -167,6 +181,21 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
         return Settings(**{**values, **overrides})
     except ValidationError as error:
         raise WrongSetting("\n".join(_explain(problem, described) for problem in error.errors())) from None
+
+
+def _under_todays_names(ours: Mapping[str, str]) -> dict[str, str]:
+    """Variables with the old names replaced. Raises `WrongSetting` if one is given under both."""
+    named = dict(ours)
+    for old, new in RENAMED.items():
+        if old not in named:
+            continue
+        if new in named:
+            raise WrongSetting(
+                f"{old}={_shown(named[old])}: this is the old name of {new}, which is set too; remove it"
+            )
+        log.warning("%s is deprecated: it is called %s now", old, new)
+        named[new] = named.pop(old)
+    return named
 
 
 class SettingRow(NamedTuple):

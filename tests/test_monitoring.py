@@ -96,7 +96,7 @@ def test_it_asks_for_metrics_that_there_are_by_labels_that_they_have(where: str,
 
 
 def test_paths_of_measurements_are_those_of_a_state() -> None:
-    shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64))
+    shard = Shard(ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64))
     clicks = [
         Record("clicks", number, 1_700_000_000_000 + number, b'{"item": "%d", "user": "%d"}' % (number % 7, number % 3))
         for number in range(60)

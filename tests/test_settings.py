@@ -7,7 +7,7 @@ import os
 import pytest
 
 from stream.models.settings import ModelSettings
-from stream.settings import Settings, WrongSetting, load_settings, setting_table
+from stream.settings import RENAMED, Settings, WrongSetting, load_settings, setting_table
 
 
 def test_variables_reach_their_settings() -> None:
@@ -15,20 +15,20 @@ def test_variables_reach_their_settings() -> None:
         {
             "CORRENTE_KAFKA": "one:9092,two:9093",
             "CORRENTE_FIELDS": '{"item": "product_id"}',
-            "CORRENTE_MODEL__ITEMS": "1000",
+            "CORRENTE_MODEL__MAX_ITEMS": "1000",
             "CORRENTE_MODEL__WEIGHTS": '{"click": 2}',
             "PATH": "/bin",
         }
     )
     assert settings.kafka == "one:9092,two:9093"
     assert settings.fields == {"item": "product_id"}
-    assert settings.model.items == 1000
+    assert settings.model.max_items == 1000
     assert settings.model.weights == {"click": 2.0}
 
 
 def test_options_win_over_variables_and_leave_the_rest_of_the_model_alone() -> None:
-    settings = load_settings({"CORRENTE_PORT": "1", "CORRENTE_MODEL__ITEMS": "1000"}, port=2, model={"seed": 5})
-    assert (settings.port, settings.model.items, settings.model.seed) == (2, 1000, 5)
+    settings = load_settings({"CORRENTE_PORT": "1", "CORRENTE_MODEL__MAX_ITEMS": "1000"}, port=2, model={"seed": 5})
+    assert (settings.port, settings.model.max_items, settings.model.seed) == (2, 1000, 5)
 
 
 def test_the_environment_is_read_by_load_settings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_the_environment_is_read_by_load_settings_alone(monkeypatch: pytest.Monk
         ("CORRENTE_FIELDS", "{item", "as JSON"),
         ("CORRENTE_FIELDS", "[1]", "dictionary"),
         ("CORRENTE_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-        ("CORRENTE_MODEL__ITEMS", "1", "64"),
+        ("CORRENTE_MODEL__MAX_ITEMS", "1", "64"),
         ("CORRENTE_PUBLISH_SECONDS", "0", "greater than 0"),
         ("CORRENTE_PROT", "8080", "Did you mean CORRENTE_PORT?"),
         ("CORRENTE_MODEL__SEEDS", "1", "Did you mean CORRENTE_MODEL__SEED?"),
@@ -92,3 +92,26 @@ def test_every_setting_says_what_it_is_and_its_default_can_be_written_as_a_varia
 def test_model_settings_survive_the_way_through_a_version() -> None:
     settings = ModelSettings(seed=3, repeats="first")
     assert ModelSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(RENAMED.items()))
+def test_an_old_name_of_a_setting_still_works_and_logs_one_line(
+    old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    value = "0.25" if new.endswith("SHARE") else "2048"
+    assert load_settings({old: value}) == load_settings({new: value}) != load_settings({})
+    assert [record.getMessage() for record in caplog.records] == [f"{old} is deprecated: it is called {new} now"]
+
+
+def test_a_setting_under_both_names_is_refused() -> None:
+    with pytest.raises(WrongSetting, match="CORRENTE_BODY_BYTES.*old name of CORRENTE_MAX_BODY_BYTES"):
+        load_settings({"CORRENTE_BODY_BYTES": "2048", "CORRENTE_MAX_BODY_BYTES": "2048"})
+    with pytest.raises(ValueError, match="items is the old name of max_items"):
+        ModelSettings(**{"items": 64, "max_items": 64})
+
+
+def test_model_settings_of_an_old_manifest_compare_equal() -> None:
+    old = {"items": 64, "visitors": 65, "sessions": 66, "event_ids": 67, "seed": 3}
+    assert ModelSettings(**old) == ModelSettings(
+        max_items=64, max_visitors=65, max_sessions=66, max_event_ids=67, seed=3
+    )

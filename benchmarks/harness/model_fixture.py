@@ -51,7 +51,7 @@ def publish_model(size: int, redis_url: str, name: str, *, shards: int = 1) -> P
     """
     events = max(LEAST_EVENTS, EVENTS_AN_ITEM * size)
     visitors = events // EVENTS_A_VISITOR
-    settings = ModelSettings(items=max(200_000, size * 5 // 4), visitors=max(1_000_000, visitors))
+    settings = ModelSettings(max_items=max(200_000, size * 5 // 4), max_visitors=max(1_000_000, visitors))
     parts = [Shard(settings, partition=partition, shards=shards) for partition in range(shards)]
     batches: list[list[Record]] = [[] for _ in parts]
     offsets: Counter[tuple[int, str]] = Counter()

@@ -32,7 +32,7 @@ BATCH = 20_000
 
 
 def main(number: int) -> None:
-    settings = ModelSettings(items=number, visitors=number, sessions=number)
+    settings = ModelSettings(max_items=number, max_visitors=number, max_sessions=number)
     warm_up(settings)
     decoder = Decoder(settings)
     before = _resident()

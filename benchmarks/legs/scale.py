@@ -208,7 +208,9 @@ def _grown(number: int, tell: Callable[[str], None]) -> dict[str, float]:
 
 def _models() -> tuple[Model, Model]:
     """One shard's model, and that of eight, of the same events."""
-    settings = ModelSettings(items=2 * SHARD_ITEMS, visitors=2 * SHARD_VISITORS, sessions=2 * SHARD_VISITORS)
+    settings = ModelSettings(
+        max_items=2 * SHARD_ITEMS, max_visitors=2 * SHARD_VISITORS, max_sessions=2 * SHARD_VISITORS
+    )
     return _model(settings, 1), _model(settings, SHARDS)
 
 

@@ -25,13 +25,13 @@ class EventReader:
     Args:
         topic: ours.
         fields: our field name to the one that producers use.
-        ahead_seconds: how far an event may be ahead of the clock.
+        max_future_seconds: how far an event may be ahead of the clock.
     """
 
-    def __init__(self, topic: str, fields: Mapping[str, str], ahead_seconds: float) -> None:
+    def __init__(self, topic: str, fields: Mapping[str, str], max_future_seconds: float) -> None:
         self.kind = renamed(TOPIC_TYPES[topic], fields)
         self.names = self.kind.__struct_encode_fields__
-        self.ahead_seconds = ahead_seconds
+        self.max_future_seconds = max_future_seconds
         self._encode = msgspec.json.Encoder().encode
         self._one = msgspec.json.Decoder(self.kind).decode
         self._many = msgspec.json.Decoder(list[self.kind]).decode  # type: ignore[name-defined]
@@ -47,7 +47,7 @@ class EventReader:
         ids, records = [], []
         for index, event in enumerate(events):
             try:
-                check_event(event, now, self.ahead_seconds)
+                check_event(event, now, self.max_future_seconds)
                 if event.event_id is None:
                     event.event_id = uuid.uuid4().hex
                 if event.timestamp is None:

@@ -43,7 +43,7 @@ router = APIRouter(tags=["events"])
 async def accept(topic: str, request: Request, inbox: Inbox, producer: Producer) -> Response:
     """Read, send, answer."""
     state = request.app.state
-    body = await read_body(request.scope, request.receive, state.settings.body_bytes)
+    body = await read_body(request.scope, request.receive, state.settings.max_body_bytes)
     try:
         event_ids, records = inbox[topic].read(body, time.time())
     except Problem:

@@ -68,7 +68,7 @@ def empty_model() -> Model:
     It is loaded from made-up pieces in both ways in which versions are kept, so that whatever a first version needs is
     compiled or read from the disk.
     """
-    settings = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)
+    settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
     memory = ShardMemory(settings)
     nothing = {
         spec.name: TableDelta(np.arange(2, dtype=np.uint32), np.zeros((2, spec.block_bytes), np.uint8))

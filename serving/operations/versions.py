@@ -200,7 +200,7 @@ def checked_name(name: str) -> str:
 
 
 async def _reason(request: Request) -> RollbackReason:
-    body = await read_body(request.scope, request.receive, request.app.state.settings.body_bytes)
+    body = await read_body(request.scope, request.receive, request.app.state.settings.max_body_bytes)
     return _read_reason(body) if body else RollbackReason()
 
 

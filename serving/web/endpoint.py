@@ -61,7 +61,7 @@ class Endpoint:
         elif query:
             raise Problem(422, f"{self.template} takes a body and no query parameters.")
         else:
-            ask = self._read_body(await read_body(scope, receive, state.settings.body_bytes))
+            ask = self._read_body(await read_body(scope, receive, state.settings.max_body_bytes))
         answer = await self.handle(state.loader, ask, **scope["path_params"])
         body = _encode(answer)
         await send(

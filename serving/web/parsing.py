@@ -148,6 +148,6 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, most_bytes: int)
 def _too_large(most_bytes: int) -> Problem:
     return Problem(
         413,
-        f"The body is larger than {most_bytes} bytes (CORRENTE_BODY_BYTES). Send fewer events at once.",
+        f"The body is larger than {most_bytes} bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once.",
         headers={"Connection": "close"},
     )

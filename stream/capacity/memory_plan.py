@@ -70,7 +70,9 @@ def size(visitors: int, items: int, shards: int = 1, settings: ModelSettings | N
     """
     plan = settings or ModelSettings()
     per_shard = max(64, -(-visitors // shards))
-    planned = plan.model_copy(update={"items": max(64, items), "visitors": per_shard, "sessions": per_shard})
+    planned = plan.model_copy(
+        update={"max_items": max(64, items), "max_visitors": per_shard, "max_sessions": per_shard}
+    )
     tables = marks = rows = 0
     for spec in table_specs(planned):
         tables += spec.rows * spec.row_bytes
@@ -80,16 +82,18 @@ def size(visitors: int, items: int, shards: int = 1, settings: ModelSettings | N
     worker = {
         "tables": tables,
         "marks": marks,
-        "directories": directories + CELL_BYTES * _places(planned.event_ids),
-        "scratch": SCRATCH_BYTES * max(planned.items, planned.visitors),
+        "directories": directories + CELL_BYTES * _places(planned.max_event_ids),
+        "scratch": SCRATCH_BYTES * max(planned.max_items, planned.max_visitors),
     }
     server = {"rows": shards * tables, "indexes": shards * 2 * INDEX_BYTES * rows, "directories": shards * directories}
     if shards > 1:
-        whole = planned.model_copy(update={"visitors": max(64, visitors), "sessions": max(64, visitors)})
+        whole = planned.model_copy(update={"max_visitors": max(64, visitors), "max_sessions": max(64, visitors)})
         server["merged"] = sum(spec.rows * spec.row_bytes for spec in table_specs(whole)) + _directories(whole)
-    few, more = size_of_rows(planned), size_of_rows(planned.model_copy(update={"items": planned.items + 1000}))
+    few, more = size_of_rows(planned), size_of_rows(planned.model_copy(update={"max_items": planned.max_items + 1000}))
     visitor = size_of_rows(
-        planned.model_copy(update={"visitors": planned.visitors + 1000, "sessions": planned.sessions + 1000})
+        planned.model_copy(
+            update={"max_visitors": planned.max_visitors + 1000, "max_sessions": planned.max_sessions + 1000}
+        )
     )
     return Size(planned, shards, worker, server, round((more - few) / 1000), round((visitor - few) / 1000))
 

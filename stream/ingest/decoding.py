@@ -58,18 +58,18 @@ class Decoder:
     Args:
         settings: weights of kinds and the salt of visitors.
         fields: our field names to the producers'.
-        ahead_seconds: how far an event's time may be ahead of its record's.
+        max_future_seconds: how far an event's time may be ahead of its record's.
     """
 
     def __init__(
-        self, settings: ModelSettings, fields: Mapping[str, str] | None = None, ahead_seconds: float = 300.0
+        self, settings: ModelSettings, fields: Mapping[str, str] | None = None, max_future_seconds: float = 300.0
     ) -> None:
         self._decode = {topic: decoder(topic, fields).decode for topic in TOPIC_TYPES}
         self._weights = settings.weights
         self._visitor_salt = salt_key(settings.visitor_salt)
         self._item_salt = salt_key(ITEM_SALT)
         self._event_salt = salt_key(EVENT_SALT)
-        self._ahead_seconds = ahead_seconds
+        self._max_future_seconds = max_future_seconds
 
     def decode(self, records: Sequence[Record]) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """EventBatch of the good records, these records, and letters for the others. `tested` is all 0."""
@@ -91,7 +91,7 @@ class Decoder:
                 letters.append(Rejection(record, str(error)))
                 continue
             try:
-                check_event(event, record.timestamp_ms / 1000, self._ahead_seconds)
+                check_event(event, record.timestamp_ms / 1000, self._max_future_seconds)
             except InvalidEvent as error:
                 letters.append(Rejection(record, str(error), refused=True))
                 continue
@@ -128,7 +128,7 @@ class Decoder:
             sessions, _, _ = _hashed(_first_of(named, users), self._visitor_salt)
         arrived = np.fromiter(map(_timestamp_ms, records), np.float64, count) / 1000
         seconds = _seconds(list(map(_timestamp, events)), arrived)
-        if not np.all((seconds >= 0) & (seconds <= np.minimum(arrived + self._ahead_seconds, LATEST_SECONDS))):
+        if not np.all((seconds >= 0) & (seconds <= np.minimum(arrived + self._max_future_seconds, LATEST_SECONDS))):
             raise InvalidEvent("timestamp: one of them is out of bounds")
         weights, kinds, values = self._kinds(events, records)
         if max(map(len, map(_value, records)), default=0) > RECORD_MAX_BYTES:

@@ -58,7 +58,7 @@ class DeadLetter:
     timestamp_ms: int
 
     @property
-    def checkpoint(self) -> bool:
+    def cut(self) -> bool:
         """Whether the value is only the beginning of the original."""
         return self.value is not None and len(self.value) < self.original_bytes
 

@@ -33,7 +33,7 @@ from stream.models.settings import ModelSettings
 from stream.models.workspace.scratch import CANDIDATE
 from stream.state.tables import Tables
 
-SMALL = ModelSettings(items=10_000, visitors=50_000, sessions=50_000, event_ids=64)
+SMALL = ModelSettings(max_items=10_000, max_visitors=50_000, max_sessions=50_000, max_event_ids=64)
 """Capacities for a shell or a notebook; rows cost memory when they are written."""
 
 UNKNOWN = -1e30

@@ -193,17 +193,17 @@ def capacities(settings: ModelSettings) -> Capacities:
     """How many rows each table gets: enough for every item and visitor to have a short run, and for the busiest
     20,000 to have the longest.
     """
-    items, visitors = settings.items + 1, settings.visitors + 1
+    items, visitors = settings.max_items + 1, settings.max_visitors + 1
     return Capacities(
         items=items,
         visitors=visitors,
-        sessions=settings.sessions,
-        event_ids=-(-settings.event_ids // 8),
-        names=settings.items * 2 + 16,
-        pairs=_pool(settings.items),
-        postings=_pool(settings.items),
-        history=_pool(settings.visitors),
-        seen=max(64, settings.visitors * 2) if settings.repeats == "first" else 1,
+        sessions=settings.max_sessions,
+        event_ids=-(-settings.max_event_ids // 8),
+        names=settings.max_items * 2 + 16,
+        pairs=_pool(settings.max_items),
+        postings=_pool(settings.max_items),
+        history=_pool(settings.max_visitors),
+        seen=max(64, settings.max_visitors * 2) if settings.repeats == "first" else 1,
     )
 
 

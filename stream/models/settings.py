@@ -5,11 +5,34 @@ Two shards with the same model settings, given the same records, hold the same t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stream.models.source_names import SOURCES
+
+RENAMED: Mapping[str, str] = {
+    "items": "max_items",
+    "visitors": "max_visitors",
+    "sessions": "max_sessions",
+    "event_ids": "max_event_ids",
+}
+"""Names of model settings in release 0.1 to today's."""
+
+
+def with_new_names(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The same settings under today's names.
+
+    Raises:
+        ValueError: a setting is given under both names.
+
+    >>> with_new_names({"items": 64, "seed": 1}, RENAMED)
+    {'max_items': 64, 'seed': 1}
+    """
+    if twice := sorted(old for old, new in renamed.items() if old in values and new in values):
+        raise ValueError(f"{twice[0]} is the old name of {renamed[twice[0]]}; give {renamed[twice[0]]} alone")
+    return {renamed.get(name, name): value for name, value in values.items()}
 
 
 class ModelSettings(BaseModel):
@@ -17,16 +40,22 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    items: Annotated[int, Field(ge=64, le=16_000_000)] = Field(
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, values: Any) -> Any:
+        """Accept the names that manifests written by release 0.1 have: they compare equal to today's."""
+        return with_new_names(values, RENAMED) if isinstance(values, Mapping) else values
+
+    max_items: Annotated[int, Field(ge=64, le=16_000_000)] = Field(
         200_000, description="Most items a shard remembers; beyond that the weakest make room."
     )
-    visitors: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
+    max_visitors: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
         1_000_000, description="Most visitors a shard remembers; beyond that the least recently active make room."
     )
-    sessions: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
+    max_sessions: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
         1_000_000, description="Most sessions a shard remembers as neighbours; beyond that the oldest make room."
     )
-    event_ids: Annotated[int, Field(ge=64, le=1_000_000_000)] = Field(
+    max_event_ids: Annotated[int, Field(ge=64, le=1_000_000_000)] = Field(
         1_000_000, description="How many event ids back a repeated event is recognised."
     )
     repeats: Literal["all", "first"] = Field(

@@ -134,7 +134,7 @@ class WorkerResources:
     newest_number: int = 0
 
     def __post_init__(self) -> None:
-        self.rate = SampleRate(self.settings.sample_share, self.settings.sample_floor)
+        self.rate = SampleRate(self.settings.test_cpu_share, self.settings.sample_floor)
 
     async def import_river(self) -> None:
         """Let lessons begin."""
@@ -361,7 +361,7 @@ class ShardRunner:
             "partition": self.number,
             "shards": shop.shards,
             "fields": shop.settings.fields,
-            "ahead_seconds": shop.settings.ahead_seconds,
+            "max_future_seconds": shop.settings.max_future_seconds,
         }
         if claim.head is None:
             return claim, Shard(shop.settings.model, **place)

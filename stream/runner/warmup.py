@@ -37,7 +37,9 @@ _EVENTS = {
 def warm_up(settings: ModelSettings) -> float:
     """Gives the seconds it took."""
     started = time.monotonic()
-    small = settings.model_copy(update={"items": 256, "visitors": 256, "sessions": 256, "event_ids": 256})
+    small = settings.model_copy(
+        update={"max_items": 256, "max_visitors": 256, "max_sessions": 256, "max_event_ids": 256}
+    )
     shard, learner, decoder = Shard(small), Learner(small), Decoder(small, None, 300.0)
     cuts = []
     for round_number in range(4):

@@ -65,7 +65,7 @@ class Batch(NamedTuple):
 class Shard:
     """The learner of one partition.
 
-    >>> shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64))
+    >>> shard = Shard(ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64))
     >>> records = [Record("clicks", n, 1_000_000 + n, b'{"item": "a", "user": "u%d"}' % n) for n in range(3)]
     >>> shard.apply([*records, Record("clicks", 3, 1_000_003, b"no event")], rate=1.0)[0].reason
     'value: JSON is malformed: ...'
@@ -78,7 +78,7 @@ class Shard:
         settings: what the model is.
         partition, shards: which partition of how many.
         fields: our field names to the producers'.
-        ahead_seconds: how far an event's time may be ahead of its record's.
+        max_future_seconds: how far an event's time may be ahead of its record's.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class Shard:
         partition: int = 0,
         shards: int = 1,
         fields: Mapping[str, str] | None = None,
-        ahead_seconds: float = 300.0,
+        max_future_seconds: float = 300.0,
     ) -> None:
         self.settings = settings
         self.partition = partition
         self.shards = shards
         self.offsets: dict[str, int] = {}
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
-        self._decoder = Decoder(settings, fields, ahead_seconds)
+        self._decoder = Decoder(settings, fields, max_future_seconds)
         self._sample_seeds = sample_seeds(settings, partition)
         self._learner = Learner(settings)
         self._rates: list[float] = []
@@ -229,7 +229,7 @@ class Shard:
         partition: int = 0,
         shards: int = 1,
         fields: Mapping[str, str] | None = None,
-        ahead_seconds: float = 300.0,
+        max_future_seconds: float = 300.0,
     ) -> Shard:
         """The shard that goes on from a version exactly as the one that wrote it.
 
@@ -237,7 +237,7 @@ class Shard:
             tables: of these settings, filled with the version's.
             state: the version's readable part.
         """
-        shard = cls(settings, partition=partition, shards=shards, fields=fields, ahead_seconds=ahead_seconds)
+        shard = cls(settings, partition=partition, shards=shards, fields=fields, max_future_seconds=max_future_seconds)
         shard._learner = Learner(settings, tables)
         shard.offsets = {topic: int(offset) for topic, offset in state["offsets"].items()}
         for topic, counts in state["counters"].items():

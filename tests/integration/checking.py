@@ -60,7 +60,7 @@ def undisturbed(
         partition=partition,
         shards=partitions,
         fields=settings.fields,
-        ahead_seconds=settings.ahead_seconds,
+        max_future_seconds=settings.max_future_seconds,
     )
     for batch, rate in batches_again(store.journal(partition, None, head), log):
         shard.apply(batch, rate)

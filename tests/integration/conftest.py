@@ -77,10 +77,10 @@ def environment(kafka: str, redis_url: str) -> dict[str, str]:
         "CORRENTE_DEAD_LETTERS_TOPIC": f"{name}-dead-letters",
         "CORRENTE_SESSION_TIMEOUT_SECONDS": "4",
         "CORRENTE_LOG_LEVEL": "debug",
-        "CORRENTE_MODEL__ITEMS": "2048",
-        "CORRENTE_MODEL__VISITORS": "4096",
-        "CORRENTE_MODEL__SESSIONS": "4096",
-        "CORRENTE_MODEL__EVENT_IDS": "65536",
+        "CORRENTE_MODEL__MAX_ITEMS": "2048",
+        "CORRENTE_MODEL__MAX_VISITORS": "4096",
+        "CORRENTE_MODEL__MAX_SESSIONS": "4096",
+        "CORRENTE_MODEL__MAX_EVENT_IDS": "65536",
     }
 
 

@@ -25,7 +25,7 @@ from stream.settings import Settings, load_settings
 from stream.shard.shard import Shard
 from stream.versions import Claim, Version, VersionStore
 
-MODEL = ModelSettings(items=64, visitors=64, sessions=64, event_ids=256)
+MODEL = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=256)
 TOPICS = ("clicks", "purchases", "feedback")
 
 

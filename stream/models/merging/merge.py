@@ -93,10 +93,10 @@ def merged(
     visitors = _Union([part.visitors for part in parts])
     sessions = _Union([part.sessions for part in parts])
     capacities = {
-        "items": max(64, items.count + room),
-        "visitors": max(64, visitors.count + room),
-        "sessions": max(64, sessions.count + room),
-        "event_ids": 64,
+        "max_items": max(64, items.count + room),
+        "max_visitors": max(64, visitors.count + room),
+        "max_sessions": max(64, sessions.count + room),
+        "max_event_ids": 64,
     }
     tables = Tables(table_specs(settings.model_copy(update=capacities)))
     _merge_scalars(tables, parts, items, visitors)

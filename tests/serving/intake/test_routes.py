@@ -38,7 +38,7 @@ async def test_one_event_arrives_with_an_id_and_a_time(redis_server: RedisServer
     assert record.key() == b"ada"
     event = decoder("clicks").decode(record.value())
     assert (event.item, event.user, event.event_id) == (42, "ada", event_id)
-    check_event(event, now=record.timestamp()[1] / 1000, ahead_seconds=1)
+    check_event(event, now=record.timestamp()[1] / 1000, max_future_seconds=1)
 
 
 async def test_an_array_arrives_whole_under_the_visitors_keys(redis_server: RedisServer, broker: Broker):

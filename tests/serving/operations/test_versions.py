@@ -178,7 +178,7 @@ async def test_other_settings_are_other_tables(redis_server: RedisServer, publis
         await served_version(client, small.number)
         expected = lists_of(publisher)
         redis_server.client.flushall()
-        larger = Publisher(store, MODEL.model_copy(update={"items": 128, "seed": 5}))
+        larger = Publisher(store, MODEL.model_copy(update={"max_items": 128, "seed": 5}))
         larger.learn(*CLICKS[:10])
         version = larger.learn(*CLICKS[10:30])
         await eventually(lambda: _serves(client, version.id), "the larger model is served")

@@ -14,7 +14,7 @@ from stream.models.learning.learner import Learner
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 
-PLAN = ModelSettings(items=300, visitors=2000, sessions=2000, event_ids=512)
+PLAN = ModelSettings(max_items=300, max_visitors=2000, max_sessions=2000, max_event_ids=512)
 
 
 def test_a_shard_holds_what_was_computed():

@@ -67,7 +67,7 @@ class Shop:
     """A learner that takes events by name."""
 
     def __init__(self, **settings: object) -> None:
-        sizes: dict = {"items": 200, "visitors": 400, "sessions": 400, "event_ids": 64}
+        sizes: dict = {"max_items": 200, "max_visitors": 400, "max_sessions": 400, "max_event_ids": 64}
         self.settings = ModelSettings(**(sizes | settings))
         self.learner = Learner(self.settings)
 

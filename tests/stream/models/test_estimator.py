@@ -18,7 +18,7 @@ from stream.models.estimator import SMALL, BlendRanker
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 
-SETTINGS = ModelSettings(items=200, visitors=400, sessions=400, event_ids=64)
+SETTINGS = ModelSettings(max_items=200, max_visitors=400, max_sessions=400, max_event_ids=64)
 
 
 def camps(events=600, seed=0):

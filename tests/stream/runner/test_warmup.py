@@ -22,7 +22,7 @@ assert warm_up(ModelSettings()) > 0
 assert learn_batch.signatures, "the kernel that tests and learns is not there yet"
 print(any(name.partition(".")[0] == "river" for name in sys.modules))
 import pickle
-settings = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64, drift_burn_in=0)
+settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64, drift_burn_in=0)
 with open(sys.argv[1], "rb") as file:
     delta, state = pickle.load(file)
 tables = Tables(table_specs(settings))
@@ -38,7 +38,7 @@ print(any(name.partition(".")[0] == "river" for name in sys.modules))
 
 
 def test_a_restored_shard_learns_and_publishes_before_river_is_imported(tmp_path):
-    shard = Shard(ModelSettings(items=64, visitors=64, sessions=64, event_ids=64, drift_burn_in=0))
+    shard = Shard(ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64, drift_burn_in=0))
     clicks = [b'{"item": "%d", "user": "%d"}' % (n % 7, n % 5) for n in range(60)]
     shard.apply([Record("clicks", n, 1_000_000 + 1000 * n, click) for n, click in enumerate(clicks)], 1.0)
     whole = shard.snapshot()

@@ -16,7 +16,7 @@ FORM = b'{"item": "i%d", "user": "u%d", "kind": "rating", "value": %d}'
 
 
 def test_the_state_of_a_shard_that_has_learned_of_everything_is_plain_json() -> None:
-    shard = Shard(ModelSettings(items=256, visitors=256, sessions=256, event_ids=256))
+    shard = Shard(ModelSettings(max_items=256, max_visitors=256, max_sessions=256, max_event_ids=256))
     chance, offsets, records = random.Random(1), dict.fromkeys(("clicks", "purchases", "feedback"), 0), []
     for number in range(3000):
         topic = chance.choice(["clicks", "clicks", "purchases", "feedback"])
@@ -33,7 +33,7 @@ def test_the_state_of_a_shard_that_has_learned_of_everything_is_plain_json() -> 
 
 
 def test_every_ranking_is_measured_at_every_cutoff_and_told_to_prometheus() -> None:
-    shard = Shard(ModelSettings(items=256, visitors=256, sessions=256, event_ids=256))
+    shard = Shard(ModelSettings(max_items=256, max_visitors=256, max_sessions=256, max_event_ids=256))
     records = [
         Record("clicks", n, 1_700_000_000_000 + n * 1000, b'{"item": "i%d", "user": "u%d"}' % (n * 7 % 11, n % 9))
         for n in range(600)

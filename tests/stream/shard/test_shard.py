@@ -12,7 +12,7 @@ from stream.shard.shard import Shard
 from stream.state.tables import fold
 from tests.stream.restoring import tables_of
 
-SMALL = ModelSettings(items=200, visitors=300, sessions=128, event_ids=512)
+SMALL = ModelSettings(max_items=200, max_visitors=300, max_sessions=128, max_event_ids=512)
 
 
 def click(offset: int, item: str, user: str, *, seconds: float = 1_700_000_000.0, **more) -> Record:

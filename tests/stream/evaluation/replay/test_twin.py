@@ -13,7 +13,7 @@ from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 
-SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
+SETTINGS = ModelSettings(max_items=200, max_visitors=200, max_sessions=300, max_event_ids=64)
 KINDS = {
     "click": "clicks",
     "purchase": "purchases",

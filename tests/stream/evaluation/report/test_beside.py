@@ -10,7 +10,7 @@ from stream.evaluation.report.tables import lines
 from stream.ingest.files import Coded, Dataset
 from stream.models.settings import ModelSettings
 
-SETTINGS = ModelSettings(items=200, visitors=200, sessions=300, event_ids=64)
+SETTINGS = ModelSettings(max_items=200, max_visitors=200, max_sessions=300, max_event_ids=64)
 
 
 def coded(cells):

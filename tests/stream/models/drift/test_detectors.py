@@ -16,7 +16,7 @@ from stream.shard.shard import Shard
 from stream.state.tables import Tables
 
 START = 1_700_000_000
-SETTINGS = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)
+SETTINGS = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
 
 
 def watching(burn_in: int = 0) -> tuple[Tables, Prequential, Detectors]:
@@ -88,7 +88,7 @@ def test_a_fall_after_the_burn_in_is_told_soon(before, after, within):
 def test_a_shop_that_stays_as_it_is_gives_no_drift_from_its_first_event_on_and_a_new_fashion_gives_one(seed):
     """Everybody goes round a circle of items, and now and then anywhere; then the circle is another one."""
     draw = np.random.default_rng(seed)
-    shard = Shard(ModelSettings(items=400, visitors=600, sessions=600, event_ids=64))
+    shard = Shard(ModelSettings(max_items=400, max_visitors=600, max_sessions=600, max_event_ids=64))
     following, where, offset = draw.permutation(300), draw.integers(0, 300, 500), 0
 
     def happen(events):

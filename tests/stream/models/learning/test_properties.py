@@ -21,8 +21,8 @@ from stream.shard.shard import Shard, views_of
 from tests.stream.restoring import tables_of
 
 START = 1_700_000_000
-TINY = {"items": 64, "visitors": 64, "sessions": 64, "event_ids": 64}
-ROOMY = {"items": 400, "visitors": 400, "sessions": 800, "event_ids": 64}
+TINY = {"max_items": 64, "max_visitors": 64, "max_sessions": 64, "max_event_ids": 64}
+ROOMY = {"max_items": 400, "max_visitors": 400, "max_sessions": 800, "max_event_ids": 64}
 KINDS = ["view", "cart", "like", "dislike", "return", "rating", "a kind of one's own"]
 
 steady = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

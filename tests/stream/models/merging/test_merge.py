@@ -28,7 +28,7 @@ from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIVES_SECONDS
 from stream.shard.shard import Shard, views_of
 
-SETTINGS = ModelSettings(items=500, visitors=400, sessions=800, event_ids=64)
+SETTINGS = ModelSettings(max_items=500, max_visitors=400, max_sessions=800, max_event_ids=64)
 EVENTS_MADE = 3000
 
 
@@ -239,7 +239,7 @@ def test_merging_is_deterministic(learned):
 
 
 def test_the_merge_of_nothing_is_an_empty_model():
-    empty = ModelSettings(items=64, visitors=64, sessions=64, event_ids=64)
+    empty = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
     views = {number: views_of(Shard(empty, partition=number, shards=2).tables) for number in range(2)}
     tables = merged(empty, views)
     assert tables["items"].data["key0"].max() == 0

@@ -12,7 +12,7 @@ from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 
 START = 1_700_000_000
-SETTINGS = ModelSettings(items=200, visitors=400, sessions=400, event_ids=256)
+SETTINGS = ModelSettings(max_items=200, max_visitors=400, max_sessions=400, max_event_ids=256)
 
 
 class Shop:

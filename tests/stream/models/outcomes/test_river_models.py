@@ -14,7 +14,7 @@ START = 1_700_000_000
 
 
 def shard() -> Shard:
-    return Shard(ModelSettings(items=200, visitors=1000, sessions=1000, event_ids=256))
+    return Shard(ModelSettings(max_items=200, max_visitors=1000, max_sessions=1000, max_event_ids=256))
 
 
 def record(topic: str, offset: int, seconds: int, **value: object) -> Record:

@@ -87,7 +87,7 @@ def test_of_several_shards_merits_are_those_of_the_rehearsal(model, happened):
 
 
 def test_an_item_that_goes_out_takes_its_merit_along(model, happened):
-    shop = taught(model(items=64), happened)
+    shop = taught(model(max_items=64), happened)
     merits, items = shop.learner.tables["merits"].data, shop.learner.tables["items"].data
     known = np.flatnonzero(merits[:, EXPECTED])
     # newer items, each had by three, until the old ones have to make room

@@ -126,7 +126,7 @@ def test_what_it_says_is_a_number_that_is_not_negative_and_says_something(source
 
 @every_source
 def test_full_tables_make_room_and_it_goes_on_saying_what_is_true(source, model, happened):
-    shop = model(items=64, visitors=64, sessions=64)
+    shop = model(max_items=64, max_visitors=64, max_sessions=64)
     draw = np.random.default_rng(1)
     at = START
     for _ in range(40):  # strangers with items of their own, between the walks of everybody else
@@ -150,7 +150,7 @@ def test_full_tables_make_room_and_it_goes_on_saying_what_is_true(source, model,
 @every_source
 def test_an_item_that_went_out_begins_anew_when_it_comes_back(source, model, happened):
     def with_a_past(past):
-        shop = model(items=64, visitors=400, sessions=400)
+        shop = model(max_items=64, max_visitors=400, max_sessions=400)
         if past:
             shop.learn(happened(f"p{n}", item, START + n) for n in range(3) for item in ("gone", "i1", "gone"))
         draw = np.random.default_rng(2)

@@ -75,7 +75,7 @@ data = Dataset(
     None,
 )
 history, protocol = history_of(data, "hours"), Protocol(warmup=0.5, cutoffs=(2,))
-settings = ModelSettings(items=64, visitors=100, sessions=100, event_ids=64)
+settings = ModelSettings(max_items=64, max_visitors=100, max_sessions=100, max_event_ids=64)
 silent = settings.model_copy(update={"disabled_sources": ("hour_of_day",)})
 found, without = evaluate(history, protocol, settings), evaluate(history, protocol, silent)
 

@@ -181,7 +181,7 @@ def live_rows(table, keys):
 
 
 def test_full_tables_make_room_and_nothing_points_at_who_left(model, happened):
-    ours = model(items=64, visitors=64, sessions=64)
+    ours = model(max_items=64, max_visitors=64, max_sessions=64)
     draw = np.random.default_rng(2)
     ours.learn(
         happened(
@@ -219,7 +219,7 @@ def test_full_tables_make_room_and_nothing_points_at_who_left(model, happened):
 
 
 def test_a_full_row_keeps_the_pairs_that_happen_again(model, happened):
-    ours = model(items=2000)
+    ours = model(max_items=2000)
     at = START
     for round_ in range(30):
         for number in range(60):  # more noise than a row has slots
