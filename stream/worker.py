@@ -145,7 +145,7 @@ class Worker:
         """
         assert self._shop is not None
         latest = time.monotonic() + RIVER_AFTER_SECONDS
-        while time.monotonic() < latest and not self._up_to_date():  # noqa: ASYNC110  two seconds, any of several
+        while time.monotonic() < latest and not self._up_to_date():
             await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
         await self._shop.import_river()
 

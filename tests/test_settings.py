@@ -104,10 +104,10 @@ def test_an_old_name_of_a_setting_still_works_and_logs_one_line(
 
 
 def test_a_setting_under_both_names_is_refused() -> None:
-    with pytest.raises(WrongSetting, match="CORRENTE_BODY_BYTES.*old name of CORRENTE_MAX_BODY_BYTES"):
+    with pytest.raises(WrongSetting, match=r"CORRENTE_BODY_BYTES.*old name of CORRENTE_MAX_BODY_BYTES"):
         load_settings({"CORRENTE_BODY_BYTES": "2048", "CORRENTE_MAX_BODY_BYTES": "2048"})
     with pytest.raises(ValueError, match="items is the old name of max_items"):
-        ModelSettings(**{"items": 64, "max_items": 64})
+        ModelSettings(items=64, max_items=64)
 
 
 def test_model_settings_of_an_old_manifest_compare_equal() -> None:

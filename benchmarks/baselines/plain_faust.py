@@ -20,7 +20,7 @@ def main(kafka: str, group: str, most: int, topics: list[str]) -> None:
         group,
         broker=f"kafka://{kafka}",
         store="memory://",
-        datadir=f"/tmp/{group}-keeps-nothing-here",  # noqa: S108  Faust wants one
+        datadir=f"/tmp/{group}-keeps-nothing-here",
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -68,7 +68,7 @@ def _steps(size: int, partitions: int, items: int) -> list[dict[tuple[str, int],
 def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS) -> Iterator[None]:
     """The load, in a process of its own, as long as this is open."""
     command = ["-m", "benchmarks.harness.background", kafka, str(events_a_second), str(partitions), str(items)]
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         if process.stdout.readline().strip() != b"started":

@@ -34,7 +34,7 @@ def running(arguments: list[str], settings: Mapping[str, str], log: Path) -> Ite
     """A Python process with these `CORRENTE_` settings and no others; its output goes to `log`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  our own program
+        process = subprocess.Popen(
             [sys.executable, *arguments], env={**inherited, **settings}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
@@ -91,7 +91,7 @@ def ask(port: int, method: str, path: str) -> Any:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method
     )
-    with urllib.request.urlopen(request, timeout=60.0) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60.0) as answer:
         body = answer.read()
     return json.loads(body) if body else None
 

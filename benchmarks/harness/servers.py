@@ -8,7 +8,7 @@ This file decides how the servers are started and stopped, and where their progr
 they are missing is decided by the tests.
 """
 
-# ruff: noqa: S603, S607  it starts programs by argument lists, found on the path
+
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def _published(samples: dict[str, float]) -> float:
 
 def _counted_pace(module: str, arguments: list[str]) -> LagEstimator:
     started = os.times()
-    finished = subprocess.run(  # noqa: S603  our own module
+    finished = subprocess.run(
         [sys.executable, "-m", f"benchmarks.baselines.{module}", *arguments],
         capture_output=True,
         text=True,

@@ -191,7 +191,7 @@ def _pace(
 
 
 def _grown(number: int, tell: Callable[[str], None]) -> dict[str, float]:
-    said = subprocess.run(  # noqa: S603  our own module
+    said = subprocess.run(
         [sys.executable, "-m", "benchmarks.legs.large_model", str(number)], capture_output=True, text=True, check=True
     )
     found: dict[str, float] = json.loads(said.stdout.splitlines()[-1])

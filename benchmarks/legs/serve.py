@@ -157,7 +157,7 @@ def _one_size(
 @contextmanager
 def _process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
-    process = subprocess.Popen(  # noqa: S603  our own programs
+    process = subprocess.Popen(
         [sys.executable, *arguments], env={**inherited, **settings}, stdout=subprocess.DEVNULL
     )
     try:
@@ -184,7 +184,7 @@ def _load(
     cores = sorted(os.sched_getaffinity(0))
     environment = {**os.environ, "BENCH_VISITORS": str(visitors or "")}
     pinned = ["taskset", "-c", str(cores[-1])] if shutil.which("taskset") else []
-    said = subprocess.run(  # noqa: S603  wrk
+    said = subprocess.run(
         [*pinned, *command], capture_output=True, text=True, check=True, env=environment
     ).stdout
     if "Non-2xx" in said:

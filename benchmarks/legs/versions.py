@@ -139,7 +139,7 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
             settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
             with running(WORKER, settings, log) as worker:
                 with background(kafka.bootstrap, FLOWING[0]):
-                    wait_until(lambda: _has_begun(metrics(port)), "the backlog is learned", 300.0, LOOK_SECONDS)  # noqa: B023
+                    wait_until(lambda: _has_begun(metrics(port)), "the backlog is learned", 300.0, LOOK_SECONDS)
                     begun = _held(metrics(port))
                 flowing = []
                 for pace in FLOWING:
@@ -276,7 +276,7 @@ def _rollbacks(redis: RedisServer, folder: Path, runs: int, tell: Callable[[str]
         port = free_port()
         started = time.monotonic()
         with running([*SERVER, "--port", str(port)], settings, folder / f"server-{run}.log"):
-            wait_until(lambda: _serves(port) == latest, "the server answers", 300.0)  # noqa: B023
+            wait_until(lambda: _serves(port) == latest, "the server answers", 300.0)
             found["server_ready_ms"].append(1000 * (time.monotonic() - started))
             cold = numbers[len(numbers) * run // (runs + 1)]
             found["rollback_cold_ms"].append(_moved(port, "POST", f"/v1/versions/{cold}/rollback", cold))

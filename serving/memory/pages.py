@@ -26,7 +26,7 @@ MAP_NORESERVE = 0x4000 if LINUX else 0
 LARGE_PAGE = 2 * 1024 * 1024
 
 
-def private_memory(name: str, nbytes: int) -> NDArray[np.uint8]:  # noqa: ARG001  shared memory needs the name
+def private_memory(name: str, nbytes: int) -> NDArray[np.uint8]:
     """Zeroed memory that is committed page by page as it is written, so that more may be asked for than there is.
 
     It begins with a page, so that a row of 64 bytes comes from one line of the caches, not from halves of two.

@@ -19,7 +19,7 @@ import redis.exceptions
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-import serving.web.path_ids  # noqa: F401  paths with `{name:id}`
+import serving.web.path_ids
 from serving.web.endpoint import problem_responses
 from serving.web.parsing import BodyReader, read_body
 from serving.web.problems import Problem

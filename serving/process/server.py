@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
     logs["loggers"]["aiokafka"] = {"level": "CRITICAL"}
     logging.config.dictConfig(logs)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    print(  # noqa: T201  what was asked for, before any log line
+    print(
         f"serving on {address} (docs: {address}/docs)",
         flush=True,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from starlette.routing import Route
 
-import serving.web.path_ids  # noqa: F401  paths with `{name:id}`
+import serving.web.path_ids
 from serving.web.parsing import BodyReader, QueryReader, Receive, read_body
 from serving.web.problems import Problem
 

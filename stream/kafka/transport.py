@@ -16,7 +16,7 @@ This file decides how records travel and when a partition is fetched. What is do
 at and what was published is decided by the `PartitionOwner` that the worker sets.
 """
 
-# ruff: noqa: SLF001  Faust and aiokafka have no public way to most of what a transport needs
+
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ class Consumer(driver.Consumer):
         self._committed.clear()
         await self.owner.assigned(assigned)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ARG002, ASYNC109
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message for each partition that something has arrived for."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
@@ -276,7 +276,7 @@ class Consumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Tell Kafka how far the published state is."""
         if self._thread._consumer is None:  # stopped before it began
             return False
@@ -311,10 +311,10 @@ class Transport(driver.Transport):
 class FetchSchema(faust.Schema):
     """The identity: an agent receives the `Fetch` as the transport made it."""
 
-    def loads_key(self, app: Any, message: Any, **options: Any) -> None:  # noqa: ARG002
+    def loads_key(self, app: Any, message: Any, **options: Any) -> None:
         return None
 
-    def loads_value(self, app: Any, message: Any, **options: Any) -> Fetch:  # noqa: ARG002
+    def loads_value(self, app: Any, message: Any, **options: Any) -> Fetch:
         return message.value
 
 

@@ -86,7 +86,7 @@ def answer(
 def fill(
     reader: Reader,
     work: Work,
-    options: Options,  # noqa: ARG001  the same arguments as its neighbours
+    options: Options,
     seen_by: np.uint64,
     rows: NDArray[np.int64],
     held: int,

@@ -149,7 +149,7 @@ class WorkerMetrics:
         for gauge in (self.catch_up, self.clock, self.unpublished):
             _remove(gauge, label)
         for gauge in (self.prequential, self.drift):
-            for labels in [key for key in list(gauge._metrics) if key[0] == label]:  # noqa: SLF001  no public way
+            for labels in [key for key in list(gauge._metrics) if key[0] == label]:
                 gauge.remove(*labels)
 
 

@@ -403,7 +403,7 @@ class ShardRunner:
 
     async def _learn(self) -> None:
         shop = self._shop
-        assert self._shard is not None and self._merge is not None  # noqa: PT018
+        assert self._shard is not None and self._merge is not None
         ahead: asyncio.Future[tuple[Batch, float]] | None = None
         while True:
             self._look_at_publishing()
@@ -442,7 +442,7 @@ class ShardRunner:
 
         Whoever forgets what this gives must open the partition anew: the merge has handed these records out.
         """
-        assert self._shard is not None and self._merge is not None  # noqa: PT018
+        assert self._shard is not None and self._merge is not None
         if self._unpublished >= MOST_UNPUBLISHED:
             return None
         records = self._merge.take(RECORDS_BETWEEN_PARTS if self._pieces else BATCH_RECORDS)
@@ -461,7 +461,7 @@ class ShardRunner:
 
     def _look_around(self, now: float) -> None:
         """Lag, pace, and how often to publish."""
-        assert self._shard is not None and self._merge is not None  # noqa: PT018
+        assert self._shard is not None and self._merge is not None
         shop, label = self._shop, str(self.number)
         behind = 0
         for topic, end in self._merge.end.items():
@@ -507,7 +507,7 @@ class ShardRunner:
 
     async def _cut(self, now: float) -> None:
         """Take the next piece of what was written; if it was the last, publish."""
-        assert self._shard is not None and self._claim is not None  # noqa: PT018
+        assert self._shard is not None and self._claim is not None
         piece, seconds = await self._shop.in_learning(_piece, self._shard)
         self._shop.metrics.cut_seconds.observe(seconds)
         self._shop.metrics.held("learning", seconds)

@@ -38,7 +38,7 @@ def lock_kept() -> Iterator[None]:
     >>> round(sys.getswitchinterval(), 6)
     0.0005
     """
-    global _keeping  # noqa: PLW0603  one lock in a process, one count of who keeps it
+    global _keeping
     with _counting:
         _keeping += 1
         sys.setswitchinterval(KEPT_SECONDS)

@@ -33,7 +33,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
 
 
 @intrinsic
-def _word(typing_context: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  Numba's signature
+def _word(typing_context: Any, data: Any, at: Any) -> Any:
     """The eight bytes from `at` on, wherever they lie."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -43,7 +43,7 @@ def _word(typing_context: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  Numb
 
 
 @intrinsic
-def _put_word(typing_context: Any, data: Any, at: Any, word: Any) -> Any:  # noqa: ARG001  Numba's signature
+def _put_word(typing_context: Any, data: Any, at: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _place(context, builder, signature.args[0], *arguments[:2]), align=1)
         return context.get_dummy_value()

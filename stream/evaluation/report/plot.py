@@ -42,7 +42,7 @@ def check_plot_name(path: Path) -> None:
         raise WrongInput(f"--plot {path}: there is no folder {path.parent}")
     if path.suffix.lower() == ".png":
         try:
-            import matplotlib  # noqa: F401, ICN001 - only whether it is there
+            import matplotlib
         except ImportError as error:
             raise WrongInput(
                 f"--plot {path}: a PNG needs matplotlib (pip install 'corrente[plot]'); an .html file needs nothing"

@@ -60,8 +60,8 @@ def _stamped(dispatcher: Any) -> Any:
     """
     if config.DISABLE_JIT:
         return dispatcher
-    cached = dispatcher._cache._cache_file  # noqa: SLF001  there is no public way to say what a cache depends on
-    cached._source_stamp = (cached._source_stamp, SOURCES_STAMP)  # noqa: SLF001
+    cached = dispatcher._cache._cache_file
+    cached._source_stamp = (cached._source_stamp, SOURCES_STAMP)
     return dispatcher
 
 
@@ -72,7 +72,7 @@ def padded(count: int) -> int:
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, row: Any) -> Any:  # noqa: ARG001  Numba's signature
+def prefetch(typing_context: Any, array: Any, row: Any) -> Any:
     """Ask for the first 64 bytes of a row before they are needed. Rows of large tables come from main memory, which
     takes as long as a hundred additions; asked for in time, dozens of them arrive at once.
     """
@@ -95,11 +95,11 @@ def prefetch(typing_context: Any, array: Any, row: Any) -> Any:  # noqa: ARG001 
 
 
 def _same_bits(source: types.Type, target: types.Type) -> Any:
-    def typed(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
+    def typed(typing_context: Any, value: Any) -> Any:
         if value != source:
             return None
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(source), generate
@@ -256,4 +256,4 @@ def _lower_field(context: Any, builder: Any, typ: PackedType, value: Any, attr: 
         itemsize=context.get_constant(types.intp, itemsize),
         meminfo=None,
     )
-    return impl_ret_borrowed(context, builder, array_type, array._getvalue())  # noqa: SLF001  as Numba's own extensions do
+    return impl_ret_borrowed(context, builder, array_type, array._getvalue())

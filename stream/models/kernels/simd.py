@@ -35,7 +35,7 @@ def _spread(builder: Any, value: Any, lanes: int) -> Any:
 
 
 def _counting(comparison: str) -> Any:
-    def typed(typing_context: Any, values: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  Numba's signature
+    def typed(typing_context: Any, values: Any, at: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             held = make_array(signature.args[0])(context, builder, arguments[0])
             lanes = _vector(builder, held.data, arguments[1], LANES)
@@ -70,7 +70,7 @@ def count_from(values, value):
 
 
 @intrinsic
-def product(typing_context: Any, one: Any, first: Any, other: Any, second: Any, lanes: Any) -> Any:  # noqa: ARG001
+def product(typing_context: Any, one: Any, first: Any, other: Any, second: Any, lanes: Any) -> Any:
     """The dot product of `lanes` numbers of one array, from `first` on, and of another, from `second` on."""
     if not isinstance(lanes, types.IntegerLiteral):
         return None
@@ -110,7 +110,7 @@ def combine(
     weights,
     count,
     start,
-    out,  # noqa: ARG001
+    out,
 ) -> Any:
     """`out[at : at + LANES] = start + Σ weights[r] · rows[r, at : at + LANES]` over the first `count` rows.
 

@@ -136,7 +136,7 @@ class Conversion:
 
         model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=RATE)
         weights = {number: float(self._row[WEIGHTS + number]) for number in range(int(CONVERSION_FEATURES))}
-        model._weights = utils.VectorDict(weights)  # noqa: SLF001  no public way
+        model._weights = utils.VectorDict(weights)
         model.intercept = float(self._row[INTERCEPT])
         return model
 

@@ -52,7 +52,7 @@ class Ratings:
             l2_latent=PENALTY,
         )
         model.global_mean.n = self._row[LEARNED]
-        model.global_mean._mean = float(self._row[MEAN])  # noqa: SLF001  no public way
+        model.global_mean._mean = float(self._row[MEAN])
         return model
 
     def learn(self, visitor: int, item: int, value: float) -> None:

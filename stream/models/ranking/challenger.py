@@ -45,7 +45,7 @@ class Challenger:
         model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=0.0)
         # All features from the start and in order: sums then have one order, before and after a restore.
         weights = self._table.data[0, :FEATURES].tolist()
-        model._weights = utils.VectorDict(dict(enumerate(weights)))  # noqa: SLF001  no public way
+        model._weights = utils.VectorDict(dict(enumerate(weights)))
         return model
 
     def learn(self, differences: NDArray[np.float32]) -> None:

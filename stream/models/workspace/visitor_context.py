@@ -152,7 +152,7 @@ def mark_unique(work: Work) -> int:
 
 
 @kernel
-def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, negated: int) -> None:  # noqa: ARG001
+def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, negated: int) -> None:
     """Items of this session, newest first, each once; for an empty session the visitor's last three."""
     count = 0
     for number in range(min(recent.size, SESSION_ITEMS)):

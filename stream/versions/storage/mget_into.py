@@ -28,7 +28,7 @@ def receive(client: Any, names: Sequence[str], rooms: Sequence[memoryview]) -> l
     connection = client.connection_pool.get_connection()
     try:
         connection.send_command("MGET", *names)
-        with connection._sock.makefile("rb") as answer:  # noqa: SLF001  there is no public way to what it received
+        with connection._sock.makefile("rb") as answer:
             if (line := answer.readline()) != b"*%d\r\n" % len(names):
                 raise _unexpected(line)
             return [_value(answer, room) for room in rooms]

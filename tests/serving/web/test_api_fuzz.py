@@ -17,9 +17,9 @@ from tests.serving.process.test_serve import serving
 
 schemathesis = pytest.importorskip("schemathesis")
 
-import httpx  # noqa: E402
-from schemathesis import GenerationMode  # noqa: E402
-from schemathesis.specs.openapi import checks  # noqa: E402
+import httpx
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
