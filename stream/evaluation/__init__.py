@@ -10,17 +10,17 @@ The notebook `docs/evaluation.ipynb` walks through all of it.
 """
 
 from stream.evaluation.measures.curves import Curves, curves
+from stream.evaluation.measures.result import Evaluation, Tests
 from stream.evaluation.measures.significance import Difference, compare_tests
 from stream.evaluation.measures.slices import Fairness, Slice, by_group, error_analysis
 from stream.evaluation.protocol import Plan, Protocol, WrongInput
 from stream.evaluation.replay.history import History, attribute, history_of, load
-from stream.evaluation.replay.own import OwnSource
+from stream.evaluation.replay.own_source import OwnSource
 from stream.evaluation.replay.run import Learner, evaluate
 from stream.evaluation.report.compare import compare_reports, load_report
 from stream.evaluation.report.plot import plot
-from stream.evaluation.report.result import Evaluation, Tests
 from stream.evaluation.report.tables import fairness_table, show, slices_table, summary
-from stream.evaluation.tune import Tuned, tune
+from stream.evaluation.tuning.search import Tuned, tune
 
 __all__ = [
     "Curves",

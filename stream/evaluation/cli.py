@@ -20,9 +20,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from stream.evaluation.measures.result import Evaluation
     from stream.evaluation.protocol import Protocol
     from stream.evaluation.replay.run import Progress, Walk
-    from stream.evaluation.report.result import Evaluation
     from stream.models.settings import ModelSettings
 
 PathArgument = Annotated[Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or gzipped, in the order of time.")]
@@ -125,7 +125,7 @@ def tune(
     """Search better settings on the leading part of a history, judge them on the following part, write a file."""
     with _told():
         from stream.evaluation.replay.history import load
-        from stream.evaluation.tune import tune as search
+        from stream.evaluation.tuning.search import tune as search
 
         history = load(path, events=_words(events), columns=_column_names(column), kind=kind)
         wanted = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
@@ -256,7 +256,7 @@ def _model_settings(path: Path | None) -> ModelSettings:
 
     if path is None:
         return load_settings({}).model
-    from stream.evaluation.tune import read_settings_file
+    from stream.evaluation.tuning.search import read_settings_file
 
     try:
         return load_settings(read_settings_file(path.read_text(encoding="utf-8"))).model

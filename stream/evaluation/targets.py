@@ -15,10 +15,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stream.evaluation.measures.result import BLEND, Evaluation, difference_report
 from stream.evaluation.measures.significance import Difference
 from stream.evaluation.protocol import Protocol, WrongInput
 from stream.evaluation.replay.history import History, load
-from stream.evaluation.report.result import BLEND, Evaluation, difference_report
 from stream.evaluation.report.tables import probability
 
 

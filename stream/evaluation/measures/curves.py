@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from river.drift import ADWIN
 
 from stream.evaluation.measures.metrics import moving_mean
-from stream.evaluation.report.result import BLEND, Evaluation
+from stream.evaluation.measures.result import BLEND, Evaluation
 
 POINTS = 400
 """Points of a curve: more can't be seen."""

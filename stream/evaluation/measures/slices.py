@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stream.evaluation.measures.metrics import proportion_error
 from stream.evaluation.measures.ranks import earlier_of_same, position_in_session, seconds_since_first
-from stream.evaluation.report.result import BLEND, Evaluation
+from stream.evaluation.measures.result import BLEND, Evaluation
 
 LEAST_TESTS = 30
 """Groups with fewer tests are shown and not compared."""

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.measures import metrics
+from stream.evaluation.measures.result import BLEND, Evaluation, Tests
 from stream.evaluation.measures.significance import compare_tests
 from stream.evaluation.protocol import Action, Plan, Protocol, plan
 from stream.evaluation.replay.history import History
-from stream.evaluation.replay.own import OwnBlend, OwnSource, own_ranks
-from stream.evaluation.report.result import BLEND, Evaluation, Tests
+from stream.evaluation.replay.own_source import OwnBlend, OwnSource, own_ranks
 from stream.models.settings import ModelSettings
 
 SPANS = 200
@@ -98,7 +98,7 @@ def evaluate(
         settings: of the model, the default ones if not given; `repeats` and `seed` follow the protocol.
         learner: something else to evaluate than the model.
         own_sources: further sources, asked to score the candidates of each test; they are judged by themselves and,
-            among the challengers, in a blend with the model (`stream.evaluation.replay.own`).
+            among the challengers, in a blend with the model (`stream.evaluation.replay.own_source`).
         shards: as how many shards the model learns.
         clock: seconds that rise, `time.perf_counter` say; without one nothing is timed.
         progress: called after each span.
@@ -171,7 +171,7 @@ def evaluate(
 
 
 def _default_learner(history: History, protocol: Protocol, settings: ModelSettings, todo: Plan, shards: int) -> Learner:
-    from stream.evaluation.replay.learning import model_learner  # compiles the model's kernels
+    from stream.evaluation.replay.model_learner import model_learner  # compiles the model's kernels
 
     return model_learner(history, protocol, settings, todo, shards=shards)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stream.evaluation.measures.result import BLEND
 from stream.evaluation.measures.significance import Difference, compare_blocks, compare_shares, corrected
 from stream.evaluation.protocol import WrongInput
-from stream.evaluation.report.result import BLEND
 
 Report = Mapping[str, Any]
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stream.evaluation.measures.curves import Curves, curves
+from stream.evaluation.measures.result import BLEND, Evaluation
 from stream.evaluation.protocol import WrongInput
-from stream.evaluation.report.result import BLEND, Evaluation
 
 FORMATS = (".png", ".html")
 

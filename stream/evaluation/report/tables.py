@@ -11,10 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stream.evaluation.measures.result import BLEND, Evaluation
 from stream.evaluation.measures.significance import Difference
 from stream.evaluation.measures.slices import Fairness, Slice
 from stream.evaluation.report.compare import Comparison
-from stream.evaluation.report.result import BLEND, Evaluation
 
 Row = Sequence[str]
 

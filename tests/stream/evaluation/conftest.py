@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream.evaluation.measures.result import Evaluation, Tests
 from stream.evaluation.protocol import Plan, Protocol
 from stream.evaluation.replay.history import history_of
-from stream.evaluation.report.result import Evaluation, Tests
 from stream.ingest.files import Coded, Dataset
 
 
@@ -42,7 +42,7 @@ def planted():
 @pytest.fixture(scope="session")
 def plain():
     """The module with the learner that is plain enough to be checked by eye."""
-    spec = importlib.util.spec_from_file_location("plain", Path(__file__).with_name("plain.py"))
+    spec = importlib.util.spec_from_file_location("simple_learner", Path(__file__).with_name("simple_learner.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

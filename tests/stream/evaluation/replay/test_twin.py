@@ -6,7 +6,7 @@ import numpy as np
 
 from stream.evaluation.protocol import Action, Protocol, plan
 from stream.evaluation.replay.history import history_of
-from stream.evaluation.replay.learning import model_learner
+from stream.evaluation.replay.model_learner import model_learner
 from stream.evaluation.replay.run import evaluate
 from stream.ingest.files import Coded, Dataset
 from stream.ingest.records import Record

@@ -7,7 +7,7 @@ import pytest
 
 from stream.evaluation.protocol import Action, Protocol, plan
 from stream.evaluation.replay.history import history_of
-from stream.evaluation.replay.learning import ModelLearner, columns_of
+from stream.evaluation.replay.model_learner import ModelLearner, columns_of
 from stream.ingest.files import Coded, Dataset
 from stream.models.merging.merge import merged
 from stream.models.model import Model

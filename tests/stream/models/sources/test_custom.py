@@ -57,7 +57,7 @@ import json
 import numpy as np
 from stream.ingest.files import Coded, Dataset
 from stream.evaluation import Protocol, evaluate, history_of
-from stream.evaluation.replay.learning import model_learner
+from stream.evaluation.replay.model_learner import model_learner
 from stream.models.schema import table_specs
 from stream.models.merging.merge import merged
 from stream.settings import ModelSettings

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from stream.evaluation.measures.result import block_edges
 from stream.evaluation.protocol import Protocol, WrongInput
 from stream.evaluation.report.compare import compare_reports, load_report
-from stream.evaluation.report.result import block_edges
 
 MISS = math.inf
 

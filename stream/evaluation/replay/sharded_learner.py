@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.protocol import Action, Plan, ranker_sample
-from stream.evaluation.replay.learning import ModelLearner
+from stream.evaluation.replay.model_learner import ModelLearner
 from stream.evaluation.replay.run import Walk
 from stream.models.batch import EventBatch
 from stream.models.kernels.hashing import mixed

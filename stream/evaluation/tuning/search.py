@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stream.evaluation.measures import metrics
+from stream.evaluation.measures.result import BLEND, Evaluation, difference_report
 from stream.evaluation.measures.significance import Difference, compare_tests
 from stream.evaluation.protocol import Protocol, WrongInput, is_frozen_split
 from stream.evaluation.replay.history import History, taken
 from stream.evaluation.replay.run import Walk, evaluate
-from stream.evaluation.report.result import BLEND, Evaluation, difference_report
 from stream.evaluation.report.tables import difference_text
 from stream.models.settings import ModelSettings
 

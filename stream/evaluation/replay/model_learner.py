@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.protocol import Action, Plan, Protocol, ranker_sample
-from stream.evaluation.replay import walk as kernel
+from stream.evaluation.replay import replay_kernel as kernel
 from stream.evaluation.replay.history import History
 from stream.evaluation.replay.run import Learner, Walk
 from stream.ingest.files import Coded
@@ -116,7 +116,7 @@ def model_learner(
     columns, codes = columns_of(history, protocol, settings, plan), history.data.item.codes
     if shards == 1:
         return ModelLearner(columns, codes, settings, options, rated=ratings_sample(columns, settings.seed))
-    from stream.evaluation.replay.sharded import ShardedLearner  # which is made of this file's learners
+    from stream.evaluation.replay.sharded_learner import ShardedLearner  # which is made of this file's learners
 
     return ShardedLearner(columns, codes, settings, options, plan, shards)
 

@@ -5,7 +5,7 @@ import pytest
 
 from stream.evaluation.protocol import Protocol, WrongInput
 from stream.evaluation.replay.run import evaluate
-from stream.evaluation.tune import Knob, knobs_of, read_settings_file, tune, turned
+from stream.evaluation.tuning.search import Knob, knobs_of, read_settings_file, tune, turned
 from stream.models.settings import ModelSettings
 from stream.settings import load_settings
 

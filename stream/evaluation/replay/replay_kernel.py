@@ -28,7 +28,7 @@ from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work
 
 PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
-"""What an answer was made from: places in `stream.evaluation.report.result.FALLBACKS`."""
+"""What an answer was made from: places in `stream.evaluation.measures.result.FALLBACKS`."""
 LEARN, SHOW, TEST, TEACH = 1, 2, 4, 8
 """The bits of `stream.evaluation.protocol.Action`, as a kernel reads them."""
 
