@@ -1,7 +1,8 @@
-"""`corrente evaluate`, `corrente tune`, `corrente quality`: files in, tables and JSON out.
+"""The commands `corrente evaluate`, `corrente tune` and `corrente quality`.
 
-Progress goes to standard error, results to standard output; with `--json` the last line is one JSON object. Everything
-that is decided here is how a result is shown.
+This file decides the options of these commands, and what is printed where: progress goes to standard error, results to
+standard output, and with `--json` the last line is one JSON object. Heavy imports are inside functions, so that
+`corrente --help` is quick.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from stream.evaluation.measures.result import Evaluation
-    from stream.evaluation.protocol import Protocol
-    from stream.evaluation.replay.run import Progress, Walk
+    from stream.evaluation.protocol import EvaluationProtocol
+    from stream.evaluation.replay.learner import SpanOutcomes
+    from stream.evaluation.replay.run import Progress
     from stream.models.settings import ModelSettings
 
 PathArgument = Annotated[Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or gzipped, in the order of time.")]
@@ -32,12 +34,10 @@ NoRepeats = Annotated[bool, typer.Option("--no-repeats", help="Only a visitor's 
 Warmup = Annotated[float, typer.Option(help="Share of the events that is only learned.")]
 Every = Annotated[int, typer.Option(help="Test each Nth event that can be tested; all are learned.")]
 ExcludeLast = Annotated[bool, typer.Option("--exclude-last", help="Never rank the visitor's last item.")]
-Cutoffs = Annotated[
-    str, typer.Option("--k", help="Checkpoint-offs of the figures; the first is used by curves and slices.")
-]
+Cutoffs = Annotated[str, typer.Option("--k", help="Cut-offs of the figures; the first is used by curves and slices.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="Our column=yours, `item=product_id`; as often as needed.")
+    list[str] | None, typer.Option("--column", help="Our column=yours, `item=product_id`; can be repeated.")
 ]
 Kind = Annotated[str | None, typer.Option(help="Kind of all events, for a file without an `event` column.")]
 SettingsFile = Annotated[
@@ -55,23 +55,27 @@ def evaluate(
     exclude_last: ExcludeLast = False,
     k: Cutoffs = "10,20",
     seed: Seed = 0,
-    shards: Annotated[int, typer.Option(min=1, help="Learn as so many shards, and say what that costs.")] = 1,
+    shards: Annotated[
+        int, typer.Option(min=1, help="Number of shards to learn as; the cost in hit rate is reported.")
+    ] = 1,
     column: Columns = None,
     kind: Kind = None,
     settings: SettingsFile = None,
     plot: Annotated[Path | None, typer.Option(help="Write the curves to FILE.png or FILE.html.")] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Tests in the curves' sliding window.")] = None,
-    slices: Annotated[bool, typer.Option("--slices", help="Where the errors are.")] = False,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Also show hit rates by history, age, popularity and position.")
+    ] = False,
     group: Annotated[
-        str | None, typer.Option(help="A column with an attribute of the visitor: who is served how.")
+        str | None, typer.Option(help="A column with an attribute of the visitor; its groups are compared.")
     ] = None,
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two saved results (`--json`): what changed, and is it noise?")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
-    """Test, then learn, each event of a history; say how good the lists were."""
-    with _told():
+    """Test, then learn, each event of a history, and report how good the lists were."""
+    with _refusing_wrong_input():
         if compare is not None:
             _compare(*compare, as_json=as_json)
             return
@@ -106,9 +110,11 @@ def evaluate(
 
 
 def tune(
-    path: Annotated[Path, typer.Argument(help="The history to tune on: its leading part is used, the rest judges.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the settings are written.")] = Path("corrente.env"),
-    trials: Annotated[int, typer.Option(min=1, help="How many settings are tried.")] = 30,
+    path: Annotated[
+        Path, typer.Argument(help="The history: settings are tuned on its leading part and judged on the rest.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write the settings to.")] = Path("corrente.env"),
+    trials: Annotated[int, typer.Option(min=1, help="Number of settings to try.")] = 30,
     share: Annotated[float, typer.Option(help="Leading share of the history that is tuned on.")] = 0.6,
     by: By = None,
     events: Events = None,
@@ -122,8 +128,8 @@ def tune(
     kind: Kind = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
-    """Search better settings on the leading part of a history, judge them on the following part, write a file."""
-    with _told():
+    """Search for better settings on the leading part of a history, judge them on the rest, and write a file."""
+    with _refusing_wrong_input():
         from stream.evaluation.replay.history import load
         from stream.evaluation.tuning.search import tune as search
 
@@ -140,36 +146,39 @@ def tune(
 
 
 def quality(
-    folder: Annotated[Path, typer.Argument(help="Folder with the streams that the bars are about.")],
-    only: Annotated[str | None, typer.Option(help="Names of some streams, `ml100k r5,globo`.")] = None,
-    shards: Annotated[int, typer.Option(min=1, help="Also say what so many shards cost, on two of them.")] = 8,
+    folder: Annotated[Path, typer.Argument(help="Folder with the files of the known streams.")],
+    only: Annotated[str | None, typer.Option(help="Only these streams, `ml100k r5,globo`.")] = None,
+    shards: Annotated[
+        int, typer.Option(min=1, help="Number of shards whose cost is measured on two streams; 1 = not.")
+    ] = 8,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
-    """Evaluate the default configuration on every stream of a folder, beside what it must reach."""
-    with _told():
-        from stream.evaluation.targets import bars_of, judged, quality_table
+    """Evaluate the default configuration on the known streams in a folder, beside the figures it must reach."""
+    with _refusing_wrong_input():
+        from stream.evaluation.targets import TargetResult, quality_table, targets_in
 
         rows = []
-        for bar in bars_of(folder, _words(only)):
-            history, protocol = bar.history(folder), bar.protocol(seed)
-            result = _evaluated(history, protocol, None, 1, label=bar.name)
-            if shards > 1 and bar.sharded_every:
-                thinned = replace(protocol, every=bar.sharded_every)
-                shared = _evaluated(history, thinned, None, shards, label=f"{bar.name}, {shards} shards")
-                result = replace(result, sharding=shared.sharding)
-            rows.append(judged(bar, result))
+        for target in targets_in(folder, _words(only)):
+            history, protocol = target.history(folder), target.protocol(seed)
+            result = _evaluated(history, protocol, None, 1, label=target.name)
+            if shards > 1 and target.sharded_every:
+                fewer_tests = replace(protocol, every=target.sharded_every)
+                sharded = _evaluated(history, fewer_tests, None, shards, label=f"{target.name}, {shards} shards")
+                result = replace(result, sharding=sharded.sharding)
+            rows.append(TargetResult(target, result))
             _print(quality_table(rows[-1:]), error=True)
         _print(quality_table(rows))
         if as_json:
-            _print_json({row.bar.name: row.report() for row in rows})
+            _print_json({row.target.name: row.report() for row in rows})
         if not all(row.passed for row in rows):
             raise typer.Exit(1)
 
 
 def _evaluated(
-    history: Any, wanted: Protocol, settings: Path | None, shards: int, label: str | None = None
+    history: Any, wanted: EvaluationProtocol, settings: Path | None, shards: int, label: str | None = None
 ) -> Evaluation:
+    """Evaluate with a progress bar, timed by the process's clock."""
     from stream.evaluation.replay.run import evaluate as run
 
     chosen = _model_settings(settings)
@@ -179,16 +188,16 @@ def _evaluated(
         )
 
 
-def _reporting(advance: Any, wanted: Protocol) -> Progress:
-    """Progress with the hit rate so far beside it."""
+def _reporting(advance: Any, wanted: EvaluationProtocol) -> Progress:
+    """A progress callback that also shows the hit rate so far."""
     hits = tests = 0
 
-    def report(done: int, total: int, walk: Walk, names: Sequence[str]) -> None:
+    def report(done: int, total: int, span: SpanOutcomes, names: Sequence[str]) -> None:
         nonlocal hits, tests
-        from stream.evaluation.measures.metrics import ranks
+        from stream.evaluation.measures.ranks import count_ranks
 
         blend = list(names).index("blend")
-        rank = ranks(walk.greater[:, blend], walk.equal[:, blend], walk.found)
+        rank = count_ranks(span.greater[:, blend], span.equal[:, blend], span.found)
         hits += int((rank <= wanted.cutoffs[0]).sum())
         tests += len(rank)
         advance(done, total, f"HR@{wanted.cutoffs[0]} {hits / tests:.4f}" if tests else "learning")
@@ -198,7 +207,7 @@ def _reporting(advance: Any, wanted: Protocol) -> Progress:
 
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Any]:
-    """A progress bar on standard error; nothing where that is no terminal."""
+    """A progress bar on standard error; silent if that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -217,8 +226,8 @@ def _bar(title: str, total: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Wrong input ends the command with what is wrong and what would be right, and no traceback."""
+def _refusing_wrong_input() -> Iterator[None]:
+    """End the command with exit code 2 and the message, not a traceback, if the input is wrong."""
     from stream.evaluation.protocol import WrongInput
     from stream.settings import WrongSetting
 
@@ -231,15 +240,16 @@ def _told() -> Iterator[None]:
 
 def _protocol(
     by: str, no_repeats: bool, warmup: float, every: int, exclude_last: bool, cutoffs: str, seed: int
-) -> Protocol:
-    from stream.evaluation.protocol import Protocol, WrongInput
+) -> EvaluationProtocol:
+    """The protocol that these options describe."""
+    from stream.evaluation.protocol import EvaluationProtocol, WrongInput
 
     try:
         numbers = tuple(int(part) for part in _words(cutoffs) or [])
     except ValueError:
         raise WrongInput(f"--k {cutoffs!r}: whole numbers separated by commas, such as 10,20") from None
-    return Protocol(
-        by=by,  # type: ignore[arg-type]  # a wrong one is refused with what would be right
+    return EvaluationProtocol(
+        by=by,  # type: ignore[arg-type]  # `EvaluationProtocol` refuses other words with a message
         no_repeats=no_repeats,
         warmup=warmup,
         every=every,
@@ -250,13 +260,13 @@ def _protocol(
 
 
 def _model_settings(path: Path | None) -> ModelSettings:
-    """The default settings, or those of a file; the environment has no say, so that figures can be repeated."""
+    """The default settings, or those of a file. The environment is ignored, so that figures can be repeated."""
     from stream.evaluation.protocol import WrongInput
     from stream.settings import load_settings
 
     if path is None:
         return load_settings({}).model
-    from stream.evaluation.tuning.search import read_settings_file
+    from stream.evaluation.tuning.verdict import read_settings_file
 
     try:
         return load_settings(read_settings_file(path.read_text(encoding="utf-8"))).model
@@ -265,12 +275,14 @@ def _model_settings(path: Path | None) -> ModelSettings:
 
 
 def _words(text: str | None) -> list[str] | None:
+    """The words between commas; None for None."""
     if text is None:
         return None
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _column_names(pairs: list[str] | None) -> dict[str, str]:
+    """Our column name to the file's, from options such as `item=product_id`."""
     from stream.evaluation.protocol import WrongInput
 
     names = {}
@@ -316,7 +328,7 @@ def _print(what: RenderableType, *, error: bool = False) -> None:
 
 
 def _print_json(what: Any) -> None:
-    """One line. Records become objects."""
+    """Print one line of JSON; dataclasses become objects."""
     from dataclasses import asdict, is_dataclass
 
     def plain(value: Any) -> Any:

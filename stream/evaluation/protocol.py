@@ -1,12 +1,14 @@
-"""Which events are learned and which are tested: the evaluation protocol as pure functions over columns.
+"""The evaluation protocol, as pure functions over columns of events.
 
-For each event, in file order: first test, then learn. `plan` decides this for a whole stream at once and writes one
-byte of `Action` bits an event, which the compiled walk follows. Nothing here looks at a model, so that the protocol is
-the same for every model and can be checked by hand.
+This file decides which events are learned, which are tested and what each one weighs. Events are taken in file order,
+and each one is tested before it is learned. `plan` decides for a whole stream at once and writes one byte of `Action`
+bits per event, which the compiled replay follows. No model is consulted, so the protocol is the same for every model
+and can be checked by hand.
 
-A stream is **prequential** (every event is learned, those after the warm-up are tested) or a **frozen split**: its
-`event` column has both `train` and `test`. There, `train` rows are learned, `ctx` rows are shown, `test` rows are
-ranked with all of the visitor's earlier rows as context; nothing is learned from either.
+A stream is either **prequential** (every event is learned, and those after the warm-up are tested) or a **frozen
+split**, whose `event` column has both `train` and `test`. In a frozen split, `train` rows are learned, `ctx` rows only
+become the visitor's context, and `test` rows are ranked with all earlier rows of their visitor as context. Neither
+`ctx` nor `test` rows are learned.
 """
 
 from __future__ import annotations
@@ -27,38 +29,38 @@ RANKER_EVENTS = 40_000
 
 
 class WrongInput(ValueError):
-    """A stream that can't be evaluated; the text says what is wrong with it and what would be right."""
+    """Input that can't be evaluated. The message says what is wrong with it and what would be right."""
 
 
 class Action(enum.IntFlag):
-    """What is done with an event, in the order TEST, TEACH, then LEARN or SHOW."""
+    """The steps for one event, taken in the order TEST, TRAIN_RANKER, then LEARN or SHOW."""
 
     NONE = 0
     LEARN = 1
-    """The sources learn it."""
+    """The sources learn the event."""
     SHOW = 2
-    """It becomes the visitor's context, and nothing is learned from it: what a split only shows, and a repeat."""
+    """The event becomes the visitor's context and is not learned: context rows of a split, and repeats."""
     TEST = 4
-    """Its item is ranked and the rank is reported."""
-    TEACH = 8
-    """Its item is ranked and the ranker learns from the outcome."""
+    """The event's item is ranked and its rank is reported."""
+    TRAIN_RANKER = 8
+    """The event's item is ranked and the ranker learns from the outcome."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How a stream is evaluated.
+class EvaluationProtocol:
+    """The rules by which a stream is evaluated.
 
     Attributes:
-        by: the visitor: whose history, whose repeats, whose last item.
-        no_repeats: only a visitor's first event on an item counts; items they had are never ranked.
-        warmup: share of the events that are only learned.
-        every: each so-manieth testable event is tested; all are learned.
+        by: the column that names the visitor. Histories, repeats and last items are counted per visitor.
+        no_repeats: only a visitor's first event on an item counts; items that they had are never ranked.
+        warmup: share of the events, from 0 to below 1, that is learned and not tested.
+        every: one of this many testable events is tested; all of them are learned.
         exclude_last: the visitor's last item is never ranked.
-        cutoffs: the k of HR@k, MRR@k and NDCG@k; the first is the one that curves and slices show.
-        seed: of everything random: the ranker's sample, the model, the resampling of significance tests.
+        cutoffs: the k of HR@k, MRR@k and NDCG@k. Curves and slices use the first.
+        seed: seed of the ranker's sample, of the model, and of the resampling in significance tests.
 
     Raises:
-        WrongInput: a value outside its range.
+        WrongInput: a value is outside its range.
     """
 
     by: Literal["user", "session"] = "user"
@@ -82,20 +84,20 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done with each event of a stream.
+    """The steps for each event of a stream.
 
     Attributes:
         actions: uint8[n] of `Action` bits.
-        weights: float32[n], what each event weighs for those that learn it.
-        frozen: the stream is a frozen split.
-        teachable: bool[n], what the ranker could learn from; a sample of these has TEACH.
-        notes: what a reader of the figures should know about the stream.
+        weights: float32[n], the weight of each event when it is learned.
+        frozen: True if the stream is a frozen split.
+        trainable: bool[n], the events that the ranker could learn from. A sample of them has TRAIN_RANKER.
+        notes: properties of the stream that a reader of the figures should know.
     """
 
     actions: NDArray[np.uint8]
     weights: NDArray[np.float32]
     frozen: bool
-    teachable: Mask
+    trainable: Mask
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -105,7 +107,7 @@ class Plan:
 
 
 def is_frozen_split(kinds: Sequence[str]) -> bool:
-    """Whether a stream with these kinds of events is a split that somebody else made."""
+    """True if these kinds of events mean that the stream was already split into `train` and `test`."""
     return {"train", "test"} <= set(kinds)
 
 
@@ -116,24 +118,24 @@ def plan(
     kind: Ints,
     kinds: Sequence[str],
     time: NDArray[np.float64],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     kind_weights: Mapping[str, float] | None = None,
-    own_weights: NDArray[np.float32] | None = None,
+    value_weights: NDArray[np.float32] | None = None,
 ) -> Plan:
-    """Decide what is done with each event.
+    """Decide the steps for each event.
 
     Args:
         visitor: (n,) code of the visitor, at least 0.
         item: (n,) code of the item, at least 0.
         kind: (n,) index into `kinds`.
-        kinds: names of the kinds that occur.
-        time: (n,) seconds; only looked at for notes, the order is the file's.
-        protocol: how to evaluate.
-        kind_weights: what a kind weighs; others weigh 1, and so do all where only one kind occurs.
-        own_weights: (n,) what an event weighs by its own value, as a rating does; NaN where its kind decides.
+        kinds: names of the kinds.
+        time: (n,) seconds. Only notes depend on it; the order is the order of the file.
+        protocol: the rules.
+        kind_weights: weight of each kind. Other kinds weigh 1, and so does every kind if only one occurs.
+        value_weights: (n,) weight of an event by its own value, as of a rating; NaN where the kind decides.
 
     Raises:
-        WrongInput: the stream is empty, nothing can be tested, a time is NaN, or a split has rows of other kinds.
+        WrongInput: the stream is empty, nothing can be tested, a time is NaN, or a frozen split has other kinds.
     """
     n = len(item)
     if n == 0:
@@ -159,20 +161,20 @@ def plan(
         learned = fresh if protocol.no_repeats else np.ones(n, bool)
         to_test = testable & (np.arange(n) >= int(protocol.warmup * n))
     weights = event_weights(kind, kinds, {} if frozen else (kind_weights or {}))
-    if own_weights is not None and len(names) > 1 and not frozen:
-        weights = np.where(np.isnan(own_weights), weights, own_weights).astype(np.float32)
+    if value_weights is not None and len(names) > 1 and not frozen:
+        weights = np.where(np.isnan(value_weights), weights, value_weights).astype(np.float32)
     actions[learned] |= Action.LEARN
     actions[~learned] |= Action.SHOW
     actions[np.flatnonzero(to_test)[:: protocol.every]] |= Action.TEST
-    teachable = testable & learned & (weights > 0)
-    actions[teachable & ranker_sample(learned, protocol.seed)] |= Action.TEACH
+    trainable = testable & learned & (weights > 0)
+    actions[trainable & ranker_sample(learned, protocol.seed)] |= Action.TRAIN_RANKER
     if not (actions & Action.TEST).any():
         raise WrongInput(_why_nothing_is_tested(testable, frozen=frozen, protocol=protocol))
-    return Plan(actions.astype(np.uint8), weights, frozen, teachable, _notes(time, visitor, item, kind))
+    return Plan(actions.astype(np.uint8), weights, frozen, trainable, _notes(time, visitor, item, kind))
 
 
 def first_events(visitor: Ints) -> Mask:
-    """Which events are the first of their visitor.
+    """Mark the first event of each visitor.
 
     >>> first_events(np.array([3, 3, 5, 3, 5])).tolist()
     [True, False, True, False, False]
@@ -183,12 +185,16 @@ def first_events(visitor: Ints) -> Mask:
 
 
 def first_events_on_item(visitor: Ints, item: Ints) -> Mask:
-    """Which events are the first of their visitor on their item."""
+    """Mark the first event of each visitor on each item.
+
+    >>> first_events_on_item(np.array([3, 3, 5, 3]), np.array([1, 2, 1, 1])).tolist()
+    [True, True, True, False]
+    """
     return first_events(visitor.astype(np.int64) * (int(item.max(initial=0)) + 1) + item)
 
 
 def event_weights(kind: Ints, kinds: Sequence[str], kind_weights: Mapping[str, float]) -> NDArray[np.float32]:
-    """What each event weighs. Unknown kinds weigh 1; where only one kind occurs, that one does too.
+    """Weight of each event by its kind. Unknown kinds weigh 1, and so does every kind if only one occurs.
 
     >>> kinds = ["click", "purchase", "r5"]
     >>> event_weights(np.array([0, 1, 2]), kinds, {"click": 1, "purchase": 3}).tolist()
@@ -203,9 +209,10 @@ def event_weights(kind: Ints, kinds: Sequence[str], kind_weights: Mapping[str, f
 
 
 def ranker_sample(learned: Mask, seed: int) -> Mask:
-    """Which events the ranker may learn from: learned event number e with probability min(1, RANKER_EVENTS / e).
+    """Sample the events that the ranker may learn from.
 
-    The draw is a hash of the seed and e, so it depends on neither the machine nor on which events are tested.
+    Learned event number e is drawn with probability min(1, RANKER_EVENTS / e). The draw is a hash of the seed and e, so
+    it depends neither on the machine nor on which events are tested.
     """
     number = np.cumsum(learned)
     chance = np.minimum(1.0, RANKER_EVENTS / np.maximum(number, 1))
@@ -213,7 +220,7 @@ def ranker_sample(learned: Mask, seed: int) -> Mask:
 
 
 def _uniform(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
-    """Hash (splitmix64, Steele et al. 2014) to [0, 1)."""
+    """Hash numbers to [0, 1) by splitmix64 (Steele et al., OOPSLA 2014)."""
     with np.errstate(over="ignore"):
         z = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -222,7 +229,7 @@ def _uniform(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _why_nothing_is_tested(testable: Mask, *, frozen: bool, protocol: Protocol) -> str:
+def _why_nothing_is_tested(testable: Mask, *, frozen: bool, protocol: EvaluationProtocol) -> str:
     if frozen:
         return "nothing can be tested: no `test` row's visitor has an earlier row"
     if not testable.any():
@@ -234,6 +241,7 @@ def _why_nothing_is_tested(testable: Mask, *, frozen: bool, protocol: Protocol) 
 
 
 def _notes(time: NDArray[np.float64], visitor: Ints, item: Ints, kind: Ints) -> list[str]:
+    """Sentences about order, repeated rows, and streams of one visitor or one item."""
     notes = []
     if backwards := int((np.diff(time) < 0).sum()):
         notes.append(f"{backwards} of {len(time)} rows are older than the row before them; taken in file order")

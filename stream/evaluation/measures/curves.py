@@ -1,8 +1,10 @@
-"""Quality over time: a sliding window over the tests, and where it changed.
+"""Quality over time: the hit rate in a sliding window over the tests, and the events at which it changed.
 
-A curve is what a mean hides: a model that stops learning, a source that helps only at night, a drift. Detections come
-from River's ADWIN on the blend's hits. As in the live detectors (`stream.models.drift.detectors`), a drift is a fall, a change for the
-better is a rise, and the first events (the setting `drift_burn_in`) are left out.
+A curve shows what a mean hides: a model that stops learning, a source that helps only at night, a drift.
+
+This file decides the points of a curve, and when a change is marked. Detections come from River's ADWIN on the blend's
+hits. As in the live detectors (`stream.models.drift.detectors`), a drift is a fall, a change for the better is a
+rise, and the first events (the setting `drift_burn_in`) are left out.
 """
 
 from __future__ import annotations
@@ -17,23 +19,26 @@ from stream.evaluation.measures.metrics import moving_mean
 from stream.evaluation.measures.result import BLEND, Evaluation
 
 POINTS = 400
-"""Points of a curve: more can't be seen."""
+"""Number of points of a curve. More can't be seen in a plot."""
 DETECTION_DELTA = 1e-5
-"""How unlikely a change must be by chance before it is marked. The default of River, 0.002, is an alarm in some streams
-of coin flips of this length; what is marked in a plot should be there."""
+"""ADWIN's confidence parameter: the probability of marking a change where there is none.
+
+River's default, 0.002, marks a change in some streams of coin flips of this length, and a mark in a plot should mean a
+real change.
+"""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """HR over time.
+    """Hit rate over time.
 
     Attributes:
-        window: tests in a window.
+        window: number of tests in a window.
         event: (points,) number of the event at the end of each window.
-        time: (points,) its time.
+        time: (points,) time of that event in seconds.
         hr: by name, (points,) mean HR of the window.
-        detections: (d,) event numbers where the blend's hit rate had fallen.
-        rises: (r,) event numbers where it had risen.
+        detections: (d,) event numbers at which the blend's hit rate was found to have fallen.
+        rises: (r,) event numbers at which it was found to have risen.
         cutoff: the k of HR@k.
     """
 
@@ -50,9 +55,9 @@ def curves(evaluation: Evaluation, window: int | None = None, names: list[str] |
     """Sliding-window HR of the blend, the sources and the challengers.
 
     Args:
-        evaluation: what was found.
-        window: tests in a window; a twentieth of all, at least 50, if not given.
-        names: which rankings, all if not given.
+        evaluation: the result.
+        window: number of tests in a window; by default a twentieth of all tests, at least 50.
+        names: the rankings to draw; all by default.
     """
     tests = evaluation.tests
     size = window or max(50, len(tests) // 20)
@@ -76,7 +81,7 @@ def curves(evaluation: Evaluation, window: int | None = None, names: list[str] |
 
 
 def changes(values: NDArray[np.float64]) -> tuple[list[int], list[int]]:
-    """Numbers of the tests at which ADWIN (Bifet & Gavaldà, SDM 2007) sees that their mean has fallen, and risen.
+    """Numbers of the tests at which ADWIN (Bifet & Gavaldà, SDM 2007) finds that the mean has fallen, and risen.
 
     >>> good, bad = np.tile([1.0, 1.0, 1.0, 0.0], 500), np.tile([1.0, 0.0, 0.0, 0.0], 500)
     >>> changes(good)

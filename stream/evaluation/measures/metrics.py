@@ -1,11 +1,9 @@
-"""What a rank is worth: hit rate, reciprocal rank and discounted gain, with ties, misses and standard errors.
+"""Hit rate, reciprocal rank and discounted gain of ranks, their standard errors, and figures of whole lists.
 
-Every test has one target. `ranks` turns "so many candidates score higher, so many the same" into the target's rank; the
-other functions turn ranks into figures. A miss (the target was never seen, or is not among the candidates) is an
-infinite rank, so that it is worth 0 everywhere and can't be forgotten in a mean.
-
-This file decides what the figures mean. Which events are tested is decided in `stream.evaluation.protocol`, and whether
-two figures differ by more than noise in `stream.evaluation.measures.significance`.
+Every test has one target, and its rank comes from `stream.evaluation.measures.ranks`; a miss has an infinite rank and
+is worth 0 in every metric. This file decides what the figures mean. Which events are tested is decided in
+`stream.evaluation.protocol`, and whether two figures differ by more than noise in
+`stream.evaluation.measures.significance`.
 """
 
 from __future__ import annotations
@@ -14,48 +12,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-MISS = math.inf
-"""The rank of a target that is not among the candidates."""
-
-
-def ranks(greater: ArrayLike, equal: ArrayLike, found: ArrayLike = True) -> Floats:
-    """Ranks of targets: `1 + greater + equal / 2`, the expected rank if ties were broken by chance.
-
-    Args:
-        greater: how many candidates score more than the target; any shape.
-        equal: how many *other* candidates score the same; the same shape.
-        found: whether the target was among the candidates; broadcast against the others.
-
-    >>> ranks([0, 2, 0], [0, 1, 0], [True, True, False]).tolist()
-    [1.0, 3.5, inf]
-
-    Raises:
-        ValueError: a count is negative.
-    """
-    above, ties = np.asarray(greater, np.float64), np.asarray(equal, np.float64)
-    if (above < 0).any() or (ties < 0).any():
-        raise ValueError("greater and equal are counts of candidates, at least one of them is negative")
-    return np.where(found, 1.0 + above + ties / 2.0, MISS)
-
-
-def rank_of(scores: ArrayLike, target: int) -> float:
-    """The rank of `scores[target]` among `scores`: what `ranks` says, for one list that is at hand.
-
-    >>> rank_of([3.0, 1.0, 1.0, 0.5], 2)
-    2.5
-
-    Raises:
-        ValueError: a score is NaN. A comparison with NaN is false both ways, so the rank would come out as 1.
-    """
-    values = np.asarray(scores, np.float64)
-    if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} of {values.size} scores are NaN; a score is a number")
-    own = values[target]
-    return float(ranks((values > own).sum(), (values == own).sum() - 1))
 
 
 def hits(rank: Floats, k: int) -> Floats:
@@ -74,7 +33,7 @@ def gains(rank: Floats, k: int) -> Floats:
 
 
 MEASURES = {"hr": hits, "mrr": reciprocal_ranks, "ndcg": gains}
-"""The measures by the names that reports use."""
+"""The measures, by their names in reports."""
 
 
 def proportion_error(share: float, n: int) -> float:
@@ -83,13 +42,13 @@ def proportion_error(share: float, n: int) -> float:
 
 
 def figures(rank: Floats, cutoffs: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Mean HR, MRR, NDCG and the standard error of HR, each by cut-off.
+    """Mean HR, MRR and NDCG, and the standard error of HR (`hr_se`), each by cut-off.
 
     >>> figures(np.array([1.0, 3.5, np.inf, 2.0]), [2, 10])["hr"]
     {'2': 0.5, '10': 0.75}
 
     Raises:
-        ValueError: there are no tests. A mean of nothing is not 0.
+        ValueError: there are no tests. The mean of nothing is not 0.
     """
     if rank.size == 0:
         raise ValueError("no event was tested, so there is no figure")
@@ -104,11 +63,14 @@ def moving_mean(values: Floats, window: int) -> tuple[NDArray[np.int64], Floats]
     """Means over a sliding window of tests.
 
     Returns:
-        The number of tests at the end of each window, and the mean of the `window` values up to there. A stream shorter
-        than the window gives one mean of all.
+        The number of tests at the end of each window, and the mean of the last `window` values up to there. A stream
+        shorter than the window gives one mean over all tests.
 
     >>> [part.tolist() for part in moving_mean(np.array([1.0, 0.0, 1.0, 1.0]), 2)]
     [[2, 3, 4], [0.5, 0.5, 1.0]]
+
+    Raises:
+        ValueError: there are no tests.
     """
     if values.size == 0:
         raise ValueError("no event was tested, so there is no curve")
@@ -129,7 +91,7 @@ def coverage(lists: NDArray[np.integer], catalogue: int) -> float:
 
 
 def gini(lists: NDArray[np.integer], catalogue: int) -> float:
-    """How unevenly the places in the lists are spread over the catalogue: 0 evenly, towards 1 all on one item.
+    """Gini coefficient of the catalogue's exposure: 0 if every item has as many places, near 1 if one item has all.
 
     >>> gini(np.array([[0, 1], [2, 3]]), catalogue=4)
     0.0
@@ -143,15 +105,15 @@ def gini(lists: NDArray[np.integer], catalogue: int) -> float:
 
 
 def novelty(lists: NDArray[np.integer], popularity: NDArray[np.integer], events: NDArray[np.integer]) -> float:
-    """Mean self-information of what was shown, in bits: -log2 of the item's share of the events so far.
+    """Mean self-information of the shown items, in bits: -log2 of the item's share of the events so far.
 
     After Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems" (PNAS 2010). An item
-    that had no event counts as if it had one.
+    without events counts as if it had one.
 
     Args:
-        lists: (tests, k) items, -1 pads.
-        popularity: (tests, k) how often each had been seen before that test.
-        events: (tests,) how many events there had been.
+        lists: (tests, k) items; -1 pads.
+        popularity: (tests, k) number of events that each item had before that test.
+        events: (tests,) number of events before each test.
     """
     shown = lists >= 0
     if not shown.any():

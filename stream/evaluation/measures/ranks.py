@@ -1,58 +1,53 @@
-"""What had happened before each event, counted for a whole stream at once.
+"""Ranks of targets among their candidates.
 
-Everything here is a function of the stream's columns alone. It says how long a visitor's history was, how popular or
-how old an item was at the moment of an event, without asking a model, so that slices of the errors are the same for
-every model.
+This file decides how ties and misses count: a target that shares its score gets the mean of the tied places, and a
+target that is no candidate gets an infinite rank, so that every metric of it is 0 and it stays in every mean.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
 
-Codes = NDArray[np.integer]
-Counts = NDArray[np.int64]
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 Floats = NDArray[np.float64]
 
+MISS = math.inf
+"""The rank of a target that is not among the candidates."""
 
-def earlier_of_same(codes: Codes) -> Counts:
-    """How many earlier events have the same code.
 
-    >>> earlier_of_same(np.array([7, 7, 3, 7])).tolist()
-    [0, 1, 0, 2]
+def count_ranks(greater: ArrayLike, equal: ArrayLike, found: ArrayLike = True) -> Floats:
+    """Ranks from counts: `1 + greater + equal / 2`, the expected rank if ties were broken at random.
+
+    Args:
+        greater: number of candidates that score more than the target; any shape.
+        equal: number of *other* candidates that score the same; the same shape.
+        found: True where the target was among the candidates; broadcast against the others.
+
+    >>> count_ranks([0, 2, 0], [0, 1, 0], [True, True, False]).tolist()
+    [1.0, 3.5, inf]
+
+    Raises:
+        ValueError: a count is negative.
     """
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(codes) else np.zeros(0, int)
-    run = np.repeat(starts, np.diff(np.concatenate([starts, [len(codes)]])))
-    before = np.empty(len(codes), np.int64)
-    before[order] = np.arange(len(codes)) - run
-    return before
+    above, ties = np.asarray(greater, np.float64), np.asarray(equal, np.float64)
+    if (above < 0).any() or (ties < 0).any():
+        raise ValueError("greater and equal are counts of candidates, at least one of them is negative")
+    return np.where(found, 1.0 + above + ties / 2.0, MISS)
 
 
-def seconds_since_first(codes: Codes, time: Floats) -> Floats:
-    """Seconds since the first event (in stream order) with the same code; 0 for that event itself.
+def rank_of(scores: ArrayLike, target: int) -> float:
+    """Rank of `scores[target]` among `scores`, by the rule of `count_ranks`.
 
-    >>> seconds_since_first(np.array([7, 3, 7]), np.array([10.0, 11.0, 15.0])).tolist()
-    [0.0, 0.0, 5.0]
+    >>> rank_of([3.0, 1.0, 1.0, 0.5], 2)
+    2.5
+
+    Raises:
+        ValueError: a score is NaN. Comparisons with NaN are false both ways, so the rank would come out as 1.
     """
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    return np.maximum(0.0, time - time[first[inverse]])
-
-
-def counts_before(codes: Codes, event: Codes, asked: Codes) -> Counts:
-    """How often `asked[i]` occurs before event number `event[i]`; 0 for a padding of -1.
-
-    >>> counts_before(np.array([7, 7, 3, 7]), np.array([2, 2, 4]), np.array([7, 3, -1])).tolist()
-    [2, 0, 0]
-    """
-    width = len(codes) + 1
-    places = np.sort(codes.astype(np.int64) * width + np.arange(len(codes)))
-    wanted = asked.astype(np.int64) * width
-    counts = np.searchsorted(places, wanted + event) - np.searchsorted(places, wanted)
-    return np.where(asked >= 0, counts, 0)
-
-
-def position_in_session(session: Codes) -> Counts:
-    """The place of each event in its session, from 1."""
-    return earlier_of_same(session) + 1
+    values = np.asarray(scores, np.float64)
+    if np.isnan(values).any():
+        raise ValueError(f"{int(np.isnan(values).sum())} of {values.size} scores are NaN; a score is a number")
+    own = values[target]
+    return float(count_ranks((values > own).sum(), (values == own).sum() - 1))

@@ -1,8 +1,8 @@
-"""What an evaluation found: every single test, and the figures made from them.
+"""The result of an evaluation: every single test as columns, and the figures made from them.
 
-`Evaluation` is what `stream.evaluation.replay.run` returns, in a notebook as on the command line. It holds the tests as
-columns, so that any question (a slice, a curve, a paired comparison) is asked of the same tests. `report` is the JSON
-contract that scripts read.
+This file decides what an `Evaluation` holds and what the JSON report of `corrente evaluate --json` says, which scripts
+rely on. Any question (a slice, a curve, a paired comparison) is asked of the same tests. Tables, notebook output and
+plots are made from a result in `stream.evaluation.report`.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.measures import metrics
-from stream.evaluation.measures.ranks import counts_before, earlier_of_same
+from stream.evaluation.measures.prior_counts import counts_before, earlier_of_same
 from stream.evaluation.measures.significance import Difference, compare_tests
-from stream.evaluation.protocol import Plan, Protocol
+from stream.evaluation.protocol import EvaluationProtocol, Plan
 
 Floats = NDArray[np.float64]
 
 BLEND = "blend"
+"""Name of the ranking that orders the list, in `TestedEvents.names` and in every report."""
 FALLBACKS = ("personal", "session", "trending", "popular", "newest")
-"""How an answer came about, by its code: personal, or which link of the fallback chain."""
-MOST_BLOCKS = 200
+"""Origin of an answer, by its code: personal, or the link of the fallback chain that gave it."""
+MAX_BLOCKS = 200
 
 
 @dataclass(frozen=True)
-class Tests:
+class TestedEvents:
     """The tests of a run, as columns in the order of the stream.
 
     Attributes:
-        names: what ranked, for the columns of `ranks`: the sources, the blend, challengers.
-        event: int64[t] number of the event in the stream.
-        ranks: float64[t, names] rank of the target, infinite for a miss.
-        candidates: int32[t] how many items were ranked.
-        fallback: uint8[t] index into `FALLBACKS`.
-        top: int32[t, k] the blend's list, item codes, padded with -1.
+        names: what ranked, one name for each column of `ranks`: the sources, the blend, challengers.
+        event: int64[t], number of the event in the stream.
+        ranks: float64[t, names], rank of the target, infinite for a miss.
+        candidates: int32[t], number of items that were ranked.
+        fallback: uint8[t], index into `FALLBACKS`.
+        top: int32[t, k], the blend's list as item codes, padded with -1.
     """
 
-    __test__ = False  # not a test case, whatever pytest makes of the name
+    __test__ = False  # pytest takes every class whose name starts with Test for a test case
 
     names: tuple[str, ...]
     event: NDArray[np.int64]
@@ -54,17 +55,21 @@ class Tests:
         return len(self.event)
 
     def of(self, name: str) -> Floats:
-        """Ranks that one source (or the blend) gave.
+        """Ranks by one source, the blend or a challenger.
 
         Raises:
-            KeyError: there is none of that name.
+            KeyError: nothing of that name has ranked.
         """
         if name not in self.names:
             raise KeyError(f"{name!r} ranked nothing here; there are {', '.join(self.names)}")
         return self.ranks[:, self.names.index(name)]
 
-    def with_source(self, name: str, ranks: Floats) -> Tests:
-        """These tests with one more source's ranks."""
+    def with_source(self, name: str, ranks: Floats) -> TestedEvents:
+        """Return these tests with the ranks of one more source.
+
+        Raises:
+            ValueError: there is a source of that name already.
+        """
         if name in self.names:
             raise ValueError(f"there is a source {name!r} already")
         return replace(self, names=(*self.names, name), ranks=np.column_stack([self.ranks, ranks]))
@@ -72,27 +77,27 @@ class Tests:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """One evaluated stream.
+    """The result of evaluating one stream.
 
     Attributes:
-        stream: what was read, for titles.
-        protocol, plan: how it was tested.
+        stream: name of the stream, for titles.
+        protocol, plan: the rules, and what they meant for each event.
         tests: every test.
-        visitor: int[n] whose event each event of the stream is.
-        item, time: int[n], float64[n] of the stream's events.
-        items: how many different items the stream has.
-        settings: of the model.
+        visitor: int[n], code of the visitor of each event of the stream.
+        item, time: int[n] and float64[n], item code and seconds of each event.
+        items: number of different items in the stream.
+        settings: settings of the model.
         challengers: names in `tests` that are neither sources nor the blend.
-        sharding: what more than one shard costs, if asked.
-        beside: figures of models that rank nothing, as they say them.
-        seconds: how long learning and testing took, None without a clock.
-        test_microseconds: median time of one test, None without a clock.
+        sharding: the cost of more than one shard, if it was measured.
+        model_metrics: figures of the models that order no list (conversion, ratings), as those models report them.
+        seconds: duration of learning and testing; None without a clock.
+        test_microseconds: median duration of one test; None without a clock.
     """
 
     stream: str
-    protocol: Protocol
+    protocol: EvaluationProtocol
     plan: Plan
-    tests: Tests
+    tests: TestedEvents
     visitor: NDArray[np.integer]
     item: NDArray[np.integer]
     time: Floats
@@ -100,12 +105,13 @@ class Evaluation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     challengers: tuple[str, ...] = ()
     sharding: Mapping[str, Any] | None = None
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    model_metrics: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     test_microseconds: float | None = None
 
     @property
     def events(self) -> int:
+        """Number of events in the stream."""
         return len(self.visitor)
 
     @property
@@ -115,25 +121,26 @@ class Evaluation:
 
     @property
     def sources(self) -> list[str]:
-        """What ranked by itself, best first."""
+        """Names of the single sources, best first."""
         own = [name for name in self.tests.names if name != BLEND and name not in self.challengers]
         return sorted(own, key=lambda name: -self.figures[name]["hr"][str(self.cutoff)])
 
     @cached_property
     def figures(self) -> dict[str, dict[str, dict[str, float]]]:
-        """HR, MRR, NDCG and the error of HR, by name and cut-off."""
+        """HR, MRR, NDCG and the standard error of HR, by name and cut-off: `figures["blend"]["hr"]["10"]`."""
         return {name: metrics.figures(self.tests.of(name), self.protocol.cutoffs) for name in self.tests.names}
 
     def measured(self, name: str, measure: str = "hr", k: int | None = None) -> Floats:
-        """What each test is worth for one source (or the blend)."""
+        """Value of each test for one ranking: hit, reciprocal rank or gain at `k`, by default the first cut-off."""
         return metrics.MEASURES[measure](self.tests.of(name), k or self.cutoff)
 
     def compare(
         self, ours: str = BLEND, theirs: str | None = None, measure: str = "hr", k: int | None = None
     ) -> Difference:
-        """Paired difference of two rankings of the same tests; `theirs` is the best source if not named.
+        """Paired difference of two rankings of the same tests; `theirs` is the best source by default.
 
-        Picking the best source by the very tests it is then compared on favours that source, never the blend.
+        The best source is picked by the very tests on which it is then compared, which favours that source and never
+        the blend.
         """
         other = theirs or self.sources[0]
         return compare_tests(
@@ -144,7 +151,7 @@ class Evaluation:
         )
 
     def beyond_accuracy(self) -> dict[str, Any]:
-        """Coverage, novelty and evenness of the blend's lists; answers that were fallbacks or could not be right."""
+        """Coverage, novelty and evenness of the blend's lists, and shares of fallbacks and of unreachable targets."""
         tests, lists = self.tests, self.tests.top[:, : self.cutoff]
         places = np.repeat(tests.event, lists.shape[1])
         known_by_then = _items_seen_before(self.item, tests.event)
@@ -164,7 +171,7 @@ class Evaluation:
         }
 
     def blocks(self) -> dict[str, Any]:
-        """Sums over blocks of consecutive tests: a coarse curve, and what two saved results are compared by."""
+        """Sums over blocks of consecutive tests: a coarse curve, and the units by which saved results are compared."""
         edges = block_edges(len(self.tests))
         sums: dict[str, Any] = {}
         for name in self.tests.names:
@@ -204,7 +211,7 @@ class Evaluation:
             "test_microseconds": self.test_microseconds,
             "seconds": self.seconds,
             "sharding": self.sharding,
-            "beside": dict(self.beside),
+            "beside": dict(self.model_metrics),
             "stream": self.stream,
             "protocol": {
                 "by": self.protocol.by,
@@ -222,7 +229,7 @@ class Evaluation:
         }
 
     def warnings(self) -> list[str]:
-        """What would otherwise hide behind a figure of 0."""
+        """Explanations of figures that are 0 because no target could be ranked."""
         known = earlier_of_same(self.item)[self.tests.event] > 0
         if not known.any():
             return ["every tested item was new: nothing could have ranked one, which is why all figures are 0"]
@@ -234,14 +241,9 @@ class Evaluation:
         hit_rate = self.figures[BLEND]["hr"][str(self.cutoff)]
         return f"<Evaluation of {self.stream}: {len(self.tests):,} tests, HR@{self.cutoff} {hit_rate:.4f}>"
 
-    def _repr_html_(self) -> str:
-        from stream.evaluation.report.tables import figures_html
-
-        return figures_html(self)
-
 
 def difference_report(difference: Difference) -> dict[str, Any]:
-    """A difference as JSON; an interval that nothing bounds is null."""
+    """A difference as JSON. An interval without bounds becomes null."""
     bounded = difference.p is not None
     return {
         "difference": difference.difference,
@@ -256,11 +258,11 @@ def difference_report(difference: Difference) -> dict[str, Any]:
 
 
 def block_edges(tests: int) -> NDArray[np.int64]:
-    """Edges of at most `MOST_BLOCKS` blocks of (almost) equally many tests."""
-    blocks = max(1, min(MOST_BLOCKS, tests))
+    """Edges of at most `MAX_BLOCKS` blocks of almost equally many tests."""
+    blocks = max(1, min(MAX_BLOCKS, tests))
     return np.linspace(0, tests, blocks + 1).astype(np.int64)
 
 
 def _items_seen_before(item: NDArray[np.integer], tested: NDArray[np.integer]) -> int:
-    """Different items before the last test: what could have been shown."""
+    """Number of different items before the last test: those that could have been shown."""
     return len(np.unique(item[: int(tested[-1])])) if len(tested) else 0

@@ -1,12 +1,13 @@
-"""Is a difference more than noise? Paired tests for two ways to answer the same requests.
+"""Significance of a difference between two rankings of the same tests.
 
-Two rankings are compared on the very same tests, so the difference is taken test by test and then resampled **by
-visitor**: one visitor's tests resemble each other, and a test that takes them for independent (McNemar's, or the usual
-error of a difference) finds significance too easily where a few visitors make many tests. McNemar's counts of
-discordant tests are reported beside it, because they show how many answers really changed.
+This file decides whether a difference is more than noise. Two rankings are compared on the very same tests, so the
+difference is taken test by test and then resampled **by visitor**: the tests of one visitor resemble each other, and a
+method that takes them for independent (McNemar's test, or the usual error of a difference) finds significance too
+easily where a few visitors make many tests. McNemar's counts of discordant tests are reported beside the p-value,
+because they show how many answers really changed.
 
-Two *saved* results hold sums over blocks of consecutive tests instead of single tests; `compare_blocks` pairs those.
-Blocks keep a session's tests together, and what drifts slowly hits both sides of a pair alike.
+*Saved* results hold sums over blocks of consecutive tests instead of single tests; `compare_blocks` pairs those. Blocks
+keep the tests of a session together, and slow drift affects both sides of a pair alike.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Difference:
-    """What one side has more than the other.
+    """The difference between two rankings ("ours" minus "theirs"), and how sure it is.
 
     Attributes:
         difference: mean of ours - theirs.
         low, high: 95 % confidence interval.
-        p: two-sided probability of such a difference, or a larger one, if there were none. None where it can't be told.
+        p: two-sided probability of a difference at least this large if there were none; None if it can't be estimated.
         only_ours, only_theirs: tests in which one side is better (the discordant ones); None for blocks.
-        units: how many independent units (visitors, blocks) this rests on.
-        method: how it was found, for the reader.
+        units: number of independent units (visitors or blocks) that were resampled.
+        method: one phrase about the method, for the reader.
     """
 
     difference: float
@@ -45,7 +46,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the difference could be chance at the 5 % level."""
+        """True if the difference could be chance at the 5 % level, or if that can't be estimated."""
         return self.p is None or self.p >= 0.05
 
 
@@ -55,11 +56,11 @@ def compare_tests(
     """Paired bootstrap over visitors of the mean difference of two measures of the same tests.
 
     Args:
-        ours: (n,) what one side scored in each test (hits, reciprocal ranks, …).
-        theirs: (n,) what the other side scored.
-        visitor: (n,) whose test it was.
-        seed: of the resampling.
-        resamples: how many times the visitors are drawn again (each a Poisson number of times).
+        ours: (n,) one side's value in each test (hits, reciprocal ranks, …).
+        theirs: (n,) the other side's value.
+        visitor: (n,) code of the visitor of each test.
+        seed: seed of the resampling.
+        resamples: number of resamples; each draws every visitor a Poisson number of times.
 
     After Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), with whole visitors as the units. The p-value
     is twice the smaller tail, with one added to each count, so that it is never 0.
@@ -93,14 +94,14 @@ def compare_tests(
 def compare_blocks(
     ours: ArrayLike, theirs: ArrayLike, sizes: ArrayLike, *, seed: int = 0, resamples: int = 2000
 ) -> Difference:
-    """The same over blocks of consecutive tests.
+    """Paired bootstrap over blocks of consecutive tests, for saved results.
 
     Args:
         ours: (blocks,) sums of a measure over each block.
-        theirs: (blocks,) the other side's.
-        sizes: (blocks,) tests in each block.
-        seed: as in `compare_tests`.
-        resamples: likewise.
+        theirs: (blocks,) the other side's sums.
+        sizes: (blocks,) number of tests in each block.
+        seed: seed of the resampling.
+        resamples: number of resamples.
 
     Raises:
         ValueError: the sides have different blocks.
@@ -120,7 +121,7 @@ def compare_blocks(
 
 
 def compare_shares(ours: float, theirs: float, ours_error: float, theirs_error: float) -> Difference:
-    """The difference of two figures from different tests, by their standard errors (a normal approximation)."""
+    """Difference of two figures from different tests, by their standard errors (a normal approximation)."""
     gap, error = ours - theirs, math.hypot(ours_error, theirs_error)
     p = math.erfc(abs(gap) / error / math.sqrt(2)) if error > 0 else None
     return Difference(
@@ -129,7 +130,7 @@ def compare_shares(ours: float, theirs: float, ours_error: float, theirs_error: 
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction for looking at several differences at once (Scandinavian Journal of Statistics, 1979).
+    """P-values corrected for looking at several differences at once (Holm, Scandinavian Journal of Statistics, 1979).
 
     >>> corrected([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -152,10 +153,11 @@ def _by_units(
     seed: int,
     resamples: int,
 ) -> Difference:
+    """Bootstrap of the ratio of two sums over independent units, which are drawn with Poisson weights."""
     units = sums.size
     gap = float(sums.sum() / sizes.sum())
     if units < 2:
-        unknown = "one unit: noise can't be told"
+        unknown = "one unit: noise can't be told"  # part of the JSON report, so it stays as it is
         return Difference(gap, -math.inf, math.inf, None, only_ours, only_theirs, units, unknown)
     if not sums.any():
         return Difference(0.0, 0.0, 0.0, 1.0, only_ours, only_theirs, units, method)

@@ -1,10 +1,11 @@
-"""Where the errors are: the same tests, cut by what was known when each was made.
+"""Slices of the tests: the hit rate by what was known when each test was made.
 
-A slice is HR (and its error) of the blend and of the best source for visitors with a short or a long history, for new
-and old items, for rare and popular ones, early and late in a session. `by_group` does it for an attribute of the
-visitor and says how far the groups are apart, and whether that is more than noise.
+This file decides into which groups tests are cut. A slice is HR (and its error) of the blend and of the best source for
+visitors with a short or a long history, for new and old items, for rare and popular ones, early and late in a session.
+`by_group` does the same for an attribute of the visitor, and adds how far the groups are apart and whether that is more
+than noise.
 
-Cuts are fixed powers, not quantiles of the stream at hand, so that two streams and two runs can be laid side by side.
+Edges of slices are fixed numbers, not quantiles of the stream, so that two streams and two runs can be compared.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.measures.metrics import proportion_error
-from stream.evaluation.measures.ranks import earlier_of_same, position_in_session, seconds_since_first
+from stream.evaluation.measures.prior_counts import earlier_of_same, position_in_session, seconds_since_first
 from stream.evaluation.measures.result import BLEND, Evaluation
 
-LEAST_TESTS = 30
-"""Groups with fewer tests are shown and not compared."""
+MIN_COMPARED_TESTS = 30
+"""Groups with fewer tests are listed but not compared."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Slice:
 
     Attributes:
         label: what these tests have in common.
-        tests: how many there are.
+        tests: number of tests.
         hr, error: HR@k of the blend and its standard error, clustered by visitor; None without tests.
-        best_source_hr: HR@k of the source that is best over all tests.
+        best_source_hr: HR@k, in this slice, of the source that is best over all tests.
     """
 
     label: str
@@ -45,15 +46,15 @@ class Slice:
 
 @dataclass(frozen=True)
 class Fairness:
-    """How differently groups of visitors are served.
+    """Differences in hit rate between groups of visitors.
 
     Attributes:
-        slices: one a group, largest first.
-        gap: HR of the best served group - HR of the worst, among groups with enough tests.
-        best, worst: their names.
+        slices: one for each group, largest first.
+        gap: HR of the best served group minus HR of the worst served, among groups with enough tests.
+        best, worst: names of these two groups.
         error: standard error of the gap.
-        p: probability of one group being as far from the rest as the farthest is, corrected for the number of groups
-            (Bonferroni); None with fewer than two comparable groups.
+        p: probability that by chance one group is as far from the rest as the farthest one is, corrected for the
+            number of groups (Bonferroni); None with fewer than two comparable groups.
     """
 
     slices: list[Slice]
@@ -72,15 +73,17 @@ def error_analysis(evaluation: Evaluation, session: NDArray[np.integer] | None =
     """Slices by history length, item age, item popularity and session position.
 
     Args:
-        evaluation: what was found.
-        session: (events,) code of the session; the visitor's events are one session if there is none.
+        evaluation: the result.
+        session: (events,) code of the session of each event; by default all events of a visitor are one session.
     """
     tested = evaluation.tests.event
     history = earlier_of_same(evaluation.visitor)[tested]
     popularity = earlier_of_same(evaluation.item)[tested]
     position = position_in_session(evaluation.visitor if session is None else session)[tested]
     age = seconds_since_first(evaluation.item, evaluation.time)[tested]
-    steps = bool(np.array_equal(evaluation.time, np.arange(evaluation.events)))  # an order is no clock
+    steps = bool(
+        np.array_equal(evaluation.time, np.arange(evaluation.events))
+    )  # times that only number the events are no ages
     return {
         "visitor's earlier events": by_count(evaluation, history, (0, 1, 2, 4, 9, 19, 49, 99)),
         "item's age": _by_age(evaluation, age, popularity, in_events=steps),
@@ -90,7 +93,7 @@ def error_analysis(evaluation: Evaluation, session: NDArray[np.integer] | None =
 
 
 def by_count(evaluation: Evaluation, value: NDArray[np.integer], tops: Sequence[int]) -> list[Slice]:
-    """Slices by a whole number: up to and including each of `tops`, and beyond. Empty ones are left out."""
+    """Slices by a whole number: up to and including each of `tops`, and beyond. Empty slices are left out."""
     edges = [-1, *tops]
     slices = []
     for low, high in pairwise(edges):
@@ -104,9 +107,9 @@ def by_group(evaluation: Evaluation, codes: NDArray[np.integer], names: Sequence
     """Slices by an attribute of the visitor, and the distance between the groups.
 
     Args:
-        evaluation: what was found.
-        codes: (events,) group of each event's visitor; negative for unknown.
-        names: of the groups.
+        evaluation: the result.
+        codes: (events,) group of the visitor of each event; negative if it is unknown.
+        names: names of the groups.
     """
     group = codes[evaluation.tests.event]
     slices = []
@@ -115,7 +118,7 @@ def by_group(evaluation: Evaluation, codes: NDArray[np.integer], names: Sequence
         slices.append((slice_of(evaluation, group == code, label), int(code)))
     slices.sort(key=lambda pair: -pair[0].tests)
     ordered = [part for part, _ in slices]
-    comparable = [pair for pair in slices if pair[0].tests >= LEAST_TESTS and pair[1] >= 0]
+    comparable = [pair for pair in slices if pair[0].tests >= MIN_COMPARED_TESTS and pair[1] >= 0]
     if len(comparable) < 2:
         return Fairness(ordered, None, None, None, None, None)
     best, worst = (pick(comparable, key=lambda pair: pair[0].hr or 0.0) for pick in (max, min))
@@ -125,7 +128,7 @@ def by_group(evaluation: Evaluation, codes: NDArray[np.integer], names: Sequence
 
 
 def slice_of(evaluation: Evaluation, chosen: NDArray[np.bool_], label: str) -> Slice:
-    """HR of the tests that were chosen."""
+    """HR of the tests where `chosen` is True."""
     tests = int(chosen.sum())
     if not tests:
         return Slice(label, 0, None, None, None)
@@ -153,7 +156,7 @@ def _visitors(evaluation: Evaluation) -> NDArray[np.integer]:
 
 
 def _error(values: NDArray[np.float64], visitor: NDArray[np.integer]) -> float:
-    """Standard error of a mean whose units are visitors (linearised ratio estimator), at least that of a proportion."""
+    """Standard error of a mean, clustered by visitor (linearised ratio estimator), at least that of a proportion."""
     mean = float(values.mean())
     _, group = np.unique(visitor, return_inverse=True)
     sums = np.bincount(group, values - mean)
@@ -162,12 +165,14 @@ def _error(values: NDArray[np.float64], visitor: NDArray[np.integer]) -> float:
 
 
 def _gap(evaluation: Evaluation, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[float, float]:
+    """Difference of two groups' hit rates, and its standard error."""
     hits, visitor = evaluation.measured(BLEND), _visitors(evaluation)
     gap = float(hits[one].mean() - hits[other].mean())
     return gap, float(np.hypot(_error(hits[one], visitor[one]), _error(hits[other], visitor[other])))
 
 
 def _against_the_rest(evaluation: Evaluation, one: NDArray[np.bool_], all_known: NDArray[np.bool_]) -> float:
+    """Two-sided p-value of one group's hit rate against that of all other known groups (a normal approximation)."""
     gap, error = _gap(evaluation, one, all_known & ~one)
     if error == 0:
         return 0.0 if gap else 1.0

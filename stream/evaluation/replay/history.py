@@ -1,8 +1,8 @@
-"""A file of events as what an evaluation needs: columns of the kept events, and whose events they are.
+"""A file of events as columns for an evaluation: the kept events, and the visitor of each.
 
-Reading is decided in `stream.ingest.files`; this file decides which rows are kept (`--events`) and who the visitor is
-(`--by`). A row that names no user where the visitor is the user counts for its session, and the other way round: an
-event always counts for somebody.
+This file decides which rows are kept (`--events`) and which column names the visitor (`--by`). If the visitor is the
+user, a row without a user counts for its session, and the other way round, so that every event has a visitor. Reading
+is decided in `stream.ingest.files`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.ingest.files import Coded, Dataset, WrongFile, read_chunks, read_dat
 Codes = NDArray[np.int32]
 RATING = "rating"
 STARS = re.compile(r"r(\d+(?:\.\d+)?)")
-"""Kinds that say a rating by themselves, as `r5` does for five stars."""
+"""Kinds that are ratings by their name, such as `r5` for five stars."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class History:
     """Events in file order.
 
     Attributes:
-        name: what to call it.
+        name: name of the history in titles and messages.
         data: the kept events as columns.
-        rows: int[n] which rows of the file these are, from 0.
-        notes: what a reader of the figures should know.
+        rows: int[n], number of each event's row in the file, from 0.
+        notes: properties of the file that a reader of the figures should know.
     """
 
     name: str
@@ -46,7 +46,7 @@ class History:
         return len(self.data)
 
     def visitor(self, by: Literal["user", "session"]) -> Coded:
-        """Whose event each one is.
+        """The visitor of each event, as a coded column.
 
         Raises:
             WrongInput: the file has no such column.
@@ -64,17 +64,17 @@ class History:
 
     @property
     def ratings(self) -> NDArray[np.float32]:
-        """The value of each event that is a rating: kind `rating` with a value, or a kind such as `r5`; else NaN."""
+        """(n,) value of each event that is a rating (kind `rating` with a value, or a kind such as `r5`), else NaN."""
         stars = [STARS.fullmatch(name) for name in self.data.event.names]
         by_kind = np.array([float(found[1]) if found else np.nan for found in stars], np.float32)
-        told = by_kind[self.data.event.codes]
+        by_name = by_kind[self.data.event.codes]
         if self.data.value is None:
-            return told
-        return np.where(self._is_rating, self.data.value, told).astype(np.float32)
+            return by_name
+        return np.where(self._is_rating, self.data.value, by_name).astype(np.float32)
 
     @property
-    def own_weights(self) -> NDArray[np.float32]:
-        """What an event weighs by its own value, NaN where its kind decides: only `rating` has such a scale."""
+    def value_weights(self) -> NDArray[np.float32]:
+        """(n,) weight of each event by its own value, NaN where its kind decides. Only kind `rating` has a scale."""
         if self.data.value is None:
             return np.full(len(self), np.nan, np.float32)
         return np.where(self._is_rating, [rating_weight(value) for value in self.data.value.tolist()], np.nan).astype(
@@ -83,6 +83,7 @@ class History:
 
     @property
     def _is_rating(self) -> NDArray[np.bool_]:
+        """(n,) True for events of kind `rating` with a finite value."""
         kinds = np.array([name == RATING for name in self.data.event.names])
         known = np.isfinite(self.data.value) if self.data.value is not None else np.zeros(len(self), bool)
         return kinds[self.data.event.codes] & known
@@ -104,7 +105,7 @@ def load(
 
     Args:
         path: the file.
-        events: keep these kinds of events and drop the rest; all if not given.
+        events: keep these kinds of events and drop the others; by default all are kept.
         columns: our column name to the file's, where they differ.
         kind: the kind of every event, for a file without an `event` column.
 
@@ -120,7 +121,7 @@ def load(
 
 
 def history_of(data: Dataset, name: str, *, events: Sequence[str] | None = None) -> History:
-    """Events that are in memory already, as `load` would give them.
+    """Make a history of events that are in memory already, with the checks that `load` makes.
 
     Raises:
         WrongInput: no event is left, or a row names neither item, user nor session.
@@ -128,29 +129,32 @@ def history_of(data: Dataset, name: str, *, events: Sequence[str] | None = None)
     _check(data, name)
     rows = np.arange(len(data))
     if events is None:
-        return _noted(History(name, data, rows))
+        return _with_note_on_ratings(History(name, data, rows))
     occurring = [data.event.names[code] for code in np.unique(data.event.codes)]
     missing = [kind for kind in events if kind not in occurring]
     kept = np.flatnonzero(np.isin(data.event.codes, [data.event.names.index(k) for k in events if k in occurring]))
     if len(kept) == 0:
         raise WrongInput(f"{name}: no event is of kind {' or '.join(events)}; there are {', '.join(sorted(occurring))}")
     notes = tuple(f"no event is of kind {kind!r}" for kind in missing)
-    return _noted(History(name, taken(data, kept), kept, notes))
+    return _with_note_on_ratings(History(name, select_rows(data, kept), kept, notes))
 
 
-def _noted(history: History) -> History:
-    """The same with a note on ratings that say no number."""
+def _with_note_on_ratings(history: History) -> History:
+    """Add a note if some events of kind `rating` have no value."""
     data = history.data
     kinds = np.array([name == RATING for name in data.event.names])[data.event.codes]
-    mute = int(kinds.sum() if data.value is None else (kinds & np.isnan(data.value)).sum())
-    if not mute:
+    without_value = int(kinds.sum() if data.value is None else (kinds & np.isnan(data.value)).sum())
+    if not without_value:
         return history
-    note = f"{mute} events of kind 'rating' have no value and weigh 1 (which column has it? --column value=<its name>)"
+    note = (
+        f"{without_value} events of kind 'rating' have no value and weigh 1 "
+        "(which column has it? --column value=<its name>)"
+    )
     return replace(history, notes=(*history.notes, note))
 
 
-def taken(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
-    """Some rows of a dataset; codes and names stay as they are."""
+def select_rows(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
+    """Take some rows of a dataset; codes and names stay as they are."""
 
     def part(column: Coded | None) -> Coded | None:
         return None if column is None else Coded(column.codes[rows], column.names)
@@ -167,7 +171,7 @@ def taken(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
 
 
 def attribute(path: Path | str, history: History, column: str, columns: Mapping[str, str] | None = None) -> Coded:
-    """Any further column of the same file, as the group of each kept event's visitor; -1 where a row has none.
+    """Read any further column of the same file, as the group of each kept event's visitor; -1 where a row has none.
 
     Raises:
         WrongInput: there is no such column.
@@ -175,7 +179,7 @@ def attribute(path: Path | str, history: History, column: str, columns: Mapping[
     known: dict[str | None, int] = {None: -1}
     codes: list[int] = []
     try:
-        # A column that no event has a use for is read in the place of one that is never looked at here.
+        # `read_chunks` knows a fixed set of columns, so the wanted one is read under the name of one not used here.
         for chunk in read_chunks(path, {**(columns or {}), "currency": column}, kind="-"):
             cells = chunk.cells.get("currency", [None] * len(chunk))
             codes.extend(known.setdefault(cell, len(known) - 1) for cell in cells)
@@ -186,6 +190,7 @@ def attribute(path: Path | str, history: History, column: str, columns: Mapping[
 
 
 def _check(data: Dataset, name: str) -> None:
+    """Raise `WrongInput` for a dataset that can't be evaluated."""
     if len(data) == 0:
         raise WrongInput(f"{name}: there is no event in it")
     if not np.isfinite(data.seconds).all():
@@ -198,6 +203,8 @@ def _check(data: Dataset, name: str) -> None:
     visitors = [column.codes >= 0 for column in (data.user, data.session) if column is not None]
     if not visitors:
         raise WrongInput(f"{name}: there is neither a user nor a session column")
-    nobody = ~np.logical_or.reduce(visitors)
-    if nobody.any():
-        raise WrongInput(f"{name}: event {int(np.flatnonzero(nobody)[0]) + 1} names neither a user nor a session")
+    without_visitor = ~np.logical_or.reduce(visitors)
+    if without_visitor.any():
+        raise WrongInput(
+            f"{name}: event {int(np.flatnonzero(without_visitor)[0]) + 1} names neither a user nor a session"
+        )

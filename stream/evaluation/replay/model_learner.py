@@ -1,7 +1,7 @@
-"""The model as a learner that can be evaluated: a history as the model's columns, and the compiled walk over them.
+"""The default model as a learner that can be evaluated, in one shard.
 
-Keys, kinds and weights are what the decoder of records makes of the same events (`stream.ingest.decoding`), so that a history
-from a file and the same events from Kafka leave the same tables behind.
+This file decides how the outcomes of the compiled replay reach the models of River (challenger, conversion, ratings),
+and under which name each ranking is reported. The loop over events is in `stream.evaluation.replay.replay_kernel`.
 """
 
 from __future__ import annotations
@@ -11,34 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.evaluation.protocol import Action, Plan, Protocol, ranker_sample
-from stream.evaluation.replay import replay_kernel as kernel
-from stream.evaluation.replay.history import History
-from stream.evaluation.replay.run import Learner, Walk
-from stream.ingest.files import Coded
-from stream.models.batch import CLICK, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, EventBatch
+from stream.evaluation.protocol import Action
+from stream.evaluation.replay.event_batch import NO_EVENTS
+from stream.evaluation.replay.learner import SpanOutcomes
+from stream.evaluation.replay.replay_kernel import new_buffers, replay_events
+from stream.models.batch import CLICK, PURCHASE, EventBatch
 from stream.models.kernels.compile import packed
-from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning import learner as model
-from stream.models.ranking.rank import Options, options_of
-from stream.models.schema import BLEND, CHALLENGER, WEIGHT_ONE
+from stream.models.ranking.rank import Options
+from stream.models.schema import BLEND, CHALLENGER
 from stream.models.settings import ModelSettings
 from stream.models.source_names import SOURCES
 from stream.state.tables import Tables
-
-NO_EVENTS = np.empty(0, np.int64)
 
 
 class ModelLearner:
     """One shard of the default model over a history.
 
     Args:
-        columns: every event as the model takes it.
+        batch: every event of the history.
         codes: (n,) item code of each event.
-        settings: what the model is.
-        options: what may be ranked.
-        rated: (r,) numbers of the events that the ratings model learns from, rising; none if not given.
-        tables: filled tables to go on from; empty ones if none.
+        settings: settings of the model.
+        options: decides what may be ranked.
+        rated: (r,) numbers of the events that the ratings model learns from, rising; none by default.
+        tables: filled tables to go on from; empty ones by default.
     """
 
     names = (*SOURCES, "blend", "challenger")
@@ -46,7 +42,7 @@ class ModelLearner:
 
     def __init__(
         self,
-        columns: EventBatch,
+        batch: EventBatch,
         codes: NDArray[np.int32],
         settings: ModelSettings,
         options: Options,
@@ -54,19 +50,19 @@ class ModelLearner:
         rated: NDArray[np.int64] = NO_EVENTS,
         tables: Tables | None = None,
     ) -> None:
-        self._columns, self._codes, self._options = packed(columns), codes, options
+        self._batch, self._codes, self._options = packed(batch), codes, options
         self._learner = model.Learner(settings, tables, options)
-        # Whoever orders the list is called the blend; the other one is the challenger.
+        # The ranking that orders the list is reported as the blend, the other one as the challenger.
         self._leader = CHALLENGER if settings.ranker == "river" else BLEND
         self._order = [*range(len(SOURCES)), self._leader, BLEND + CHALLENGER - self._leader]
-        self._purchases_follow = bool(np.isin((CLICK, PURCHASE), columns.kinds).all())
+        self._purchases_follow = bool(np.isin((CLICK, PURCHASE), batch.kinds).all())
         self._rated = rated
         self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
         if tables is not None:
-            self._code_of_row = _codes_of(self._learner.state.items["key0"], columns.items[:, 0], codes)
+            self._code_of_row = _codes_of(self._learner.state.items["key0"], batch.items[:, 0], codes)
 
-    def beside(self) -> dict[str, Any]:
-        """Prequential figures of the models that order no list, where the history has what they are about."""
+    def model_metrics(self) -> dict[str, Any]:
+        """Prequential figures of the conversion and the ratings model, if the history has purchases or ratings."""
         figures = {}
         if self._purchases_follow:
             figures["conversion"] = self._learner.conversion.metrics()
@@ -75,26 +71,28 @@ class ModelLearner:
         return figures
 
     def views(self) -> dict[str, tuple[NDArray, NDArray]]:
-        """The live tables, as scoring reads them."""
+        """The live tables, in the form in which scoring reads them."""
         return model.identity_views(self._learner.tables)
 
-    def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
-        """Follow the actions of some events."""
+    def replay(
+        self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False
+    ) -> SpanOutcomes:
+        """Follow the actions of events `start` to `stop`; see `stream.evaluation.replay.learner.Learner.replay`."""
         tests = int(np.count_nonzero(actions[start:stop] & Action.TEST))
-        taught = int(np.count_nonzero(actions[start:stop] & Action.TEACH))
-        found = kernel.room(tests, taught, top, leader=self._leader, export=export, conversion=self._purchases_follow)
+        trained = int(np.count_nonzero(actions[start:stop] & Action.TRAIN_RANKER))
+        found = new_buffers(tests, trained, top, leader=self._leader, export=export, conversion=self._purchases_follow)
         learner = self._learner
-        kernel.walk(
-            learner.state, learner.reader, learner.work, self._columns, self._codes, self._code_of_row, self._options,
+        replay_events(
+            learner.state, learner.reader, learner.work, self._batch, self._codes, self._code_of_row, self._options,
             actions, start, stop, packed(found),
         )  # fmt: skip
         learner.challenger.learn(found.differences)
         if self._purchases_follow:
             learner.conversion.learn()
         rated = self._rated[slice(*np.searchsorted(self._rated, (start, stop)))]
-        learner.learn_ratings(self._columns, rated[(actions[rated] & Action.LEARN) > 0])
+        learner.learn_ratings(self._batch, rated[(actions[rated] & Action.LEARN) > 0])
         exported = found.filled[-1]
-        return Walk(
+        return SpanOutcomes(
             event=found.event,
             greater=found.greater[:, self._order],
             equal=found.equal[:, self._order],
@@ -108,70 +106,8 @@ class ModelLearner:
         )
 
 
-def model_learner(
-    history: History, protocol: Protocol, settings: ModelSettings, plan: Plan, *, shards: int = 1
-) -> Learner:
-    """The model, as one shard or as several, ready to walk over a history from its start."""
-    options = options_of(settings, exclude_last=protocol.exclude_last)._replace(by_session=protocol.by == "session")
-    columns, codes = columns_of(history, protocol, settings, plan), history.data.item.codes
-    if shards == 1:
-        return ModelLearner(columns, codes, settings, options, rated=ratings_sample(columns, settings.seed))
-    from stream.evaluation.replay.sharded_learner import ShardedLearner  # which is made of this file's learners
-
-    return ShardedLearner(columns, codes, settings, options, plan, shards)
-
-
-def ratings_sample(columns: EventBatch, seed: int) -> NDArray[np.int64]:
-    """Which events the ratings model learns from: ratings in the ranker's sample; none if all say the same."""
-    rated = np.isfinite(columns.values) & (columns.learned != 0)
-    if len(np.unique(columns.values[rated])) < 2:
-        return NO_EVENTS
-    return np.flatnonzero(rated & ranker_sample(columns.learned != 0, seed))
-
-
-def columns_of(history: History, protocol: Protocol, settings: ModelSettings, plan: Plan) -> EventBatch:
-    """All events of a history as the model takes them."""
-    data = history.data
-    salt = salt_key(settings.visitor_salt)
-    visitor = history.visitor(protocol.by)
-    names = [data.item.names[code].encode() for code in data.item.codes.tolist()]
-    starts = np.zeros(len(names) + 1, np.int64)
-    np.cumsum([len(name) + 1 for name in names], out=starts[1:])
-    kind_codes = np.array([KINDS.get(name, OTHER_KIND) for name in data.event.names], np.uint8)
-    weights = np.clip(plan.weights.astype(np.float64), -WEIGHT_MOST, WEIGHT_MOST)
-    own = _keys(visitor, salt)
-    users = own if data.user is None else _keys(_filled(data.user, visitor), salt)
-    sessions = own if data.session is None else _keys(_filled(data.session, visitor), salt)
-    return EventBatch(
-        items=hash_ids(data.item.names, salt_key(ITEM_SALT))[data.item.codes],
-        visitors=users,
-        sessions=sessions,
-        event_ids=np.zeros(len(data), np.uint64),
-        seconds=data.seconds,
-        weights=np.rint(weights * WEIGHT_ONE).astype(np.int16),
-        kinds=kind_codes[data.event.codes],
-        values=history.ratings,
-        learned=((plan.actions & Action.LEARN) > 0).astype(np.uint8),
-        tested=np.zeros(len(data), np.uint8),
-        names=np.frombuffer(SEPARATOR.encode().join(names), np.uint8),
-        starts=starts,
-    )
-
-
-def _filled(column: Coded, visitor: Coded) -> Coded:
-    """A column whose empty cells are taken from the visitor's, as an event without a session counts for its user."""
-    if not (column.codes < 0).any():
-        return column
-    codes = np.where(column.codes >= 0, column.codes, visitor.codes + len(column.names)).astype(np.int32)
-    return Coded(codes, column.names + visitor.names)
-
-
 def _codes_of(keys: NDArray[np.uint64], known: NDArray[np.uint64], codes: NDArray[np.int32]) -> NDArray[np.int32]:
     """The item code of each row, by the first half of its key; -1 for a row without one."""
     unique, first = np.unique(known, return_index=True)
     at = np.minimum(np.searchsorted(unique, keys), len(unique) - 1)
     return np.where(unique[at] == keys, codes[first[at]], -1).astype(np.int32)
-
-
-def _keys(column: Coded, salt: Keys) -> Keys:
-    return hash_ids(column.names, salt)[column.codes]

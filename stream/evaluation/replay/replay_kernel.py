@@ -1,8 +1,9 @@
-"""The compiled walk: the model's own kernels, one event after the other, under a plan.
+"""The compiled replay loop: the model's own kernels, one event after the other, under a plan.
 
-The worker learns a batch with `stream.models.learning.learner`; this loop calls the same functions for the same steps (find,
-gather, rank, learn the ranker, learn the event) and differs in who decides: here an event's `Action` bits say whether
-it is tested, taught, learned or only shown. A test alone changes nothing.
+This file decides in which order the steps of one event are taken. A worker learns a batch with
+`stream.models.learning.learner`; this loop calls the same functions for the same steps (find, gather, rank, train the
+ranker, learn the event). The difference is that here the `Action` bits of an event decide whether it is tested, trains
+the ranker, is learned or only becomes context. A test alone changes no table.
 """
 
 from __future__ import annotations
@@ -28,28 +29,29 @@ from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work
 
 PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
-"""What an answer was made from: places in `stream.evaluation.measures.result.FALLBACKS`."""
-LEARN, SHOW, TEST, TEACH = 1, 2, 4, 8
-"""The bits of `stream.evaluation.protocol.Action`, as a kernel reads them."""
+"""Origins of an answer: indexes into `stream.evaluation.measures.result.FALLBACKS`."""
+LEARN, SHOW, TEST, TRAIN_RANKER = 1, 2, 4, 8
+"""The bits of `stream.evaluation.protocol.Action` as plain integers, because kernels take no enumeration."""
 
 
-class Found(NamedTuple):
-    """Room for the outcomes of the tests of a span; row t is the t-th test.
+class OutcomeBuffers(NamedTuple):
+    """Arrays for the outcomes of the tests of a span; row t is the t-th test.
 
     Attributes:
-        event: (tests,) int64.
-        greater, equal: (tests, rankings) int32.
-        found: (tests,) bool.
-        candidates: (tests,) int32: how many were ranked.
-        fallback: (tests,) uint8: what the answer was made from.
+        event: (tests,) int64, number of the event.
+        greater, equal: (tests, rankings) int32, candidates that score more than the target, and the same.
+        found: (tests,) bool, True if the target was a candidate.
+        candidates: (tests,) int32, number of ranked candidates.
+        fallback: (tests,) uint8, origin of the answer.
         leader: (1,) int64, the ranking that orders the list.
-        top: (tests, k) int32 item codes by the leader, -1 pads.
-        candidate, scores: with room for every candidate of every test, or none: item codes, and (…, rankings) scores.
-        filled: (tests + 1,) int64, where each test's candidates begin.
-        differences: (taught, features) float32: features of what happened minus those of another candidate, for the
+        top: (tests, k) int32, item codes by the leader; -1 pads.
+        candidate, scores: item codes, and (…, rankings) scores, of every candidate of every test; empty without export.
+        filled: (tests + 1,) int64, offset at which the candidates of each test begin.
+        differences: (trained, features) float32, features of the target minus those of another candidate, for the
             challenger; zeros for a miss.
-        situation: what the conversion model gets to know of a click; empty if purchases don't follow clicks here.
-        met, scratch, nobody, place, values: room for the kernels, which allocate nothing.
+        conversion_features: float32, features of a click for the conversion model; empty if purchases don't follow
+            clicks in this history.
+        met, scratch, no_items, place, values: working memory, because kernels allocate nothing.
     """
 
     event: NDArray[np.int64]
@@ -64,18 +66,27 @@ class Found(NamedTuple):
     scores: NDArray[np.float32]
     filled: NDArray[np.int64]
     differences: NDArray[np.float32]
-    situation: NDArray[np.float32]
+    conversion_features: NDArray[np.float32]
     met: NDArray[np.int64]
     scratch: NDArray[np.float32]
-    nobody: NDArray[np.int64]
+    no_items: NDArray[np.int64]
     place: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
-def room(tests: int, taught: int, top: int, *, leader: int, export: bool, conversion: bool) -> Found:
-    """Room for so many tests, and for so many events that teach."""
+def new_buffers(tests: int, trained: int, top: int, *, leader: int, export: bool, conversion: bool) -> OutcomeBuffers:
+    """Allocate buffers for one span.
+
+    Args:
+        tests: number of tests.
+        trained: number of events that train the ranker.
+        top: length of the lists.
+        leader: the ranking that orders the list.
+        export: keep every candidate and its scores.
+        conversion: the conversion model learns.
+    """
     exported = tests * CANDIDATES if export else 0
-    return Found(
+    return OutcomeBuffers(
         event=np.zeros(tests, np.int64),
         greater=np.zeros((tests, RANKINGS), np.int32),
         equal=np.zeros((tests, RANKINGS), np.int32),
@@ -87,78 +98,85 @@ def room(tests: int, taught: int, top: int, *, leader: int, export: bool, conver
         candidate=np.zeros(exported, np.int32),
         scores=np.zeros((exported, RANKINGS), np.float32),
         filled=np.zeros(tests + 1, np.int64),
-        differences=np.zeros((taught, FEATURES), np.float32),
-        situation=np.zeros(CONVERSION_FEATURES if conversion else 0, np.float32),
+        differences=np.zeros((trained, FEATURES), np.float32),
+        conversion_features=np.zeros(CONVERSION_FEATURES if conversion else 0, np.float32),
         met=np.zeros(MEETINGS, np.int64),
         scratch=np.zeros(64, np.float32),
-        nobody=np.zeros(0, np.int64),
+        no_items=np.zeros(0, np.int64),
         place=np.zeros(1, np.int64),
         values=np.zeros(top),
     )
 
 
 @kernel
-def walk(
+def replay_events(
     state: State,
     reader: Reader,
     work: Work,
-    columns: EventBatch,
+    batch: EventBatch,
     codes: NDArray[np.int32],
     code_of_row: NDArray[np.int32],
     options: Options,
     actions: NDArray[np.uint8],
     start: int,
     stop: int,
-    found: Found,
+    buffers: OutcomeBuffers,
 ) -> None:
-    """Follow the actions of events `start` to `stop` and write the outcomes of their tests into `found`.
+    """Follow the actions of events `start` to `stop`, and write the outcomes of their tests into `buffers`.
 
-    `columns.learned` says which events are learned and which only shown; `codes` are the items of the events, and
-    `code_of_row` those of the rows of the item table, kept up to date here.
+    Args:
+        batch: every event of the history; `batch.learned` is 0 for events that only become context.
+        codes: (events,) item code of each event.
+        code_of_row: item code of each row of the item table, kept up to date here.
+        options: decides what may be ranked.
+        actions: (events,) `Action` bits.
+        start: number of the first event.
+        stop: number of the event after the last.
+        buffers: as `new_buffers` allocates them.
     """
-    test = taught = 0
+    test = trained = 0
     for event in range(start, stop):
         bits = actions[event]
-        if bits & (TEST | TEACH):
-            target = answer(state, reader, work, columns, event, options, found.nobody)
+        if bits & (TEST | TRAIN_RANKER):
+            target = rank_for(state, reader, work, batch, event, options, buffers.no_items)
             if bits & TEST:
-                found.event[test] = event
-                found.fallback[test] = made_from(state, reader, work, columns, event, options, found.place)
-                note(work, target, code_of_row, found, test)
+                buffers.event[test] = event
+                buffers.fallback[test] = origin_of(state, reader, work, batch, event, options, buffers.place)
+                write_outcome(work, target, code_of_row, buffers, test)
                 test += 1
-            if bits & TEACH:
+            if bits & TRAIN_RANKER:
                 state.scalars[TESTS] += 1
                 if target >= 0:
-                    contrast(state, work, target, found.differences[taught])
+                    contrast(state, work, target, buffers.differences[trained])
                     item_bias.learn(state, work, ranker.learn(state, work, target))
-                taught += 1
-                if found.situation.size and (columns.kinds[event] == CLICK or columns.kinds[event] == VIEW):
-                    await_purchase(state, reader, work, columns, event, target, found.situation)
-        if found.situation.size and bits & LEARN and columns.kinds[event] == PURCHASE:
-            conversion.note_purchase(state, columns.visitors[event, 0], columns.items[event, 0])
+                trained += 1
+                if buffers.conversion_features.size and (batch.kinds[event] == CLICK or batch.kinds[event] == VIEW):
+                    remember_click(state, reader, work, batch, event, target, buffers.conversion_features)
+        if buffers.conversion_features.size and bits & LEARN and batch.kinds[event] == PURCHASE:
+            conversion.note_purchase(state, batch.visitors[event, 0], batch.items[event, 0])
         if bits & (LEARN | SHOW):
-            learn_event(state, columns, event, options, found.met, found.scratch)
-            row = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
+            learn_event(state, batch, event, options, buffers.met, buffers.scratch)
+            row = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
             code_of_row[row] = codes[event]
 
 
 @kernel
-def answer(
+def rank_for(
     state: State,
     reader: Reader,
     work: Work,
-    columns: EventBatch,
+    batch: EventBatch,
     event: int,
     options: Options,
-    nobody: NDArray[np.int64],
+    no_items: NDArray[np.int64],
 ) -> int:
-    """Rank for the visitor of an event, and return which candidate its item is, -1 if none."""
-    item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
-    visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
-    session = find(state.session_cells, state.sessions, columns.sessions[event, 0], columns.sessions[event, 1])
-    anonymous = find(state.visitor_cells, state.visitors, columns.sessions[event, 0], columns.sessions[event, 1])
-    gather(reader, work, visitor, anonymous, session, nobody, max(1.0, columns.seconds[event]))
-    rank(reader, work, options, remembered_by(columns, event, options))
+    """Rank for the visitor of an event, and return the number of the candidate that is its item; -1 if none is."""
+    item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
+    visitor = find(state.visitor_cells, state.visitors, batch.visitors[event, 0], batch.visitors[event, 1])
+    session = find(state.session_cells, state.sessions, batch.sessions[event, 0], batch.sessions[event, 1])
+    anonymous = find(state.visitor_cells, state.visitors, batch.sessions[event, 0], batch.sessions[event, 1])
+    gather(reader, work, visitor, anonymous, session, no_items, max(1.0, batch.seconds[event]))
+    rank(reader, work, options, remembered_by(batch, event, options))
     if item:
         for number in range(work.counts[CANDIDATE]):
             if work.items[work.candidates[number]] == item:
@@ -167,82 +185,83 @@ def answer(
 
 
 @kernel
-def made_from(
+def origin_of(
     state: State,
     reader: Reader,
     work: Work,
-    columns: EventBatch,
+    batch: EventBatch,
     event: int,
     options: Options,
     place: NDArray[np.int64],
 ) -> int:
-    """What the answer that stands in `work` was made from, as `Model.recommend` says it."""
+    """Origin of the answer in `work`, with the meaning that `Model.recommend` gives it."""
     if work.counts[UNIQUE]:
-        visitor = find(state.visitor_cells, state.visitors, columns.visitors[event, 0], columns.visitors[event, 1])
+        visitor = find(state.visitor_cells, state.visitors, batch.visitors[event, 0], batch.visitors[event, 1])
         return PERSONAL if visitor else SESSION
     if work.counts[CANDIDATE]:
         return TRENDING
-    popular = fill(reader, work, options, remembered_by(columns, event, options), place, 0, False)
+    popular = fill(reader, work, options, remembered_by(batch, event, options), place, 0, False)
     return POPULAR if popular else NEWEST
 
 
 @kernel
-def note(work: Work, target: int, code_of_row: NDArray[np.int32], found: Found, test: int) -> None:
-    """Write down where the target stands in each ranking, and what was ranked."""
+def write_outcome(work: Work, target: int, code_of_row: NDArray[np.int32], buffers: OutcomeBuffers, test: int) -> None:
+    """Write the target's place in each ranking, the candidates and the top of the list to row `test`."""
     count = work.counts[CANDIDATE]
-    found.candidates[test] = count
-    found.found[test] = target >= 0
+    buffers.candidates[test] = count
+    buffers.found[test] = target >= 0
     if target >= 0:
         for ranking in range(RANKINGS):
-            own = value_of(work, ranking, target)
+            own = score_of(work, ranking, target)
             greater = equal = 0
             for number in range(count):
-                value = value_of(work, ranking, number)
+                value = score_of(work, ranking, number)
                 greater += value > own
                 equal += value == own
-            found.greater[test, ranking] = greater
-            found.equal[test, ranking] = equal - 1
-    begin = found.filled[test]
-    if found.candidate.size:
+            buffers.greater[test, ranking] = greater
+            buffers.equal[test, ranking] = equal - 1
+    begin = buffers.filled[test]
+    if buffers.candidate.size:
         for number in range(count):
-            found.candidate[begin + number] = code_of_row[work.items[work.candidates[number]]]
+            buffers.candidate[begin + number] = code_of_row[work.items[work.candidates[number]]]
             for ranking in range(RANKINGS):
-                found.scores[begin + number, ranking] = value_of(work, ranking, number)
-    found.filled[test + 1] = begin + count
-    best_of(work, count, code_of_row, found.leader[0], found.top[test], found.values)
+                buffers.scores[begin + number, ranking] = score_of(work, ranking, number)
+    buffers.filled[test + 1] = begin + count
+    write_top(work, count, code_of_row, buffers.leader[0], buffers.top[test], buffers.values)
 
 
 @kernel
-def await_purchase(
+def remember_click(
     state: State,
     reader: Reader,
     work: Work,
-    columns: EventBatch,
+    batch: EventBatch,
     event: int,
     target: int,
-    situation: NDArray[np.float32],
+    conversion_features: NDArray[np.float32],
 ) -> None:
-    """Let a click wait for what becomes of it, with what was known when it happened."""
+    """Keep a click and its features until the conversion model knows whether a purchase follows."""
     rank_score = challenger_score = 0.0
     if target >= 0:
-        rank_score = 4.0 / (4.0 + above(work, BLEND, target))
-        challenger_score = 4.0 / (4.0 + above(work, CHALLENGER, target))
-    item = find(state.item_cells, state.items, columns.items[event, 0], columns.items[event, 1])
-    conversion.describe(reader, work, item, rank_score, challenger_score, situation)
-    conversion.wait(state, columns.visitors[event, 0], columns.items[event, 0], columns.seconds[event], situation)
+        rank_score = 4.0 / (4.0 + count_greater(work, BLEND, target))
+        challenger_score = 4.0 / (4.0 + count_greater(work, CHALLENGER, target))
+    item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
+    conversion.describe(reader, work, item, rank_score, challenger_score, conversion_features)
+    conversion.wait(state, batch.visitors[event, 0], batch.items[event, 0], batch.seconds[event], conversion_features)
 
 
 @kernel
-def above(work: Work, ranking: int, target: int) -> int:
-    """How many candidates score more than the target."""
+def count_greater(work: Work, ranking: int, target: int) -> int:
+    """Number of candidates that score more than the target."""
     greater = 0
     for number in range(work.counts[CANDIDATE]):
-        greater += value_of(work, ranking, number) > value_of(work, ranking, target)
+        greater += score_of(work, ranking, number) > score_of(work, ranking, target)
     return greater
 
 
 @kernel
-def value_of(work: Work, ranking: int, number: int) -> float:
+def score_of(work: Work, ranking: int, number: int) -> float:
+    """Score of a candidate by one ranking: a source, the blend or the challenger."""
     if ranking == BLEND:
         return np.float64(work.scores[number])
     if ranking == CHALLENGER:
@@ -251,7 +270,7 @@ def value_of(work: Work, ranking: int, number: int) -> float:
 
 
 @kernel
-def best_of(
+def write_top(
     work: Work,
     count: int,
     code_of_row: NDArray[np.int32],
@@ -259,10 +278,10 @@ def best_of(
     top: NDArray[np.int32],
     values: NDArray[np.float64],
 ) -> None:
-    """The first places by the leader; ties go to the candidate that was proposed first."""
+    """Write the first places by the leader to `top`; ties go to the candidate that was proposed first."""
     held = 0
     for number in range(count):
-        value = value_of(work, leader, number)
+        value = score_of(work, leader, number)
         if held == top.size and (held == 0 or value <= values[held - 1]):
             continue
         place = min(held, top.size - 1)

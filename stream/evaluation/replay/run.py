@@ -1,8 +1,9 @@
-"""Walk a history: for each event test, then learn, span by span, and gather every test.
+"""Evaluation of a whole history: test each event, then learn it, span by span, and gather every test.
 
-The walk itself is the model's compiled code; Python turns only once a span. What is done with each event is decided
-before, in `stream.evaluation.protocol`; what the ranks are worth is decided after, in `stream.evaluation.measures.metrics`. A
-clock is an argument, so that this file reads none.
+This file decides how a replay is cut into spans and what goes into the result. The replay itself is compiled code of
+the learner; Python is entered once per span. The steps for each event are decided before, in
+`stream.evaluation.protocol`, and the value of a rank is decided after, in `stream.evaluation.measures.metrics`. The
+clock is an argument, so this file reads none.
 """
 
 from __future__ import annotations
@@ -10,78 +11,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
-from typing import Protocol as Interface
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.measures import metrics
-from stream.evaluation.measures.result import BLEND, Evaluation, Tests
+from stream.evaluation.measures.ranks import count_ranks
+from stream.evaluation.measures.result import BLEND, Evaluation, TestedEvents
 from stream.evaluation.measures.significance import compare_tests
-from stream.evaluation.protocol import Action, Plan, Protocol, plan
+from stream.evaluation.protocol import Action, EvaluationProtocol, Plan, plan
 from stream.evaluation.replay.history import History
+from stream.evaluation.replay.latency import Clock, LatencyProbe
+from stream.evaluation.replay.learner import Learner, SpanOutcomes
 from stream.evaluation.replay.own_source import OwnBlend, OwnSource, own_ranks
 from stream.models.settings import ModelSettings
 
-SPANS = 200
-"""How often the walk comes back for the progress bar (and, with shards, for a fresh merge)."""
-LEAST_SPAN = 500
-TIMED_TESTS = 400
+MAX_SPANS = 200
+"""Most spans of a replay: returns to Python for the progress bar and, with shards, for a fresh merge."""
+MIN_SPAN_EVENTS = 500
 
-Clock = Callable[[], float]
-Progress = Callable[[int, int, "Walk", Sequence[str]], None]
+Progress = Callable[[int, int, SpanOutcomes, Sequence[str]], None]
 """Called after each span with events done, events in all, the tests of the span, and the names of what ranked."""
-
-
-class Walk(NamedTuple):
-    """The tests of one span of events.
-
-    Attributes:
-        event: int64[t] numbers of the tested events.
-        greater: int32[t, names] candidates that score more than the target, by `Learner.names`.
-        equal: int32[t, names] other candidates that score the same.
-        found: bool[t] the target was a candidate.
-        candidates: int32[t] how many there were.
-        fallback: uint8[t] index into `FALLBACKS`.
-        top: int32[t, top] the blend's list as item codes, -1 pads.
-        offsets, candidate, scores: with `export`: test i ranked `candidate[offsets[i]:offsets[i + 1]]` (item codes) by
-            `scores[offsets[i]:offsets[i + 1], names]`.
-    """
-
-    event: NDArray[np.int64]
-    greater: NDArray[np.int32]
-    equal: NDArray[np.int32]
-    found: NDArray[np.bool_]
-    candidates: NDArray[np.int32]
-    fallback: NDArray[np.uint8]
-    top: NDArray[np.int32]
-    offsets: NDArray[np.int64] | None = None
-    candidate: NDArray[np.int32] | None = None
-    scores: NDArray[np.float32] | None = None
-
-
-class Learner(Interface):
-    """What can be evaluated."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """What ranks: sources, "blend", challengers."""
-
-    @property
-    def challengers(self) -> Sequence[str]:
-        """Those of the names that are neither sources nor the blend."""
-
-    def beside(self) -> dict[str, Any]:
-        """Prequential figures of models that rank nothing; empty if there are none."""
-
-    def walk(self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False) -> Walk:
-        """Follow the `Action` bits of events `start` to `stop` (an array for all events); its state goes on."""
 
 
 def evaluate(
     history: History,
-    protocol: Protocol | None = None,
+    protocol: EvaluationProtocol | None = None,
     settings: ModelSettings | None = None,
     *,
     learner: Learner | None = None,
@@ -93,25 +49,25 @@ def evaluate(
     """Test and learn a whole history.
 
     Args:
-        history: what happened.
-        protocol: which events are tested; by user if the history has users, a fifth of it as warm-up, if not given.
-        settings: of the model, the default ones if not given; `repeats` and `seed` follow the protocol.
-        learner: something else to evaluate than the model.
-        own_sources: further sources, asked to score the candidates of each test; they are judged by themselves and,
+        history: the events, in file order.
+        protocol: which events are tested; by default by user if the history has users, with a fifth of it as warm-up.
+        settings: settings of the model, the default ones if not given; `repeats` and `seed` follow the protocol.
+        learner: what to evaluate instead of the model.
+        own_sources: further sources in plain Python that score the candidates of each test. They are judged alone and,
             among the challengers, in a blend with the model (`stream.evaluation.replay.own_source`).
-        shards: as how many shards the model learns.
-        clock: seconds that rise, `time.perf_counter` say; without one nothing is timed.
+        shards: number of shards as which the model learns.
+        clock: rising seconds, such as `time.perf_counter`; without one nothing is timed.
         progress: called after each span.
 
     Raises:
-        WrongInput: the history can't be evaluated this way.
+        WrongInput: the history can't be evaluated under this protocol.
     """
-    protocol = protocol or Protocol(by=history.default_by)
+    protocol = protocol or EvaluationProtocol(by=history.default_by)
     visitor = history.visitor(protocol.by)
     chosen = (settings or ModelSettings()).model_copy(
         update={"repeats": "first" if protocol.no_repeats else "all", "seed": protocol.seed}
     )
-    todo = plan(
+    steps = plan(
         visitor=visitor.codes,
         item=history.data.item.codes,
         kind=history.data.event.codes,
@@ -119,43 +75,43 @@ def evaluate(
         time=history.data.seconds,
         protocol=protocol,
         kind_weights=chosen.weights,
-        own_weights=history.own_weights,
+        value_weights=history.value_weights,
     )
-    todo = replace(todo, notes=[*history.notes, *todo.notes])
-    model = learner or _default_learner(history, protocol, chosen, todo, shards)
+    steps = replace(steps, notes=[*history.notes, *steps.notes])
+    model = learner or _default_learner(history, protocol, chosen, steps, shards)
     started = clock() if clock else 0.0
-    timer = _TestTimer(model, todo, clock)
-    walks, ranked = [], []
+    latency = LatencyProbe(model, steps, clock)
+    spans, ranks_by_own = [], []
     own_blend = OwnBlend(own_sources)
-    learned = (todo.actions & Action.LEARN) > 0
-    for start, stop in _spans(len(history), timer.events):
-        timer.measure(start)
-        walk = model.walk(start, stop, todo.actions, top=max(protocol.cutoffs), export=bool(own_sources))
+    learned = (steps.actions & Action.LEARN) > 0
+    for start, stop in _spans(len(history), latency.events):
+        latency.measure(start)
+        span = model.replay(start, stop, steps.actions, top=max(protocol.cutoffs), export=bool(own_sources))
         if own_sources:
-            data, place = history.data, list(model.names).index(BLEND)
+            data, blend = history.data, list(model.names).index(BLEND)
             ranks = own_ranks(
-                own_sources, own_blend, list(_exported(walk, place)), visitor.codes, data.item.codes, data.seconds,
+                own_sources, own_blend, list(_exported(span, blend)), visitor.codes, data.item.codes, data.seconds,
                 learned=learned, span=(start, stop),
             )  # fmt: skip
-            ranked.append(ranks)
-        walks.append(walk._replace(offsets=None, candidate=None, scores=None))
+            ranks_by_own.append(ranks)
+        spans.append(span._replace(offsets=None, candidate=None, scores=None))
         if progress:
-            progress(stop, len(history), walk, model.names)
-    seconds = clock() - started - timer.spent_seconds if clock else None
-    tests = _gathered(tuple(model.names), walks)
+            progress(stop, len(history), span, model.names)
+    seconds = clock() - started - latency.spent_seconds if clock else None
+    tests = _gathered(tuple(model.names), spans)
     challengers = tuple(model.challengers)
     if own_sources:
-        named = [*(own.name for own in own_sources), own_blend.name]
-        for name, column in zip(named, np.concatenate(ranked).T, strict=True):
+        names = [*(own.name for own in own_sources), own_blend.name]
+        for name, column in zip(names, np.concatenate(ranks_by_own).T, strict=True):
             tests = tests.with_source(name, column)
         challengers += (own_blend.name,)
     sharding = None
     if shards > 1:
-        sharding = _cost(evaluate(history, protocol, settings, learner=None), tests, shards)
+        sharding = _sharding_cost(evaluate(history, protocol, settings, learner=None), tests, shards)
     return Evaluation(
         stream=history.name,
         protocol=protocol,
-        plan=todo,
+        plan=steps,
         tests=tests,
         visitor=visitor.codes,
         item=history.data.item.codes,
@@ -163,21 +119,23 @@ def evaluate(
         items=len(np.unique(history.data.item.codes)),
         settings=chosen.model_dump(mode="json", exclude={"visitor_salt"}),
         sharding=sharding,
-        beside=model.beside(),
+        model_metrics=model.model_metrics(),
         challengers=challengers,
         seconds=seconds,
-        test_microseconds=timer.median_microseconds,
+        test_microseconds=latency.median_microseconds,
     )
 
 
-def _default_learner(history: History, protocol: Protocol, settings: ModelSettings, todo: Plan, shards: int) -> Learner:
-    from stream.evaluation.replay.model_learner import model_learner  # compiles the model's kernels
+def _default_learner(
+    history: History, protocol: EvaluationProtocol, settings: ModelSettings, steps: Plan, shards: int
+) -> Learner:
+    from stream.evaluation.replay.factory import build_learner  # compiles or loads the kernels of the model
 
-    return model_learner(history, protocol, settings, todo, shards=shards)
+    return build_learner(history, protocol, settings, steps, shards=shards)
 
 
-def _cost(one: Evaluation, tests: Tests, shards: int) -> dict[str, Any]:
-    """What several shards cost against one."""
+def _sharding_cost(one: Evaluation, tests: TestedEvents, shards: int) -> dict[str, Any]:
+    """Hit rate of several shards beside that of one shard on the same tests, as JSON."""
     cutoff = one.cutoff
     alone, together = one.measured(BLEND), metrics.hits(tests.of(BLEND), cutoff)
     difference = compare_tests(together, alone, one.visitor[one.tests.event], seed=one.protocol.seed)
@@ -192,65 +150,33 @@ def _cost(one: Evaluation, tests: Tests, shards: int) -> dict[str, Any]:
 
 
 def _spans(events: int, also: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Spans of events that begin at each of `also`, among others."""
-    count = max(1, min(SPANS, events // LEAST_SPAN))
+    """Spans that cover all events; one begins at each of `also`."""
+    count = max(1, min(MAX_SPANS, events // MIN_SPAN_EVENTS))
     edges = {*np.linspace(0, events, count + 1).astype(int).tolist(), *also}
     return pairwise(sorted(edges))
 
 
-def _exported(walk: Walk, ranking: int) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
-    """Event, candidates and scores by one ranking, of each test."""
-    assert walk.offsets is not None
-    assert walk.candidate is not None
-    assert walk.scores is not None
-    for test, event in enumerate(walk.event.tolist()):
-        part = slice(walk.offsets[test], walk.offsets[test + 1])
-        yield event, walk.candidate[part], walk.scores[part, ranking]
+def _exported(span: SpanOutcomes, ranking: int) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
+    """Event, candidates, and scores by one ranking, of each test."""
+    assert span.offsets is not None
+    assert span.candidate is not None
+    assert span.scores is not None
+    for test, event in enumerate(span.event.tolist()):
+        part = slice(span.offsets[test], span.offsets[test + 1])
+        yield event, span.candidate[part], span.scores[part, ranking]
 
 
-def _gathered(names: tuple[str, ...], walks: Sequence[Walk]) -> Tests:
+def _gathered(names: tuple[str, ...], spans: Sequence[SpanOutcomes]) -> TestedEvents:
+    """The tests of all spans as one set of columns."""
+
     def all_of(field: str) -> Any:
-        return np.concatenate([getattr(walk, field) for walk in walks])
+        return np.concatenate([getattr(span, field) for span in spans])
 
-    return Tests(
+    return TestedEvents(
         names=names,
         event=all_of("event"),
-        ranks=metrics.ranks(all_of("greater"), all_of("equal"), all_of("found")[:, None]),
+        ranks=count_ranks(all_of("greater"), all_of("equal"), all_of("found")[:, None]),
         candidates=all_of("candidates"),
         fallback=all_of("fallback"),
         top=all_of("top"),
     )
-
-
-class _TestTimer:
-    """Times single tests spread over the stream, each in the very state in which it is made.
-
-    A walk over one event with nothing to do is taken off, which leaves candidates, features and ranking.
-    """
-
-    def __init__(self, learner: Learner, todo: Plan, clock: Clock | None) -> None:
-        self._learner, self._clock = learner, clock
-        self._only_test = (todo.actions & Action.TEST).astype(np.uint8)
-        self._nothing = np.zeros_like(todo.actions)
-        tested = todo.tested
-        chosen = np.linspace(0, len(tested) - 1, min(TIMED_TESTS, len(tested))).astype(int)
-        self.events: list[int] = tested[chosen].tolist() if clock else []
-        self._microseconds: list[float] = []
-        self.spent_seconds = 0.0
-
-    def measure(self, event: int) -> None:
-        """Time the test of an event that comes next, if it is one of those chosen."""
-        if self._clock is None or event not in self.events:
-            return
-        moments = [self._clock()]
-        # The first walk finds the way to the kernel out of the caches, which would count for more than a test.
-        for actions in (self._nothing, self._nothing, self._only_test):
-            self._learner.walk(event, event + 1, actions, top=10)
-            moments.append(self._clock())
-        _, nothing, test = np.diff(moments)
-        self._microseconds.append(max(0.0, test - nothing) * 1e6)
-        self.spent_seconds += moments[-1] - moments[0]
-
-    @property
-    def median_microseconds(self) -> float | None:
-        return float(np.median(self._microseconds)) if self._microseconds else None

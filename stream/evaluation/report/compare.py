@@ -1,8 +1,9 @@
-"""What changed between two saved results, and whether it is more than noise.
+"""Comparison of two saved results: which figures changed, and whether by more than noise.
 
-Two results of the same stream under the same protocol hold the same tests, cut into the same blocks, so they are
-paired block by block. Anything else (another stream, other tests) is compared by the standard errors of both, and said
-so. With several measures looked at, one of them differs by chance more easily: p-values are corrected (Holm).
+This file decides how saved results are paired. Two results of the same stream under the same protocol hold the same
+tests, cut into the same blocks, so they are paired block by block. Anything else (another stream, other tests) is
+compared by the standard errors of both, and the comparison says so. The more measures are compared, the likelier one of
+them differs by chance, so p-values are corrected (Holm).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """One figure before and after."""
+    """One figure of two results, and the difference after minus before."""
 
     name: str
     measure: str
@@ -33,11 +34,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that two results differ in.
+    """All differences between two results.
 
     Attributes:
-        paired: whether both made the same tests.
-        changes: figures, the blend's first.
+        paired: True if both results made the same tests.
+        changes: figures, those of the blend first.
         settings: protocol and settings that differ: name → (before, after).
         only_before, only_after: sources that one of them lacks.
     """
@@ -50,7 +51,7 @@ class Comparison:
 
 
 def load_report(path: Path) -> dict[str, Any]:
-    """A result as `corrente evaluate --json` wrote it: the last line that is a JSON object.
+    """Read a result that `corrente evaluate --json` wrote: the last line that is a JSON object.
 
     Raises:
         WrongInput: the file has no such line.
@@ -71,11 +72,11 @@ def load_report(path: Path) -> dict[str, Any]:
 
 
 def compare_reports(before: Report, after: Report) -> Comparison:
-    """Compare two reports, `after` minus `before`."""
+    """Compare two reports, `after` minus `before`, with p-values corrected for the number of figures compared."""
     paired = _same_tests(before, after)
     changes = list(_changes(before, after, paired=paired))
-    told = [change for change in changes if change.difference.p is not None]
-    adjusted = iter(corrected([change.difference.p or 0.0 for change in told]))
+    p_values = [change.difference.p for change in changes if change.difference.p is not None]
+    adjusted = iter(corrected(p_values))
     changes = [
         change
         if change.difference.p is None
@@ -92,6 +93,7 @@ def compare_reports(before: Report, after: Report) -> Comparison:
 
 
 def _changes(before: Report, after: Report, *, paired: bool) -> Iterator[Change]:
+    """Every figure that both results have: three measures of the blend, and the hit rate of each source."""
     shared = [name for name in after["sources"] if name in before["sources"]]
     for name in (BLEND, *shared):
         old, new = _figures(before, name), _figures(after, name)
@@ -121,6 +123,7 @@ def _figures(report: Report, name: str) -> Report:
 
 
 def _same_tests(before: Report, after: Report) -> bool:
+    """True if both results hold the same tests, cut into the same blocks."""
     old, new = before.get("blocks"), after.get("blocks")
     return bool(
         old

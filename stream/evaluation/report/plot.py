@@ -1,12 +1,13 @@
-"""Curves as a picture: PNG by matplotlib (the extra `plot`), or one HTML file that needs nothing else.
+"""Plots of the hit rate over time: PNG by matplotlib (the extra `plot`), or one HTML file without dependencies.
 
-The HTML holds its data, its drawing and its few lines of script, so it can be mailed or kept beside a result. Which
-points there are is decided in `stream.evaluation.measures.curves`.
+This file decides how curves are drawn. The HTML holds its data, its drawing and its few lines of script, so it can be
+mailed or kept beside a result. The points of a curve are decided in `stream.evaluation.measures.curves`.
 """
 
 from __future__ import annotations
 
 import html
+import importlib.util
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ FORMATS = (".png", ".html")
 
 
 def plot(evaluation: Evaluation, path: Path, *, window: int | None = None) -> Path:
-    """Write HR over time by source and blend, with drift detections, to `path`.
+    """Write the hit rate over time of the blend and each source, with drift detections, to `path`, and return `path`.
 
     Raises:
         WrongInput: the name ends in neither .png nor .html, or matplotlib is missing for a PNG.
@@ -35,22 +36,23 @@ def plot(evaluation: Evaluation, path: Path, *, window: int | None = None) -> Pa
 
 
 def check_plot_name(path: Path) -> None:
-    """Raise `WrongInput` before the work is done, not after it."""
+    """Refuse a file name before the evaluation starts, not after it.
+
+    Raises:
+        WrongInput: the name ends in neither .png nor .html, its folder doesn't exist, or matplotlib is missing.
+    """
     if path.suffix.lower() not in FORMATS:
         raise WrongInput(f"--plot {path}: the name ends in .png or .html")
     if not path.parent.is_dir():
         raise WrongInput(f"--plot {path}: there is no folder {path.parent}")
-    if path.suffix.lower() == ".png":
-        try:
-            import matplotlib
-        except ImportError as error:
-            raise WrongInput(
-                f"--plot {path}: a PNG needs matplotlib (pip install 'corrente[plot]'); an .html file needs nothing"
-            ) from error
+    if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
+        raise WrongInput(
+            f"--plot {path}: a PNG needs matplotlib (pip install 'corrente[plot]'); an .html file needs nothing"
+        )
 
 
 def to_html(drawn: Curves, title: str) -> str:
-    """The page: a canvas of SVG, a legend whose entries hide and show their line, values under the pointer."""
+    """One HTML page: an SVG chart, a legend whose entries hide and show lines, and the values under the pointer."""
     data = {
         "event": drawn.event.tolist(),
         "when": [_moment(moment) for moment in drawn.time.tolist()],
@@ -87,7 +89,7 @@ def _to_png(drawn: Curves, title: str, path: Path) -> None:
 
 def _moment(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%d %H:%M}" if moment.year > 1980 else ""  # an order of events has no dates
+    return f"{moment:%Y-%m-%d %H:%M}" if moment.year > 1980 else ""  # times that only number the events are no dates
 
 
 _PAGE = """<!doctype html>
@@ -95,9 +97,9 @@ _PAGE = """<!doctype html>
 <style>
 body{font:15px system-ui,sans-serif;margin:2em;max-width:1100px;color:#222}
 h1{font-size:1.15em} svg{width:100%;height:auto} text{font-size:12px;fill:#555}
-#legend span{display:inline-block;margin:.15em .9em .15em 0;cursor:pointer;white-space:nowrap}
-#legend i{display:inline-block;width:1.4em;height:3px;vertical-align:middle;margin-right:.35em}
-#legend .off{opacity:.3} #now{min-height:1.4em;font-variant-numeric:tabular-nums}
+#legend span{display:inline-block;margin:0.15em 0.9em 0.15em 0;cursor:pointer;white-space:nowrap}
+#legend i{display:inline-block;width:1.4em;height:3px;vertical-align:middle;margin-right:0.35em}
+#legend .off{opacity:0.3} #now{min-height:1.4em;font-variant-numeric:tabular-nums}
 </style>
 <h1>{{title}}</h1><div id="legend"></div>
 <svg id="chart" viewBox="0 0 1000 480" role="img" aria-label="{{title}}"></svg><div id="now"></div>

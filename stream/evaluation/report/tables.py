@@ -1,4 +1,7 @@
-"""Results as tables that people read: on a terminal with rich, in a notebook as HTML. Figures come from elsewhere."""
+"""Tables and sentences of results: on a terminal with rich, in a notebook as HTML.
+
+This file decides how a result is worded and laid out. It computes no figure.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,31 @@ from stream.evaluation.report.compare import Comparison
 Row = Sequence[str]
 
 
-def summary(evaluation: Evaluation) -> RenderableType:
-    """Everything that one run says, for a terminal."""
-    parts: list[RenderableType] = [_figures(evaluation), Text()]
-    parts.extend(Text(line) for line in lines(evaluation))
-    return Group(*parts)
+class Summary:
+    """The table of figures and its sentences: rich renders it on a terminal, Jupyter as HTML.
+
+    Args:
+        evaluation: the result.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+
+    def __rich__(self) -> RenderableType:
+        texts = (Text(line) for line in lines(self._evaluation))
+        return Group(_figures(self._evaluation), Text(), *texts)
+
+    def _repr_html_(self) -> str:
+        return figures_html(self._evaluation)
+
+
+def summary(evaluation: Evaluation) -> Summary:
+    """All figures of one evaluation, to be printed with `show` or to end a notebook cell."""
+    return Summary(evaluation)
 
 
 def lines(evaluation: Evaluation) -> list[str]:
-    """What the table of figures doesn't say, a sentence a line."""
+    """Sentences about everything that the table of figures leaves out, one per line."""
     said = []
     if evaluation.sources:
         best, k = evaluation.sources[0], evaluation.cutoff
@@ -40,20 +59,21 @@ def lines(evaluation: Evaluation) -> list[str]:
     links = ", ".join(f"{name} {share:.1%}" for name, share in beyond["fallbacks"].items() if share)
     said.append(f"fallback answers {beyond['fallback_share']:.1%}" + (f" ({links})" if links else ""))
     said.append(
-        f"targets nobody could rank: {beyond['new_target_share']:.1%} never seen before, "
+        f"targets that could not be ranked: {beyond['new_target_share']:.1%} never seen before, "
         f"{beyond['not_candidate_share']:.1%} seen but not among the candidates"
     )
-    bought = evaluation.beside.get("conversion", {})
-    if bought.get("learned"):
+    conversion = evaluation.model_metrics.get("conversion", {})
+    if conversion.get("learned"):
         said.append(
-            f"clicks that become purchases: log loss {bought['log_loss']:.4f}, {bought['constant_log_loss']:.4f} "
-            f"by always saying their share of {bought['bought_share']:.2%} ({bought['learned']:,} clicks)"
+            f"clicks that become purchases: log loss {conversion['log_loss']:.4f}; a constant prediction of "
+            f"their share {conversion['bought_share']:.2%} has {conversion['constant_log_loss']:.4f} "
+            f"({conversion['learned']:,} clicks)"
         )
-    rated = evaluation.beside.get("ratings", {})
-    if rated.get("learned", 0) > 1:
+    ratings = evaluation.model_metrics.get("ratings", {})
+    if ratings.get("learned", 0) > 1:
         said.append(
-            f"ratings: mean absolute error {rated['mae']:.4f}, {rated['constant_mae']:.4f} by always saying the mean "
-            f"({rated['learned']:,} ratings)"
+            f"ratings: mean absolute error {ratings['mae']:.4f}; a constant prediction of the mean has "
+            f"{ratings['constant_mae']:.4f} ({ratings['learned']:,} ratings)"
         )
     if evaluation.sharding:
         cost, shards = evaluation.sharding["hr_cost"], evaluation.sharding["shards"]
@@ -81,22 +101,22 @@ def difference_text(difference: Difference, measure: str) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value; resampling can't tell apart what is below its resolution."""
+    """A p-value as text. Below 0.002, the resolution of the resampling, only the bound is given."""
     return "p < 0.002" if p < 0.002 else f"p = {p:.2g}"
 
 
 def slices_table(slices: dict[str, list[Slice]], cutoff: int, best_source: str | None) -> RenderableType:
-    """Slices of the errors."""
+    """Tables of slices, one for each kind of slice."""
     return Group(*(_slice_table(title, rows, cutoff, best_source) for title, rows in slices.items()))
 
 
 def fairness_table(column: str, fairness: Fairness, cutoff: int, best_source: str | None) -> RenderableType:
-    """Groups of visitors and how far they are apart."""
+    """Table of groups of visitors, and a sentence on how far they are apart."""
     return Group(_slice_table(column, fairness.slices, cutoff, best_source), Text(fairness_text(fairness, cutoff)))
 
 
 def fairness_text(fairness: Fairness, cutoff: int) -> str:
-    """One sentence on how differently groups are served."""
+    """One sentence on the difference in hit rate between the best and the worst served group."""
     if fairness.gap is None or fairness.p is None:
         return "fewer than two groups with enough tests to compare"
     verdict = "more than noise" if fairness.p < 0.05 else "may be noise"
@@ -107,7 +127,7 @@ def fairness_text(fairness: Fairness, cutoff: int) -> str:
 
 
 def comparison_table(comparison: Comparison, before: str, after: str) -> RenderableType:
-    """What changed between two results."""
+    """Table of the figures that two results share, and sentences about everything else that differs."""
     table = Table(title=f"{after} - {before}", title_justify="left")
     table.add_column("")
     for column in ("figure", "before", "after", "change", "95 %", "p", ""):
@@ -130,7 +150,7 @@ def comparison_table(comparison: Comparison, before: str, after: str) -> Rendera
 
 
 def figures_html(evaluation: Evaluation) -> str:
-    """The figures and what belongs to them, for a notebook."""
+    """The table of figures and its sentences as HTML."""
     header, rows = _figure_rows(evaluation)
     below = "".join(f"<li>{html.escape(line)}</li>" for line in lines(evaluation))
     return f"<b>{html.escape(_title(evaluation))}</b>{html_table(header, rows)}<ul>{below}</ul>"
@@ -144,16 +164,18 @@ def html_table(header: Row, rows: Iterable[Row]) -> str:
 
 
 def show(*parts: RenderableType, console: Console | None = None) -> None:
-    """Print to the terminal, or to wherever standard output goes."""
+    """Print to standard output, or to another console; 200 characters wide if that is no terminal."""
     console = console or Console()
-    if not console.is_terminal:  # a pipe or a file has no width, and a table that is cut to one says less
+    if not console.is_terminal:  # a pipe or a file has no width to cut a table to
         console = Console(file=console.file, width=200)
     console.print(*parts)
 
 
 def _title(evaluation: Evaluation) -> str:
     start, end = (datetime.fromtimestamp(moment, UTC) for moment in (evaluation.time.min(), evaluation.time.max()))
-    dates = f"{start:%Y-%m-%d} to {end:%Y-%m-%d}, " if start.year > 1980 else ""  # an order of events has no dates
+    dates = (
+        f"{start:%Y-%m-%d} to {end:%Y-%m-%d}, " if start.year > 1980 else ""
+    )  # times that only number the events are no dates
     return f"{evaluation.stream}: {dates}{evaluation.events:,} events, {len(evaluation.tests):,} tests"
 
 
@@ -168,6 +190,7 @@ def _figures(evaluation: Evaluation) -> Table:
 
 
 def _figure_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of figures: the blend, the challengers, then the sources, best first."""
     cutoffs = evaluation.protocol.cutoffs
     header = ["", *(f"{name.upper()}@{k}" for k in cutoffs for name in ("hr", "mrr", "ndcg")), f"SE HR@{cutoffs[0]}"]
     rows = []

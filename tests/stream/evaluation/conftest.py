@@ -1,14 +1,16 @@
-"""Results with a planted answer."""
+"""Results and histories that are known by construction, and a simple learner."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stream.evaluation.measures.result import Evaluation, Tests
-from stream.evaluation.protocol import Plan, Protocol
+from stream.evaluation.measures.result import Evaluation, TestedEvents
+from stream.evaluation.protocol import EvaluationProtocol, Plan
 from stream.evaluation.replay.history import history_of
+from stream.evaluation.replay.run import evaluate
 from stream.ingest.files import Coded, Dataset
 
 
@@ -17,9 +19,9 @@ def evaluation_of(blend, best, *, visitor=None, item=None, time=None, protocol=N
     n = len(blend)
     return Evaluation(
         stream="planted",
-        protocol=protocol or Protocol(warmup=0),
-        plan=Plan(np.full(n, 5, np.uint8), np.ones(n, np.float32), frozen=False, teachable=np.ones(n, bool)),
-        tests=Tests(
+        protocol=protocol or EvaluationProtocol(warmup=0),
+        plan=Plan(np.full(n, 5, np.uint8), np.ones(n, np.float32), frozen=False, trainable=np.ones(n, bool)),
+        tests=TestedEvents(
             names=("rules", "blend"),
             event=np.arange(n),
             ranks=np.column_stack([best, blend]).astype(np.float64),
@@ -40,8 +42,8 @@ def planted():
 
 
 @pytest.fixture(scope="session")
-def plain():
-    """The module with the learner that is plain enough to be checked by eye."""
+def simple():
+    """The module `simple_learner`: a learner that can be checked by hand."""
     spec = importlib.util.spec_from_file_location("simple_learner", Path(__file__).with_name("simple_learner.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -54,8 +56,8 @@ def coded(cells):
 
 
 @pytest.fixture
-def made():
-    """A history of (user, item) or (user, item, kind), a second apart."""
+def history_from():
+    """Makes a history of rows (user, item) or (user, item, kind), one second apart."""
 
     def make(rows):
         data = Dataset(
@@ -65,6 +67,26 @@ def made():
             user=coded([row[0] for row in rows]),
             session=None,
         )
-        return history_of(data, "made")
+        return history_of(data, "made up")
 
     return make
+
+
+@pytest.fixture
+def evaluated(simple, history_from):
+    """Evaluates rows as of `history_from` with the simple learner."""
+
+    def evaluate_rows(rows, protocol=None, **options):
+        history = history_from(rows)
+        protocol = protocol or EvaluationProtocol(warmup=0)
+        return evaluate(history, protocol, learner=simple.learner_for(history, protocol), **options)
+
+    return evaluate_rows
+
+
+@pytest.fixture
+def dropping(planted):
+    """Six thousand tests whose hit rate falls from 0.6 to 0.2 half-way."""
+    random = np.random.default_rng(0)
+    hit = random.random(6000) < np.where(np.arange(6000) < 3000, 0.6, 0.2)
+    return planted(np.where(hit, 1.0, math.inf), np.full(6000, math.inf))

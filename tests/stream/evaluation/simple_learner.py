@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from stream.evaluation.protocol import Action
-from stream.evaluation.replay.run import Walk
+from stream.evaluation.replay.learner import SpanOutcomes
 
 
-class PlainLearner:
+class SimpleLearner:
     names = ("popularity", "rules", "blend")
     challengers = ()
 
@@ -18,32 +18,32 @@ class PlainLearner:
         self.count, self.after, self.had = Counter(), defaultdict(Counter), defaultdict(list)
         self.weights = np.ones(len(item)) if weights is None else weights
 
-    def scores(self, who, candidates):
-        last = self.had[who][-1] if self.had[who] else None
+    def scores(self, visitor, candidates):
+        last = self.had[visitor][-1] if self.had[visitor] else None
         popular = np.array([self.count[item] for item in candidates], float)
         rules = np.array([self.after[last][item] for item in candidates], float)
         return np.column_stack([popular, rules, popular / (popular.sum() or 1) + rules])
 
-    def candidates(self, who):
+    def candidates(self, visitor):
         items = set(self.count)
         if self.no_repeats:
-            items -= set(self.had[who])
-        if self.exclude_last and self.had[who]:
-            items.discard(self.had[who][-1])
+            items -= set(self.had[visitor])
+        if self.exclude_last and self.had[visitor]:
+            items.discard(self.had[visitor][-1])
         return sorted(items)
 
-    def beside(self):
+    def model_metrics(self):
         return {}
 
-    def walk(self, start, stop, actions, *, top, export=False):
+    def replay(self, start, stop, actions, *, top, export=False):
         rows, lists, offsets, candidate, scored = [], [], [0], [], []
         for event in range(start, stop):
-            who, what, bits = int(self.visitor[event]), int(self.item[event]), actions[event]
+            visitor, item, bits = int(self.visitor[event]), int(self.item[event]), actions[event]
             if bits & Action.TEST:
-                candidates = self.candidates(who)
-                scores = self.scores(who, candidates)
-                found = what in candidates
-                own = scores[candidates.index(what)] if found else np.full(3, np.inf)
+                candidates = self.candidates(visitor)
+                scores = self.scores(visitor, candidates)
+                found = item in candidates
+                own = scores[candidates.index(item)] if found else np.full(3, np.inf)
                 greater, equal = (scores > own).sum(0), (scores == own).sum(0) - found
                 rows.append((event, greater, equal, found, len(candidates), 0))
                 order = np.argsort(-scores[:, 2], kind="stable")[:top]
@@ -53,13 +53,13 @@ class PlainLearner:
                 scored += scores.tolist()
                 offsets.append(len(candidate))
             if bits & Action.LEARN:
-                self.count[what] += self.weights[event]
-                if self.had[who]:
-                    self.after[self.had[who][-1]][what] += self.weights[event]
+                self.count[item] += self.weights[event]
+                if self.had[visitor]:
+                    self.after[self.had[visitor][-1]][item] += self.weights[event]
             if bits & (Action.LEARN | Action.SHOW):
-                self.had[who].append(what)
+                self.had[visitor].append(item)
         parts = list(zip(*rows, strict=True)) or [()] * 6
-        return Walk(
+        return SpanOutcomes(
             event=np.array(parts[0], np.int64),
             greater=np.array(parts[1], np.int32).reshape(-1, 3),
             equal=np.array(parts[2], np.int32).reshape(-1, 3),
@@ -74,12 +74,12 @@ class PlainLearner:
 
 
 def learner_for(history, protocol, settings=None):
-    """The plain learner for a history; its kinds weigh what the settings say."""
+    """The simple learner for a history, with the weights of kinds in the settings."""
     weights = None
     if settings is not None:
         by_kind = [settings.weights.get(kind, 1.0) for kind in history.data.event.names]
         weights = np.array(by_kind)[history.data.event.codes]
-    return PlainLearner(
+    return SimpleLearner(
         history.visitor(protocol.by).codes,
         history.data.item.codes,
         no_repeats=protocol.no_repeats,

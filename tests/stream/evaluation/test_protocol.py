@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.evaluation.protocol import RANKER_EVENTS, Action, Protocol, WrongInput, plan, ranker_sample
+from stream.evaluation.protocol import RANKER_EVENTS, Action, EvaluationProtocol, WrongInput, plan, ranker_sample
 
 
 def planned(rows, protocol=None, weights=None):
@@ -19,7 +19,7 @@ def planned(rows, protocol=None, weights=None):
         kind=np.array([kinds.index(name) for name in names], np.int32),
         kinds=kinds,
         time=np.arange(len(rows), dtype=np.float64),
-        protocol=protocol or Protocol(warmup=0),
+        protocol=protocol or EvaluationProtocol(warmup=0),
         kind_weights=weights,
     )
 
@@ -50,7 +50,7 @@ def by_the_book(rows, protocol):
     st.integers(1, 4),
 )
 def test_plan_does_what_the_loop_does(rows, no_repeats, warmup, every):
-    protocol = Protocol(no_repeats=no_repeats, warmup=warmup, every=every)
+    protocol = EvaluationProtocol(no_repeats=no_repeats, warmup=warmup, every=every)
     learned, tested = by_the_book(rows, protocol)
     if not tested:
         with pytest.raises(WrongInput, match="nothing can be tested"):
@@ -65,29 +65,29 @@ def test_plan_does_what_the_loop_does(rows, no_repeats, warmup, every):
 def test_first_event_of_a_visitor_is_tested_only_without_repeats():
     rows = [(0, 1), (1, 1), (0, 2)]
     assert planned(rows).tested.tolist() == [2]
-    assert planned(rows, Protocol(warmup=0, no_repeats=True)).tested.tolist() == [0, 1, 2]
+    assert planned(rows, EvaluationProtocol(warmup=0, no_repeats=True)).tested.tolist() == [0, 1, 2]
 
 
 def test_an_event_on_an_item_the_visitor_had_is_only_shown_without_repeats():
-    result = planned([(0, 1), (0, 1), (0, 2), (0, 1)], Protocol(warmup=0, no_repeats=True))
+    result = planned([(0, 1), (0, 1), (0, 2), (0, 1)], EvaluationProtocol(warmup=0, no_repeats=True))
     assert result.actions[1] == result.actions[3] == Action.SHOW
 
 
 def test_every_second_testable_event_starting_with_the_first():
     rows = [(0, item) for item in range(6)]
-    assert planned(rows, Protocol(warmup=0, every=2)).tested.tolist() == [1, 3, 5]
+    assert planned(rows, EvaluationProtocol(warmup=0, every=2)).tested.tolist() == [1, 3, 5]
 
 
 def test_warmup_is_a_share_of_the_events_and_not_of_the_tests():
     rows = [(0, item) for item in range(10)]
-    assert planned(rows, Protocol(warmup=0.35)).tested.tolist() == [3, 4, 5, 6, 7, 8, 9]
+    assert planned(rows, EvaluationProtocol(warmup=0.35)).tested.tolist() == [3, 4, 5, 6, 7, 8, 9]
 
 
 def test_frozen_split_learns_train_shows_ctx_and_ranks_test():
     rows = [(0, 1, "train"), (0, 2, "train"), (7, 1, "ctx"), (7, 2, "test"), (7, 3, "test"), (8, 1, "test")]
-    result = planned(rows, Protocol(warmup=0.9))
+    result = planned(rows, EvaluationProtocol(warmup=0.9))
     assert result.frozen
-    assert [Action(int(bits)) & ~Action.TEACH for bits in result.actions] == [
+    assert [Action(int(bits)) & ~Action.TRAIN_RANKER for bits in result.actions] == [
         Action.LEARN,
         Action.LEARN,
         Action.SHOW,
@@ -95,7 +95,7 @@ def test_frozen_split_learns_train_shows_ctx_and_ranks_test():
         Action.SHOW | Action.TEST,
         Action.SHOW,  # visitor 8 has no earlier row to answer from
     ]
-    assert not (result.actions[2:] & Action.TEACH).any()
+    assert not (result.actions[2:] & Action.TRAIN_RANKER).any()
 
 
 def test_rows_revealed_one_by_one_are_tested_against_all_earlier_rows_of_the_visitor():
@@ -126,8 +126,8 @@ def test_in_a_stream_of_one_kind_every_event_weighs_one():
 def test_the_ranker_is_not_taught_to_recommend_what_was_returned():
     rows = [(0, 1, "purchase"), (0, 2, "purchase"), (0, 1, "return")]
     result = planned(rows, weights={"purchase": 3, "return": -3})
-    assert result.actions[1] & Action.TEACH
-    assert not result.actions[2] & Action.TEACH
+    assert result.actions[1] & Action.TRAIN_RANKER
+    assert not result.actions[2] & Action.TRAIN_RANKER
     assert result.actions[2] & Action.TEST
 
 
@@ -160,7 +160,7 @@ def test_streams_that_can_not_be_tested_say_why(rows, message):
 
 def test_a_warmup_that_leaves_nothing_says_so():
     with pytest.raises(WrongInput, match="in the warm-up"):
-        planned([(0, 1), (0, 2), (1, 3)], Protocol(warmup=0.9))
+        planned([(0, 1), (0, 2), (1, 3)], EvaluationProtocol(warmup=0.9))
 
 
 def test_nan_time_is_refused():
@@ -171,7 +171,7 @@ def test_nan_time_is_refused():
             kind=np.zeros(2, int),
             kinds=["click"],
             time=np.array([0, np.nan]),
-            protocol=Protocol(),
+            protocol=EvaluationProtocol(),
         )
 
 
@@ -180,7 +180,7 @@ def test_nan_time_is_refused():
 )
 def test_impossible_protocols_are_refused(wrong):
     with pytest.raises(WrongInput):
-        Protocol(**wrong)
+        EvaluationProtocol(**wrong)
 
 
 def test_unsorted_time_and_repeated_rows_are_noted_and_not_dropped():
@@ -190,7 +190,7 @@ def test_unsorted_time_and_repeated_rows_are_noted_and_not_dropped():
         kind=np.zeros(4, int),
         kinds=["click"],
         time=np.array([5.0, 5.0, 3.0, 4.0]),
-        protocol=Protocol(warmup=0),
+        protocol=EvaluationProtocol(warmup=0),
     )
     assert len(result.tested) == 3
     assert any("1 of 4 rows are older" in note for note in result.notes)

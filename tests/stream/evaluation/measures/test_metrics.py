@@ -1,4 +1,4 @@
-"""Metrics against figures worked out by hand, and against an independent implementation."""
+"""Metrics against figures worked out by hand, and against an independent implementation (ir-measures)."""
 
 import math
 
@@ -10,29 +10,12 @@ from hypothesis import strategies as st
 from ir_measures import RR, Success, nDCG
 
 from stream.evaluation.measures import metrics
-
-
-def test_rank_without_ties_counts_what_scores_more():
-    assert metrics.rank_of([0.9, 0.5, 0.7, 0.1], 1) == 3
-
-
-def test_rank_with_ties_is_the_mean_of_the_places_that_are_tied():
-    # 0.9 first; three items share places 2, 3 and 4, whose mean is 3
-    assert metrics.rank_of([0.9, 0.5, 0.5, 0.5, 0.1], 2) == 3
-
-
-def test_a_target_that_shares_the_first_of_ten_places_with_nine_others():
-    assert metrics.rank_of([0.0] * 10, 4) == 5.5
+from stream.evaluation.measures.ranks import MISS, count_ranks, rank_of
 
 
 def test_a_miss_is_worth_nothing_anywhere():
-    figures = metrics.figures(metrics.ranks([0], [0], [False]), [10])
+    figures = metrics.figures(count_ranks([0], [0], [False]), [10])
     assert figures["hr"]["10"] == figures["mrr"]["10"] == figures["ndcg"]["10"] == 0
-
-
-def test_nan_scores_are_refused_because_they_would_rank_first():
-    with pytest.raises(ValueError, match="1 of 3 scores are NaN"):
-        metrics.rank_of([math.nan, 1.0, 2.0], 0)
 
 
 def test_figures_by_hand():
@@ -61,29 +44,20 @@ def test_a_figure_of_no_tests_is_an_error_and_no_zero():
     )
 )
 def test_figures_agree_with_ir_measures(lists):
-    """Success, RR and nDCG of ir-measures on the same rankings. Scores are unique: it breaks ties its own way."""
+    """Scores are unique, because ir-measures breaks ties in another way."""
     run, judged, ranks = {}, {}, []
     for number, (scores, target) in enumerate(lists):
         query = f"q{number}"
         run[query] = {f"d{item}": float(score) for item, score in enumerate(scores)}
         judged[query] = {f"d{target}": 1}
         found = target < len(scores)
-        ranks.append(metrics.rank_of(scores, target) if found else metrics.MISS)
+        ranks.append(rank_of(scores, target) if found else MISS)
     for k in (3, 10, 20):
         theirs = ir_measures.calc_aggregate([Success @ k, RR @ k, nDCG @ k], judged, run)
         ours = metrics.figures(np.array(ranks), [k])
         assert ours["hr"][str(k)] == pytest.approx(theirs[Success @ k])
         assert ours["mrr"][str(k)] == pytest.approx(theirs[RR @ k])
         assert ours["ndcg"][str(k)] == pytest.approx(theirs[nDCG @ k])
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())
-def test_tied_rank_is_the_expected_rank_over_all_ways_to_break_the_ties(scores, data):
-    target = data.draw(st.integers(0, len(scores) - 1))
-    above = sum(score > scores[target] for score in scores)
-    tied = sum(score == scores[target] for score in scores)
-    places = range(above + 1, above + tied + 1)
-    assert metrics.rank_of(scores, target) == sum(places) / tied
 
 
 def test_gini_is_nothing_for_even_lists_and_near_one_for_one_item():

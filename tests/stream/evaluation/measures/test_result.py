@@ -1,4 +1,4 @@
-"""The report, blocks and comparison of results whose answer was planted."""
+"""The report and blocks of results that are known by construction."""
 
 import json
 import math
@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from stream.evaluation.measures.result import block_edges
-from stream.evaluation.protocol import Protocol, WrongInput
-from stream.evaluation.report.compare import compare_reports, load_report
+from stream.evaluation.protocol import EvaluationProtocol
 
 MISS = math.inf
 
@@ -48,51 +47,7 @@ def test_blocks_are_never_empty(tests):
     assert sizes.max() - sizes.min() <= 1
 
 
-def test_comparing_finds_a_planted_change_and_says_what_was_set_differently(planted):
-    before = with_hits(4000, 0.3, 1)
-    after = np.where(np.random.default_rng(2).random(4000) < 0.05, 1.0, before)
-    old, new = planted(before, before).report(), planted(after, before).report()
-    new["settings"] = {"seed": 1}
-    comparison = compare_reports(old, new)
-    blend = comparison.changes[0]
-    assert comparison.paired
-    assert (blend.name, blend.measure) == ("blend", "HR@10")
-    assert blend.difference.difference == pytest.approx(np.isfinite(after).mean() - np.isfinite(before).mean())
-    assert not blend.difference.is_noise
-    assert all(change.difference.is_noise for change in comparison.changes if change.name == "rules")
-    assert comparison.settings == {"settings.seed": (None, 1)}
-
-
-def test_a_result_compared_with_itself_has_not_changed(planted):
-    report = planted(with_hits(500, 0.3, 1), with_hits(500, 0.2, 2)).report()
-    assert all(change.difference.p == 1.0 for change in compare_reports(report, report).changes)
-
-
-def test_results_of_other_tests_are_not_paired(planted):
-    one = planted(with_hits(500, 0.3, 1), with_hits(500, 0.2, 2)).report()
-    other = planted(with_hits(400, 0.9, 1), with_hits(400, 0.2, 2)).report()
-    comparison = compare_reports(one, other)
-    assert not comparison.paired
-    assert not comparison.changes[0].difference.is_noise
-    assert "unpaired" in comparison.changes[0].difference.method
-
-
-def test_a_saved_result_is_found_on_the_last_line(planted, tmp_path):
-    report = planted([1, 2], [2, 1]).report()
-    path = tmp_path / "a.json"
-    path.write_text("evaluating …\n" + json.dumps(report) + "\n", encoding="utf-8")
-    assert load_report(path)["n"] == 2
-
-
-@pytest.mark.parametrize("text", ["", "no json", "[1, 2]", '{"n": 3}'])
-def test_a_file_that_is_no_result_says_so(text, tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text(text)
-    with pytest.raises(WrongInput, match="holds no result"):
-        load_report(path)
-
-
-def test_all_items_new_is_said_beside_the_zero(planted):
+def test_a_note_explains_a_figure_of_zero_if_all_items_were_new(planted):
     evaluation = planted([MISS] * 5, [MISS] * 5, item=np.arange(5))
     assert any("every tested item was new" in note for note in evaluation.report()["notes"])
 
@@ -104,6 +59,18 @@ def test_coverage_counts_items_that_could_have_been_shown(planted):
 
 
 def test_sources_are_ordered_by_the_first_cutoff(planted):
-    evaluation = planted([15, 15], [1, 1], protocol=Protocol(warmup=0, cutoffs=(20, 10)))
+    evaluation = planted([15, 15], [1, 1], protocol=EvaluationProtocol(warmup=0, cutoffs=(20, 10)))
     assert evaluation.cutoff == 20
     assert evaluation.figures["blend"]["hr"] == {"20": 1.0, "10": 0.0}
+
+
+def test_ranks_of_an_unknown_name_are_refused_with_the_known_names(planted):
+    with pytest.raises(KeyError, match="'magic' ranked nothing here; there are rules, blend"):
+        planted([1], [1]).tests.of("magic")
+
+
+def test_a_source_can_not_be_added_under_a_name_that_is_taken(planted):
+    tests = planted([1, 2], [3, 4]).tests
+    assert tests.with_source("own", np.array([5.0, 6.0])).of("own").tolist() == [5.0, 6.0]
+    with pytest.raises(ValueError, match="a source 'rules' already"):
+        tests.with_source("rules", np.array([5.0, 6.0]))

@@ -1,12 +1,12 @@
-"""The same events from a file and from the log leave the same tables: what is measured is what runs."""
+"""Twin test: events from a file and the same events from Kafka records leave the same tables, byte by byte."""
 
 import json
 
 import numpy as np
 
-from stream.evaluation.protocol import Action, Protocol, plan
+from stream.evaluation.protocol import Action, EvaluationProtocol, plan
+from stream.evaluation.replay.factory import build_learner
 from stream.evaluation.replay.history import history_of
-from stream.evaluation.replay.model_learner import model_learner
 from stream.evaluation.replay.run import evaluate
 from stream.ingest.files import Coded, Dataset
 from stream.ingest.records import Record
@@ -29,7 +29,7 @@ def coded(cells):
     return Coded(np.array([names.index(cell) for cell in cells], np.int32), names)
 
 
-def made(events=1500):
+def made_up_events(events=1500):
     random = np.random.default_rng(11)
     users = [f"u{number}" for number in random.integers(0, 60, events)]
     sessions = [f"{user}/{place // 400}" for place, user in enumerate(users)]
@@ -40,11 +40,11 @@ def made(events=1500):
     return users, sessions, items, kinds, seconds, values
 
 
-def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
-    users, sessions, items, kinds, seconds, values = made()
+def test_a_replayed_file_leaves_the_tables_of_a_shard_that_learned_the_records():
+    users, sessions, items, kinds, seconds, values = made_up_events()
     data = Dataset(seconds, coded(items), coded(kinds), coded(users), coded(sessions), values)
-    history, protocol = history_of(data, "log"), Protocol(warmup=0)
-    todo = plan(
+    history, protocol = history_of(data, "file"), EvaluationProtocol(warmup=0)
+    steps = plan(
         visitor=data.user.codes,
         item=data.item.codes,
         kind=data.event.codes,
@@ -52,12 +52,12 @@ def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
         time=seconds,
         protocol=protocol,
         kind_weights=SETTINGS.weights,
-        own_weights=history.own_weights,
+        value_weights=history.value_weights,
     )
-    learner = model_learner(history, protocol, SETTINGS, todo)
-    actions = (todo.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST)).astype(np.uint8)
-    for start in range(0, len(items), 250):  # tests alone change nothing, and neither does where the spans end
-        learner.walk(start, start + 250, actions, top=10)
+    learner = build_learner(history, protocol, SETTINGS, steps)
+    actions = (steps.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST)).astype(np.uint8)
+    for start in range(0, len(items), 250):  # neither tests nor the edges of spans change a table
+        learner.replay(start, start + 250, actions, top=10)
 
     shard = Shard(SETTINGS)
     rows = zip(users, sessions, items, kinds, seconds.tolist(), values.tolist(), strict=True)
@@ -79,7 +79,7 @@ def test_a_walk_over_a_file_leaves_the_tables_of_a_shard_that_read_the_log():
         assert np.array_equal(ours[name].view(np.uint8), table.data.view(np.uint8)), name
 
 
-def test_ratings_of_a_file_and_of_the_log_teach_the_ratings_model_the_same():
+def test_ratings_of_a_file_and_of_records_train_the_ratings_model_alike():
     random = np.random.default_rng(12)
     users = [f"u{number}" for number in random.integers(0, 20, 600)]
     items = [f"i{number}" for number in random.integers(0, 15, 600)]
@@ -87,7 +87,7 @@ def test_ratings_of_a_file_and_of_the_log_teach_the_ratings_model_the_same():
     kinds = ["rating"] * 600
     seconds = 1_700_000_000 + np.arange(600, dtype=np.float64)
     data = Dataset(seconds, coded(items), coded(kinds), coded(users), None, values)
-    told = evaluate(history_of(data, "stars"), Protocol(warmup=0), SETTINGS).beside["ratings"]
+    figures = evaluate(history_of(data, "stars"), EvaluationProtocol(warmup=0), SETTINGS).model_metrics["ratings"]
 
     shard = Shard(SETTINGS)
     rows = zip(users, items, values.tolist(), seconds.tolist(), strict=True)
@@ -102,5 +102,5 @@ def test_ratings_of_a_file_and_of_the_log_teach_the_ratings_model_the_same():
     ]
     for start in range(0, 600, 100):
         assert shard.apply(records[start : start + 100], rate=1.0) == []
-    assert told == shard.readable_state()["metrics"]["ratings"]
-    assert told["learned"] == 600
+    assert figures == shard.readable_state()["metrics"]["ratings"]
+    assert figures["learned"] == 600

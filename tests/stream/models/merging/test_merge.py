@@ -5,9 +5,10 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from stream.evaluation.protocol import Action, Protocol, plan
+from stream.evaluation.protocol import Action, EvaluationProtocol, plan
+from stream.evaluation.replay.event_batch import event_batch_of
 from stream.evaluation.replay.history import history_of
-from stream.evaluation.replay.model_learner import ModelLearner, columns_of
+from stream.evaluation.replay.model_learner import ModelLearner
 from stream.ingest.files import Coded, Dataset
 from stream.models.merging.merge import merged
 from stream.models.model import Model
@@ -56,7 +57,7 @@ def shop():
 @pytest.fixture(scope="module")
 def learned(shop):
     """The same events learned by one shard, and by three that share the visitors."""
-    protocol = Protocol(warmup=0.5)
+    protocol = EvaluationProtocol(warmup=0.5)
     todo = plan(
         visitor=shop.data.user.codes,
         item=shop.data.item.codes,
@@ -65,11 +66,11 @@ def learned(shop):
         time=shop.data.seconds,
         protocol=protocol,
     )
-    columns = columns_of(shop, protocol, SETTINGS, todo)
+    columns = event_batch_of(shop, protocol, SETTINGS, todo)
 
     def shard(wanted):
         learner = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options())
-        learner.walk(0, len(shop), np.where(wanted, Action.LEARN, 0).astype(np.uint8), top=0)
+        learner.replay(0, len(shop), np.where(wanted, Action.LEARN, 0).astype(np.uint8), top=0)
         return learner
 
     which = shop.data.user.codes % 3
@@ -201,7 +202,7 @@ def test_names_survive(learned, united):
 def asked(learner, stop):
     actions = np.zeros(stop, np.uint8)
     actions[-200:] = Action.TEST
-    return learner.walk(0, stop, actions, top=10, export=True)
+    return learner.replay(0, stop, actions, top=10, export=True)
 
 
 def test_the_sources_rank_as_one_shard_would(learned, united, shop):

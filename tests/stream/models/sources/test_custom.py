@@ -56,8 +56,8 @@ STORY = """
 import json
 import numpy as np
 from stream.ingest.files import Coded, Dataset
-from stream.evaluation import Protocol, evaluate, history_of
-from stream.evaluation.replay.model_learner import model_learner
+from stream.evaluation import EvaluationProtocol, evaluate, history_of
+from stream.evaluation.replay.factory import build_learner
 from stream.models.schema import table_specs
 from stream.models.merging.merge import merged
 from stream.settings import ModelSettings
@@ -74,19 +74,19 @@ data = Dataset(
     Coded(user, [f"u{code}" for code in range(60)]),
     None,
 )
-history, protocol = history_of(data, "hours"), Protocol(warmup=0.5, cutoffs=(2,))
+history, protocol = history_of(data, "hours"), EvaluationProtocol(warmup=0.5, cutoffs=(2,))
 settings = ModelSettings(max_items=64, max_visitors=100, max_sessions=100, max_event_ids=64)
 silent = settings.model_copy(update={"disabled_sources": ("hour_of_day",)})
 found, without = evaluate(history, protocol, settings), evaluate(history, protocol, silent)
 
-learner = model_learner(history, protocol, settings, found.plan)
-learner.walk(0, n, found.plan.actions, top=2)
+learner = build_learner(history, protocol, settings, found.plan)
+learner.replay(0, n, found.plan.actions, top=2)
 whole = learner.views()["hour_of_day"][0]
 restored = Tables(table_specs(settings))
 restored.write(learner._learner.tables.snapshot())
-halves = [model_learner(history, protocol, settings, found.plan) for _ in range(2)]
-halves[0].walk(0, n // 2, found.plan.actions, top=2)
-halves[1].walk(n // 2, n, found.plan.actions, top=2)
+halves = [build_learner(history, protocol, settings, found.plan) for _ in range(2)]
+halves[0].replay(0, n // 2, found.plan.actions, top=2)
+halves[1].replay(n // 2, n, found.plan.actions, top=2)
 together = merged(settings, {number: half.views() for number, half in enumerate(halves)})
 print(json.dumps({
     "source": found.figures["hour_of_day"]["hr"]["2"],

@@ -1,0 +1,80 @@
+"""The events of a history as the model takes them.
+
+This file decides the keys, kinds and weights of a replayed event. They are those that the decoder of records
+(`stream.ingest.decoding`) gives the same event, so a history from a file and the same events from Kafka leave the same
+tables behind.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.evaluation.protocol import Action, EvaluationProtocol, Plan, ranker_sample
+from stream.evaluation.replay.history import History
+from stream.ingest.files import Coded
+from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch
+from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
+from stream.models.schema import WEIGHT_ONE
+from stream.models.settings import ModelSettings
+
+NO_EVENTS = np.empty(0, np.int64)
+
+
+def event_batch_of(history: History, protocol: EvaluationProtocol, settings: ModelSettings, plan: Plan) -> EventBatch:
+    """Convert a whole history to one batch; row i is event i of the history.
+
+    Args:
+        history: the events.
+        protocol: decides the visitor of each event.
+        settings: the salt under which visitors and sessions are hashed.
+        plan: weights, and which events are learned.
+    """
+    data = history.data
+    salt = salt_key(settings.visitor_salt)
+    visitor = history.visitor(protocol.by)
+    names = [data.item.names[code].encode() for code in data.item.codes.tolist()]
+    starts = np.zeros(len(names) + 1, np.int64)
+    np.cumsum([len(name) + 1 for name in names], out=starts[1:])
+    kind_codes = np.array([KINDS.get(name, OTHER_KIND) for name in data.event.names], np.uint8)
+    weights = np.clip(plan.weights.astype(np.float64), -WEIGHT_MOST, WEIGHT_MOST)
+    visitor_keys = _keys(visitor, salt)
+    users = visitor_keys if data.user is None else _keys(_filled(data.user, visitor), salt)
+    sessions = visitor_keys if data.session is None else _keys(_filled(data.session, visitor), salt)
+    return EventBatch(
+        items=hash_ids(data.item.names, salt_key(ITEM_SALT))[data.item.codes],
+        visitors=users,
+        sessions=sessions,
+        event_ids=np.zeros(len(data), np.uint64),
+        seconds=data.seconds,
+        weights=np.rint(weights * WEIGHT_ONE).astype(np.int16),
+        kinds=kind_codes[data.event.codes],
+        values=history.ratings,
+        learned=((plan.actions & Action.LEARN) > 0).astype(np.uint8),
+        tested=np.zeros(len(data), np.uint8),
+        names=np.frombuffer(SEPARATOR.encode().join(names), np.uint8),
+        starts=starts,
+    )
+
+
+def ratings_sample(batch: EventBatch, seed: int) -> NDArray[np.int64]:
+    """Numbers of the events that the ratings model learns from, rising: the ratings in the ranker's sample.
+
+    Empty if all ratings have the same value, because they say nothing about taste then.
+    """
+    rated = np.isfinite(batch.values) & (batch.learned != 0)
+    if len(np.unique(batch.values[rated])) < 2:
+        return NO_EVENTS
+    return np.flatnonzero(rated & ranker_sample(batch.learned != 0, seed))
+
+
+def _filled(column: Coded, visitor: Coded) -> Coded:
+    """Fill empty cells from the visitor's column: an event without a session counts for its user."""
+    if not (column.codes < 0).any():
+        return column
+    codes = np.where(column.codes >= 0, column.codes, visitor.codes + len(column.names)).astype(np.int32)
+    return Coded(codes, column.names + visitor.names)
+
+
+def _keys(column: Coded, salt: Keys) -> Keys:
+    return hash_ids(column.names, salt)[column.codes]
