@@ -1,1 +1,14 @@
-"""ingest."""
+"""Events on their way in: from Kafka records or from files to arrays, in the order in which they are learned.
+
+Nothing in this room connects to Kafka, reads a clock or changes a model. Bad records and rows are never dropped
+silently: a record becomes a `Rejection`, and a row is reported with its line number.
+
+| file | decides |
+|---|---|
+| `records` | the fields of a Kafka record, and of the rejection of one that can't be learned |
+| `merge` | in which order the records of several topics are learned, and how many wait |
+| `decoding` | what is wrong with a record, and the weight of an event |
+| `columns` | which columns a file of events must have, and under which names they are found |
+| `row_checks` | what is wrong with a row of a file |
+| `files` | how TSV, CSV and JSON lines are read, piece by piece or whole |
+"""

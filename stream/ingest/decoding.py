@@ -1,10 +1,9 @@
-"""From records to columns: what the learner takes is arrays, one row an event.
+"""Decoding of Kafka records to the arrays that the learner takes, one row per event.
 
-A whole batch is decoded, checked and hashed at once. Only a batch in which something is wrong is looked at record by
-record; then each bad record becomes a `Rejection` with the reason, and the good ones go on as if it had never been there.
-
-This file decides what is wrong with a record and what an event weighs. It does not decide which events are duplicates
-(the learner does, in order) nor where letters go.
+This file decides what is wrong with a record, and the weight of an event. A whole batch is decoded, checked and hashed
+at once. Only if something is wrong in a batch is each record checked by itself; then each bad record becomes a
+`Rejection` with the reason, and the good ones go on as if it had never been there. Which events are duplicates is
+decided by the learner, in order, and where rejections are sent by `stream.kafka.dead_letters`.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 
 RECORD_MAX_BYTES = 1_048_576
-"""A longer record is no event: ids, numbers and a small context fit into a fraction of it."""
+"""Longest record that is decoded. Ids, numbers and a small context fit into a fraction of it."""
 
 RATING_CENTRE = 2.5
 RATING_STEP = 1.25
-"""A rating weighs (value - centre) / step: five stars 2, one star -1.2."""
-RATING_WEIGHT_MOST = 2.0
+"""A rating weighs (value - RATING_CENTRE) / RATING_STEP: five stars 2, one star -1.2."""
+MAX_RATING_WEIGHT = 2.0
 
-
-# A batch is thousands of records, of each of which a field is asked: by functions of C that takes half of the time.
+# Getters that run in C: one field is read from each of thousands of records, and this takes half of the time that
+# attribute access in Python takes.
 _topic, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
 _topic_and_value = itemgetter(0, 3)
 _item, _user, _session = map(attrgetter, ("item", "user", "session"))
@@ -56,9 +55,15 @@ class Decoder:
     """Decodes, checks and hashes batches of records.
 
     Args:
-        settings: weights of kinds and the salt of visitors.
-        fields: our field names to the producers'.
-        max_future_seconds: how far an event's time may be ahead of its record's.
+        settings: weights of kinds, and the salt under which visitors are hashed.
+        fields: our field name to the producers', where they differ.
+        max_future_seconds: how far the time of an event may be ahead of the timestamp of its record.
+
+    >>> decoder = Decoder(ModelSettings())
+    >>> good, bad = Record("clicks", 0, 1000, b'{"item": 7, "user": "ada"}'), Record("clicks", 1, 1000, b"{}")
+    >>> batch, decoded, rejections = decoder.decode([good, bad])
+    >>> batch.seconds.tolist(), [record.offset for record in decoded], [each.record.offset for each in rejections]
+    ([1.0], [0], [1])
     """
 
     def __init__(
@@ -72,35 +77,45 @@ class Decoder:
         self._max_future_seconds = max_future_seconds
 
     def decode(self, records: Sequence[Record]) -> tuple[EventBatch, list[Record], list[Rejection]]:
-        """EventBatch of the good records, these records, and letters for the others. `tested` is all 0."""
+        """Decode records.
+
+        Returns:
+            The good records as a batch (`tested` is all 0), the good records themselves, and a rejection for each of
+            the others, each in the order of `records`.
+        """
         try:
             decode = self._decode
             events = [decode[topic](value) for topic, value in map(_topic_and_value, records)]
-            return self._columns(events, records), list(records), []
+            return self._batch(events, records), list(records), []
         except (msgspec.MsgspecError, InvalidEvent, TypeError, KeyError, UnicodeError, ValueError):
-            events, good, letters = self._one_by_one(records)
-            return self._columns(events, good), good, letters
+            events, good, rejections = self._one_by_one(records)
+            return self._batch(events, good), good, rejections
 
     def _one_by_one(self, records: Sequence[Record]) -> tuple[list[Event], list[Record], list[Rejection]]:
-        events, good, letters = [], [], []
+        """Decode and check each record by itself."""
+        events, good, rejections = [], [], []
         for record in records:
             try:
                 event = self._one(record)
                 check_event(event, math.inf)
             except InvalidEvent as error:
-                letters.append(Rejection(record, str(error)))
+                rejections.append(Rejection(record, str(error)))
                 continue
             try:
                 check_event(event, record.timestamp_ms / 1000, self._max_future_seconds)
             except InvalidEvent as error:
-                letters.append(Rejection(record, str(error), refused=True))
+                rejections.append(Rejection(record, str(error), refused=True))
                 continue
             events.append(event)
             good.append(record)
-        return events, good, letters
+        return events, good, rejections
 
     def _one(self, record: Record) -> Event:
-        """Raises `InvalidEvent`."""
+        """Decode one record.
+
+        Raises:
+            InvalidEvent: it is no event of its topic.
+        """
         if record.topic not in self._decode:
             raise InvalidEvent(f"topic: there is no topic {record.topic!r}, only {', '.join(self._decode)}")
         if record.value is None:
@@ -117,8 +132,13 @@ class Decoder:
             raise InvalidEvent(f"value: {error}") from None
         return event
 
-    def _columns(self, events: Sequence[Event], records: Sequence[Record]) -> EventBatch:
-        """Raises something of what `decode` catches if any event is not as it should be."""
+    def _batch(self, events: Sequence[Event], records: Sequence[Record]) -> EventBatch:
+        """Convert decoded events to arrays, checking all of them together.
+
+        Raises:
+            InvalidEvent, TypeError, ValueError or UnicodeError: some event is wrong. The message doesn't say which one,
+                because `decode` then checks each record by itself.
+        """
         count = len(events)
         items, names, starts = _hashed(list(map(_item, events)), self._item_salt)
         users, named = list(map(_user, events)), list(map(_session, events))
@@ -129,7 +149,7 @@ class Decoder:
         arrived = np.fromiter(map(_timestamp_ms, records), np.float64, count) / 1000
         seconds = _seconds(list(map(_timestamp, events)), arrived)
         if not np.all((seconds >= 0) & (seconds <= np.minimum(arrived + self._max_future_seconds, LATEST_SECONDS))):
-            raise InvalidEvent("timestamp: one of them is out of bounds")
+            raise InvalidEvent("timestamp: at least one is out of bounds")
         weights, kinds, values = self._kinds(events, records)
         if max(map(len, map(_value, records)), default=0) > RECORD_MAX_BYTES:
             raise InvalidEvent("value: too long")
@@ -149,6 +169,7 @@ class Decoder:
         )
 
     def _event_ids(self, events: Sequence[Event]) -> NDArray[np.uint64]:
+        """Hashes of the event ids, at least 1; 0 for an event without one."""
         hashes = np.zeros(len(events), np.uint64)
         ids = list(map(_event_id, events))
         missing = ids.count(None)
@@ -161,6 +182,7 @@ class Decoder:
         return hashes
 
     def _kinds(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[Any, Any, Any]:
+        """Weights (int16), kinds (uint8) and values of ratings (float32, else NaN) of the events."""
         weights = np.full(len(events), self._weights.get("click", 1.0))
         kinds = np.full(len(events), CLICK, np.uint8)
         values = np.full(len(events), np.nan, np.float32)
@@ -187,19 +209,19 @@ class Decoder:
 
 
 def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:
-    """Each id, or where it is None the other one."""
+    """Each id, or the one from `others` if it is None."""
     if None not in ids:
         return ids
     return [other if identifier is None else identifier for identifier, other in zip(ids, others, strict=True)]
 
 
 def rating_weight(value: float) -> float:
-    """What a rating weighs: nothing in the middle, twice a click at most either way.
+    """Weight of a rating: 0 in the middle of the scale, at most twice a click in either direction.
 
     >>> rating_weight(5), rating_weight(2.5), rating_weight(1), rating_weight(-100)
     (2.0, 0.0, -1.2, -2.0)
     """
-    return min(RATING_WEIGHT_MOST, max(-RATING_WEIGHT_MOST, (value - RATING_CENTRE) / RATING_STEP))
+    return min(MAX_RATING_WEIGHT, max(-MAX_RATING_WEIGHT, (value - RATING_CENTRE) / RATING_STEP))
 
 
 def _check_finite(*numbers: float | None) -> None:
@@ -209,12 +231,16 @@ def _check_finite(*numbers: float | None) -> None:
 
 
 def _hashed(ids: Sequence[Any], key: Keys) -> tuple[Keys, NDArray[np.uint8], NDArray[np.int64]]:
-    """Keys, the joined text, and starts. Raises `InvalidEvent`, `TypeError` or `UnicodeError` for a bad id."""
+    """Keys of ids, the ids joined by the separator, and the start of each in that text.
+
+    Raises:
+        InvalidEvent, TypeError or UnicodeError: an id is bad.
+    """
     if not ids:
         return np.empty((0, 2), np.uint64), np.empty(0, np.uint8), np.zeros(1, np.int64)
     try:
         all_plain = plain(ids)
-    except TypeError:  # one is no text
+    except TypeError:  # at least one id is no string
         if None in ids:
             raise InvalidEvent("user: one event has neither user nor session") from None
         ids = [text_of(identifier) for identifier in ids]
@@ -236,9 +262,9 @@ def _check_text(text: str) -> None:
 
 
 def _seconds(timestamps: list[Any], arrived: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Times of events; one without takes its record's."""
-    if not any([stamp.__class__ is str for stamp in timestamps]):
-        seconds = np.array(timestamps, np.float64)  # None becomes NaN, which JSON can't say
+    """Times of events in seconds; an event without one takes the timestamp of its record."""
+    if str not in set(map(type, timestamps)):
+        seconds = np.array(timestamps, np.float64)  # None becomes NaN, which JSON can't express
         return np.where(np.isnan(seconds), arrived, seconds)
     return np.array(
         [

@@ -1,4 +1,8 @@
-"""This file decides what a record from Kafka is here, and what is kept of one that could not be learned."""
+"""Kafka records, and rejections of those that can't be learned.
+
+This file decides which fields of a Kafka record are kept, and what is kept of a record that could not be learned. What
+Kafka gets for a rejection is a `DeadLetter` (`stream.kafka.dead_letters`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,15 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """One Kafka record. `topic` is our name of the topic, `timestamp_ms` the record's own time."""
+    """One Kafka record.
+
+    Attributes:
+        topic: our name of the topic, `clicks`, `purchases` or `feedback`.
+        offset: offset in the topic's partition.
+        timestamp_ms: the record's own timestamp, in milliseconds.
+        value: the event as JSON; None for a tombstone.
+        key: key of the record, if it has one.
+    """
 
     topic: str
     offset: int
@@ -16,7 +28,13 @@ class Record(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A record that could not be learned, and why. `refused`: decoded well, but its time is too far ahead."""
+    """A record that could not be learned.
+
+    Attributes:
+        record: the record, unchanged.
+        reason: what is wrong with it, and what would be right.
+        refused: True if it is a well-formed event whose time is too far ahead.
+    """
 
     record: Record
     reason: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream.ingest.merge import batches_again
+from stream.ingest.merge import journaled_batches
 from stream.ingest.records import Record
 from stream.settings import Settings, load_settings
 from stream.shard.shard import Shard
@@ -62,7 +62,7 @@ def undisturbed(
         fields=settings.fields,
         max_future_seconds=settings.max_future_seconds,
     )
-    for batch, rate in batches_again(store.journal(partition, None, head), log):
+    for batch, rate in journaled_batches(store.journal(partition, None, head), log):
         shard.apply(batch, rate)
     return shard
 

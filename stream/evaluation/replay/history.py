@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.protocol import WrongInput
+from stream.ingest.columns import WrongFile
 from stream.ingest.decoding import rating_weight
-from stream.ingest.files import Coded, Dataset, WrongFile, read_chunks, read_dataset
+from stream.ingest.files import Coded, Dataset, read_chunks, read_dataset
 
 Codes = NDArray[np.int32]
 RATING = "rating"

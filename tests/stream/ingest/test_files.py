@@ -1,4 +1,4 @@
-"""Files of events: every format gives the same rows, and what is wrong is told with its place."""
+"""Files of events: every format gives the same rows, and errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.ingest.files import Chunk, WrongFile, read_chunks, read_dataset
+from stream.ingest.columns import WrongFile
+from stream.ingest.files import Chunk, read_chunks, read_dataset
 
 ROWS = [
     {"ts": 1.5, "user": "ada", "session": "s1", "item": "tea", "event": "click"},
@@ -88,7 +89,7 @@ def test_a_file_of_many_batches_is_read_to_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("when,user,item,event\n", "no column 'ts'. There are: when, user, item, event."),
         ("ts,user,event\n", "no column 'item'. There are: ts, user, event."),
@@ -98,14 +99,14 @@ def test_a_file_of_many_batches_is_read_to_the_end(tmp_path: Path) -> None:
         ("ts,user,item,event\n", "no event in it"),
     ],
 )
-def test_a_missing_column_is_told_with_what_there_is(tmp_path: Path, text: str, told: str) -> None:
+def test_a_missing_column_is_reported_with_the_columns_that_there_are(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(WrongFile) as error:
         read_dataset(written(tmp_path / "a.csv", text))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "a.csv" in str(error.value)
 
 
-def test_a_named_column_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_named_column_that_is_not_there_is_reported(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "ts,user,item,event\n1,u,a,click\n")
     with pytest.raises(WrongFile, match=r"no column 'product'.*You named it for 'item'"):
         read_dataset(path, {"item": "product"})
@@ -131,14 +132,14 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("row", BAD_ROWS)
-def test_a_row_that_cannot_be_read_is_told_with_its_line_and_costs_no_other_row(tmp_path: Path, row: str) -> None:
+def test_a_row_that_cannot_be_read_is_reported_with_its_line_and_costs_no_other_row(tmp_path: Path, row: str) -> None:
     text = f"ts,user,item,event\n1,u,a,click\n{row}\n3,u,b,click\n"
     path = written(tmp_path / "a.csv", text.encode("utf-8", "surrogateescape"))
-    told: dict[int, str] = {}
-    read = read_dataset(path, bad_row=told.__setitem__)
+    reported: dict[int, str] = {}
+    read = read_dataset(path, bad_row=reported.__setitem__)
     assert read.seconds.tolist() == [1.0, 3.0]
-    assert list(told) == [3]
-    assert BAD_ROWS[row] in told[3]
+    assert list(reported) == [3]
+    assert BAD_ROWS[row] in reported[3]
     with pytest.raises(WrongFile, match="line 3"):
         read_dataset(path)
 
@@ -147,10 +148,10 @@ def test_a_field_of_ten_megabytes_is_one_bad_row(tmp_path: Path) -> None:
     path = written(
         tmp_path / "a.tsv", f"ts\tuser\titem\tevent\n1\tu\ta\tclick\n2\tu\t{'x' * 10_000_000}\tclick\n3\tu\tb\tclick\n"
     )
-    told: dict[int, str] = {}
-    read = read_dataset(path, bad_row=told.__setitem__)
+    reported: dict[int, str] = {}
+    read = read_dataset(path, bad_row=reported.__setitem__)
     assert read.seconds.tolist() == [1.0, 3.0]
-    assert set(told) == {3}
+    assert set(reported) == {3}
 
 
 @pytest.mark.parametrize(
@@ -162,21 +163,21 @@ def test_a_field_of_ten_megabytes_is_one_bad_row(tmp_path: Path) -> None:
         '{"ts": true, "item": "a", "user": "u", "event": "x"}',
     ],
 )
-def test_a_broken_json_line_is_told(tmp_path: Path, line: str) -> None:
+def test_a_broken_json_line_is_reported(tmp_path: Path, line: str) -> None:
     good = '{"ts": 1, "user": "u", "item": "a", "event": "click"}'
-    told: dict[int, str] = {}
-    read = read_dataset(written(tmp_path / "a.jsonl", f"{good}\n{line}\n{good}\n"), bad_row=told.__setitem__)
-    assert (len(read), list(told)) == (2, [2])
+    reported: dict[int, str] = {}
+    read = read_dataset(written(tmp_path / "a.jsonl", f"{good}\n{line}\n{good}\n"), bad_row=reported.__setitem__)
+    assert (len(read), list(reported)) == (2, [2])
 
 
-def test_a_cut_off_gzip_file_is_told(tmp_path: Path) -> None:
+def test_a_cut_off_gzip_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv.gz"
     path.write_bytes(gzip.compress(FORMS["rows.tsv"].encode() * 50)[:-20])
     with pytest.raises(WrongFile, match="gzip"):
         read_dataset(path)
 
 
-def test_no_file_and_a_folder_are_told(tmp_path: Path) -> None:
+def test_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongFile, match="no such file"):
         read_dataset(tmp_path / "none.tsv")
     with pytest.raises(WrongFile, match="a folder"):

@@ -1,13 +1,15 @@
-"""The merge of the topics: the same order, however the fetches were cut."""
+"""Merge of topics: the order depends on the records alone, not on how they were fetched."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.ingest.merge import Merge, MissingRecords
+from stream.ingest.merge import Merge, MissingRecords, journaled_batches
 from stream.ingest.records import Record
+from stream.state.journal import Journal
 
 TOPICS = ("clicks", "purchases", "feedback")
 
@@ -19,7 +21,7 @@ def records_of(topic: str, times: list[int]) -> list[Record]:
 
 
 def by_the_rule(logs: dict[str, list[Record]]) -> list[Record]:
-    """The rule itself, one record at a time."""
+    """The rule of the order, applied one record at a time."""
     heads, order = dict.fromkeys(TOPICS, 0), []
     while open_topics := [topic for topic in TOPICS if heads[topic] < len(logs[topic])]:
         topic = min(open_topics, key=lambda name: (logs[name][heads[name]].timestamp_ms, TOPICS.index(name)))
@@ -48,8 +50,8 @@ def test_the_order_does_not_depend_on_how_fetches_were_cut(logs: dict[str, list[
 
 
 @given(logs=logs, data=st.data())
-def test_a_batch_can_be_put_in_order_again_from_its_bounds(logs: dict[str, list[int]], data: st.DataObject) -> None:
-    """What the journal relies on, whatever the ends were when the batch was learned."""
+def test_a_batch_can_be_rebuilt_from_its_bounds(logs: dict[str, list[int]], data: st.DataObject) -> None:
+    """The journal relies on this: known ends at the time of learning don't matter for the rebuilt order."""
     whole = {topic: records_of(topic, times) for topic, times in logs.items()}
     merge = Merge(dict.fromkeys(TOPICS, 0))
     handed, bounds = dict.fromkeys(TOPICS, 0), dict.fromkeys(TOPICS, 0)
@@ -68,7 +70,7 @@ def test_a_batch_can_be_put_in_order_again_from_its_bounds(logs: dict[str, list[
 
 
 @given(logs=logs, restart=st.integers(0, 30))
-def test_records_that_are_in_the_state_already_are_dropped(logs: dict[str, list[int]], restart: int) -> None:
+def test_records_that_were_learned_before_are_dropped(logs: dict[str, list[int]], restart: int) -> None:
     whole = {topic: records_of(topic, times) for topic, times in logs.items()}
     order = by_the_rule(whole)
     done = order[:restart]
@@ -80,7 +82,7 @@ def test_records_that_are_in_the_state_already_are_dropped(logs: dict[str, list[
     assert merge.waiting_records == 0
 
 
-def test_an_empty_topic_is_waited_for_only_while_something_is_on_its_way() -> None:
+def test_an_empty_topic_blocks_the_others_only_while_kafka_holds_a_record_of_it() -> None:
     merge = Merge({"clicks": 0, "purchases": 5})
     merge.add("clicks", records_of("clicks", [1, 2, 3]), end=3)
     assert merge.take(10) == []
@@ -91,7 +93,7 @@ def test_an_empty_topic_is_waited_for_only_while_something_is_on_its_way() -> No
     assert len(merge.take(10)) == 3
 
 
-def test_offsets_that_kafka_left_out_are_not_waited_for() -> None:
+def test_offsets_that_kafka_left_out_block_nothing() -> None:
     merge = Merge({"clicks": 0, "purchases": 0})
     merge.add("clicks", records_of("clicks", [1]), end=1)
     merge.known_end("purchases", 1)  # the marker of a transaction: no record will come
@@ -101,7 +103,7 @@ def test_offsets_that_kafka_left_out_are_not_waited_for() -> None:
     assert len(merge.take(10)) == 1
 
 
-def test_a_topic_is_full_by_itself() -> None:
+def test_each_topic_is_full_by_its_own_records() -> None:
     merge = Merge({"clicks": 0, "purchases": 0}, full_records=3, full_bytes=100)
     merge.add("clicks", records_of("clicks", [1, 1, 1]), end=3)
     assert merge.full("clicks")
@@ -114,7 +116,7 @@ def test_a_topic_is_full_by_itself() -> None:
     assert not merge.full("purchases")
 
 
-def test_a_fetch_that_was_lost_on_the_way_is_missed() -> None:
+def test_a_lost_fetch_is_detected() -> None:
     first, second, _, _, _, sixth = records_of("clicks", [1, 2, 3, 4, 5, 6])
     merge = Merge({"clicks": 0})
     merge.add("clicks", [first], since=0, next_offset=1)
@@ -124,3 +126,26 @@ def test_a_fetch_that_was_lost_on_the_way_is_missed() -> None:
     merge.add("clicks", [sixth], since=5, next_offset=6)
     merge.known_end("clicks", 6)
     assert [record.offset for record in merge.take(10)] == [0, 1, 5]
+
+
+@given(logs=logs, data=st.data())
+def test_the_batches_of_a_journal_are_rebuilt_with_their_rates(logs: dict[str, list[int]], data: st.DataObject) -> None:
+    whole = {topic: records_of(topic, times) for topic, times in logs.items()}
+    merge = Merge(dict.fromkeys(TOPICS, 0))
+    for topic in TOPICS:
+        merge.add(topic, whole[topic], end=len(whole[topic]))
+    batches, rates, bounds, after = [], [], [], dict.fromkeys(TOPICS, 0)
+    while batch := merge.take(data.draw(st.integers(1, 9))):
+        after |= {record.topic: record.offset + 1 for record in batch}
+        batches.append(batch)
+        rates.append(1 / len(batches))
+        bounds.append([after[topic] for topic in TOPICS])
+    journal = Journal(list(TOPICS), np.array(rates), np.array(bounds, np.int64).reshape(-1, len(TOPICS)))
+    assert list(journaled_batches(journal, whole)) == list(zip(batches, rates, strict=True))
+
+
+def test_a_journal_is_rebuilt_from_the_offsets_before_its_first_batch() -> None:
+    log = {"clicks": records_of("clicks", [1, 2, 3, 4])}
+    journal = Journal(["clicks"], np.array([0.5]), np.array([[3]]))
+    [(batch, rate)] = journaled_batches(journal, log, {"clicks": 1})
+    assert ([record.offset for record in batch], rate) == ([1, 2], 0.5)

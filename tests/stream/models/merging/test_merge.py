@@ -255,7 +255,7 @@ def test_what_is_shown_to_the_merge_is_the_context_of_the_next_answer(learned, u
     before = tables["scalars"].data.copy()
     actions = np.zeros(len(shop), np.uint8)
     actions[:20] = Action.SHOW
-    answers.walk(0, 20, actions, top=0)
+    answers.replay(0, 20, actions, top=0)
     grown = tables["visitors"].data["entries"].astype(int).sum() - united["visitors"].data["entries"].astype(int).sum()
     assert grown > 0
     assert tables["sums"].data[:, COUNT].sum() == pytest.approx(EVENTS_MADE)

@@ -1,0 +1,82 @@
+"""Columns of a file of events.
+
+This file decides which columns a file must have, and under which names they are found. A file needs a time (`ts`), an
+`item`, and a `user` or a `session` or both. `event` is the kind of the event; a file without that column holds one
+kind, which the caller names. `value`, `quantity`, `price`, `currency` and `event_id` are read if they exist. Other
+columns are ignored.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+COLUMNS = ("ts", "user", "session", "item", "event", "value", "quantity", "price", "currency", "event_id")
+"""Columns that can be read from a file, by our names."""
+
+NUMBERS = ("value", "quantity", "price")
+IDS = ("item", "user", "session", "event_id")
+
+
+class WrongFile(ValueError):
+    """A file that can't be read as events. The message says where, what was found and what would be right."""
+
+
+def is_not_utf8(cell: str) -> bool:
+    """True if a cell was read from bytes that are not UTF-8; such bytes become lone surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in cell)
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The names of the wanted columns in one file.
+
+    Attributes:
+        path: the file, for messages.
+        columns: our column name to the file's, where they differ.
+        kind: kind of every event, for a file without an `event` column.
+    """
+
+    path: Path
+    columns: Mapping[str, str]
+    kind: str | None
+
+    def find(self, header: list[str]) -> dict[str, str]:
+        """Our column names to the file's, for those that the header has.
+
+        Raises:
+            WrongFile: a needed column, or one that the caller named, is missing, or occurs twice.
+        """
+        found = {}
+        if not header:
+            raise WrongFile(f"{self.path}: the file is empty; its first line names the columns")
+        if any(is_not_utf8(name) for name in header):
+            raise WrongFile(f"{self.path}: line 1 is not UTF-8 text; is it in another encoding, or packed otherwise?")
+        for column in COLUMNS:
+            name = self.columns.get(column, column)
+            if header.count(name) > 1:
+                raise WrongFile(f"{self.path}: there are {header.count(name)} columns {name!r}; which one is meant?")
+            if name in header:
+                found[column] = name
+            elif column in self.columns:
+                raise self._missing(name, header, f"You named it for {column!r}")
+        for column in ("ts", "item"):
+            if column not in found:
+                raise self._missing(column, header, f"Say which one is meant: {column}=<its name>")
+        if "user" not in found and "session" not in found:
+            raise self._missing("user' or 'session", header, "Say which one is meant: user=<its name>")
+        if self.kind is not None:
+            found.pop("event", None)
+        elif "event" not in found:
+            remedy = "Say which one is the kind, event=<its name>, or name one kind for all rows (--kind click)"
+            raise self._missing("event", header, remedy)
+        return found
+
+    def _missing(self, name: str, header: list[str], remedy: str) -> WrongFile:
+        """The error for a missing column, with the columns that there are and what to do."""
+        listed = textwrap.shorten(", ".join(header), 500, placeholder=" …")
+        if len(header) == 1 and (mark := next((mark for mark in ";|" if mark in header[0]), None)):
+            remedy = f"Cells are separated by tabs or commas, here it seems to be {mark!r}"
+        return WrongFile(f"{self.path}: no column '{name}'. There are: {listed}. {remedy}.")

@@ -1,0 +1,118 @@
+"""Checks of rows of a file of events.
+
+This file decides what is wrong with a row. Some thousand rows are checked together, by a few operations on whole
+columns; only if something is wrong among them is each row checked by itself. Bad rows are left out and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.events import InvalidEvent, check_id, plain, seconds_of
+from stream.ingest.columns import IDS, NUMBERS, is_not_utf8
+
+BadRow = Callable[[int, str], None]
+"""Called with the line number and what is wrong with the row; the row is left out."""
+
+Rows = tuple[list[int], dict[str, list[Any]]]
+"""Line numbers, and the cells of each column, by our names."""
+
+
+def good_rows(
+    lines: list[int], cells: dict[str, list[Any]], bad_row: BadRow
+) -> tuple[list[int], NDArray[np.float64], dict[str, list[str | None]]]:
+    """Take the rows that can be learned.
+
+    Args:
+        lines: line number of each row.
+        cells: cells of each column, by our names, as they stand in the file.
+        bad_row: called for every other row.
+
+    Returns:
+        Line numbers, times in seconds, and the cells of all columns but `ts`, where an empty cell is None.
+    """
+    seconds = _all_good(cells)
+    if seconds is None:
+        rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+        kept = []
+        for index, row in enumerate(rows):
+            if reason := _wrong_with(row):
+                bad_row(lines[index], reason)
+            else:
+                kept.append(index)
+        lines = [lines[index] for index in kept]
+        cells = {column: [_cell(column, values[index]) for index in kept] for column, values in cells.items()}
+        seconds = np.array([_seconds(cell) for cell in cells["ts"]], np.float64)
+    without_empty = {
+        column: [cell or None for cell in values] if "" in values else values for column, values in cells.items()
+    }
+    del without_empty["ts"]
+    return lines, seconds, without_empty
+
+
+def _all_good(cells: dict[str, list[Any]]) -> NDArray[np.float64] | None:
+    """The times of rows in which nothing can be wrong; None if each row has to be checked by itself."""
+    try:
+        seconds = np.array(cells["ts"], np.float64)
+        texts = ["".join(cells[column]) for column in cells if column in IDS or column == "event"]
+        for column in NUMBERS:
+            if column in cells and not np.isfinite(np.array([cell or 0 for cell in cells[column]], np.float64)).all():
+                return None
+    except (TypeError, ValueError):
+        return None
+    in_time = bool(((seconds >= 0) & (seconds <= 4_294_967_295)).all())
+    visitors = [cells[column] for column in ("user", "session") if column in cells]
+    named = all(all(column) for column in visitors) or all(map(any, zip(*visitors, strict=True)))
+    short = all(max(map(len, cells[column])) <= 64 for column in cells if column in IDS)  # 64 characters: 256 bytes
+    good = in_time and named and short and plain(texts) and all(cells["item"]) and all(cells.get("event", ["x"]))
+    return seconds if good else None
+
+
+def _wrong_with(row: dict[str, Any]) -> str | None:
+    """The reason why a row can't be learned, or None."""
+    try:
+        row = {column: _cell(column, value) for column, value in row.items()}
+        _seconds(row["ts"])
+        for column in IDS:
+            if row.get(column) is not None or column == "item":
+                if is_not_utf8(row[column] or ""):
+                    raise InvalidEvent(f"{column}: not UTF-8 text; is the file in another encoding?")
+                check_id(column, row[column] or "")
+        if row.get("user") is None and row.get("session") is None:
+            raise InvalidEvent("user: neither a user nor a session")
+        if not row.get("event", "x"):
+            raise InvalidEvent("event: empty, a kind such as click is needed")
+        for column in NUMBERS:
+            if row.get(column) is not None and not np.isfinite(float(row[column])):
+                raise InvalidEvent(f"{column}: {row[column]!r} is not a finite number")
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _cell(column: str, value: Any) -> str | None:
+    """A cell as text: JSON numbers as they were written, an empty cell as None.
+
+    Raises:
+        InvalidEvent: it is neither text nor a number, or an id is a fraction.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or (column in IDS and isinstance(value, float)):
+        raise InvalidEvent(f"{column}: {str(value)[:80]!r} is neither text nor a whole number")
+    return repr(value)
+
+
+def _seconds(cell: str | None) -> float:
+    """A time as it stands in a file, a number as text or RFC 3339, as seconds since the epoch."""
+    try:
+        number = float(cell or "")
+    except ValueError:
+        return seconds_of(cell or "")
+    return seconds_of(number)
