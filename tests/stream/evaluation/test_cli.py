@@ -1,4 +1,4 @@
-"""The commands as people and scripts call them, on the default model over small made files."""
+"""The commands as people and scripts call them, with the default model on small made-up files."""
 
 import gzip
 import json
@@ -23,17 +23,17 @@ def corrente(*words, code=0):
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """Forty visitors go round a circle of twelve items, some from the north and some from the south."""
+    """A file of forty visitors who go round a circle of twelve items; half of them are from the north."""
     path = tmp_path_factory.mktemp("shop") / "shop.tsv.gz"
     random = np.random.default_rng(0)
     rows = ["ts\tuser\tsession\titem\tevent\tregion"]
     place = random.integers(0, 12, 40)
     for step in range(1200):
-        who = int(random.integers(40))
-        place[who] = (place[who] + 1) % 12 if random.random() < 0.8 else random.integers(12)
-        region = "north" if who % 2 else "south"
+        visitor = int(random.integers(40))
+        place[visitor] = (place[visitor] + 1) % 12 if random.random() < 0.8 else random.integers(12)
+        region = "north" if visitor % 2 else "south"
         kind = "purchase" if random.random() < 0.1 else "click"
-        rows.append(f"{step * 7}\tu{who}\ts{who}-{step // 300}\ti{place[who]}\t{kind}\t{region}")
+        rows.append(f"{step * 7}\tu{visitor}\ts{visitor}-{step // 300}\ti{place[visitor]}\t{kind}\t{region}")
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.write("\n".join(rows) + "\n")
     return path
@@ -45,7 +45,7 @@ def report(shop):
 
 
 def test_json_has_the_contract_and_the_blend_has_learned_the_circle(report):
-    assert report["n"] == 960  # a fifth is warm-up, and everybody has been seen by then
+    assert report["n"] == 960  # a fifth is warm-up, by the end of which all visitors have been seen
     assert set(report["blend"]) == {"hr", "mrr", "ndcg", "hr_se"}
     assert set(report["blend"]["hr"]) == {"3", "10"}
     assert {"transitions", "cosine", "vsknn", "popular_30d", "embedding"} <= set(report["sources"])
@@ -60,7 +60,7 @@ def test_the_challenger_learns_and_so_does_the_conversion_model(report):
     assert report["beside"]["conversion"]["learned"] > 100
 
 
-def test_whoever_orders_the_list_is_called_the_blend(shop, report, tmp_path):
+def test_the_ranking_that_orders_the_list_is_reported_as_the_blend(shop, report, tmp_path):
     path = tmp_path / "river.env"
     path.write_text("CORRENTE_MODEL__RANKER=river\n")
     words = ("evaluate", shop, "--by", "user", "--k", "3,10", "--settings", path, "--json")
@@ -69,7 +69,7 @@ def test_whoever_orders_the_list_is_called_the_blend(shop, report, tmp_path):
     assert river["challengers"]["challenger"] == report["blend"]
 
 
-def test_a_silent_source_ranks_nothing(shop, report, tmp_path):
+def test_a_disabled_source_ranks_nothing(shop, report, tmp_path):
     path = tmp_path / "silent.env"
     path.write_text('CORRENTE_MODEL__DISABLED_SOURCES=["transition", "transitions"]\n')
     words = ("evaluate", shop, "--by", "user", "--k", "3,10", "--settings", path, "--json")
@@ -78,7 +78,7 @@ def test_a_silent_source_ranks_nothing(shop, report, tmp_path):
     assert silent["sources"]["cosine"]["hr"]["3"] > 0
 
 
-def test_shards_say_what_they_cost(shop):
+def test_the_cost_of_shards_is_reported(shop):
     text = corrente("evaluate", shop, "--by", "user", "--shards", "3", "--every", "4").stdout
     assert "3 shards cost" in text
 
@@ -90,7 +90,7 @@ def test_same_seed_same_output(shop, report):
     assert again == {key: value for key, value in report.items() if key in again}
 
 
-def test_the_table_names_every_source_and_judges_the_blend(shop):
+def test_the_table_names_every_source_and_the_significance_of_the_blend(shop):
     text = corrente("evaluate", shop, "--by", "user", "--events", "click", "--every", "4").stdout
     for word in ("blend", "transitions", "popular_2h", "HR@10", "NDCG@20", "noise", "coverage", "fallback"):
         assert word in text
@@ -146,7 +146,7 @@ def test_two_results_are_compared(shop, tmp_path):
         (["--compare", "a.json", "b.json"], "can't be read"),
     ],
 )
-def test_what_is_wrong_is_said_without_a_traceback(shop, words, message):
+def test_wrong_input_is_refused_without_a_traceback(shop, words, message):
     result = corrente("evaluate", *(word.format(shop=shop) for word in words), code=2)
     assert message in result.stderr
     assert "Traceback" not in result.output
@@ -179,7 +179,7 @@ def ratings(folder, item):
         file.write("\n".join(rows) + "\n")
 
 
-def test_quality_prints_what_must_be_reached_beside_what_was(tmp_path):
+def test_quality_prints_required_figures_beside_reached_ones(tmp_path):
     ratings(tmp_path, lambda step: step % 7)
     result = corrente("quality", tmp_path, "--only", "ml100k r5", "--json")
     report = json.loads(result.stdout.splitlines()[-1])["ml100k r5"]
@@ -189,18 +189,18 @@ def test_quality_prints_what_must_be_reached_beside_what_was(tmp_path):
     assert "0.187" in result.stdout
 
 
-def test_quality_fails_where_it_is_not_reached(tmp_path):
+def test_quality_fails_if_a_required_figure_is_not_reached(tmp_path):
     ratings(tmp_path, lambda step: step)
     assert "short" in corrente("quality", tmp_path, "--only", "ml100k", code=1).stdout
 
 
-def test_quality_says_what_it_can_not_find(tmp_path):
+def test_quality_names_missing_files_streams_and_folders(tmp_path):
     assert "has none of" in corrente("quality", tmp_path, "--only", "globo", code=2).stderr
     assert "no stream is called" in corrente("quality", tmp_path, "--only", "netflix", code=2).stderr
     assert "no such folder" in corrente("quality", tmp_path / "nowhere", code=2).stderr
 
 
-# ---- streams that are hardly streams
+# ---- degenerate streams
 
 
 def evaluated(tmp_path, rows, *words, code=0):
@@ -213,7 +213,7 @@ def evaluated(tmp_path, rows, *words, code=0):
 def test_one_visitor(tmp_path):
     report = evaluated(tmp_path, [f"{n}\tu\ti{n % 3}\tclick" for n in range(60)])
     assert report["n"] == 59
-    assert report["blend"]["hr"]["10"] == pytest.approx(57 / 59)  # two items were new when they were asked for
+    assert report["blend"]["hr"]["10"] == pytest.approx(57 / 59)  # two targets were new items
     assert report["versus_best_source"]["hr@10"]["p"] is None
     assert any("one visitor" in note for note in report["notes"])
 
@@ -253,5 +253,5 @@ def test_unknown_kinds_weigh_one_like_any_other(tmp_path):
 
 
 @pytest.mark.parametrize("row", ["nan\tu\ti\tclick", "1\tu\t\tclick", "1\t\ti\tclick", "1\tu\ti\t", "inf\tu\ti\tclick"])
-def test_a_row_that_can_not_be_read_is_told_by_its_line(tmp_path, row):
+def test_a_bad_row_is_reported_with_its_line(tmp_path, row):
     assert "line 3" in evaluated(tmp_path, ["0\tu\ti\tclick", row, "2\tu\ti\tclick"], code=2)

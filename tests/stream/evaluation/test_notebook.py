@@ -1,4 +1,4 @@
-"""The notebook in `docs/` runs from top to bottom, and what it showed when it was written is still there."""
+"""The notebook in `docs/` runs from top to bottom, and was saved with its outputs."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_the_notebook_runs(tmp_path):
     assert "what it adds" in printed
 
 
-def test_the_notebook_was_executed_before_it_was_kept():
+def test_the_notebook_was_executed_before_it_was_saved():
     cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]

@@ -1,4 +1,4 @@
-"""The protocol against a loop that reads like its description, and against streams whose answer is plain."""
+"""The protocol against a loop that reads like its description, and on streams whose plan is known by construction."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def planned(rows, protocol=None, weights=None):
     )
 
 
-def by_the_book(rows, protocol):
-    """Which events are learned and which are tested, one event at a time."""
+def by_a_loop(rows, protocol):
+    """Numbers of the learned and of the tested events, decided one event at a time."""
     had, learned, tested, testable_seen = {}, [], [], 0
     for number, (visitor, item) in enumerate(rows):
         own = had.setdefault(visitor, set())
@@ -49,9 +49,9 @@ def by_the_book(rows, protocol):
     st.sampled_from([0, 0.2, 0.3, 0.9]),
     st.integers(1, 4),
 )
-def test_plan_does_what_the_loop_does(rows, no_repeats, warmup, every):
+def test_the_plan_agrees_with_the_loop(rows, no_repeats, warmup, every):
     protocol = EvaluationProtocol(no_repeats=no_repeats, warmup=warmup, every=every)
-    learned, tested = by_the_book(rows, protocol)
+    learned, tested = by_a_loop(rows, protocol)
     if not tested:
         with pytest.raises(WrongInput, match="nothing can be tested"):
             planned(rows, protocol)
@@ -83,7 +83,7 @@ def test_warmup_is_a_share_of_the_events_and_not_of_the_tests():
     assert planned(rows, EvaluationProtocol(warmup=0.35)).tested.tolist() == [3, 4, 5, 6, 7, 8, 9]
 
 
-def test_frozen_split_learns_train_shows_ctx_and_ranks_test():
+def test_a_frozen_split_learns_train_keeps_ctx_as_context_and_ranks_test():
     rows = [(0, 1, "train"), (0, 2, "train"), (7, 1, "ctx"), (7, 2, "test"), (7, 3, "test"), (8, 1, "test")]
     result = planned(rows, EvaluationProtocol(warmup=0.9))
     assert result.frozen
@@ -93,7 +93,7 @@ def test_frozen_split_learns_train_shows_ctx_and_ranks_test():
         Action.SHOW,
         Action.SHOW | Action.TEST,
         Action.SHOW | Action.TEST,
-        Action.SHOW,  # visitor 8 has no earlier row to answer from
+        Action.SHOW,  # visitor 8 has no earlier row as context
     ]
     assert not (result.actions[2:] & Action.TRAIN_RANKER).any()
 
@@ -123,7 +123,7 @@ def test_in_a_stream_of_one_kind_every_event_weighs_one():
     assert planned([(0, 1, "purchase"), (0, 2, "purchase")], weights={"purchase": 3}).weights.tolist() == [1, 1]
 
 
-def test_the_ranker_is_not_taught_to_recommend_what_was_returned():
+def test_the_ranker_does_not_learn_to_recommend_returned_items():
     rows = [(0, 1, "purchase"), (0, 2, "purchase"), (0, 1, "return")]
     result = planned(rows, weights={"purchase": 3, "return": -3})
     assert result.actions[1] & Action.TRAIN_RANKER
@@ -153,12 +153,12 @@ def test_ranker_sample_counts_learned_events_only():
         ([(0, 1, "train"), (5, 1, "test")], "no `test` row's visitor has an earlier row"),
     ],
 )
-def test_streams_that_can_not_be_tested_say_why(rows, message):
+def test_streams_that_can_not_be_tested_are_refused_with_the_reason(rows, message):
     with pytest.raises(WrongInput, match=message):
         planned(rows)
 
 
-def test_a_warmup_that_leaves_nothing_says_so():
+def test_a_warmup_that_leaves_no_test_is_refused():
     with pytest.raises(WrongInput, match="in the warm-up"):
         planned([(0, 1), (0, 2), (1, 3)], EvaluationProtocol(warmup=0.9))
 

@@ -1,4 +1,4 @@
-"""Wrong and odd files through the command: a clear error or the right answer, never a silent zero."""
+"""Wrong and unusual files through the command: a clear error or the right answer, never a silent zero."""
 
 import gzip
 import json
@@ -95,7 +95,7 @@ WRONG = {
     "gzip cut off": (gzip.compress(GOOD.encode())[:-20], "gzip data is broken"),
     "gzip with a bit flipped": (gzip.compress(GOOD.encode())[:-8] + b"12345678", "gzip data is broken"),
     "one row": (HEADER + ROWS[0], "no visitor has a second event"),
-    "nobody comes twice": (
+    "no visitor comes twice": (
         HEADER + "".join(f"{n}\tu{n}\ti1\tclick\n" for n in range(50)),
         "no visitor has a second event",
     ),
@@ -109,23 +109,23 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_wrong_is_said_with_its_place(tmp_path, what):
-    content, told = WRONG[what]
+def test_a_wrong_file_is_refused_with_the_reason_and_its_place(tmp_path, what):
+    content, message = WRONG[what]
     result = ran(tmp_path, content, name="shop.jsonl" if "JSON" in what else "shop")
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.output
     assert len(result.stderr) < 1000
 
 
-ODD = {
+UNUSUAL = {
     "time goes back": (HEADER + "".join(reversed(ROWS)), "199 of 200 rows are older than the row before them", None),
     "every row twice": (HEADER + "".join(row + row for row in ROWS), "200 rows repeat the row before them", None),
     "one visitor": (rows(100, user="u", item="i1"), "there is one visitor", 1.0),
     "one item": (rows(100, item="a"), "there is one item", 1.0),
     "all items new": (rows(100), "every tested item was new", 0.0),
-    "only what pushes away": (
+    "only negative feedback": (
         rows(100, item="a", kind="{n}").replace("\t0\n", "\tdislike\n").replace("\t1\n", "\treturn\n"),
         "no target was ever among the candidates",
         0.0,
@@ -133,19 +133,19 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("what", ODD)
-def test_what_is_odd_is_answered_and_explained(tmp_path, what):
-    content, told, hit_rate = ODD[what]
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_an_unusual_file_is_evaluated_with_a_note(tmp_path, what):
+    content, note, hit_rate = UNUSUAL[what]
     result = ran(tmp_path, content)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert any(told in note for note in report["notes"])
+    assert any(note in found for found in report["notes"])
     assert report["n"] > 0
     if hit_rate is not None:
         assert report["blend"]["hr"]["10"] == hit_rate
 
 
-def test_kinds_that_nobody_knows_weigh_as_much_as_a_click(tmp_path, plain_figures):
+def test_unknown_kinds_weigh_as_much_as_a_click(tmp_path, plain_figures):
     names = ["click", "zap", "r5"]
     mixed = HEADER + "".join(row.replace("click", names[n % 3]) for n, row in enumerate(ROWS))
     assert json.loads(ran(tmp_path, mixed).stdout)["sources"] == plain_figures
@@ -156,15 +156,15 @@ def test_an_id_of_256_bytes_is_an_id(tmp_path):
     content = GOOD + "".join(f"{300 + n}\tu1\t{name}\tclick\n" for n in range(9))
     report = json.loads(ran(tmp_path, content, "--warmup", "0.96").stdout)
     assert report["n"] == 9
-    assert report["blend"]["hr"]["10"] == pytest.approx(8 / 9), "all but the first, which was new"
+    assert report["blend"]["hr"]["10"] == pytest.approx(8 / 9), "all but the first event, whose item was new"
 
 
-def test_numbers_that_look_alike_are_different_ids(tmp_path):
+def test_ids_that_are_equal_as_numbers_are_different_ids(tmp_path):
     content = HEADER + "".join(f"{n}\tu{n % 3}\t{'1' if n % 2 else '01'}\tclick\n" for n in range(60))
     assert not any("one item" in note for note in json.loads(ran(tmp_path, content).stdout)["notes"])
 
 
-def test_a_file_that_is_not_there_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "none.tsv", tmp_path):
         result = CliRunner().invoke(app, [str(path)])
         assert result.exit_code == 2

@@ -20,7 +20,7 @@ def test_the_drop_is_in_the_curve_and_is_detected_near_where_it_is(dropping):
     assert drawn.rises == []
 
 
-def test_coin_flips_are_no_drift():
+def test_coin_flips_give_no_detection():
     flips = (np.random.default_rng(1).random(200_000) < 0.3).astype(float)
     assert changes(flips) == ([], [])
 
@@ -33,7 +33,7 @@ def test_a_model_that_learns_rises_and_does_not_drift(planted):
     assert drawn.detections == []
 
 
-def test_the_first_events_are_not_watched(dropping):
+def test_the_first_events_are_not_watched_for_drift(dropping):
     late = replace(dropping, settings={"drift_burn_in": 3500})
     assert curves(late).detections == []
     assert curves(replace(dropping, settings={"drift_burn_in": 2500})).detections

@@ -1,4 +1,4 @@
-"""Paired tests on differences that are there, that aren't, and that only seem to be."""
+"""Significance on data with a real difference, with none, and with one that only seems real."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def test_no_difference_is_noise():
     assert (result.difference, result.p, result.is_noise) == (0.0, 1.0, True)
 
 
-def test_two_coins_differ_significantly_about_as_often_as_promised():
+def test_without_a_difference_about_five_percent_are_significant():
     random = np.random.default_rng(5)
     pairs = [random.integers(0, 2, (2, 300)) for _ in range(200)]
     found = sum(not compare_tests(*pair, np.arange(300), resamples=400).is_noise for pair in pairs)
@@ -22,7 +22,7 @@ def test_two_coins_differ_significantly_about_as_often_as_promised():
 def test_a_planted_difference_is_found_and_its_interval_covers_it():
     random = np.random.default_rng(1)
     theirs = random.random(4000) < 0.30
-    ours = np.where(random.random(4000) < 0.04, True, theirs)  # 4 % of the answers become right: + .028
+    ours = np.where(random.random(4000) < 0.04, True, theirs)  # 4 % of the answers become right: + 0.028
     result = compare_tests(ours, theirs, np.arange(4000))
     assert not result.is_noise
     assert result.low < 0.028 < result.high
@@ -30,15 +30,15 @@ def test_a_planted_difference_is_found_and_its_interval_covers_it():
     assert result.only_ours == int((ours & ~theirs).sum())
 
 
-def test_many_tests_of_few_visitors_are_not_taken_for_many_witnesses():
-    # eight visitors, each wholly for one side: five to three says nothing, however many tests each one makes
+def test_many_tests_of_few_visitors_are_not_taken_for_independent_ones():
+    # eight visitors, each of which always favours one side: five to three proves nothing, however many tests they make
     visitor = np.repeat(np.arange(8), 500)
     ours = (visitor < 5).astype(float)
     assert compare_tests(ours, 1 - ours, visitor).is_noise
     assert not compare_tests(ours, 1 - ours, np.arange(4000)).is_noise
 
 
-def test_one_visitor_can_not_be_judged():
+def test_a_single_visitor_gives_no_p_value():
     result = compare_tests(np.ones(9), np.zeros(9), np.zeros(9, int))
     assert result.p is None
     assert result.is_noise
@@ -51,7 +51,7 @@ def test_same_seed_same_answer():
     assert compare_tests(ours, theirs, np.arange(100), seed=7) == compare_tests(ours, theirs, np.arange(100), seed=7)
 
 
-def test_blocks_find_what_the_tests_find():
+def test_blocks_give_the_same_answer_as_single_tests():
     random = np.random.default_rng(3)
     theirs = random.random(10_000) < 0.3
     ours = np.where(random.random(10_000) < 0.03, True, theirs)
@@ -68,11 +68,11 @@ def test_different_tests_can_not_be_paired():
 
 
 def test_unpaired_shares_by_hand():
-    # a gap of two standard errors of the difference: p = .0455
+    # a gap of two standard errors of the difference: p = 0.0455
     result = compare_shares(0.5 + 2 * 0.05, 0.5, 0.03, 0.04)
     assert result.p == pytest.approx(0.0455, abs=1e-4)
 
 
 def test_holm_correction_by_hand():
-    # sorted .01 .02 .03 .04 times 4, 3, 2, 1, and never below the one before
+    # sorted 0.01 0.02 0.03 0.04 times 4, 3, 2, 1, and never below the one before
     assert corrected([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])

@@ -16,7 +16,7 @@ def test_slices_by_history_hold_every_test_once(planted):
         assert sum(row.tests for row in rows) == 50
 
 
-def test_new_visitors_that_are_served_badly_show(planted):
+def test_worse_lists_for_new_visitors_show_in_their_slices(planted):
     position = np.arange(100) % 5  # every visitor has five events, and the first two fail
     evaluation = planted(np.where(position < 2, MISS, 1.0), np.ones(100))
     rows = {row.label: row.hr for row in error_analysis(evaluation)["visitor's earlier events"]}
@@ -35,7 +35,7 @@ def test_counts_fall_on_the_right_side_of_an_edge(planted):
     assert [(row.label, row.tests) for row in rows] == [("0", 1), ("1", 1), ("2 to 4", 2), ("more than 4", 2)]
 
 
-def test_a_group_that_is_served_worse_is_found(planted):
+def test_a_worse_served_group_is_found(planted):
     visitor = np.arange(2000)
     group = visitor % 2
     hit = np.random.default_rng(1).random(2000) < np.where(group, 0.3, 0.5)
@@ -45,7 +45,7 @@ def test_a_group_that_is_served_worse_is_found(planted):
     assert fairness.p < 0.001
 
 
-def test_groups_that_are_served_alike_are_not_called_unfair(planted):
+def test_groups_that_are_served_alike_get_no_small_p_value(planted):
     random = np.random.default_rng(3)
     hit, group = random.random(2000) < 0.4, random.integers(0, 8, 2000)
     evaluation = planted(np.where(hit, 1, MISS), np.ones(2000), visitor=np.arange(2000))
