@@ -84,7 +84,7 @@ def replay(
 
     from simulators.replay import Plan
     from simulators.replay_run import run_replay
-    from stream.ingest.columns import WrongFile
+    from stream.ingest.files import WrongFile
     from stream.settings import load_settings
 
     settings = load_settings()

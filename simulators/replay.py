@@ -24,8 +24,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from simulators.client import TOPIC_OF_KIND, Client
-from stream.ingest.columns import NUMBERS, WrongFile
-from stream.ingest.files import Chunk, read_chunks
+from stream.ingest.files import NUMBERS, Chunk, WrongFile, read_chunks
 
 BATCH_EVENTS = 500
 BATCH_SECONDS = 0.1

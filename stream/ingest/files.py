@@ -33,8 +33,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.ingest.columns import COLUMNS, ColumnNames, WrongFile
+from stream.ingest.columns import COLUMNS, NUMBERS, ColumnNames, WrongFile
 from stream.ingest.row_checks import BadRow, Rows, good_rows
+
+__all__ = ["COLUMNS", "NUMBERS", "BadRow", "Chunk", "Coded", "Dataset", "WrongFile", "read_chunks", "read_dataset"]
 
 BATCH_ROWS = 8_192
 FIELD_MAX_CHARACTERS = 1 << 20

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from simulators import senders
 from simulators.replay import Outcome, Plan, Report, Span, replay
 from simulators.senders import HttpSender
-from stream.ingest.columns import WrongFile
+from stream.ingest.files import WrongFile
 
 
 class Recorder:
