@@ -89,9 +89,9 @@ def evaluate(
             check_plot_name(plot)
         names = _column_names(column)
         history = load(path, events=_words(events), columns=names, kind=kind)
-        wanted = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
+        protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
         codes = attribute(path, history, group, names) if group else None
-        result = _evaluated(history, wanted, settings, shards)
+        result = _evaluated(history, protocol, settings, shards)
         report = result.report()
         if plot is not None:
             draw(result, plot, window=window)
@@ -134,9 +134,9 @@ def tune(
         from stream.evaluation.tuning.search import tune as search
 
         history = load(path, events=_words(events), columns=_column_names(column), kind=kind)
-        wanted = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
+        protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
         with _bar("tuning", trials) as advance:
-            result = search(history, wanted, trials=trials, share=share, finished=lambda done: advance(done, trials))
+            result = search(history, protocol, trials=trials, share=share, finished=lambda done: advance(done, trials))
         out.write_text(result.settings_file(), encoding="utf-8")
         if as_json:
             _print_json(result.report())
@@ -176,7 +176,7 @@ def quality(
 
 
 def _evaluated(
-    history: Any, wanted: EvaluationProtocol, settings: Path | None, shards: int, label: str | None = None
+    history: Any, protocol: EvaluationProtocol, settings: Path | None, shards: int, label: str | None = None
 ) -> Evaluation:
     """Evaluate with a progress bar, timed by the process's clock."""
     from stream.evaluation.replay.run import evaluate as run
@@ -184,11 +184,11 @@ def _evaluated(
     chosen = _model_settings(settings)
     with _bar(label or history.name, len(history)) as advance:
         return run(
-            history, wanted, chosen, shards=shards, clock=time.perf_counter, progress=_reporting(advance, wanted)
+            history, protocol, chosen, shards=shards, clock=time.perf_counter, progress=_reporting(advance, protocol)
         )
 
 
-def _reporting(advance: Any, wanted: EvaluationProtocol) -> Progress:
+def _reporting(advance: Any, protocol: EvaluationProtocol) -> Progress:
     """A progress callback that also shows the hit rate so far."""
     hits = tests = 0
 
@@ -198,9 +198,9 @@ def _reporting(advance: Any, wanted: EvaluationProtocol) -> Progress:
 
         blend = list(names).index("blend")
         rank = count_ranks(span.greater[:, blend], span.equal[:, blend], span.found)
-        hits += int((rank <= wanted.cutoffs[0]).sum())
+        hits += int((rank <= protocol.cutoffs[0]).sum())
         tests += len(rank)
-        advance(done, total, f"HR@{wanted.cutoffs[0]} {hits / tests:.4f}" if tests else "learning")
+        advance(done, total, f"HR@{protocol.cutoffs[0]} {hits / tests:.4f}" if tests else "learning")
 
     return report
 
@@ -319,21 +319,21 @@ def _show(result: Evaluation, report: dict[str, Any], group: str | None, plot: P
         print(f"curves: {plot}")
 
 
-def _print(what: RenderableType, *, error: bool = False) -> None:
+def _print(renderable: RenderableType, *, error: bool = False) -> None:
     from rich.console import Console
 
     from stream.evaluation.report.tables import show
 
-    show(what, console=Console(stderr=error))
+    show(renderable, console=Console(stderr=error))
 
 
-def _print_json(what: Any) -> None:
+def _print_json(value: Any) -> None:
     """Print one line of JSON; dataclasses become objects."""
     from dataclasses import asdict, is_dataclass
 
-    def plain(value: Any) -> Any:
-        if is_dataclass(value) and not isinstance(value, type):
-            return asdict(value)
-        raise TypeError(f"{value!r} can't be written as JSON")
+    def to_object(part: Any) -> Any:
+        if is_dataclass(part) and not isinstance(part, type):
+            return asdict(part)
+        raise TypeError(f"{part!r} can't be written as JSON")
 
-    print(json.dumps(what, default=plain, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, default=to_object, ensure_ascii=False, allow_nan=False))

@@ -36,6 +36,9 @@ class Summary:
         texts = (Text(line) for line in lines(self._evaluation))
         return Group(_figures(self._evaluation), Text(), *texts)
 
+    def __repr__(self) -> str:
+        return repr(self._evaluation)
+
     def _repr_html_(self) -> str:
         return figures_html(self._evaluation)
 
@@ -47,45 +50,45 @@ def summary(evaluation: Evaluation) -> Summary:
 
 def lines(evaluation: Evaluation) -> list[str]:
     """Sentences about everything that the table of figures leaves out, one per line."""
-    said = []
+    sentences = []
     if evaluation.sources:
         best, k = evaluation.sources[0], evaluation.cutoff
-        said.append(f"blend - {best}: {difference_text(evaluation.compare(theirs=best), f'HR@{k}')}")
+        sentences.append(f"blend - {best}: {difference_text(evaluation.compare(theirs=best), f'HR@{k}')}")
     beyond = evaluation.beyond_accuracy()
-    said.append(
+    sentences.append(
         f"coverage {beyond['coverage']:.1%} of the catalogue, novelty {beyond['novelty_bits']:.1f} bits, "
         f"{beyond['candidates']:.0f} candidates a test"
     )
     links = ", ".join(f"{name} {share:.1%}" for name, share in beyond["fallbacks"].items() if share)
-    said.append(f"fallback answers {beyond['fallback_share']:.1%}" + (f" ({links})" if links else ""))
-    said.append(
+    sentences.append(f"fallback answers {beyond['fallback_share']:.1%}" + (f" ({links})" if links else ""))
+    sentences.append(
         f"targets that could not be ranked: {beyond['new_target_share']:.1%} never seen before, "
         f"{beyond['not_candidate_share']:.1%} seen but not among the candidates"
     )
     conversion = evaluation.model_metrics.get("conversion", {})
     if conversion.get("learned"):
-        said.append(
+        sentences.append(
             f"clicks that become purchases: log loss {conversion['log_loss']:.4f}; a constant prediction of "
             f"their share {conversion['bought_share']:.2%} has {conversion['constant_log_loss']:.4f} "
             f"({conversion['learned']:,} clicks)"
         )
     ratings = evaluation.model_metrics.get("ratings", {})
     if ratings.get("learned", 0) > 1:
-        said.append(
+        sentences.append(
             f"ratings: mean absolute error {ratings['mae']:.4f}; a constant prediction of the mean has "
             f"{ratings['constant_mae']:.4f} ({ratings['learned']:,} ratings)"
         )
     if evaluation.sharding:
         cost, shards = evaluation.sharding["hr_cost"], evaluation.sharding["shards"]
-        said.append(f"{shards} shards cost {cost:.4f} of HR@{evaluation.cutoff} ({evaluation.sharding['how']})")
+        sentences.append(f"{shards} shards cost {cost:.4f} of HR@{evaluation.cutoff} ({evaluation.sharding['how']})")
     if evaluation.seconds:
         rate = evaluation.events / evaluation.seconds
         timing = f"{evaluation.events:,} events in {evaluation.seconds:.1f} s, {rate:,.0f}/s"
         if evaluation.test_microseconds:
             timing += f", {evaluation.test_microseconds:.0f} µs a test"
-        said.append(timing)
-    said.extend(f"note: {note}" for note in [*evaluation.plan.notes, *evaluation.warnings()])
-    return said
+        sentences.append(timing)
+    sentences.extend(f"note: {note}" for note in [*evaluation.plan.notes, *evaluation.warnings()])
+    return sentences
 
 
 def difference_text(difference: Difference, measure: str) -> str:
@@ -138,15 +141,17 @@ def comparison_table(comparison: Comparison, before: str, after: str) -> Rendera
         verdict = "no change" if found.difference == 0 else "may be noise" if found.is_noise else "more than noise"
         figures = (f"{change.before:.4f}", f"{change.after:.4f}", f"{found.difference:+.4f}")
         table.add_row(change.name, change.measure, *figures, span, p, verdict)
-    said = [f"{key}: {old!r} → {new!r}" for key, (old, new) in comparison.settings.items()]
-    said += [f"{name}: only in {before}" for name in comparison.only_before]
-    said += [f"{name}: only in {after}" for name in comparison.only_after]
+    sentences = [f"{key}: {old!r} → {new!r}" for key, (old, new) in comparison.settings.items()]
+    sentences += [f"{name}: only in {before}" for name in comparison.only_before]
+    sentences += [f"{name}: only in {after}" for name in comparison.only_after]
     if comparison.changes:
         corrections = f"p-values are corrected for {len(comparison.changes)} comparisons (Holm)"
-        said.append(f"{comparison.changes[0].difference.method}; {corrections}")
+        sentences.append(f"{comparison.changes[0].difference.method}; {corrections}")
     if not comparison.paired:
-        said.append("the two results made different tests, so they can't be paired: small changes stay hidden in noise")
-    return Group(table, *(Text(line) for line in said))
+        sentences.append(
+            "the two results made different tests, so they can't be paired: small changes stay hidden in noise"
+        )
+    return Group(table, *(Text(line) for line in sentences))
 
 
 def figures_html(evaluation: Evaluation) -> str:

@@ -20,6 +20,7 @@ def test_the_summary_shows_the_figures_on_a_terminal_and_in_a_notebook(result):
     printed = io.StringIO()
     show(summary(result), console=Console(file=printed))
     html = summary(result)._repr_html_()
+    assert repr(summary(result)) == repr(result) == "<Evaluation of planted: 4 tests, HR@10 0.5000>"
     assert html == figures_html(result)
     for text in (printed.getvalue(), html):
         assert "planted" in text
