@@ -181,17 +181,18 @@ def ratings(folder, item):
 
 def test_quality_prints_required_figures_beside_reached_ones(tmp_path):
     ratings(tmp_path, lambda step: step % 7)
-    result = corrente("quality", tmp_path, "--only", "ml100k r5", "--json")
+    result = corrente("quality", tmp_path, "--only", "ml100k r5", "--shards", "2", "--json")
     report = json.loads(result.stdout.splitlines()[-1])["ml100k r5"]
     assert report["passed"] is True
     assert report["must"] == {"hr": 0.187}
+    assert report["sharding"]["shards"] == 2
     assert "--events r5 --no-repeats --warmup 0.3" in report["command"]
     assert "0.187" in result.stdout
 
 
 def test_quality_fails_if_a_required_figure_is_not_reached(tmp_path):
     ratings(tmp_path, lambda step: step)
-    assert "short" in corrente("quality", tmp_path, "--only", "ml100k", code=1).stdout
+    assert "short" in corrente("quality", tmp_path, "--only", "ml100k", "--shards", "1", code=1).stdout
 
 
 def test_quality_names_missing_files_streams_and_folders(tmp_path):
