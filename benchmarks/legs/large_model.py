@@ -18,7 +18,7 @@ import time
 from benchmarks.harness.events import load_events
 from benchmarks.harness.processes import resident_bytes
 from serving.loading.shard_memory import ShardMemory
-from stream.capacity.memory_plan import size as sized
+from stream.capacity.memory_plan import plan_memory
 from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record
 from stream.models.batch import EventBatch
@@ -62,7 +62,7 @@ def main(number: int) -> None:
     memory = ShardMemory(settings)
     views = memory.apply({}, whole)
     with_server = _resident()
-    computed = sized(number, number, settings=settings)
+    computed = plan_memory(number, number, settings=settings)
     print(
         json.dumps(
             {

@@ -42,7 +42,7 @@ from benchmarks.harness.processes import (
 )
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
 from serving.loading.shard_memory import ShardMemory, model_of
-from stream.capacity.memory_plan import size
+from stream.capacity.memory_plan import plan_memory
 from stream.ingest.records import Record
 from stream.models.model import Model
 from stream.models.query import Query
@@ -112,7 +112,7 @@ def _result(
         figures[f"learn_microseconds_{name}"] = round(found["microseconds"], 2)
         figures[f"worker_mb_{name}"] = round(found["worker_bytes"] / 1e6)
         figures[f"server_mb_{name}"] = round(found["server_bytes"] / 1e6)
-    planned = size(10_000_000, 1_000_000)
+    planned = plan_memory(10_000_000, 1_000_000)
     figures["program_mb"] = round(grown["1m"]["program_bytes"] / 1e6)
     figures["worker_gb_planned_10m_visitors_1m_items"] = round(planned.worker_bytes / 1e9, 2)
     figures["server_gb_planned_10m_visitors_1m_items"] = round(planned.server_bytes / 1e9, 2)

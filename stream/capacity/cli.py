@@ -1,4 +1,7 @@
-"""`corrente size`: memory for a planned number of visitors and items."""
+"""`corrente size`: memory for a planned number of visitors and items.
+
+This file decides how the plan is printed. The numbers are decided in `stream.capacity.memory_plan`.
+"""
 
 from __future__ import annotations
 
@@ -15,37 +18,35 @@ def size(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Most memory that a worker and a server take for a planned size, from the sizes of rows."""
-    from stream.capacity.memory_plan import PROGRAM_BYTES
-    from stream.capacity.memory_plan import size as sized
+    from stream.capacity.memory_plan import PROGRAM_BYTES, plan_memory
     from stream.settings import load_settings
 
-    found = sized(visitors, items, shards, load_settings().model)
+    plan = plan_memory(visitors, items, shards, load_settings().model)
     if as_json:
-        told = {
+        printed = {
             "visitors": visitors,
             "items": items,
             "shards": shards,
-            "shard_bytes": found.worker_bytes,
-            "worker": found.worker,
-            "server_bytes": found.server_bytes,
-            "server": found.server,
+            "shard_bytes": plan.worker_bytes,
+            "worker": plan.worker,
+            "server_bytes": plan.server_bytes,
+            "server": plan.server,
             "program_bytes": PROGRAM_BYTES,
-            "bytes_per_item": found.per_item,
-            "bytes_per_visitor": found.per_visitor,
+            "bytes_per_item": plan.per_item,
+            "bytes_per_visitor": plan.per_visitor,
         }
-        print(json.dumps(told))
+        print(json.dumps(printed))
         return
     print(f"{visitors:,} visitors, {items:,} items, {shards} shard{'s' if shards > 1 else ''}: at most\n")
-    for title, parts in (("one shard in its worker", found.worker), ("a server process", found.server)):
+    for title, parts in (("one shard in its worker", plan.worker), ("a server process", plan.server)):
         print(f"  {title:<28}{_gib(sum(parts.values()))}")
         for name, count in parts.items():
             print(f"    {name:<26}{_gib(count)}")
     print(f"  on top, each process        {_gib(PROGRAM_BYTES)}\n")
-    print(f"  {found.per_item:,} bytes an item, {found.per_visitor:,} bytes a visitor, in each shard that has them")
-    settings = found.settings
+    print(f"  {plan.per_item:,} bytes an item, {plan.per_visitor:,} bytes a visitor, in each shard that has them")
     print("\nsettings for it:")
-    for name in ("items", "visitors", "sessions"):
-        print(f"  CORRENTE_MODEL__{name.upper()}={getattr(settings, name)}")
+    for name in ("max_items", "max_visitors", "max_sessions"):
+        print(f"  CORRENTE_MODEL__{name.upper()}={getattr(plan.settings, name)}")
 
 
 def _gib(count: int) -> str:

@@ -1,11 +1,11 @@
-"""How much memory a planned size takes, from the sizes of rows: `corrente size --visitors … --items … --shards …`.
+"""The memory plan of a size: bytes of all tables with every row written, for worker and server.
 
-Tables are bounded by their capacities, so what is computed here is what a process grows to and never beyond: every row
-written. Pages that were never written cost nothing, so a shop that has not filled its capacities takes less, in
-proportion. The program itself, with everything it imports and compiles, comes on top (`PROGRAM_BYTES`).
+Tables are bounded by their capacities, so the plan is what a process grows to and never beyond. Pages that were never
+written cost nothing, so a shop that has not filled its capacities takes less, in proportion. The program itself, with
+everything it imports and compiles, comes on top (`PROGRAM_BYTES`).
 
-This file decides how memory is added up. Shapes and capacities are decided in `stream.models.schema`; the measurement
-beside it is `corrente bench scale`.
+This file decides how memory is added up. Shapes and capacities are decided in `stream.models.schema`; `corrente bench
+scale` measures the same.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 
 PROGRAM_BYTES = 350_000_000
-"""Python with NumPy, Numba and River, and the compiled kernels: measured, not computed."""
+"""Memory of Python with NumPy, Numba and River, and the compiled kernels: measured, not computed."""
 
 INDEX_BYTES = 4
-"""Of a row in a version that serving holds: where in the arena it lies."""
+"""Bytes per row of a version in serving: its place in the arena."""
 
 CELL_BYTES = 4
-"""Of a place in a directory. Directories are a power of two of places, at least twice as many as rows."""
+"""Bytes per cell of a hash index. An index has a power of two of cells, at least twice as many as rows."""
 
-FOUND = ("items", "visitors", "sessions")
+INDEXED = ("items", "visitors", "sessions")
 """Tables whose rows are found by their key, in the learner and in serving."""
 
 SCRATCH_BYTES = 9
-"""A row of the largest table that evicts: a flag and a number."""
+"""Bytes per row of the largest table that evicts: a flag and a number."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """Bytes at most, by what they are for.
+class MemoryPlan:
+    """Largest memory, in bytes, by its use.
 
     Attributes:
         settings: of each shard: all items, and its part of the visitors and sessions.
+        shards: number of partitions.
         worker: of one shard in its worker: `tables`, `marks`, `directories`, `scratch`.
         server: of all shards in one server: `rows`, `indexes` of two versions, `directories`, and for more than one
             shard the `merged` tables that answer.
@@ -61,16 +62,20 @@ class Size:
         return sum(self.server.values())
 
 
-def size(visitors: int, items: int, shards: int = 1, settings: ModelSettings | None = None) -> Size:
-    """What is needed for so many visitors and items.
+def plan_memory(visitors: int, items: int, shards: int = 1, settings: ModelSettings | None = None) -> MemoryPlan:
+    """The memory for a number of visitors and items.
 
-    >>> one, eight = size(1_000_000, 100_000), size(1_000_000, 100_000, shards=8)
+    Args:
+        visitors, items: to remember, over all shards.
+        shards: partitions of the topics. Each has every item and its part of the visitors.
+        settings: of the model, whose capacities for items, visitors and sessions are replaced.
+
+    >>> one, eight = plan_memory(1_000_000, 100_000), plan_memory(1_000_000, 100_000, shards=8)
     >>> eight.worker_bytes < one.worker_bytes        # an eighth of the visitors, and every item
     True
     """
-    plan = settings or ModelSettings()
     per_shard = max(64, -(-visitors // shards))
-    planned = plan.model_copy(
+    planned = (settings or ModelSettings()).model_copy(
         update={"max_items": max(64, items), "max_visitors": per_shard, "max_sessions": per_shard}
     )
     tables = marks = rows = 0
@@ -78,35 +83,34 @@ def size(visitors: int, items: int, shards: int = 1, settings: ModelSettings | N
         tables += spec.rows * spec.row_bytes
         marks += spec.blocks
         rows += spec.rows
-    directories = _directories(planned)
+    hash_indexes = _hash_index_bytes(planned)
     worker = {
         "tables": tables,
         "marks": marks,
-        "directories": directories + CELL_BYTES * _places(planned.max_event_ids),
+        "directories": hash_indexes + CELL_BYTES * _cells(planned.max_event_ids),
         "scratch": SCRATCH_BYTES * max(planned.max_items, planned.max_visitors),
     }
-    server = {"rows": shards * tables, "indexes": shards * 2 * INDEX_BYTES * rows, "directories": shards * directories}
+    server = {"rows": shards * tables, "indexes": shards * 2 * INDEX_BYTES * rows, "directories": shards * hash_indexes}
     if shards > 1:
         whole = planned.model_copy(update={"max_visitors": max(64, visitors), "max_sessions": max(64, visitors)})
-        server["merged"] = sum(spec.rows * spec.row_bytes for spec in table_specs(whole)) + _directories(whole)
-    few, more = size_of_rows(planned), size_of_rows(planned.model_copy(update={"max_items": planned.max_items + 1000}))
-    visitor = size_of_rows(
-        planned.model_copy(
-            update={"max_visitors": planned.max_visitors + 1000, "max_sessions": planned.max_sessions + 1000}
-        )
+        server["merged"] = _table_bytes(whole) + _hash_index_bytes(whole)
+    more_items = {"max_items": planned.max_items + 1000}
+    more_visitors = {"max_visitors": planned.max_visitors + 1000, "max_sessions": planned.max_sessions + 1000}
+    per_item, per_visitor = (
+        round((_table_bytes(planned.model_copy(update=more)) - _table_bytes(planned)) / 1000)
+        for more in (more_items, more_visitors)
     )
-    return Size(planned, shards, worker, server, round((more - few) / 1000), round((visitor - few) / 1000))
+    return MemoryPlan(planned, shards, worker, server, per_item, per_visitor)
 
 
-def size_of_rows(settings: ModelSettings) -> int:
-    """Bytes of all tables with these capacities."""
+def _table_bytes(settings: ModelSettings) -> int:
     return sum(spec.rows * spec.row_bytes for spec in table_specs(settings))
 
 
-def _directories(settings: ModelSettings) -> int:
+def _hash_index_bytes(settings: ModelSettings) -> int:
     specs = {spec.name: spec for spec in table_specs(settings)}
-    return sum(CELL_BYTES * _places(specs[name].rows) for name in FOUND)
+    return sum(CELL_BYTES * _cells(specs[name].rows) for name in INDEXED)
 
 
-def _places(rows: int) -> int:
+def _cells(rows: int) -> int:
     return 1 << max(6, int(rows * 2 - 1).bit_length())

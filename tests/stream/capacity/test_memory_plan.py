@@ -1,6 +1,7 @@
-"""What `corrente size` computes is what a learner and a server hold when every row is written."""
+"""`corrente size` computes what a learner and a server hold when every row is written."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,17 +10,18 @@ from typer.testing import CliRunner
 
 from serving.memory.arena import Arena
 from stream.capacity.cli import size as size_command
-from stream.capacity.memory_plan import size
+from stream.capacity.memory_plan import plan_memory
 from stream.models.learning.learner import Learner
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
+from stream.settings import load_settings
 
 PLAN = ModelSettings(max_items=300, max_visitors=2000, max_sessions=2000, max_event_ids=512)
 
 
 def test_a_shard_holds_what_was_computed():
     learner = Learner(PLAN)
-    computed = size(2000, 300, settings=PLAN)
+    computed = plan_memory(2000, 300, settings=PLAN)
     tables = learner.tables.values()
     assert computed.worker["tables"] == sum(table.data.nbytes for table in tables)
     assert computed.worker["marks"] == sum(table.dirty.nbytes for table in tables)
@@ -36,24 +38,36 @@ def test_a_server_with_every_row_written_holds_what_was_computed():
     full = learner.tables.snapshot()
     arena = Arena(table_specs(PLAN))
     views = arena.apply({}, full)
-    computed = size(2000, 300, settings=PLAN)
+    computed = plan_memory(2000, 300, settings=PLAN)
     assert set(views) == set(learner.tables)
     held = sum(usage.nbytes for usage in arena.usage().values())
     assert held == pytest.approx(computed.server["rows"] + computed.server["indexes"] / 2, rel=0.01)
 
 
 def test_bytes_an_item_and_a_visitor_do_not_depend_on_how_many_there_are():
-    small, large = size(100_000, 50_000), size(10_000_000, 1_000_000)
+    small, large = plan_memory(100_000, 50_000), plan_memory(10_000_000, 1_000_000)
     assert small.per_item == large.per_item > 0
     assert small.per_visitor == large.per_visitor > 0
-    assert np.isclose(large.worker_bytes, 10 * size(1_000_000, 100_000).worker_bytes, rtol=0.3)
+    assert np.isclose(large.worker_bytes, 10 * plan_memory(1_000_000, 100_000).worker_bytes, rtol=0.3)
 
 
-def test_the_command_prints_one_object():
+def run_size(*arguments: str) -> str:
     app = typer.Typer()
     app.command()(size_command)
-    said = CliRunner().invoke(app, ["--visitors", "10000000", "--items", "1000000", "--shards", "8", "--json"])
-    assert said.exit_code == 0, said.output
-    told = json.loads(said.stdout.splitlines()[-1])
-    assert told["shard_bytes"] == size(10_000_000, 1_000_000, 8).worker_bytes
-    assert told["server"]["merged"] > 0
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_command_prints_one_json_object():
+    printed = json.loads(run_size("--visitors", "10000000", "--items", "1000000", "--shards", "8", "--json"))
+    assert printed["shard_bytes"] == plan_memory(10_000_000, 1_000_000, 8).worker_bytes
+    assert printed["server"]["merged"] > 0
+
+
+def test_the_printed_settings_are_settings_that_load():
+    printed = run_size("--visitors", "1000", "--items", "500", "--shards", "2")
+    variables = dict(re.findall(r"^  (CORRENTE_\w+)=(\d+)$", printed, re.MULTILINE))
+    model = load_settings(variables).model
+    assert (model.max_items, model.max_visitors, model.max_sessions) == (500, 500, 500)
+    assert len(variables) == 3
