@@ -106,11 +106,14 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
             state.store,
             redis,
             state.metrics,
+            visitor_salt=settings.model.visitor_salt,
             poll_seconds=settings.poll_seconds,
             resident_versions=settings.resident_versions,
         )
     else:
-        state.loader = SnapshotClient(shared, state.store, redis, state.metrics)
+        state.loader = SnapshotClient(
+            shared, state.store, redis, state.metrics, visitor_salt=settings.model.visitor_salt
+        )
     state.producer = EventProducer(
         settings.kafka,
         list(settings.topics.values()),

@@ -39,11 +39,11 @@ from stream.kafka.transport import Fetch, FetchSchema, Transport
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.task import ShardRunner, WorkerResources
 from stream.runner.warmup import warm_up
-from stream.runtime.gil import switch_often
+from stream.runtime.gil import use_short_switch_interval
 from stream.runtime.logs import configure_logs
-from stream.runtime.malloc import give_back_at_once
+from stream.runtime.malloc import return_large_pieces
 from stream.settings import Settings, load_settings
-from stream.versions import VersionStore
+from stream.versions import VersionStore, salt_problem
 
 log = get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Worker:
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
         gc.disable()  # until all is there that stays, see `_settle`
-        give_back_at_once()
+        return_large_pieces()
         shards = await prepare_topics(self.settings)
         metrics = WorkerMetrics()
         self._shop = WorkerResources(
@@ -122,10 +122,12 @@ class Worker:
             consumer=lambda: self._app.consumer,
         )
         seconds = await self._shop.in_learning(warm_up, self.settings.model)
-        switch_often()
+        use_short_switch_interval()
         self._importing = asyncio.create_task(self._import_river())
         self._importing.add_done_callback(_settle)
         await self._tell_cautions()
+        if problem := salt_problem(self.settings.model.visitor_salt):
+            log.warning("the visitor salt is weak", problem=problem)
         if self.settings.metrics_port:
             metrics.serve(self.settings.metrics_port)
             self._looking = asyncio.create_task(_look_at_the_loop(metrics))
@@ -156,7 +158,7 @@ class Worker:
         """What is dangerous about the way in which Redis is set up."""
         assert self._shop is not None
         try:
-            for caution in await self._shop.with_redis(self._shop.store.cautions):
+            for caution in await self._shop.with_redis(self._shop.store.redis_problems):
                 log.warning("Redis may lose versions", caution=caution)
         except RedisError as error:
             log.warning("Redis does not answer yet", redis=_without_password(self.settings.redis), error=str(error))

@@ -1,4 +1,4 @@
-"""Something between a client and Redis, for tests of what happens when it breaks."""
+"""A TCP proxy between a client and Redis, for tests that break or change what it forwards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import threading
 
 
 class TcpProxy:
-    """Takes connections on `port` and makes one to Redis for each; `serve` decides what goes from one to the other.
+    """A proxy that accepts connections on `port` and makes one to Redis for each.
 
-    Both are closed when it returns, whatever it was at.
+    Subclasses define `serve`, which forwards between the two; both are closed when it returns or raises `OSError`.
     """
 
     def __init__(self, redis_port: int) -> None:

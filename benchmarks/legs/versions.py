@@ -50,6 +50,7 @@ from stream.models.settings import ModelSettings
 from stream.runner.rolling_max import WINDOW_SECONDS
 from stream.shard.shard import Shard
 from stream.versions import Policy, ShardState, VersionStore
+from stream.versions.compaction import compact
 from stream.versions.storage.records import stored_bytes
 
 ITEMS = 100_000
@@ -202,9 +203,9 @@ def _history(redis: RedisServer, pace: int, tell: Callable[[str], None], *, resi
         for part in range(PUBLISHES_A_MINUTE):
             _learn(shard, islice(events, 60 * pace // PUBLISHES_A_MINUTE), offsets)
             store.publish(claim, shard.checkpoint(), now=now + minute * 60 + part * 10, **publish)
-        store.maintain(0, POLICY, now + minute * 60 + 59)
+        compact(store, 0, POLICY, now + minute * 60 + 59)
         states.append(claim.head)
-    store.maintain(0, POLICY, now + MINUTES * 60 - 1)
+    compact(store, 0, POLICY, now + MINUTES * 60 - 1)
     kept = {version.shards[0].seq for version in store.versions()}
     chain = store.chain(0, states[-1], "keyframe")
     assert chain

@@ -38,7 +38,7 @@ from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.settings import ModelSettings
 from stream.state.tables import CorruptDelta
-from stream.versions import ShardState, UnknownVersion, Version, VersionError, VersionStore
+from stream.versions import ShardState, UnknownVersion, Version, VersionError, VersionStore, settings_of
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +76,7 @@ class Loader:
         store: of versions.
         redis: where it is told how Redis is doing.
         metrics: of the server.
+        visitor_salt: of the model, which manifests don't carry.
         poll_seconds: how often to look when nothing is announced.
         resident_versions: most versions in memory: the served one, the one before, and those asked for.
         allocate: where what requests read lies; memory of this process if None.
@@ -87,12 +88,14 @@ class Loader:
         redis: Dependency,
         metrics: Metrics,
         *,
+        visitor_salt: str,
         poll_seconds: float = 1.0,
         resident_versions: int = 6,
         allocate: Allocate | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.model_name = store.model
+        self._visitor_salt = visitor_salt
         self.redis = redis
         self.answer_id = AnswerIds()
         self.served: LoadedVersion | None = None
@@ -186,7 +189,7 @@ class Loader:
             wanted = self._store.served()
             self.redis.answered()
             if not self.ready:
-                for caution in self._store.cautions():
+                for caution in self._store.redis_problems():
                     log.warning("caution", dependency="redis", caution=caution)
             if wanted is not None and (self.served is None or wanted.id != self.served.version.id):
                 self._swap(self._in_memory_or_loaded(wanted))
@@ -299,7 +302,7 @@ class Loader:
             if each.version.id == version.id:
                 return each
         started = time.perf_counter()
-        settings = ModelSettings(**version.settings)
+        settings = settings_of(version.settings, self._visitor_salt)
         views: dict[int, Views] = {}
         memories: dict[int, ShardMemory] = {}
         how = "changes"

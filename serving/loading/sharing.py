@@ -41,8 +41,7 @@ from serving.web.problems import Problem
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.model import Model
 from stream.models.schema import table_specs
-from stream.models.settings import ModelSettings
-from stream.versions import Version, VersionStore
+from stream.versions import Version, VersionStore, settings_of
 from stream.versions.manifest import canonical_json, read_manifest
 
 log = structlog.get_logger(__name__)
@@ -224,8 +223,10 @@ class SnapshotServer:
 class SnapshotClient(Loader):
     """In a serving process: what the loading process has in memory, as requests use it."""
 
-    def __init__(self, name: str, store: VersionStore, redis: Dependency, metrics: Metrics) -> None:
-        super().__init__(store, redis, metrics)
+    def __init__(
+        self, name: str, store: VersionStore, redis: Dependency, metrics: Metrics, *, visitor_salt: str
+    ) -> None:
+        super().__init__(store, redis, metrics, visitor_salt=visitor_salt)
         self._name = name
         self._connection: socket.socket | None = None
         self._known: dict[str, LoadedVersion] = {}
@@ -351,7 +352,7 @@ class SnapshotClient(Loader):
                 os.close(file)
             parts.append(known)
         version: Version = read_manifest(message["manifest"].encode())
-        settings = ModelSettings(**version.settings)
+        settings = settings_of(version.settings, self._visitor_salt)
         specs = {spec.name: spec for spec in table_specs(settings)}
         views: Views = {}
         for place, (name, rows) in enumerate(message["tables"].items()):

@@ -24,7 +24,7 @@ from serving.web.endpoint import problem_responses
 from serving.web.parsing import BodyReader, read_body
 from serving.web.problems import Problem
 from serving.wiring import ServedVersions, Store, refuse_unknown_parameters
-from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError
+from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError, redacted
 from stream.versions.manifest import rfc3339
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ async def list_versions(
 async def show_version(version: str, store: Store) -> Response:
     """Show the manifest of a version, by number, alias or id."""
     found = await asked(lambda: store.version(checked_name(version)))
-    return _json({"id": found.id, **found.manifest})
+    return _json({"id": found.id, **redacted(found.manifest)})
 
 
 @router.get("/versions/{a:id}/diff/{b:id}", responses=_answers("", "404"))

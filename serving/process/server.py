@@ -28,7 +28,7 @@ from serving.process.supervisor import run_processes
 from serving.upstream_health import Dependency
 from serving.web.fast_protocol import answering
 from stream.runtime.logs import configure_logs
-from stream.runtime.malloc import give_back_at_once
+from stream.runtime.malloc import return_large_pieces
 from stream.settings import Settings
 from stream.versions import VersionStore
 
@@ -44,7 +44,7 @@ def run(settings: Settings) -> None:
     Raises:
         OSError: the address can't be bound.
     """
-    give_back_at_once()
+    return_large_pieces()
     listening = bound(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     logs = configure_logs(settings.log_format, settings.log_level)
@@ -117,6 +117,7 @@ def load(settings: Settings, shared: str) -> None:
         store,
         Dependency("redis", metrics),
         metrics,
+        visitor_salt=settings.model.visitor_salt,
         poll_seconds=settings.poll_seconds,
         resident_versions=settings.resident_versions,
         allocate=segments.allocate,

@@ -47,7 +47,7 @@ from stream.models.schema import table_specs
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.test_budget import SampleRate
 from stream.runner.warmup import import_river
-from stream.runtime.gil import lock_kept
+from stream.runtime.gil import long_switch_interval
 from stream.settings import Settings
 from stream.shard.shard import Batch, Shard
 from stream.state.checkpoint import Checkpoint
@@ -55,6 +55,7 @@ from stream.state.folding import fold_all
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Delta, Tables, delta_bytes
 from stream.versions import Claim, Fenced, Policy, StaleParent, Version, VersionError, VersionStore
+from stream.versions.compaction import compact
 
 log = get_logger(__name__)
 
@@ -349,6 +350,7 @@ class ShardRunner:
             now=time.time(),
             known_offsets=known_offsets,
             known_number=shop.newest_number,
+            visitor_salt=shop.settings.model.visitor_salt,
         )
         if claim.new_lineage:
             self._log.warning(
@@ -605,7 +607,7 @@ class ShardRunner:
             keep_hours=settings.keep_hours,
             keep_days=settings.keep_days,
         )
-        done = self._shop.store.maintain(self.number, policy, time.time())
+        done = compact(self._shop.store, self.number, policy, time.time())
         self._log.debug("tidied up old versions", **done._asdict())
 
 
@@ -667,6 +669,6 @@ def _learned(shard: Shard, batch: Batch, rate: float) -> tuple[list[Rejection], 
 def _piece(shard: Shard) -> tuple[Checkpoint | Delta, float]:
     """The next piece of a cut, and for how many seconds it held learning up."""
     started = time.monotonic()
-    with lock_kept():
+    with long_switch_interval():
         piece = shard.next_part(PART_BLOCKS)
     return piece, time.monotonic() - started

@@ -1,6 +1,7 @@
-"""Whose turn Python's lock is: threads that fetch, decode and learn share it, and a cut keeps it.
+"""The switch interval of the global interpreter lock (GIL): short in general, longer while a checkpoint is taken.
 
-A thread that wants the lock asks its holder for it after the switch interval. This file decides that interval.
+Threads that fetch, decode and learn share the lock. A thread that wants it asks its holder after the switch interval.
+This file decides that interval.
 """
 
 from __future__ import annotations
@@ -10,42 +11,42 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OFTEN_SECONDS = 0.0005
-"""How long a thread may keep the lock from the others. Fetching, decoding and learning are threads that work some ten
-milliseconds on a batch; with Python's own 5 ms a worker learns a tenth less."""
+SHORT_SECONDS = 0.0005
+"""Switch interval in general. Fetching, decoding and learning are threads that work some ten milliseconds on a batch;
+with Python's own 5 ms a worker learns a tenth less."""
 
-KEPT_SECONDS = 0.005
-"""The same while something runs that others wait for: interrupted every half millisecond, and let on only when every
-other thread had its turn, two milliseconds of work took ten."""
+LONG_SECONDS = 0.005
+"""Switch interval inside `long_switch_interval`, for work that others wait for. Interrupted every half millisecond, and
+resumed only when every other thread had its turn, two milliseconds of work took ten."""
 
-_keeping = 0
-_counting = threading.Lock()
+_long_users = 0
+_lock = threading.Lock()
 
 
-def switch_often() -> None:
-    """For the whole process."""
-    sys.setswitchinterval(OFTEN_SECONDS)
+def use_short_switch_interval() -> None:
+    """Set the interval of the whole process to `SHORT_SECONDS`."""
+    sys.setswitchinterval(SHORT_SECONDS)
 
 
 @contextmanager
-def lock_kept() -> Iterator[None]:
-    """Nobody is asked for the lock within; `OFTEN_SECONDS` holds again when the last thread in here is out.
+def long_switch_interval() -> Iterator[None]:
+    """Use `LONG_SECONDS` inside the block; `SHORT_SECONDS` again when the last thread has left such a block.
 
-    >>> switch_often()
-    >>> with lock_kept(), lock_kept():
+    >>> use_short_switch_interval()
+    >>> with long_switch_interval(), long_switch_interval():
     ...     round(sys.getswitchinterval(), 6)
     0.005
     >>> round(sys.getswitchinterval(), 6)
     0.0005
     """
-    global _keeping
-    with _counting:
-        _keeping += 1
-        sys.setswitchinterval(KEPT_SECONDS)
+    global _long_users  # noqa: PLW0603  # the interval is the whole process's, and so is its count
+    with _lock:
+        _long_users += 1
+        sys.setswitchinterval(LONG_SECONDS)
     try:
         yield
     finally:
-        with _counting:
-            _keeping -= 1
-            if not _keeping:
-                switch_often()
+        with _lock:
+            _long_users -= 1
+            if not _long_users:
+                use_short_switch_interval()

@@ -1,6 +1,6 @@
-"""How logs are written: one line an event, for people or as JSON, ours and those of the libraries alike.
+"""Logs: one line per event, for people or as JSON, ours and those of the libraries alike.
 
-This file decides the form. What is worth a line is decided where it happens.
+This file decides the form of a line. The events that are worth one are decided where they happen.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _QUIET = {
     "asyncio": "WARNING",
     "numba": "WARNING",
 }
-"""Libraries whose own running commentary is not ours to tell."""
+"""Least level of libraries that log their normal course of work."""
 
 
 def configure_logs(log_format: str, log_level: str) -> dict[str, Any]:
-    """Set structlog up, and give the same for `logging.config.dictConfig`.
+    """Configure structlog, and return the matching configuration for `logging.config.dictConfig`.
 
     Args:
         log_format: `console` or `json`.

@@ -1,1 +1,14 @@
-"""state."""
+"""State: the flat tables that a model is made of, and the deltas, checkpoints and journals that carry them.
+
+Pure: no clock, no environment, no network, no chance. This room knows blocks of bytes and nothing of what they mean.
+
+| file | decides |
+|---|---|
+| `tables` | how tables are stored, marked, copied and compared |
+| `checkpoint` | what one shard hands over for a version |
+| `journal` | how the batches that were applied are kept and encoded |
+| `codec` | the bytes of a delta |
+| `byte_planes` | how bytes are sorted by their place in a block |
+| `folding` | how many deltas become one |
+| `table_writer` | how a state is written that comes in many parts |
+"""

@@ -1,8 +1,10 @@
-"""EventBatch as rows and rows as columns, for bytes: what lies block after block, first bytes first.
+"""Byte planes: rows of bytes transposed, so that all first bytes lie side by side, then all second bytes, and so on.
 
-Eight by eight bytes are turned at once, as eight words: exchanged in halves, in quarters, in bytes (H. S. Warren,
+Eight by eight bytes are transposed at once, as eight words: exchanged in halves, in quarters, in bytes (H. S. Warren,
 "Hacker's Delight", 7-3). One byte at a time, which is what the compiler makes of two loops, takes four times as long;
-NumPy takes longer and keeps Python's lock.
+NumPy takes longer and keeps the interpreter lock.
+
+This file decides how bytes are transposed. The tables that it is worth for are decided in `stream.versions.storage`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 SIDE = 8
-"""Bytes of a word."""
+"""Bytes per word, and words per square that is transposed at once."""
 
 _WORD = ir.IntType(64)
 _HALVES, _QUARTERS, _BYTES = np.uint64(0x00000000FFFFFFFF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0x00FF00FF00FF00FF)
@@ -33,8 +35,8 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
 
 
 @intrinsic
-def _word(typing_context: Any, data: Any, at: Any) -> Any:
-    """The eight bytes from `at` on, wherever they lie."""
+def _word(typing_context: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # Numba reads the signature
+    """The eight bytes from `at` on, aligned or not."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_place(context, builder, signature.args[0], *arguments), align=1)
@@ -43,7 +45,8 @@ def _word(typing_context: Any, data: Any, at: Any) -> Any:
 
 
 @intrinsic
-def _put_word(typing_context: Any, data: Any, at: Any, word: Any) -> Any:
+def _put_word(typing_context: Any, data: Any, at: Any, word: Any) -> Any:  # noqa: ARG001  # Numba reads the signature
+    """Write eight bytes from `at` on, aligned or not."""
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _place(context, builder, signature.args[0], *arguments[:2]), align=1)
         return context.get_dummy_value()
@@ -53,14 +56,14 @@ def _put_word(typing_context: Any, data: Any, at: Any, word: Any) -> Any:
 
 @nb.njit(inline="always")
 def _exchanged(one: np.uint64, other: np.uint64, shift: np.uint64, mask: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """The high parts of one for the low parts of the other."""
+    """Two words after the high parts of `one` and the low parts of `other` were exchanged."""
     both = ((one >> shift) ^ other) & mask
     return one ^ (both << shift), other ^ both
 
 
 @nb.njit(cache=True, nogil=True)
 def transpose(data: Bytes, out: Bytes) -> None:
-    """Write (rows, columns) bytes as (columns, rows)."""
+    """Write the (rows, columns) bytes of `data` to `out`, (columns, rows). Both are contiguous."""
     rows, columns = data.shape
     read, written = data.reshape(-1), out.reshape(-1)
     whole_rows, whole_columns = rows // SIDE * SIDE, columns // SIDE * SIDE

@@ -1,6 +1,7 @@
-"""What a shard hands over at a version: the blocks it wrote, its readable state, and the journal of its batches.
+"""Checkpoints: the blocks that a shard wrote, its readable state, and the journal of its batches.
 
-A cut that could not be published is not lost and not repeated: it is folded with the next one.
+A worker that can't publish keeps its checkpoint and sends it again; learning goes on, and later writes go into the next
+one. This file decides what a checkpoint contains.
 """
 
 from __future__ import annotations
@@ -8,26 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.state.journal import Journal, concatenate
-from stream.state.tables import Delta, fold
+from stream.state.journal import Journal
+from stream.state.tables import Delta
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a version holds of one shard.
+    """Everything that a version holds of one shard.
 
     Attributes:
-        delta: blocks written since the previous cut (all that are not zero, for a keyframe).
-        state: what is small and readable, JSON-able: `offsets` {topic: next offset}, `counters`, `clock`, `metrics`,
+        delta: blocks written since the previous checkpoint (for a snapshot, all that are not zero).
+        state: the small, readable part, JSON-able: `offsets` {topic: next offset}, `counters`, `clock`, `metrics`,
             `drift`.
-        journal: batches applied since the previous cut.
+        journal: batches applied since the previous checkpoint.
     """
 
     delta: Delta
     state: dict[str, Any]
     journal: Journal = field(default_factory=Journal)
-
-
-def fold_cuts(older: Checkpoint, newer: Checkpoint) -> Checkpoint:
-    """One cut that does what publishing `older` and then `newer` would have done."""
-    return Checkpoint(fold(older.delta, newer.delta), newer.state, concatenate([older.journal, newer.journal]))

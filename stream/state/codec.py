@@ -1,7 +1,6 @@
-"""Deltas as bytes and back: safetensors, for keeping also with the bytes of a table's blocks sorted by their meaning.
+"""Deltas as bytes and back: safetensors, plain or with the bytes of a table's blocks sorted into planes.
 
-This file decides what the bytes of a delta are. How they are packed and where they lie is decided in
-`stream.versions.storage.chunks`.
+This file decides the bytes of a delta. Compression and storage are decided in `stream.versions.storage.chunks`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ def encode_delta(delta: Delta, *, planes: bool = False) -> bytes:
     """A delta as safetensors: `<table>.blocks` and `<table>.data` for each table.
 
     Args:
-        delta: what to encode.
-        planes: for packing: `<table>.planes` has the first bytes of all blocks, then all second bytes, and so on, and
-            `<table>.steps` by how much each block's number is higher than the one before. Bytes that mean the same then
-            lie side by side, as columnar formats have them (Parquet's `BYTE_STREAM_SPLIT`), and pack by a third better.
+        delta: blocks to encode.
+        planes: encode for compression: `<table>.planes` has the first bytes of all blocks, then all second bytes, and
+            so on, and `<table>.steps` the differences between the numbers of neighbouring blocks. Bytes of one meaning
+            then lie side by side, as in columnar formats (Parquet's `BYTE_STREAM_SPLIT`), and compress by a third
+            better.
     """
     arrays: dict[str, NDArray] = {}
     for name, part in delta.items():
@@ -42,12 +42,12 @@ def decode_delta(encoded: bytes | memoryview, room: Bytes | None = None) -> Delt
     """The delta that `encode_delta` wrote.
 
     Args:
-        encoded: the bytes. What was not encoded in planes is not copied: it is a view of them.
-        room: where to put blocks that were encoded in planes, as many bytes as `encoded` at least; memory of their own
-            if None.
+        encoded: the bytes. Blocks that were not encoded in planes are not copied: they are views of them.
+        room: memory for blocks that were encoded in planes, at least as many bytes as `encoded`; memory of their own if
+            None.
 
     Raises:
-        CorruptDelta: the bytes are no such thing.
+        CorruptDelta: the bytes are no encoded delta.
     """
     try:
         arrays = _arrays(encoded)
@@ -75,8 +75,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 
 def _arrays(encoded: bytes | memoryview) -> dict[str, NDArray]:
-    """The arrays of a safetensors file, as views. The library's own reader copies each one into fresh memory, and
-    memory that nobody has touched takes longer to get than all the rest of reading.
+    """The arrays of a safetensors file, as views.
+
+    The library's own reader copies each one into fresh memory, which takes longer to get from the system than all the
+    rest of reading.
     """
     begin = 8 + int.from_bytes(encoded[:8], "little")
     arrays = {}

@@ -1,7 +1,7 @@
-"""Many deltas into one: of each block the last write.
+"""Folding many deltas into one: the last write of each block stays.
 
-`stream.state.tables.fold` does it for two; this file does it for a keyframe in a hundred pieces with the deltas after it, in
-one pass over the bytes.
+`stream.state.tables.fold` folds two. This file decides how a keyframe in a hundred parts and the deltas after it are
+folded in one pass over the bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stream.state.tables import Blocks, CorruptDelta, Delta, TableDelta
 
 
 def fold_all(deltas: Sequence[Delta]) -> Delta:
-    """One delta that does what applying all of them in order does. Blocks rise and are unique.
+    """One delta with the effect of applying all of these in order. Its block numbers rise and are unique.
 
     >>> def block(number, byte):
     ...     return {"t": TableDelta(np.array([number], np.uint32), np.full((1, 4), byte, np.uint8))}
@@ -61,20 +61,20 @@ def _words(data: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(data).view(np.uint32)
 
 
-# Compiled, because NumPy keeps Python's lock while it copies by index: 30 ms for a keyframe, in which nothing is
-# learned and nobody is answered.
+# Compiled, because NumPy keeps the interpreter lock while it copies by index: 30 ms for a keyframe, in which nothing is
+# learned and no request answered.
 
 
 @nb.njit(cache=True, nogil=True)
 def mark(present: NDArray[np.uint8], blocks: Blocks) -> None:
-    """Note which blocks there are."""
+    """Set the flag of each of these blocks."""
     for block in blocks:
         present[block] = 1
 
 
 @nb.njit(cache=True, nogil=True)
 def places(present: NDArray[np.uint8]) -> tuple[Blocks, Blocks]:
-    """Numbers of the marked blocks, rising, and for each block the place of its number among them."""
+    """Numbers of the marked blocks, rising, and the place of each marked block among them, by its number."""
     blocks = np.empty(present.size, np.uint32)
     place = np.empty(present.size, np.uint32)
     count = 0
@@ -88,7 +88,7 @@ def places(present: NDArray[np.uint8]) -> tuple[Blocks, Blocks]:
 
 @nb.njit(cache=True, nogil=True)
 def put(data: NDArray[np.uint32], place: Blocks, blocks: Blocks, words: NDArray[np.uint32]) -> None:
-    """Copy each block's words to the place of the block."""
+    """Copy the words of each block to the block's place."""
     for number in range(blocks.size):
         to = place[blocks[number]]
         for word in range(words.shape[1]):

@@ -1,10 +1,10 @@
-"""What a shard was given: the bounds of every batch and the rate at which its events were tested.
+"""Journals: the bounds of every batch that a shard learned, and the rate at which its events were tested.
 
 A journal and Kafka's log together give back the tables bit for bit: the bounds say which records were one batch (inside
-a batch the merge of the topics orders them), the rate says which of them were tested. One journal belongs to each cut;
-journals of neighbouring cuts are concatenated when the version between them goes.
+a batch the merge of the topics orders them), the rate says which of them were tested. One journal belongs to each
+checkpoint; journals of neighbouring checkpoints are concatenated when the version between them is dropped.
 
-This file decides how a journal is kept and encoded. Which batches there are is decided by the worker.
+This file decides how a journal is kept and encoded. The batches themselves are decided by the worker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CorruptJournal(ValueError):
 
 @dataclass(frozen=True)
 class Journal:
-    """Batches in the order in which they were applied.
+    """Batches, in the order in which they were applied.
 
     >>> journal = Journal(["clicks"], np.array([1.0, 0.5]), np.array([[10], [25]]))
     >>> journal.batches, Journal.decode(journal.encode()) == journal
@@ -51,6 +51,7 @@ class Journal:
 
     @property
     def batches(self) -> int:
+        """Number of batches."""
         return len(self.rates)
 
     def __eq__(self, other: object) -> bool:
@@ -62,16 +63,16 @@ class Journal:
             and np.array_equal(self.offsets, other.offsets)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
     def after(self, offsets: dict[str, int]) -> Journal:
         """The batches that lead beyond `offsets` (next offset by topic). Batches that read nothing new are left out."""
-        reached = np.array([offsets.get(topic, 0) for topic in self.topics], np.int64)
-        new = (self.offsets > reached).any(axis=1)
+        passed = np.array([offsets.get(topic, 0) for topic in self.topics], np.int64)
+        new = (self.offsets > passed).any(axis=1)
         return Journal(self.topics, self.rates[new], self.offsets[new])
 
     def encode(self) -> bytes:
-        """Offsets as differences, which are small and repeat; then zlib."""
+        """The journal as bytes: offsets as differences, which are small and repeat, compressed with zlib."""
         steps = np.diff(self.offsets, axis=0, prepend=0)
         columns = [
             self.rates.astype("<f8").tobytes(),
@@ -81,7 +82,7 @@ class Journal:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Journal:
-        """Raises `CorruptJournal` if the bytes are no journal."""
+        """The journal that `encode` wrote. Raises `CorruptJournal` if the bytes are none."""
         try:
             version, topics, rates, steps = msgspec.msgpack.decode(
                 zlib.decompress(encoded), type=tuple[int, list[str], bytes, bytes]
@@ -98,7 +99,7 @@ class Journal:
 
 
 def concatenate(journals: Sequence[Journal]) -> Journal:
-    """One journal of all batches, in order. A topic that an earlier journal doesn't have was not read then: offset 0.
+    """One journal of all batches, in order. Topics that a journal doesn't have were not read yet: offset 0.
 
     >>> early, late = Journal(["a"], np.ones(1), np.array([[3]])), Journal(["a", "b"], np.ones(1), np.array([[4, 9]]))
     >>> concatenate([early, late]).offsets.tolist()

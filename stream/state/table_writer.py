@@ -1,7 +1,9 @@
-"""Writing a state that comes in many pieces, in any order and from several threads: of each block the newest stays.
+"""Writing a state that comes in many parts, in any order and from several threads: the newest write of a block stays.
 
-A state is a keyframe and the deltas after it, some hundred pieces. Folding them first would take as much memory again
-as the state has, and memory that nobody has touched yet takes longer to get than the folding.
+A state is a keyframe and the deltas after it, some hundred parts. Folding them first would take as much memory again as
+the state has, and fresh memory takes longer to get from the system than the folding.
+
+This file decides how parts of different ages end up as one state.
 """
 
 from __future__ import annotations
@@ -18,18 +20,18 @@ from stream.state.tables import Blocks, Delta, Tables, Words, words_of
 
 
 class DeltaSink(Protocol):
-    """Where a state is written that comes in many pieces, from several threads."""
+    """A destination for a state that comes in many parts, from several threads."""
 
     def begin(self) -> None:
-        """All pieces come now; what came before was not all."""
+        """Start a state. Parts put before belonged to an attempt that did not end, and count no longer."""
 
-    def put(self, age: int, piece: Delta) -> None:
-        """Write blocks, each only where no newer one has been written. The piece is read before this returns.
+    def put(self, age: int, part: Delta) -> None:
+        """Write blocks, each only where no newer one has been written. The part is read before this returns.
 
         Args:
-            age: 0 for the newest pieces, `OLDEST` at most. Of pieces of the same age that have blocks in common the
-                first one stays.
-            piece: some blocks.
+            age: 0 for parts of the newest delta, `OLDEST` at most. If parts of one age have blocks in common, the first
+                one put stays.
+            part: some blocks.
 
         Raises:
             CorruptDelta: it does not fit.
@@ -37,11 +39,11 @@ class DeltaSink(Protocol):
 
 
 OLDEST = 2**16 - 2
-"""The largest age."""
+"""Largest age."""
 
 
 class TableWriter:
-    """Empty tables that a state is written into (a `DeltaSink`). Nothing is marked.
+    """A `DeltaSink` that writes into empty tables. It marks nothing.
 
     >>> from stream.state.tables import TableDelta, TableSpec
     >>> spec = TableSpec("counts", rows=4, dtype=np.dtype([("n", "<f4", (4,))]), block_bytes=16)
@@ -58,27 +60,28 @@ class TableWriter:
         self._ages: dict[str, NDArray[np.uint16]] = {}
 
     def begin(self) -> None:
-        for name, ages in self._ages.items():  # what had been written may be no part of the state
+        for name, ages in self._ages.items():  # the attempt before may have written blocks that the state doesn't have
             self._tables[name].raw()[ages != 0] = 0
         self._ages = {name: np.zeros(table.spec.blocks, np.uint16) for name, table in self._tables.items()}
 
-    def put(self, age: int, piece: Delta) -> None:
-        self._tables.check(piece)
-        for name, part in piece.items():
+    def put(self, age: int, part: Delta) -> None:
+        self._tables.check(part)
+        for name, blocks in part.items():
+            table = words_of(self._tables[name].raw())
             with self._locks[name]:
-                put_newer(words_of(self._tables[name].raw()), self._ages[name], age, part.blocks, words_of(part.data))
+                put_newer(table, self._ages[name], age, blocks.blocks, words_of(blocks.data))
 
 
-def put_all(destination: DeltaSink, pieces: Iterable[Delta]) -> None:
+def put_all(sink: DeltaSink, pieces: Iterable[Delta]) -> None:
     """Write a state that is given by deltas, newest first."""
-    destination.begin()
+    sink.begin()
     for age, piece in enumerate(pieces):
-        destination.put(age, piece)
+        sink.put(age, piece)
 
 
 @nb.njit(cache=True, nogil=True)
 def put_newer(table: Words, ages: NDArray[np.uint16], age: int, blocks: Blocks, data: Words) -> None:
-    """Copy each block to its place unless a newer one is there. `ages` are larger by one; 0 where nothing is."""
+    """Copy each block to its place unless a newer one is there. `ages` holds age + 1; 0 means never written."""
     for at in range(blocks.size):
         block = blocks[at]
         if ages[block] == 0 or ages[block] > age + 1:

@@ -1,19 +1,19 @@
-"""What a model is made of: flat tables of rows, cut into small blocks that know whether they were written.
+"""Tables: flat arrays of rows, divided into small blocks, each with a mark that it was written.
 
 A `Table` is a NumPy array of equal rows. Each row is a whole number of *blocks* (16 to 128 bytes), and every block has
-one byte that says "written since the last cut". Learning writes rows and sets those bytes; nothing else has to be
-remembered for a snapshot, because
+one byte that says "written since the last checkpoint". Learning writes rows and sets those bytes; nothing else has to
+be remembered for a version, because
 
-- a **delta** is the blocks that were written since the last cut,
+- a **delta** is the blocks that were written since the last checkpoint,
 - a **keyframe** is all blocks that are not zero, which is a delta from the empty table,
-- **restoring** is applying deltas in order, and **folding** two deltas is keeping the newer of each block.
+- **restoring** is applying deltas in order, and **folding** two deltas is keeping the newer write of each block.
 
 An empty table is all zeros. Untouched rows therefore cost neither memory (the operating system commits pages when they
 are first written) nor bytes in a version, and every row layout has to read zeros as "nothing here": row 0 of a table
 that others point into is never used, so that a pointer of 0 means none.
 
-This file decides how tables are stored, copied and compared. What the rows mean is decided in `stream.models`; where
-deltas are kept is decided in `stream.versions`.
+This file decides how tables are stored, copied and compared. The meaning of rows is decided in `stream.models`, the
+keeping of deltas in `stream.versions`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TableSpec:
         return self.rows * self.row_bytes
 
     def check(self, delta: TableDelta) -> None:
-        """Raises `CorruptDelta` if a block is outside the table, or blocks have another width."""
+        """Check a delta. Raises `CorruptDelta` if a block is outside the table, or blocks have another width."""
         if len(delta.blocks) and (delta.data.shape[1] != self.block_bytes or int(delta.blocks.max()) >= self.blocks):
             raise CorruptDelta(
                 f"table {self.name!r} has {self.blocks} blocks of {self.block_bytes} bytes; the delta has blocks of "
@@ -83,11 +83,14 @@ class TableSpec:
 
 
 CACHE_LINE = 64
-"""Bytes."""
+"""Bytes of a cache line."""
 
 
 def aligned_zeros(rows: int, dtype: np.dtype) -> NDArray[Any]:
-    """(rows,) zeros that begin with a cache line: NumPy's begin anywhere, and then most rows of 64 bytes lie on two."""
+    """Zeros, (rows,) of `dtype`, that begin at a cache line.
+
+    NumPy's begin anywhere, and then most rows of 64 bytes lie on two lines.
+    """
     size = rows * dtype.itemsize
     memory = np.zeros(size + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
@@ -95,7 +98,7 @@ def aligned_zeros(rows: int, dtype: np.dtype) -> NDArray[Any]:
 
 
 class Table:
-    """One table in memory: `data` (rows,) of `spec.dtype`, and `dirty`, one byte a block, set by whoever writes it.
+    """One table in memory: `data` (rows,) of `spec.dtype`, and `dirty`, one byte per block, set with each write.
 
     >>> spec = TableSpec("counts", rows=4, dtype=np.dtype([("n", "<f4", (4,))]), block_bytes=16)
     >>> table = Table(spec)
@@ -103,7 +106,7 @@ class Table:
     >>> table.mark_rows([2])
     >>> table.checkpoint().blocks.tolist()
     [2]
-    >>> table.checkpoint().blocks.tolist()     # a cut clears what it took
+    >>> table.checkpoint().blocks.tolist()     # taking a block clears its mark
     []
     """
 
@@ -113,29 +116,29 @@ class Table:
         self.dirty = np.zeros(spec.blocks, np.uint8)
 
     def raw(self) -> Bytes:
-        """The same memory as (blocks, block_bytes) bytes."""
+        """A view of the data as (blocks, block_bytes) bytes."""
         return self.data.view(np.uint8).reshape(self.spec.blocks, self.spec.block_bytes)
 
     def mark_rows(self, rows: Iterable[int]) -> None:
-        """Say that whole rows were written (compiled kernels set `dirty` themselves, block by block)."""
+        """Mark whole rows as written (compiled kernels set `dirty` themselves, block by block)."""
         width = self.spec.blocks_per_row
         for row in rows:
             self.dirty[row * width : (row + 1) * width] = 1
 
     def checkpoint(self) -> TableDelta:
-        """What was written since the last cut; the marks are cleared."""
+        """The blocks written since the last checkpoint. Their marks are cleared."""
         return self.take(0, self.spec.blocks)[0]
 
     def take(self, start: int, most: int) -> tuple[TableDelta, int]:
         """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now."""
         word = np.uint64 if self.spec.block_bytes % 8 == 0 else np.uint32
-        blocks, words, reached = take_blocks(self.dirty, self.raw().view(word), start, most)
-        return TableDelta(blocks, words.view(np.uint8)), reached
+        blocks, words, stopped_at = take_blocks(self.dirty, self.raw().view(word), start, most)
+        return TableDelta(blocks, words.view(np.uint8)), stopped_at
 
     def snapshot(self) -> TableDelta:
         """Every block that is not zero. Marks stay as they are."""
         blocks = nonzero_blocks(self.raw())
-        # `take` copies a block at once; indexing would go byte by byte, five times slower
+        # NumPy's `take` copies a block at once; indexing would go byte by byte, five times slower.
         return TableDelta(blocks, self.raw().take(blocks, axis=0))
 
     def write(self, delta: TableDelta) -> None:
@@ -162,7 +165,7 @@ class TableDelta:
 
 
 Delta = dict[str, TableDelta]
-"""What was written, by table name. A table that is missing was not written."""
+"""Written blocks by table name. A table that is missing was not written."""
 
 
 class Tables(Mapping[str, Table]):
@@ -179,7 +182,7 @@ class Tables(Mapping[str, Table]):
 
     def __init__(self, specs: Iterable[TableSpec]) -> None:
         self._tables = {spec.name: Table(spec) for spec in specs}
-        self._next_piece = (0, 0)  # number of the table and of the block in it
+        self._next_part = (0, 0)  # number of the table and of the block in it
 
     def __getitem__(self, name: str) -> Table:
         return self._tables[name]
@@ -196,42 +199,45 @@ class Tables(Mapping[str, Table]):
             return NotImplemented
         return not list(differing_tables(self, other))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # tables change
 
     def checkpoint(self) -> Delta:
-        """What was written since the last cut, of every table; the marks are cleared."""
+        """The blocks of every table written since the last checkpoint. Their marks are cleared."""
         return {name: delta for name, table in self.items() if len((delta := table.checkpoint()).blocks)}
 
     def next_part(self, most_blocks: int) -> tuple[Delta, bool]:
-        """At most so many of the blocks that were written, and whether these were all. Their marks are cleared.
+        """The next part of a checkpoint, and True if it is the last one. The marks of its blocks are cleared.
 
-        For a cut that would take too long at once: pieces are taken while learning goes on in between, and the one that
-        is the last makes the cut. What was written again after a piece had it is in a later piece, so folding the
-        pieces in their order gives the tables of the moment of the last. Each piece goes on where the one before it
-        ended, so that what is written all the time does not keep the rest waiting.
+        A checkpoint that would take too long at once is taken in parts, with learning in between; the last part
+        completes it. A block that was written again after a part took it is in a later part too, so folding the parts
+        in their order gives the tables at the moment of the last. Each part starts where the one before it stopped, so
+        that blocks which are written all the time don't keep the others waiting.
+
+        Args:
+            most_blocks: largest number of blocks in a part.
         """
         tables = list(self._tables.items())
-        first, start = self._next_piece
+        first, start = self._next_part
         ranges = [(first, start), *((at % len(tables), 0) for at in range(first + 1, first + len(tables)))]
         delta: Delta = {}
         left = most_blocks
         for at, begin in ranges:
             name, table = tables[at]
-            part, reached = table.take(begin, left)
+            part, stopped_at = table.take(begin, left)
             if len(part.blocks):
                 delta[name] = part
             left -= len(part.blocks)
-            if reached < table.spec.blocks:
-                self._next_piece = at, reached
+            if stopped_at < table.spec.blocks:
+                self._next_part = at, stopped_at
                 return delta, False
         done = start == 0
-        if not done:  # what lies before the place in the first table
+        if not done:  # the blocks of the first table before the one at which this part started
             name, table = tables[first]
-            part, reached = table.take(0, left)
+            part, stopped_at = table.take(0, left)
             if len(part.blocks):
                 delta[name] = joined(part, delta[name]) if name in delta else part
-            done = reached >= start
-        self._next_piece = (0, 0) if done else (first, reached)
+            done = stopped_at >= start
+        self._next_part = (0, 0) if done else (first, stopped_at)
         return delta, done
 
     def snapshot(self) -> Delta:
@@ -239,13 +245,13 @@ class Tables(Mapping[str, Table]):
         return {name: delta for name, table in self.items() if len((delta := table.snapshot()).blocks)}
 
     def write(self, delta: Delta) -> None:
-        """Apply a delta. Raises `CorruptDelta` where it does not fit."""
+        """Apply a delta. Raises `CorruptDelta` if it does not fit, and then writes nothing."""
         self.check(delta)
         for name, part in delta.items():
             self._tables[name].write(part)
 
     def check(self, delta: Delta) -> None:
-        """Raises `CorruptDelta` where it does not fit."""
+        """Check a delta. Raises `CorruptDelta` if it does not fit."""
         for name, part in delta.items():
             if name not in self._tables:
                 raise CorruptDelta(f"the delta has a table {name!r}; this model has {', '.join(self)}")
@@ -260,7 +266,7 @@ def differing_tables(a: Tables, b: Tables) -> Iterator[str]:
 
 
 def fold(older: Delta, newer: Delta) -> Delta:
-    """One delta that does what applying `older` and then `newer` does: of each block, the last write.
+    """One delta with the effect of applying `older` and then `newer`: the last write of each block.
 
     >>> block = lambda number, byte: TableDelta(np.array([number], np.uint32), np.full((1, 4), byte, np.uint8))
     >>> folded = fold({"t": block(1, 7)}, {"t": block(1, 9), "u": block(0, 1)})
@@ -281,7 +287,7 @@ def fold(older: Delta, newer: Delta) -> Delta:
 
 
 def joined(lower: TableDelta, higher: TableDelta) -> TableDelta:
-    """One delta of two of the same table, all blocks of the one before all of the other."""
+    """One delta of two deltas of a table; all blocks of `lower` come before all of `higher`."""
     return TableDelta(np.concatenate([lower.blocks, higher.blocks]), np.concatenate([lower.data, higher.data]))
 
 
@@ -291,19 +297,26 @@ def delta_bytes(delta: Delta) -> int:
 
 
 def words_of(data: Bytes) -> Words:
-    """Blocks in the largest words of which they are a whole number: copying bytes takes several times as long."""
+    """A view of blocks in 8-byte words, or in 4-byte words: copying single bytes takes several times as long."""
     data = np.ascontiguousarray(data)
     return data.view(np.uint64) if data.shape[1] % 8 == 0 else data.view(np.uint32)
 
 
 @nb.njit(cache=True)
 def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Blocks, NDArray, int]:
-    """At most `most` marked blocks from `start` on: numbers, rising, and copies; the marks are cleared.
+    """Copy at most `most` marked blocks from block `start` on, and clear their marks.
 
-    Also gives the block at which the search ended.
+    The interpreter lock is kept meanwhile, a millisecond at most for one part of a checkpoint. A call that releases it
+    waits for it afterwards, up to the switch interval each time, and a part takes thirty calls.
 
-    Python's lock is kept meanwhile, a millisecond at most for a piece of a cut. Whoever lets go of it waits for it
-    afterwards, up to the switch interval each time, and a piece is thirty calls.
+    Args:
+        dirty: (blocks,) marks.
+        raw: (blocks, words) content.
+        start: first block.
+        most: largest number of blocks.
+
+    Returns:
+        Numbers of the blocks, rising; copies of them; the block at which the search stopped.
     """
     found = np.empty(max(0, min(most, dirty.size - start)), np.uint32)  # costs memory only where it is written
     words = dirty[: dirty.size // 8 * 8].view(np.uint64)
@@ -330,9 +343,9 @@ def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Bloc
 
 @nb.njit(cache=True, nogil=True)
 def skip_clear(words: NDArray[np.uint64], start: int) -> int:
-    """The first word from `start` on that may have a mark. Nearly all are clear, so eight are looked at at once.
+    """The first word from `start` on that may have a mark. Nearly all are clear, so eight are tested at once.
 
-    Unsigned places, because Numba would look at each signed one whether it counts from the end.
+    Positions are unsigned, because Numba tests each signed one for counting from the end.
     """
     at, one = np.uint64(start), np.uint64(1)
     size = np.uint64(words.size)

@@ -1,25 +1,29 @@
-"""Versions: every state that ever served, named, stored atomically, read back bit for bit.
+"""Versions in Redis: every state that ever served, named, stored atomically, read back bit for bit.
 
-A **version** is an immutable manifest over all shards. Each shard's **state** is encoded like video: a **keyframe**
+A **version** is an immutable manifest over all shards. Each shard's **state** is encoded as in a video: a **keyframe**
 now and then, **deltas** in between. **Aliases** are names that can be moved: serving answers from `pinned` if it is
 set, else from `latest`; a rollback is a pin.
 
 | file | decides |
 |---|---|
-| `keys` | where everything of one model is in Redis |
+| `store` | the interface that workers, servers and commands use |
+| `publishing` | when a publish is accepted, repeated or refused |
+| `reading` | how a state is put together from a keyframe and deltas |
+| `lookup` | how a number, alias or id finds a version |
+| `aliases` | which names an alias may have, and the history of moves |
+| `announcements` | the form of the hint that something moved |
 | `manifest` | what a version is, and its id |
-| `chunks` | how tables and journals lie in Redis |
-| `scripts` | which steps are atomic |
-| `store` | what readers and writers see |
-| `aliases` | which names there may be |
-| `records` | how one state is encoded at the moment |
+| `salt` | what a manifest says about the visitor salt, and which salts are good enough |
+| `diff` | what counts as a difference between two versions |
 | `retention` | which versions are kept |
-| `maintenance` | when states are folded and encoded anew |
-| `cautions` | what about a Redis would cost versions |
-| `comparison` | what moved between two versions |
+| `compaction` | when states are folded and encoded anew |
+| `errors` | which errors callers can tell apart |
+| `cli` | the commands of `corrente versions` |
+| `storage` | low-level Redis: keys, scripts, chunks, records |
 """
 
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove
+from stream.versions.announcements import Announcement
 from stream.versions.errors import (
     CorruptVersion,
     Fenced,
@@ -29,10 +33,13 @@ from stream.versions.errors import (
     UnknownVersion,
     VersionError,
     WrongAlias,
+    WrongSalt,
 )
 from stream.versions.manifest import ShardState, Version
+from stream.versions.publishing import Claim
 from stream.versions.retention import Policy
-from stream.versions.store import Announcement, Claim, VersionStore
+from stream.versions.salt import redacted, salt_problem, settings_of
+from stream.versions.store import VersionStore
 
 __all__ = [
     "CANARY",
@@ -53,4 +60,8 @@ __all__ = [
     "VersionError",
     "VersionStore",
     "WrongAlias",
+    "WrongSalt",
+    "redacted",
+    "salt_problem",
+    "settings_of",
 ]

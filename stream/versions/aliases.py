@@ -1,12 +1,20 @@
-"""Names that point to versions and can be moved: which names there may be, and what is remembered of each move."""
+"""Aliases: names that point to versions and can be moved, with a history of the moves.
+
+This file decides which names an alias may have and what is remembered of each move.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 
 import msgspec
 
-from stream.versions.errors import WrongAlias
+from stream.versions.announcements import Announcement
+from stream.versions.errors import UnknownVersion, WrongAlias
+from stream.versions.storage import scripts
+from stream.versions.storage.namespace import Namespace, text
+from stream.versions.storage.requests import AliasRequest
 
 LATEST = "latest"
 PINNED = "pinned"
@@ -25,6 +33,45 @@ class AliasMove(msgspec.Struct, frozen=True):
     who: str
     why: str
     at: float
+
+
+class Aliases:
+    """The aliases of one model."""
+
+    def __init__(self, space: Namespace) -> None:
+        self._space = space
+        self._move = space.script(scripts.MOVE_ALIAS)
+
+    def all(self) -> dict[str, int]:
+        """Every alias with the number that it points to; `latest` is among them."""
+        redis, keys = self._space.redis, self._space.keys
+        found = {text(name): int(number) for name, number in redis.hgetall(keys.aliases).items()}
+        latest = redis.hget(keys.latest, "number")
+        return {**({LATEST: int(latest)} if latest else {}), **dict(sorted(found.items()))}
+
+    def move(self, name: str, number: int | None, *, who: str, why: str, now: float) -> None:
+        """Point an alias to a version, or take it away (None); see `VersionStore.move_alias`."""
+        announcement = Announcement(number, alias=check_alias(name))
+        reply = self._move(
+            AliasRequest(
+                name=name,
+                number="" if number is None else number,
+                name_json=json.dumps(name),
+                who_json=json.dumps(who),
+                why_json=json.dumps(why),
+                at=repr(now),
+                announcement=msgspec.json.encode(announcement),
+            )
+        )
+        if reply[0] == b"unknown":
+            raise UnknownVersion(
+                f"alias {name!r} can't point to version {number}: model {self._space.model!r} doesn't have it"
+            )
+
+    def history(self, limit: int) -> list[AliasMove]:
+        """Moves of aliases, newest first."""
+        moves = self._space.redis.lrange(self._space.keys.alias_history, 0, limit - 1)
+        return [msgspec.json.decode(move, type=AliasMove) for move in moves]
 
 
 def check_alias(name: str) -> str:
@@ -46,6 +93,6 @@ def check_alias(name: str) -> str:
     return name
 
 
-def is_id_prefix(text: str) -> bool:
-    """Whether a text is the beginning of an id (at least seven hexadecimal digits)."""
-    return bool(_ID_PREFIX.fullmatch(text))
+def is_id_prefix(name: str) -> bool:
+    """True for the beginning of an id: at least seven hexadecimal digits."""
+    return bool(_ID_PREFIX.fullmatch(name))

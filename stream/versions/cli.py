@@ -1,7 +1,9 @@
-"""`corrente versions`: history for people. What there is, what is in one, what moved, going back and following again.
+"""`corrente versions`: list, show and compare versions, roll back, follow the newest again, move aliases.
 
-Each command reads or moves one thing and prints it; `--json` prints one JSON value instead of a table. What versions
-and aliases are is decided by the other files of this folder.
+Each command reads or moves one thing and prints it; `--json` prints one JSON value instead of a table.
+
+This file decides how versions look in a terminal. Versions and aliases themselves are decided by the other files of
+this folder. No command prints the visitor salt, which manifests of release 0.1 carry.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 RedisUrl = Annotated[str | None, typer.Option("--redis", help="Redis, instead of CORRENTE_REDIS.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Model, instead of CORRENTE_MODEL_NAME.")]
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="Number, alias, or (the beginning of) an id.")]
-Who = Annotated[str | None, typer.Option("--who", help="Who does it; you, if left out.")]
-Why = Annotated[str, typer.Option("--why", help="Why; kept in the history.")]
+Who = Annotated[str | None, typer.Option("--who", help="Name for the history; yours, if left out.")]
+Why = Annotated[str, typer.Option("--why", help="Reason for the history.")]
 
 
 @app.command("list")
 def list_versions(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows, newest first.")] = 30,
     as_json: AsJson = False,
     redis: RedisUrl = None,
     model: ModelName = None,
@@ -66,14 +68,16 @@ def list_versions(
 @app.command()
 def show(version: Name, *, as_json: AsJson = False, redis: RedisUrl = None, model: ModelName = None) -> None:
     """The whole manifest of one version."""
+    from stream.versions import redacted
+
     with _store(redis, model) as store:
         found = store.version(version)
         if as_json:
-            print(json.dumps({"id": found.id, **found.manifest}))
+            print(json.dumps({"id": found.id, **redacted(found.manifest)}))
             return
         aliases = ", ".join(_aliases_of(found, store.aliases())) or "none"
         _print(f"version {found.number} of model {found.model!r}; aliases: {aliases}")
-        _print_json({"id": found.id, **found.manifest})
+        _print_json({"id": found.id, **redacted(found.manifest)})
 
 
 @app.command()
@@ -94,7 +98,7 @@ def rollback(
         store.move_alias(PINNED, found.number, who=who or getpass.getuser(), why=why, now=time.time())
         latest = store.latest()
         behind = latest.number - found.number if latest else 0
-        _say(
+        _print_result(
             {"pinned": found.number, "id": found.id, "latest": latest.number if latest else None},
             f"pinned version {found.number} ({found.id[:8]}), {behind} behind the newest. "
             "`corrente versions follow` goes back to the newest.",
@@ -115,7 +119,7 @@ def follow(
             store.move_alias(PINNED, None, who=who or getpass.getuser(), why=why, now=time.time())
         latest = store.latest()
         newest = latest.number if latest else None
-        _say(
+        _print_result(
             {"pinned": None, "was_pinned": was, "latest": newest},
             f"{'no version was pinned' if was is None else f'version {was} is no longer pinned'}; "
             f"following the newest, {newest if newest is not None else 'which is still to come'}",
@@ -138,7 +142,7 @@ def alias(
     with _store(redis, model) as store:
         number = None if version is None else store.version(version).number
         store.move_alias(name, number, who=who or getpass.getuser(), why=why, now=time.time())
-        _say({name: number}, f"{name} → {number if number is not None else 'nothing'}", as_json)
+        _print_result({name: number}, f"{name} → {number if number is not None else 'nothing'}", as_json)
 
 
 @app.command()
@@ -150,7 +154,7 @@ def diff(
     redis: RedisUrl = None,
     model: ModelName = None,
 ) -> None:
-    """What moved between two versions: events, metrics, drift, settings."""
+    """Differences between two versions: events, metrics, drift, settings."""
     with _store(redis, model) as store:
         found = store.diff(older, newer)
     if as_json:
@@ -160,7 +164,7 @@ def diff(
         f"from version {found['from']['number']} to {found['to']['number']}: {found['events']:+,} events "
         f"in {_age(abs(found['seconds']))}{'' if found['same_lineage'] else ', in another lineage'}"
     )
-    table = _table("what", "from", "to", "change")
+    table = _table("name", "from", "to", "change")
     for part in ("metrics", "drift", "settings", "code_version"):
         for moved in found[part]:
             change = moved.get("change")
@@ -172,12 +176,12 @@ def diff(
 @app.command()
 def history(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows, newest first.")] = 30,
     as_json: AsJson = False,
     redis: RedisUrl = None,
     model: ModelName = None,
 ) -> None:
-    """Who moved which alias, when and why."""
+    """Moves of aliases: who, when and why."""
     import msgspec
 
     from stream.versions.manifest import rfc3339
@@ -195,7 +199,7 @@ def history(
 
 @contextmanager
 def _store(url: str | None, model: str | None) -> Iterator[VersionStore]:
-    """The store of the settings; what can go wrong ends the command with one line and exit code 1."""
+    """The store that the settings name; an error of it ends the command with one line and exit code 1."""
     from redis.exceptions import RedisError
 
     from stream.settings import load_settings
@@ -235,7 +239,7 @@ def _aliases_of(version: Version, aliases: dict[str, int]) -> list[str]:
 
 
 def _hit_rate(version: Version) -> str:
-    """HR@10 of the blend, averaged over shards that have one."""
+    """HR@10 of the blend, averaged over the shards that have one."""
     rates = []
     for metrics in version.metrics.values():
         rate = metrics
@@ -247,7 +251,7 @@ def _hit_rate(version: Version) -> str:
 
 
 def _drifts(version: Version) -> str:
-    """Drifts that the detectors of all shards have signalled."""
+    """Number of drifts that the detectors of all shards have signalled."""
     counts = [
         signal["drifts"]
         for signals in version.drift.values()
@@ -258,7 +262,7 @@ def _drifts(version: Version) -> str:
 
 
 def _age(seconds: float) -> str:
-    """A duration for people: the largest unit of which there are two or more."""
+    """A duration for people, in the largest unit of which it has two or more."""
     for unit, width in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * width:
             return f"{seconds / width:.0f} {unit}"
@@ -280,10 +284,10 @@ def _table(*columns: str) -> Any:
     return table
 
 
-def _print(what: Any) -> None:
+def _print(text_or_table: Any) -> None:
     from rich.console import Console
 
-    Console(highlight=False, markup=False).print(what)
+    Console(highlight=False, markup=False).print(text_or_table)
 
 
 def _print_json(value: Any) -> None:
@@ -292,7 +296,7 @@ def _print_json(value: Any) -> None:
     Console().print_json(data=value)
 
 
-def _say(value: dict[str, Any], sentence: str, as_json: bool) -> None:
+def _print_result(value: dict[str, Any], sentence: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(value))
     else:

@@ -1,17 +1,20 @@
-"""Keeping history small: versions thinned, their states folded, keyframes made where chains grow long.
+"""Compaction: versions are thinned, their states folded, and keyframes made where chains grow long.
 
-Works like the compaction of a log-structured store, beside readers and the publishing worker:
+It works like the compaction of a log-structured store, beside readers and the publishing worker:
 
 1. Retention names the versions to drop; one script drops them unless an alias names them by then.
-2. A run of states that no version has any more is folded into the state after it: of each block the last write stays,
+2. A run of states that no version has any more is folded into the state after it: the last write of each block stays,
    the batches of their journals are concatenated, and the run is dropped.
 3. A state whose chain back to a keyframe has grown much longer than a keyframe becomes one itself, folded from the
    previous keyframe and the deltas after it. Live tables are never copied for it.
 4. The oldest state gives way to the next one, which becomes a keyframe and the oldest.
 
-Each change of a record is one script that checks that nobody changed it meanwhile; if somebody did, the step is left
-for the next time. Chunks that are replaced live on for some minutes, for readers that are on their way. Folding reads
+Each change of a record is one script that checks that the record is still the one that was read; if it isn't, the step
+is left for the next round. Replaced chunks live on for half a minute, for readers on their way to them. Folding reads
 and writes a lot and may run in any thread; it holds no lock and no claim.
+
+This file decides when states are folded and encoded anew. Which versions are kept is decided in
+`stream.versions.retention`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,29 +40,32 @@ from stream.versions.storage.chunks import (
     write_chunks,
 )
 from stream.versions.storage.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
-
-if TYPE_CHECKING:
-    from stream.versions.store import VersionStore
+from stream.versions.storage.requests import DropRequest, ReencodeRequest
+from stream.versions.store import VersionStore
 
 FOLD_RUN = 8
-"""So many neighbouring states that no version has are folded even where more are to come."""
+"""Neighbouring states without a version that are folded although more may join them."""
 
 CHAIN_BYTES = 8 * 1024 * 1024
-"""A chain of deltas up to this is no reason for a keyframe, however small the keyframe would be."""
+"""Length up to which a chain of deltas needs no keyframe, however small the keyframe would be."""
 
 CHAIN_KEYFRAMES = 1.5
-"""A chain of deltas may grow to so many times its keyframe. A longer one is slower to load, a shorter one makes a
+"""Longest chain of deltas, as a multiple of its keyframe's bytes. A longer one is slower to load, a shorter one makes a
 history of many keyframes."""
 
 SMALL_JOURNAL_BYTES = 256 * 1024
-"""Neighbouring journals below this are written as one."""
+"""Size below which neighbouring journals are written as one."""
 
 ROOT_JOURNAL_BYTES = 32 * 1024 * 1024
-"""The batches before the oldest kept state are kept up to this; then all of them go."""
+"""Size up to which the batches before the oldest kept state are kept; beyond it all of them go."""
 
 
-class Maintained(NamedTuple):
-    """What one round did."""
+_RECORDS_A_ROUND_TRIP = 128
+_VERSIONS_A_SCRIPT = 500
+
+
+class Compacted(NamedTuple):
+    """Counts of one round."""
 
     versions_dropped: int
     states_dropped: int
@@ -68,16 +74,18 @@ class Maintained(NamedTuple):
     bytes_written: int
 
 
-class _Raced(Exception):
-    """Somebody else changed what this round was built upon."""
+class _RecordChanged(Exception):
+    """A record or version that this round was built upon is no longer what was read."""
 
 
-def maintain(store: VersionStore, partition: int, policy: Policy, now: float) -> Maintained:
+def compact(store: VersionStore, partition: int, policy: Policy, now: float) -> Compacted:
     """One round for one shard: thin, fold, make keyframes, drop.
+
+    It takes from milliseconds to seconds; call it from a thread, every few seconds, where the shard is owned.
 
     Args:
         store: of the model.
-        partition: the shard; its owner calls this, but nothing breaks if two do.
+        partition: the shard; its owner calls this, but nothing breaks if two processes do.
         policy: how much history is kept.
         now: seconds since the epoch.
 
@@ -85,35 +93,35 @@ def maintain(store: VersionStore, partition: int, policy: Policy, now: float) ->
         CorruptVersion: a chunk that has to be folded is damaged; nothing that refers to it is changed.
     """
     versions_dropped = drop_versions(store, policy, now)
-    shelf = _Shelf(store, partition, policy)
+    states = _ShardStates(store, partition, policy)
     try:
-        shelf.fold_runs()
-        shelf.place_keyframes()
-        shelf.drop_unneeded()
-    except (_Raced, ChunkVanished):
-        pass
-    return Maintained(versions_dropped, shelf.dropped, shelf.folded, shelf.keyframes, shelf.bytes_written)
+        states.fold_runs()
+        states.place_keyframes()
+        states.drop_unneeded()
+    except (_RecordChanged, ChunkVanished):
+        pass  # the rest of this round is left for the next one, which reads the records again
+    return Compacted(versions_dropped, states.dropped, states.folded, states.keyframes, states.bytes_written)
 
 
 def drop_versions(store: VersionStore, policy: Policy, now: float) -> int:
-    """Let go of the versions that the policy does not keep. Their states stay until they are folded."""
+    """Drop the versions that the policy does not keep, and count them. Their states stay until they are folded."""
     listed = [
         Listed(int(number), float(at)) for number, at in store.redis.zrange(store.keys.versions, 0, -1, withscores=True)
     ]
     keep = kept(listed, policy, now, named=set(store.aliases().values()))
     drop = sorted(version.number for version in listed if version.number not in keep)
-    run = store.script(scripts.DROP_VERSIONS)
-    return sum(len(run(*drop[at : at + 500])) for at in range(0, len(drop), 500))
+    run = store.space.script(scripts.DROP_VERSIONS)
+    return sum(len(run((), *drop[at : at + _VERSIONS_A_SCRIPT])) for at in range(0, len(drop), _VERSIONS_A_SCRIPT))
 
 
-class _Shelf:
-    """The states of one shard as this round knows them."""
+class _ShardStates:
+    """The states of one shard as this round read them."""
 
     def __init__(self, store: VersionStore, partition: int, policy: Policy) -> None:
         self.store = store
         self.partition = partition
-        self.reencode_script = store.script(scripts.REENCODE)
-        self.drop_script = store.script(scripts.DROP_STATES)
+        self.reencode_script = store.space.script(scripts.REENCODE)
+        self.drop_script = store.space.script(scripts.DROP_STATES)
         self.records = self._read_records()  # before the versions: what is published meanwhile is in neither
         self.needed = self._read_needed()
         self.recent = set(sorted(self.records)[-policy.keep_last :])
@@ -123,17 +131,20 @@ class _Shelf:
         redis, keys = self.store.redis, self.store.keys
         seqs = [int(seq) for seq in redis.zrange(keys.states(self.partition), 0, -1)]
         records = {}
-        for at in range(0, len(seqs), 128):
+        for at in range(0, len(seqs), _RECORDS_A_ROUND_TRIP):
+            group = seqs[at : at + _RECORDS_A_ROUND_TRIP]
             with redis.pipeline(transaction=False) as pipe:
-                for seq in seqs[at : at + 128]:
-                    pipe.hmget(keys.state(self.partition, seq), [name for name in FIELDS if name != "state"])
-                for seq, row in zip(seqs[at : at + 128], pipe.execute(), strict=True):
-                    if row[0] is not None:
-                        records[seq] = StateRecord.read(seq, [*row[:5], b"", *row[5:]])
+                for seq in group:
+                    pipe.hmget(keys.state(self.partition, seq), FIELDS)
+                rows = pipe.execute()
+            for seq, row in zip(group, rows, strict=True):
+                cells = dict(zip(FIELDS, row, strict=True))
+                if cells["digest"] is not None:
+                    records[seq] = StateRecord.of_hash(seq, cells)
         return records
 
     def _read_needed(self) -> set[int]:
-        """States that a version has, and the head."""
+        """Numbers of the states that a version has, and of the head."""
         redis, keys = self.store.redis, self.store.keys
         needed = set(self.store.states_in_versions(self.partition))
         head = redis.hget(keys.head(self.partition), "seq")
@@ -142,6 +153,7 @@ class _Shelf:
     # ---- steps
 
     def fold_runs(self) -> None:
+        """Fold each run of states without a version into the needed state after it."""
         newest_keyframe = max(
             (seq for seq, record in self.records.items() if record.keyframe is not None), default=None
         )
@@ -164,7 +176,7 @@ class _Shelf:
                 self._fold_groups(run[::-1])
 
     def _fold_groups(self, run: list[StateRecord]) -> None:
-        """Fold neighbours that were folded equally often, so that a block is not copied at every round."""
+        """Fold neighbours with equal revisions only, so that a block is not copied in every round."""
         for _, neighbours in groupby(run, key=lambda record: record.revision):
             group = list(neighbours)
             if len(group) >= FOLD_RUN:
@@ -173,17 +185,17 @@ class _Shelf:
     def _fold(
         self, chain: list[StateRecord], parent: int | None, keyframe: list[ChunkRef] | None, *, pack: bool
     ) -> None:
-        """Give the last one of a chain what all of them wrote."""
+        """Write the deltas and journals of a chain as those of its last state."""
         delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack=pack)
         self._reencode(chain[-1], parent, delta, keyframe, self._join_journals(chain))
 
     def _following(self) -> dict[int, float]:
-        """When the next needed state after each was created."""
+        """Creation time of the next needed state after each, in seconds since the epoch."""
         seqs = sorted(self.needed & self.records.keys())
         return {seq: self.records[after].created_at for seq, after in pairwise(seqs)}
 
     def _move_root(self, root: StateRecord, run: list[StateRecord], child: StateRecord) -> bool:
-        """Make `child` the oldest state, if it is a keyframe already or the old one has grown stale enough."""
+        """Make `child` the oldest state, if it is a keyframe or the deltas since `root` are half of its keyframe."""
         chain = [root, *reversed(run), child]
         deltas = [ref for record in chain[1:] for ref in record.delta]
         keyframe = child.keyframe
@@ -198,7 +210,7 @@ class _Shelf:
         return True
 
     def place_keyframes(self) -> None:
-        """A keyframe for the head and for lasting states where the chain is long; none where it is not."""
+        """Give the head and lasting states a keyframe if their chain is long; remove keyframes that it doesn't need."""
         head = max(self.records, default=None)
         path: list[StateRecord] = []
         at = self.records.get(head) if head is not None else None
@@ -231,7 +243,7 @@ class _Shelf:
                 last_keyframe, chain_bytes = record, 0
 
     def drop_unneeded(self) -> None:
-        """Drop states that no version has and no other state is built upon, children before parents."""
+        """Drop states that no version has and no other state is encoded upon, children before parents."""
         children = Counter(record.parent for record in self.records.values())
         gone: list[StateRecord] = []
         for seq in sorted(self.records, reverse=True):
@@ -246,9 +258,9 @@ class _Shelf:
         staying = {name for record in self.records.values() for name in record.chunks}
         chunks = {name for record in gone for name in record.chunks if name} - staying
         named = [value for record in gone for value in (record.seq, record.digest, record.revision)]
-        reply = self.drop_script(self.partition, REPLACED_SECONDS, len(gone), *named, *chunks)
+        reply = self.drop_script(DropRequest(self.partition, REPLACED_SECONDS, len(gone)), *named, *chunks)
         if reply[0] != b"ok":
-            raise _Raced
+            raise _RecordChanged
         self.dropped += len(gone)
 
     # ---- reading and writing
@@ -266,7 +278,7 @@ class _Shelf:
         return self._write_tables(without_zeros(self._read(refs)), pack=False)  # a keyframe is for loading quickly
 
     def _join_journals(self, chain: Iterable[StateRecord]) -> list[ChunkRef]:
-        """The chunks of neighbouring journals, small ones written as one."""
+        """Chunks of neighbouring journals, small ones rewritten as one."""
         refs = [ref for record in chain for ref in record.journal]
         if any(ref.codec == JOURNAL_DROPPED for ref in refs):
             return [ChunkRef("", 0, "", JOURNAL_DROPPED)]
@@ -295,34 +307,32 @@ class _Shelf:
         keyframe: list[ChunkRef] | None,
         journal: list[ChunkRef],
     ) -> None:
-        """Swap a record's encoding, in Redis and here. Only chunks that are of no use to any record expire."""
+        """Replace a record's encoding, in Redis and here. Only chunks that no other record refers to expire."""
         before = record.chunks
         after = {ref.name for refs in (delta, keyframe or [], journal) for ref in refs if ref.name}
         elsewhere = {name for other in self.records.values() if other is not record for name in other.chunks}
         new, old = sorted(after - before), sorted(before - after - elsewhere - {""})
-        reply = self.reencode_script(
-            self.partition,
-            record.seq,
-            record.digest,
-            record.revision,
-            "" if parent is None else parent,
-            encode_refs(delta),
-            encode_refs(keyframe),
-            encode_refs(journal),
-            REPLACED_SECONDS,
-            len(new),
-            *new,
-            *old,
+        request = ReencodeRequest(
+            partition=self.partition,
+            seq=record.seq,
+            digest=record.digest,
+            revision=record.revision,
+            parent="" if parent is None else parent,
+            delta=encode_refs(delta),
+            keyframe=encode_refs(keyframe),
+            journal=encode_refs(journal),
+            replaced_seconds=REPLACED_SECONDS,
+            new_chunks=len(new),
         )
-        if reply[0] != b"ok":
-            raise _Raced
+        if self.reencode_script(request, *new, *old)[0] != b"ok":
+            raise _RecordChanged
         record.parent, record.delta, record.keyframe, record.journal = parent, delta, keyframe, journal
         record.revision += 1
         self.folded += 1
 
 
 def without_zeros(delta: Delta) -> Delta:
-    """The same keyframe without blocks that are all zero: tables start as zeros."""
+    """A keyframe less its blocks of zeros, which loading doesn't need: tables start as zeros."""
     kept_parts = {}
     for name, part in delta.items():
         written = part.data.view(np.uint32).any(axis=1)

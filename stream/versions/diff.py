@@ -1,6 +1,9 @@
-"""What moved between two versions, as far as their manifests tell: events, offsets, metrics, drift, settings, tables.
+"""Differences between two versions that their manifests show: events, offsets, metrics, drift, settings.
 
-Which items moved needs a model of each version and is added by whoever has one.
+Settings are compared under today's names, and the visitor salt by its digest, whichever release wrote the manifests.
+Items that moved in the lists can't be seen here: that needs a model of each version.
+
+This file decides what counts as a difference.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stream.versions.manifest import Version, rfc3339
+from stream.versions.salt import comparable
 
 
 def diff(older: Version, newer: Version) -> dict[str, Any]:
-    """What is another in `newer`, JSON-able. Differences of numbers are newer minus older.
+    """Differences of `newer` from `older`, JSON-able. Differences of numbers are newer minus older.
 
     `metrics`, `drift` and `settings` are lists of `{"name", "from", "to"}` with dotted names; numbers have a "change".
     """
@@ -38,13 +42,13 @@ def diff(older: Version, newer: Version) -> dict[str, Any]:
         },
         "metrics": moved(older.metrics, newer.metrics),
         "drift": moved(older.drift, newer.drift),
-        "settings": moved(older.settings, newer.settings),
+        "settings": moved(comparable(older.settings), comparable(newer.settings)),
         "code_version": moved({"code_version": older.code_version}, {"code_version": newer.code_version}),
     }
 
 
 def moved(older: Any, newer: Any) -> list[dict[str, Any]]:
-    """The leaves in which two JSON values differ.
+    """Leaves in which two JSON values differ, by their dotted names.
 
     >>> moved({"hr": {"10": 0.25}, "same": 1}, {"hr": {"10": 0.5}, "same": 1, "new": "x"})
     [{'name': 'hr.10', 'from': 0.25, 'to': 0.5, 'change': 0.25}, {'name': 'new', 'from': None, 'to': 'x'}]

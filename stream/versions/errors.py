@@ -1,23 +1,25 @@
-"""What can go wrong with versions, drawn as a tree.
+"""Errors of the version store, drawn as a tree.
 
     VersionError
     ├── Fenced            another worker owns the shard now
     ├── StaleParent       the shard's head is not the state that was built upon
     ├── UnknownVersion    no such number, alias or id
     ├── WrongAlias        a name that an alias can't have
+    ├── WrongSalt         a version was published with another visitor salt
     ├── CorruptVersion    bytes in Redis are not those that were published
     ├── UnknownFormat     written by a release that this one can't read
     └── JournalGone       the batches that were asked for are no longer kept
 
-That Redis can't be reached is not in the tree: it stays redis-py's own `redis.exceptions.RedisError`, because the
-answer to it is another one (wait and try again with everything kept).
+This file decides which errors callers can tell apart. A Redis that can't be reached is not in the tree: it stays
+redis-py's own `redis.exceptions.RedisError`, because the remedy is another one (wait and try again with everything
+kept).
 """
 
 from __future__ import annotations
 
 
 class VersionError(Exception):
-    """The root: something about versions that trying again will not mend by itself."""
+    """The root: a problem with versions that trying again will not solve by itself."""
 
 
 class Fenced(VersionError):
@@ -28,7 +30,7 @@ class Fenced(VersionError):
 
 
 class StaleParent(VersionError):
-    """The shard's head in Redis is not what this cut was made upon. The worker does what it does when fenced."""
+    """The shard's head in Redis is not the state that the checkpoint was built upon. Treated as `Fenced` is."""
 
 
 class UnknownVersion(VersionError, LookupError):
@@ -39,8 +41,12 @@ class WrongAlias(VersionError, ValueError):
     """A name that an alias can't have: it could be taken for a number or an id, or the store moves it itself."""
 
 
+class WrongSalt(VersionError, ValueError):
+    """The visitor salt of this process is not the one that a version was published with: hashes would not match."""
+
+
 class CorruptVersion(VersionError):
-    """What Redis holds is not what was published: a checksum differs, or a part is missing."""
+    """Bytes in Redis are not those that were published: a checksum differs, or a part is missing."""
 
 
 class UnknownFormat(VersionError):

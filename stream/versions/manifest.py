@@ -1,8 +1,10 @@
-"""What a version is: an immutable, readable manifest over all shards, named by its own hash.
+"""A version: an immutable, readable manifest over all shards, named by its own hash.
 
 The manifest says what each shard's state *is* (its digest, its offsets), not how Redis encodes it: a state may be
 re-encoded (a keyframe instead of deltas) without any version changing. The digest is a chain: it hashes the parent's
 digest with what was written since, so that two states with one digest had the same history.
+
+This file decides what a manifest contains, and its bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from typing import Any
 import msgspec
 
 from stream.versions.errors import CorruptVersion, UnknownFormat
+from stream.versions.salt import without_salt
 
 FORMAT = 1
-"""Of manifests, of state records and of the keys around them."""
+"""Version of the form of manifests, of state records and of the keys around them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,22 @@ class ShardState:
 
 @dataclass(frozen=True)
 class Version:
-    """A version, read from its manifest. `metrics` and `drift` are by partition: a shard sees only its own events."""
+    """A version, read from its manifest.
+
+    Attributes:
+        number: rises with every version of the model.
+        id: sha256 of the manifest's bytes, 64 hexadecimal digits.
+        parent: id of the version before; None for the first one.
+        lineage: changes when a Redis came back older than what had been published.
+        created_at: seconds since the epoch.
+        model: name of the model.
+        shards: state of each shard, by partition.
+        events: learned by all shards.
+        metrics, drift: by partition: a shard sees only its own events.
+        settings: the model's, with the digest of the visitor salt. Manifests of release 0.1 carry the salt itself, so
+            only `stream.versions.salt.redacted` may be shown.
+        code_version: of the program that learned.
+    """
 
     number: int
     id: str
@@ -61,12 +79,12 @@ class Version:
     events: int
     metrics: dict[str, Any]
     drift: dict[str, Any]
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(repr=False)
     code_version: str
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The manifest as it is stored: plain JSON types, `id` left out."""
+        """The manifest as it is stored: plain JSON types, `id` left out. Show it through `salt.redacted` only."""
         return {
             "format": FORMAT,
             "number": self.number,
@@ -96,7 +114,7 @@ def write_manifest(
     settings: Mapping[str, Any],
     code_version: str,
 ) -> tuple[Version, bytes]:
-    """The next version and the bytes of its manifest. The id is their sha256."""
+    """The next version and the bytes of its manifest. The id is their sha256. The visitor salt becomes its digest."""
     draft = Version(
         number=number,
         id="",
@@ -108,7 +126,7 @@ def write_manifest(
         events=sum(state.events for state in shards.values()),
         metrics=dict(metrics),
         drift=dict(drift),
-        settings=dict(settings),
+        settings=without_salt(settings),
         code_version=code_version,
     )
     encoded = canonical_json(draft.manifest)
@@ -120,7 +138,7 @@ def read_manifest(encoded: bytes, expected_id: str | None = None) -> Version:
 
     Raises:
         UnknownFormat: another release wrote it.
-        CorruptVersion: it is no manifest, or not the one that the id names.
+        CorruptVersion: the bytes are no manifest, or not the one that the id names.
     """
     version_id = hashlib.sha256(encoded).hexdigest()
     if expected_id is not None and version_id != expected_id:
@@ -155,7 +173,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def rfc3339(seconds: float) -> str:
-    """A moment for people, in UTC, to the microsecond.
+    """A moment for people, RFC 3339 in UTC, to the microsecond.
 
     >>> rfc3339(0.25)
     '1970-01-01T00:00:00.250000Z'

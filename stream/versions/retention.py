@@ -1,7 +1,7 @@
-"""Which versions are kept: the newest ones, then one a minute, one an hour, one a day, and whatever an alias names.
+"""Retention: the newest versions are kept, then one a minute, one an hour, one a day, and all that an alias names.
 
-Pure: times and numbers in, numbers out. How the states behind them are folded is decided in
-`stream.versions.compaction`.
+Pure: times and numbers in, numbers out. This file decides which versions are kept. The folding of the states behind
+them is decided in `stream.versions.compaction`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True)
 class Policy:
-    """How much history is kept. The names and defaults are those of the settings."""
+    """The amount of history that is kept. Names and defaults are those of the settings (`CORRENTE_KEEP_LAST` …)."""
 
     keep_last: int = 64
     keep_minutes: int = 60
@@ -33,14 +33,14 @@ class Listed(NamedTuple):
 def kept(versions: Iterable[Listed], policy: Policy, now: float, named: Collection[int] = ()) -> set[int]:
     """Numbers of the versions to keep.
 
-    Of each minute (hour, day, in UTC) it is the last version that stays, so the one that stands for an hour is among
-    those that stood for its minutes.
+    The last version of each minute (hour, day, in UTC) stays, so the one that stands for an hour is among those that
+    stood for its minutes.
 
     Args:
         versions: all there are, in any order.
         policy: how much is kept.
         now: seconds since the epoch.
-        named: what aliases point to; always kept.
+        named: numbers that aliases point to; always kept.
 
     >>> history = [Listed(number, created_at=number * 20.0) for number in range(1, 13)]
     >>> sorted(kept(history, Policy(keep_last=2, keep_minutes=2, keep_hours=0, keep_days=0), now=240.0, named={1}))
@@ -58,7 +58,11 @@ def kept(versions: Iterable[Listed], policy: Policy, now: float, named: Collecti
 
 
 def settled(first_at: float, last_at: float, next_at: float | None) -> bool:
-    """Whether the states from `first_at` to `last_at` are one whole minute, hour or day, that nothing will join.
+    """True if the states from `first_at` to `last_at` are one whole minute, hour or day that no state will join.
+
+    Args:
+        first_at, last_at: seconds since the epoch.
+        next_at: of the next state that is kept; None if there is none yet.
 
     >>> settled(61.0, 119.0, 120.5), settled(61.0, 90.0, 119.0), settled(59.0, 61.0, 122.0)
     (True, False, False)

@@ -1,1 +1,15 @@
-"""storage."""
+"""Low-level Redis of the version store: names of keys, atomic scripts, and tables as chunks of at most a MiB.
+
+Nothing outside `stream.versions` imports from here, apart from benchmarks and tests.
+
+| file | decides |
+|---|---|
+| `namespace` | how the parts of the store reach one model's part of a Redis |
+| `keys` | the name of every key |
+| `requests` | names and order of the arguments and answers of scripts |
+| `scripts` | which steps are atomic |
+| `chunks` | how tables and journals are cut, checked and encoded |
+| `records` | the form of a state's record |
+| `mget_into` | how chunks get from the connection into existing memory |
+| `redis_checks` | which settings of a Redis are dangerous |
+"""

@@ -1,9 +1,11 @@
-"""How tables and journals lie in Redis: self-contained pieces of at most a MiB, each with its checksum.
+"""Chunks: tables and journals in Redis as self-contained values of at most a MiB, each with its checksum.
 
 A large value blocks Redis for everyone while it is written, and Python while it is copied (4 MiB for up to 9 ms, and
-they are read half as fast); small pieces do neither. Each piece of tables is a delta of its own (safetensors), so a
+they are read half as fast); small chunks do neither. Each chunk of tables is a delta of its own (safetensors), so a
 reader can decode and apply one while the next arrives. Chunks are written first and expire by themselves: only the
-script that makes a state visible lets them stay.
+script that makes a state visible makes them permanent.
+
+This file decides how tables are cut into chunks, how chunks are encoded and checked, and how long they live.
 """
 
 from __future__ import annotations
@@ -23,33 +25,33 @@ from stream.state.journal import CorruptJournal, Journal
 from stream.state.tables import Bytes, CorruptDelta, Delta, TableDelta
 from stream.versions.errors import CorruptVersion, UnknownFormat
 from stream.versions.storage.keys import Keys
-from stream.versions.storage.mget_into import receive
+from stream.versions.storage.mget_into import mget_into
 
 CHUNK_BYTES = 1024 * 1024
 UNREFERENCED_SECONDS = 600
-"""How long a chunk lives before the state is visible that refers to it."""
+"""Lifetime of a chunk before the state that refers to it is visible."""
 
 REPLACED_SECONDS = 30
-"""How long a chunk lives on after its state was encoded anew, for readers that are on their way to it."""
+"""Lifetime of a chunk after its state was encoded anew, for readers that are on their way to it."""
 
 PLAIN, PACKED = "safetensors", "safetensors+zstd"
 """Codecs of tables."""
 
 ZSTD_LEVEL = 1
-"""The next levels take twice the time for a thirtieth fewer bytes."""
+"""Compression level. The next ones take twice the time for a thirtieth fewer bytes."""
 
 ALONE_BYTES = 64 * 1024
-"""From here on a table is packed for itself."""
+"""Size from which a table is packed into chunks of its own."""
 
 FETCH_BYTES = 2 * 1024 * 1024
-"""How much is asked for at once."""
+"""Bytes of chunks that one MGET asks for."""
 
 _HEADER_BYTES = 4096
-"""Room for the names and shapes in a safetensors file."""
+"""Bytes left for the names and shapes in a safetensors file."""
 
 
 class ChunkRef(msgspec.Struct, frozen=True):
-    """Where a chunk is and what it must be. `bytes` and `sha256` are of the stored (compressed) form."""
+    """A reference to a chunk: its name, and the size and checksum of its stored (compressed) bytes."""
 
     name: str
     bytes: int
@@ -62,39 +64,43 @@ class ChunkVanished(LookupError):
 
 
 def split(delta: Delta, limit_bytes: int = CHUNK_BYTES - _HEADER_BYTES) -> Iterator[Delta]:
-    """The same delta in pieces of at most `limit_bytes`, in the order of table names and blocks."""
-    piece: Delta = {}
-    room = limit_bytes
+    """A delta in parts of at most `limit_bytes` each, in the order of table names and blocks."""
+    part: Delta = {}
+    free_bytes = limit_bytes
     for name in sorted(delta):
         blocks, data = delta[name].blocks, delta[name].data
         each_bytes = blocks.itemsize + data.shape[1]
         at = 0
         while at < len(blocks):
-            take = min(room // each_bytes, len(blocks) - at)
+            take = min(free_bytes // each_bytes, len(blocks) - at)
             if take == 0:
-                yield piece
-                piece, room = {}, limit_bytes
+                yield part
+                part, free_bytes = {}, limit_bytes
                 continue
-            piece[name] = TableDelta(blocks[at : at + take], data[at : at + take])
-            room -= take * each_bytes
+            part[name] = TableDelta(blocks[at : at + take], data[at : at + take])
+            free_bytes -= take * each_bytes
             at += take
-    if piece:
-        yield piece
+    if part:
+        yield part
 
 
 def encode_tables(delta: Delta, *, pack: bool = False) -> Iterator[tuple[bytes, str]]:
-    """Pieces of a delta as (bytes, codec).
+    """The contents of chunks for a delta, as (bytes, codec).
 
-    Packing takes time (zstd at its quickest: 400 MB/s, five times as fast as zlib), so what is published at once is
-    left as it is and what is folded for keeping is packed, each larger table for itself: pairs, lists and times become
-    a fifth to a half, learned vectors four fifths.
+    Packing takes time (zstd at its quickest: 400 MB/s, five times zlib's speed), so fresh deltas are left plain and
+    folded ones, which are kept for long, are packed, each larger table for itself: pairs, lists and times shrink to
+    between a fifth and a half, learned vectors to four fifths.
+
+    Args:
+        delta: blocks to store.
+        pack: compress, with the bytes of blocks sorted by their meaning.
     """
     for group in _by_table(delta) if pack else [delta]:
-        for piece in split(group):
+        for part in split(group):
             if pack:
-                yield bytes(cramjam.zstd.compress(encode_delta(piece, planes=True), ZSTD_LEVEL)), PACKED
+                yield bytes(cramjam.zstd.compress(encode_delta(part, planes=True), ZSTD_LEVEL)), PACKED
             else:
-                yield encode_delta(piece), PLAIN
+                yield encode_delta(part), PLAIN
 
 
 def _by_table(delta: Delta) -> Iterator[Delta]:
@@ -108,16 +114,22 @@ def _by_table(delta: Delta) -> Iterator[Delta]:
 
 
 def decode_tables(ref: ChunkRef, encoded: bytes | memoryview, room: Bytes | None = None) -> Delta:
-    """A piece of tables; what was packed lies in `room` (`CHUNK_BYTES` of it) if that is given.
+    """The delta in one chunk.
+
+    Args:
+        ref: reference to the chunk.
+        encoded: its bytes.
+        room: `CHUNK_BYTES` bytes for blocks that were packed; memory of their own if None.
 
     Raises:
-        CorruptVersion, UnknownFormat
+        CorruptVersion: these are not the bytes that were written, or they are no delta.
+        UnknownFormat: the codec is none that this release reads.
     """
     verify(ref, encoded)
     try:
         if ref.codec == PACKED:
-            size = cramjam.zstd.decompress_into(encoded, _own.unpacked)
-            return decode_delta(memoryview(_own.unpacked)[:size], room)
+            size = cramjam.zstd.decompress_into(encoded, _buffers.unpacked)
+            return decode_delta(memoryview(_buffers.unpacked)[:size], room)
         if ref.codec == PLAIN:
             return decode_delta(encoded)
     except (cramjam.DecompressionError, CorruptDelta) as error:
@@ -126,24 +138,26 @@ def decode_tables(ref: ChunkRef, encoded: bytes | memoryview, room: Bytes | None
 
 
 def receive_tables(redis: Any, keys: Keys, refs: Sequence[ChunkRef]) -> Iterator[Delta]:
-    """What is in these chunks; each is read before the next is asked for.
+    """The deltas in these chunks, in memory of the thread that the next one overwrites: use each before the next.
 
     Raises:
         ChunkVanished: one is not there.
-        CorruptVersion, UnknownFormat
+        CorruptVersion: one is not what was written.
+        UnknownFormat: a codec is none that this release reads.
     """
-    while len(_own.received) < len(refs):
-        _own.received.append(bytearray(CHUNK_BYTES))
-    rooms = [memoryview(room) for room in _own.received[: len(refs)]]
-    for ref, encoded in zip(refs, receive(redis, [keys.chunk(ref.name) for ref in refs], rooms), strict=True):
+    while len(_buffers.received) < len(refs):
+        _buffers.received.append(bytearray(CHUNK_BYTES))
+    buffers = [memoryview(buffer) for buffer in _buffers.received[: len(refs)]]
+    for ref, encoded in zip(refs, mget_into(redis, [keys.chunk(ref.name) for ref in refs], buffers), strict=True):
         if encoded is None:
             raise _vanished(ref)
-        yield decode_tables(ref, encoded, _own.rows)
+        yield decode_tables(ref, encoded, _buffers.rows)
 
 
-class _Own(threading.local):
-    """Room that each thread has, for what is received, unpacked, and brought into rows: memory that nobody has touched
-    costs more than any of it.
+class _ThreadBuffers(threading.local):
+    """Memory that each thread keeps for receiving, unpacking and sorting chunks.
+
+    Fresh memory costs more than any of these: the system has to clear every page at its first use.
     """
 
     def __init__(self) -> None:
@@ -152,11 +166,11 @@ class _Own(threading.local):
         self.rows = np.empty(CHUNK_BYTES, np.uint8)
 
 
-_own = _Own()
+_buffers = _ThreadBuffers()
 
 
 def decode_journal(ref: ChunkRef, encoded: bytes) -> Journal:
-    """Raises `CorruptVersion` or `UnknownFormat`."""
+    """The journal in one chunk. Raises `CorruptVersion` or `UnknownFormat`."""
     verify(ref, encoded)
     if ref.codec != "journal":
         raise UnknownFormat(f"a journal is encoded as {ref.codec!r}, which this release does not read")
@@ -167,7 +181,7 @@ def decode_journal(ref: ChunkRef, encoded: bytes) -> Journal:
 
 
 def verify(ref: ChunkRef, encoded: bytes | memoryview) -> None:
-    """Raises `CorruptVersion` unless these are the bytes that were written."""
+    """Check a chunk's bytes. Raises `CorruptVersion` unless they are those that were written."""
     if len(encoded) != ref.bytes or hashlib.sha256(encoded).hexdigest() != ref.sha256:
         raise CorruptVersion(
             f"chunk {ref.name} ({ref.bytes} bytes) does not have the checksum that its state names: "
@@ -175,11 +189,14 @@ def verify(ref: ChunkRef, encoded: bytes | memoryview) -> None:
         )
 
 
-def write_chunks(redis: Any, keys: Keys, pieces: Iterable[tuple[bytes, str]]) -> list[ChunkRef]:
-    """Write pieces under new names, expiring. One round trip a piece: no piece waits behind a large buffer."""
+def write_chunks(redis: Any, keys: Keys, contents: Iterable[tuple[bytes, str]]) -> list[ChunkRef]:
+    """Write chunks, given as (bytes, codec), under new names, expiring. Returns their references.
+
+    Each takes a round trip of its own, so that no other command waits behind a large buffer.
+    """
     refs = []
     attempt = uuid.uuid4().hex
-    for number, (encoded, codec) in enumerate(pieces):
+    for number, (encoded, codec) in enumerate(contents):
         ref = ChunkRef(f"{attempt}-{number}", len(encoded), hashlib.sha256(encoded).hexdigest(), codec)
         redis.set(keys.chunk(ref.name), encoded, ex=UNREFERENCED_SECONDS)
         refs.append(ref)
@@ -187,7 +204,7 @@ def write_chunks(redis: Any, keys: Keys, pieces: Iterable[tuple[bytes, str]]) ->
 
 
 def fetch_chunks(redis: Any, keys: Keys, refs: Sequence[ChunkRef]) -> Iterator[tuple[ChunkRef, bytes]]:
-    """The chunks in order, as Redis has them.
+    """Chunks in order, with their bytes as Redis has them, unchecked.
 
     Raises:
         ChunkVanished: one is not there.

@@ -1,4 +1,4 @@
-"""Where everything of one model is in Redis. Nothing else builds a key.
+"""Names of one model's keys in Redis. This file decides them; nothing else builds a key, apart from the scripts.
 
 One hash tag, the model's name, keeps all keys of a model on one node of a Redis Cluster, so that one script can write
 them together.
@@ -17,13 +17,15 @@ them together.
 | `…:shard:<p>:states` | sorted set | numbers of all kept states by time of creation |
 | `…:shard:<p>:state:<seq>` | hash | one state: what it is, and the chunks that encode it |
 | `…:chunk:<name>` | string | at most a MiB of tables or journal |
+
+`announcements` names the channel on which publishes and moves of aliases are announced.
 """
 
 from __future__ import annotations
 
 
 class Keys:
-    """Key names of one model.
+    """Key names of one model. All start with `prefix`, which is what scripts are given.
 
     >>> Keys("shop").state(0, 12)
     'corrente:{shop}:shard:0:state:12'

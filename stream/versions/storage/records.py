@@ -1,34 +1,43 @@
-"""How Redis encodes one state at this moment: upon which parent, in which chunks. A state stays, its record may not."""
+"""The record of one state in Redis: which parent it is encoded upon, and in which chunks.
+
+A state never changes, its record may: compaction replaces deltas by keyframes and folds parents away.
+
+This file decides the form of a record and its revision.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from stream.versions.storage.chunks import ChunkRef
+from stream.versions.storage.requests import ChainRow
 
 JOURNAL_DROPPED = "dropped"
 """Codec of a reference that stands for batches that are no longer kept."""
 
-FIELDS = ("digest", "parent", "delta", "keyframe", "journal", "state", "revision", "created_at")
+FIELDS = ("digest", "parent", "delta", "keyframe", "journal", "revision", "created_at")
+"""Hash fields of a record that compaction reads: all but the readable state."""
 
 _refs_decoder = msgspec.json.Decoder(list[ChunkRef])
 
 
 @dataclass
 class StateRecord:
-    """One state of a shard.
+    """One state of a shard, as it is encoded at the moment.
 
     Attributes:
         seq: number of the state.
-        digest: what the state is.
+        digest: identity of the state's content.
         parent: the state that `delta` and `journal` lead from; None for the oldest one.
         delta: chunks of the blocks written since the parent.
         keyframe: chunks of all blocks of the state, or None. Every oldest state has one, others now and then. An empty
             list is the keyframe of empty tables.
         journal: chunks of the batches since the parent.
-        state: the readable part, JSON; empty where it was not asked for.
+        state: the readable part, JSON; empty if it was not read.
         revision: rises whenever the encoding changes.
         created_at: seconds since the epoch.
     """
@@ -44,32 +53,42 @@ class StateRecord:
     created_at: float = 0.0
 
     @classmethod
-    def read(cls, seq: int, row: list[bytes]) -> StateRecord:
-        """From the values of `FIELDS`."""
-        digest, parent, delta, keyframe, journal, state, revision, created_at = row
-        return cls(
-            seq=seq,
-            digest=digest.decode(),
-            parent=int(parent) if parent else None,
-            delta=decode_refs(delta),
-            keyframe=decode_refs(keyframe) if keyframe else None,
-            journal=decode_refs(journal),
-            state=state or b"",
-            revision=int(revision),
-            created_at=float(created_at),
-        )
+    def of_chain(cls, row: ChainRow) -> StateRecord:
+        """The record in a row of the chain script's answer."""
+        encoding = _encoding(row.parent, row.delta, row.keyframe, row.journal)
+        return cls(int(row.seq), row.digest.decode(), *encoding, state=row.state)
+
+    @classmethod
+    def of_hash(cls, seq: int, cells: Mapping[str, Any]) -> StateRecord:
+        """The record whose hash has these values of `FIELDS`."""
+        encoding = _encoding(cells["parent"], cells["delta"], cells["keyframe"], cells["journal"])
+        revision, created_at = int(cells["revision"]), float(cells["created_at"])
+        return cls(seq, cells["digest"].decode(), *encoding, revision=revision, created_at=created_at)
 
     @property
     def chunks(self) -> set[str]:
+        """Names of all chunks that the record refers to."""
         return {ref.name for refs in (self.delta, self.keyframe or [], self.journal) for ref in refs}
 
 
+def _encoding(
+    parent: bytes, delta: bytes, keyframe: bytes, journal: bytes
+) -> tuple[int | None, list[ChunkRef], list[ChunkRef] | None, list[ChunkRef]]:
+    return (
+        int(parent) if parent else None,
+        decode_refs(delta),
+        decode_refs(keyframe) if keyframe else None,
+        decode_refs(journal),
+    )
+
+
 def decode_refs(encoded: bytes) -> list[ChunkRef]:
+    """References from JSON; the empty string is an empty list."""
     return _refs_decoder.decode(encoded) if encoded else []
 
 
 def encode_refs(refs: list[ChunkRef] | None) -> bytes:
-    """JSON; None is the empty string."""
+    """References as JSON; None is the empty string."""
     return b"" if refs is None else msgspec.json.encode(refs)
 
 

@@ -1,4 +1,4 @@
-"""What was freed in large pieces is not kept by the process."""
+"""Large pieces of memory that were freed are not kept by the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 MANY_PIECES = """
 import sys, threading
 from pathlib import Path
-from stream.runtime.malloc import give_back_at_once
+from stream.runtime.malloc import return_large_pieces
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -21,7 +21,7 @@ def work(kept):
         pieces = [bytearray(2**20) for _ in range(100)]  # the first ones teach glibc to call a MiB small
         kept.append(pieces[::33])  # and some stay, so that a heap can't shrink
 
-assert give_back_at_once()
+assert return_large_pieces()
 before, kept = resident(), []
 threads = [threading.Thread(target=work, args=(kept,)) for _ in range(4)]
 for thread in threads:
@@ -34,6 +34,6 @@ print((resident() - before) / held)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have ways of their own")
-def test_a_process_holds_what_it_holds_and_not_what_it_freed() -> None:
-    said = subprocess.run([sys.executable, "-c", MANY_PIECES], capture_output=True, text=True, check=True)
-    assert float(said.stdout) < 1.2
+def test_a_process_keeps_no_large_pieces_that_it_freed() -> None:
+    result = subprocess.run([sys.executable, "-c", MANY_PIECES], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 1.2

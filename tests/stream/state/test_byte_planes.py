@@ -1,4 +1,4 @@
-"""Turned bytes are NumPy's, for every shape."""
+"""Transposed bytes equal NumPy's transposition, for every shape."""
 
 from __future__ import annotations
 

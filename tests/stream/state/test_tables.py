@@ -1,4 +1,4 @@
-"""Deltas carry exactly what was written, however often they are cut, folded, encoded and applied."""
+"""Deltas carry exactly the blocks that were written, through checkpoints, folding, encoding and applying."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(tables, writes):
 
 
 @given(rounds=st.lists(WRITES, max_size=6))
-def test_cuts_in_order_give_the_tables(rounds):
+def test_checkpoints_in_order_give_the_tables(rounds):
     ours, theirs = Tables(SPECS), Tables(SPECS)
     for writes in rounds:
         write(ours, writes)
@@ -88,26 +88,26 @@ def test_marks_are_found_in_order_and_cleared(size, marked, start, most):
     marked = sorted(block for block in marked if block < size)
     dirty[marked] = 1
     wanted = [block for block in marked if block >= start]
-    blocks, data, reached = take_blocks(dirty, raw, start, most)
+    blocks, data, stopped_at = take_blocks(dirty, raw, start, most)
     assert blocks.tolist() == wanted[:most]
     assert data.tolist() == raw[blocks].tolist()
     assert np.flatnonzero(dirty).tolist() == [block for block in marked if block < start] + wanted[most:]
-    assert not [block for block in wanted[most:] if block < reached]
+    assert not [block for block in wanted[most:] if block < stopped_at]
 
 
 @given(writes=st.lists(st.tuples(WRITES, st.integers(1, 12)), min_size=1, max_size=8))
-def test_pieces_taken_while_writing_goes_on_are_one_cut(writes):
+def test_parts_taken_while_writing_goes_on_are_one_checkpoint(writes):
     ours, theirs = Tables(SPECS), Tables(SPECS)
     folded = {}
     for some, most in writes:
         write(ours, some)
-        piece, _ = ours.next_part(most)
-        assert sum(len(part.blocks) for part in piece.values()) <= most
-        assert all(np.all(np.diff(part.blocks.astype(np.int64)) > 0) for part in piece.values())
-        folded = fold(folded, piece)
+        part, _ = ours.next_part(most)
+        assert sum(len(part.blocks) for part in part.values()) <= most
+        assert all(np.all(np.diff(part.blocks.astype(np.int64)) > 0) for part in part.values())
+        folded = fold(folded, part)
     for _ in range(1000):
-        piece, done = ours.next_part(5)
-        folded = fold(folded, piece)
+        part, done = ours.next_part(5)
+        folded = fold(folded, part)
         if done:
             break
     theirs.write(folded)
@@ -128,7 +128,7 @@ def test_an_empty_table_costs_nothing():
     assert delta_bytes(Tables(SPECS).snapshot()) == 0
 
 
-def test_what_does_not_fit_is_refused():
+def test_a_delta_of_other_tables_is_refused():
     other = Tables([TableSpec("slots", 90, SPECS[0].dtype, 16)])
     write(other, [("slots", 80, 1)])
     with pytest.raises(CorruptDelta, match="other capacity settings"):
@@ -165,19 +165,19 @@ def test_a_table_is_zeros_that_begin_with_a_cache_line(rows, dtype):
     interrupted=st.lists(WRITES, max_size=3),
     random=st.randoms(use_true_random=False),
 )
-def test_pieces_in_any_order_give_the_state_whatever_had_begun_before(rounds, interrupted, random):
+def test_parts_in_any_order_give_the_state_even_after_an_interrupted_attempt(rounds, interrupted, random):
     expected, tables = Tables(SPECS), Tables(SPECS)
-    cuts = []
+    checkpoints = []
     for writes in rounds:
         write(expected, writes)
-        cuts.append(expected.checkpoint())
-    filling = TableWriter(tables)
+        checkpoints.append(expected.checkpoint())
+    writer = TableWriter(tables)
     others = Tables(SPECS)
-    put_all(filling, [write(others, writes) or others.checkpoint() for writes in interrupted])
-    filling.begin()
-    pieces = list(enumerate(reversed(cuts)))
-    random.shuffle(pieces)
-    for age, piece in pieces:
-        filling.put(age, piece)
+    put_all(writer, [write(others, writes) or others.checkpoint() for writes in interrupted])
+    writer.begin()
+    parts = list(enumerate(reversed(checkpoints)))
+    random.shuffle(parts)
+    for age, part in parts:
+        writer.put(age, part)
     assert tables == expected
     assert all(not table.dirty.any() for table in tables.values())

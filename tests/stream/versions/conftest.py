@@ -1,4 +1,4 @@
-"""A real redis-server for every test that asks, and tables that are written by number instead of by learning."""
+"""A real redis-server for every test that asks, and tables that are written by row number instead of by learning."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _models = itertools.count()
 
 @pytest.fixture
 def new_store(shared_redis: RedisServer) -> Iterator[Callable[[], VersionStore]]:
-    """Stores of models that nobody else uses."""
+    """Stores of models that no other test uses."""
     opened: list[VersionStore] = []
 
     def new() -> VersionStore:
@@ -106,7 +106,7 @@ def store(new_store) -> VersionStore:
 
 
 class Learner:
-    """Tables that change, and cuts of them, without any model."""
+    """Tables that change, and checkpoints of them, without any model."""
 
     def __init__(self, offset: int = 0) -> None:
         self.tables = Tables(SPECS)
@@ -165,10 +165,10 @@ class Publishing:
     def publish(self, *rows: int, value: float = 1.0, after_seconds: float = 1.0):
         self.now += after_seconds
         self.learner.write(*rows, value=value)
-        return self.publish_cut(self.learner.checkpoint())
+        return self.publish_checkpoint(self.learner.checkpoint())
 
-    def publish_cut(self, cut: Checkpoint):
-        return self.store.publish(self.claim, cut, settings={"items": 40}, code_version="1.0", now=self.now)
+    def publish_checkpoint(self, checkpoint: Checkpoint):
+        return self.store.publish(self.claim, checkpoint, settings={"items": 40}, code_version="1.0", now=self.now)
 
 
 @pytest.fixture

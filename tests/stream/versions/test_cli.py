@@ -47,10 +47,10 @@ def test_list_shows_the_newest_first_with_aliases(corrente, publishing):
 
 def test_list_shows_hit_rate_and_drifts_where_shards_have_them(corrente, publishing):
     publishing.learner.write(1)
-    cut = publishing.learner.checkpoint()
-    cut.state["metrics"] = {"blend": {"hr": {"10": 0.25}}}
-    cut.state["drift"] = {"hr_at_10": {"drifts": 2}, "gap_seconds": {"drifts": 1, "at": None}}
-    publishing.publish_cut(cut)
+    checkpoint = publishing.learner.checkpoint()
+    checkpoint.state["metrics"] = {"blend": {"hr": {"10": 0.25}}}
+    checkpoint.state["drift"] = {"hr_at_10": {"drifts": 2}, "gap_seconds": {"drifts": 1, "at": None}}
+    publishing.publish_checkpoint(checkpoint)
     line = corrente("list").splitlines()[1].split()
     assert ("0.250" in line, line[-2:]) == (True, ["3", "latest"])
 

@@ -1,4 +1,4 @@
-"""However history is thinned and folded, what is kept gives back exact bytes."""
+"""Every kept version gives back exact bytes, in whatever way history is thinned and folded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables, TableSpec
-from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, compaction
-from stream.versions import store as store_module
+from stream.versions import JournalGone, Policy, UnknownVersion, VersionStore, compaction, reading
+from stream.versions.compaction import compact
 from stream.versions.retention import Listed, kept
 from stream.versions.storage import chunks
 
@@ -43,8 +43,8 @@ def chunks_that_stay(store: VersionStore) -> set[str]:
 def chunks_referred_to(store: VersionStore, partitions: int = 1) -> set[str]:
     names: set[str] = set()
     for partition in range(partitions):
-        shelf = compaction._Shelf(store, partition, Policy())
-        names |= {name for record in shelf.records.values() for name in record.chunks if name}
+        states = compaction._ShardStates(store, partition, Policy())
+        names |= {name for record in states.records.values() for name in record.chunks if name}
     return names
 
 
@@ -55,7 +55,7 @@ def test_thinned_states_are_folded_and_dropped(publishing, loaded):
     for number in range(1, 61):
         version = publishing.publish(number % 7, number, value=number)
         copies[version.number] = publishing.learner.copy()
-    done = store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+    done = compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     assert done.versions_dropped == 58
     assert done.states_dropped >= 50
     assert [version.number for version in store.versions()] == [60, 59]
@@ -76,7 +76,7 @@ def test_a_minute_that_is_over_is_one_packed_delta_and_what_is_fresh_is_not_pack
     for number in range(130):
         publishing.publish(*range(number, number + 20), value=1)
         if number % 10 == 9:
-            store.maintain(0, Policy(keep_last=2, keep_minutes=10, keep_hours=0, keep_days=0), publishing.now)
+            compact(store, 0, Policy(keep_last=2, keep_minutes=10, keep_hours=0, keep_days=0), publishing.now)
     assert [version.number for version in store.versions()] == [130, 129, 120, 60]
     chain = store.chain(0, store.version(130).shards[0], store.version(60).shards[0].digest)
     minute = next(record for record in chain if record.seq == 120)
@@ -92,7 +92,7 @@ def test_the_journal_survives_folding(publishing):
     for number in range(1, 41):
         publishing.publish(number)
     before = store.journal(0, None, store.latest().shards[0])
-    store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+    compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     newer, older = store.versions()
     assert store.journal(0, None, newer.shards[0]) == before
     assert before.offsets[:, 0].tolist() == list(range(1, 41))
@@ -108,7 +108,7 @@ def test_batches_before_the_oldest_state_go_when_they_are_many(publishing, monke
     for _ in range(2):
         for number in range(1, 41):
             publishing.publish(number, number + 1, number + 2)
-        store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+        compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     newer, older = store.versions()
     with pytest.raises(JournalGone, match="no longer kept"):
         store.journal(0, None, newer.shards[0])
@@ -124,12 +124,12 @@ def test_what_an_alias_names_stays(publishing, loaded):
         copies[version.number] = publishing.learner.copy()
         if number in (5, 17):
             store.move_alias(f"kept-{number}", number, who="ada", why="", now=1.0)
-        store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+        compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     assert [version.number for version in store.versions()] == [40, 39, 17, 5]
     for version in store.versions():
         assert loaded(store, 0, version.shards[0]) == copies[version.number]
     store.move_alias("kept-5", None, who="ada", why="", now=2.0)
-    store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+    compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     assert [version.number for version in store.versions()] == [40, 39, 17]
 
 
@@ -139,7 +139,7 @@ def test_a_long_chain_gets_a_keyframe(publishing, loaded):
     for number in range(200):
         publishing.publish(*range(number, number + 20), value=number)
     assert len(store.chain(0, store.latest().shards[0], "keyframe")) == 200
-    done = store.maintain(0, Policy(), publishing.now)
+    done = compact(store, 0, Policy(), publishing.now)
     assert done.keyframes >= 1
     assert len(store.chain(0, store.latest().shards[0], "keyframe")) == 1
     assert loaded(store, 0, store.latest().shards[0]) == publishing.learner.tables
@@ -154,7 +154,7 @@ def test_replaced_chunks_outlive_a_reader_on_its_way(publishing, rebuilt):
     for number in range(1, 41):
         version = publishing.publish(number, value=number)
     chain = store.chain(0, version.shards[0], "keyframe")
-    store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+    compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     refs = [*chain[-1].keyframe, *(ref for record in reversed(chain[:-1]) for ref in record.delta)]
     assert rebuilt(store.read_tables(refs)) == publishing.learner.tables
 
@@ -165,7 +165,7 @@ def test_a_reader_whose_chunks_have_gone_reads_the_record_again(publishing, monk
     store = publishing.store
     for number in range(1, 41):
         version = publishing.publish(number, value=number)
-    monkeypatch.setattr(store_module, "_TOGETHER", 1)
+    monkeypatch.setattr(reading, "_CHUNKS_A_FETCH", 1)
     tables = Tables([table.spec for table in publishing.learner.tables.values()])
 
     class ThatGoWhenSomeWereRead(TableWriter):
@@ -175,7 +175,7 @@ def test_a_reader_whose_chunks_have_gone_reads_the_record_again(publishing, monk
             super().put(age, piece)
             self.pieces += 1
             if self.pieces == read_before:
-                store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+                compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
                 gone = [key for key in store.redis.scan_iter(store.keys.chunk("*")) if store.redis.ttl(key) > 0]
                 assert gone
                 store.redis.delete(*gone)
@@ -187,8 +187,8 @@ def test_a_reader_whose_chunks_have_gone_reads_the_record_again(publishing, monk
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_readers_publishers_and_two_maintainers_at_once(new_store, another, loaded):
-    """Nobody waits for anybody, and every state that is read is exact."""
+def test_readers_a_publisher_and_two_compactions_at_once(new_store, another, loaded):
+    """They run without locks, and every state that is read is exact."""
     store = new_store()
     publishing = another(store)
     copies = {}
@@ -215,24 +215,24 @@ def test_readers_publishers_and_two_maintainers_at_once(new_store, another, load
             assert tables == copies[version.shards[0].digest]
 
     def keep_small():
-        store.maintain(0, Policy(keep_last=4, keep_minutes=1, keep_hours=0, keep_days=0), publishing.now)
+        compact(store, 0, Policy(keep_last=4, keep_minutes=1, keep_hours=0, keep_days=0), publishing.now)
 
     publishing.learner.write(1)
     threads = [guarded(read), guarded(read), guarded(keep_small), guarded(keep_small)]
 
     def publish(number):
         publishing.learner.write(number, number * 3, value=number)
-        cut = publishing.learner.checkpoint()
+        checkpoint = publishing.learner.checkpoint()
         publishing.now += 1.0
-        publishing.publish_cut(cut)
+        publishing.publish_checkpoint(checkpoint)
 
-    original = store._publish  # a reader may see a version before its publisher has the answer
+    original = store.publisher.run_publish  # a reader may see a version before its publisher has the answer
 
-    def file_copy_first(*arguments):
-        copies[arguments[6]] = publishing.learner.copy()
-        return original(*arguments)
+    def file_copy_first(request, *chunks):
+        copies[request.digest] = publishing.learner.copy()
+        return original(request, *chunks)
 
-    store._publish = file_copy_first
+    store.publisher.run_publish = file_copy_first
     publish(1)
     for thread in threads:
         thread.start()
@@ -242,7 +242,7 @@ def test_readers_publishers_and_two_maintainers_at_once(new_store, another, load
     for thread in threads:
         thread.join()
     assert failures == []
-    store.maintain(0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
+    compact(store, 0, NOTHING_BUT_THE_LAST_TWO, publishing.now)
     assert chunks_that_stay(store) == chunks_referred_to(store)
 
 
@@ -253,7 +253,7 @@ STEPS = st.lists(
         st.tuples(st.just("alias"), st.sampled_from(["pinned", "canary", "sale"]), st.integers(0, 1 << 16)),
         st.tuples(st.just("unalias"), st.sampled_from(["pinned", "canary", "sale"])),
         st.tuples(
-            st.just("maintain"),
+            st.just("compact"),
             st.integers(0, 1),
             st.integers(1, 4),
             st.integers(0, 3),
@@ -293,10 +293,10 @@ def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, loaded, step
             case ("unalias", name):
                 store.move_alias(name, None, who="ada", why="", now=now)
                 named.pop(name, None)
-            case ("maintain", partition, last, minutes, hours, days):
+            case ("compact", partition, last, minutes, hours, days):
                 before = {version.number: version.created_at for version in store.versions()}
                 policy = Policy(last, minutes, hours, days)
-                store.maintain(partition, policy, now)
+                compact(store, partition, policy, now)
                 expected = kept([Listed(*each) for each in before.items()], policy, now, set(named.values()))
                 latest = {max(before)} if before else set()
                 assert {version.number for version in store.versions()} == expected | latest
@@ -337,18 +337,18 @@ def test_fifty_versions_a_minute_apart_cost_less_than_two_keyframes_more(store, 
         tables["pairs"].data["count"][rows, slots] += 1
         tables["pairs"].dirty[rows * 8 + slots // 8] = 1
         tables["pairs"].dirty[rows * 8 + 4 + slots // 8] = 1
-        publishing.publish_cut(Checkpoint(tables.checkpoint(), {"offsets": {}}))
+        publishing.publish_checkpoint(Checkpoint(tables.checkpoint(), {"offsets": {}}))
 
     tables["pairs"].data["other"] = random.integers(1, 20_000, (20_000, 32))
     tables["pairs"].mark_rows(range(20_000))
     publishing.now = 1_000_020.0 - 1
-    publishing.publish_cut(Checkpoint(tables.checkpoint(), {"offsets": {}}))
+    publishing.publish_checkpoint(Checkpoint(tables.checkpoint(), {"offsets": {}}))
     policy = Policy(keep_last=8, keep_minutes=50, keep_hours=0, keep_days=0)
     for second in range(50 * 60):
         publishing.now = 1_000_020.0 + second
         write(random.choice(20_000, 7, replace=False))
         if second % 20 == 19:
-            store.maintain(0, policy, publishing.now)
+            compact(store, 0, policy, publishing.now)
     kept_versions = store.versions()
     assert len(kept_versions) >= 50 + 7
     keyframe = tables["pairs"].data.nbytes

@@ -1,4 +1,4 @@
-"""Which versions stay."""
+"""The policy keeps the newest versions, then one per minute, hour and day, and all that aliases name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_names_and_the_newest_always_stay(times, named):
 
 @given(times=times_strategy, later=st.floats(0, DAY))
 def test_thinning_early_loses_nothing_that_thinning_late_would_keep(times, later):
-    """What goes now would also have gone later, so it does not matter how often history is thinned."""
+    """A version dropped now would have been dropped later too, so it does not matter how often history is thinned."""
     versions = numbered(times)
     now = max(times)
     first = kept(versions, POLICY, now)

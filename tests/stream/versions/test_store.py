@@ -1,4 +1,4 @@
-"""What a writer and a reader see: one atomic step, refused where it must be, exact where it is not."""
+"""Publishing and reading: one atomic step, refused where it must be, exact where it is not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.state.checkpoint import fold_cuts
 from stream.versions import (
     CorruptVersion,
     Fenced,
@@ -20,9 +19,10 @@ from stream.versions import (
     UnknownVersion,
     VersionStore,
     WrongAlias,
+    reading,
 )
-from stream.versions import store as store_module
 from stream.versions.manifest import canonical_json
+from tests.stream.versions.checkpoints import folded
 
 
 def test_an_empty_store_has_nothing(store):
@@ -49,9 +49,9 @@ def test_every_older_version_stays_what_it_was(publishing, loaded):
 
 
 def test_a_chain_of_any_length_is_read_newest_first(publishing, loaded, monkeypatch):
-    """However long nothing was folded: ages end somewhere."""
-    monkeypatch.setattr(store_module, "OLDEST", 3)
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 0)  # as large states are read
+    """Ages have a largest value, and a chain that was never folded is longer."""
+    monkeypatch.setattr(reading, "OLDEST", 3)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 0)  # as large states are read
     for number in range(1, 30):
         version = publishing.publish(number % 7, 9, value=number)
     assert len(publishing.store.chain(0, version.shards[0], "keyframe")) == 29
@@ -115,12 +115,12 @@ def test_an_id_may_begin_with_digits_only(publishing):
     assert store.version("1").number == 1
 
 
-def test_a_cut_that_was_kept_is_folded_with_the_next(publishing, loaded):
+def test_a_checkpoint_that_was_kept_is_folded_with_the_next(publishing, loaded):
     publishing.publish(1)
     publishing.learner.write(1, 2, value=4)
     kept = publishing.learner.checkpoint()
     publishing.learner.write(2, 3, value=5)
-    version = publishing.publish_cut(fold_cuts(kept, publishing.learner.checkpoint()))
+    version = publishing.publish_checkpoint(folded(kept, publishing.learner.checkpoint()))
     assert loaded(publishing.store, 0, version.shards[0]) == publishing.learner.tables
     assert publishing.store.journal(0, None, version.shards[0]).offsets[:, 0].tolist() == [1, 3, 5]
 
@@ -143,7 +143,7 @@ def test_a_second_claim_shuts_the_first_worker_out(store, another):
 
 
 def test_the_same_epoch_with_another_token_is_refused(store, another):
-    """A Redis that came back older may hand one epoch to two workers; the token tells them apart."""
+    """A Redis that came back older may hand one epoch to two workers; the token distinguishes them."""
     first = another(store, worker="first", token="a")
     store.redis.delete(store.keys.fence(0))
     second = another(store, worker="second", token="b")
@@ -156,7 +156,7 @@ def test_the_same_epoch_with_another_token_is_refused(store, another):
 def test_a_store_that_lost_the_claim_refuses(publishing):
     publishing.publish(1)
     publishing.store.redis.flushdb()
-    with pytest.raises(Fenced, match="nobody"):
+    with pytest.raises(Fenced, match="no worker"):
         publishing.publish(2)
     assert publishing.store.latest() is None
 
@@ -365,26 +365,26 @@ def test_publishes_and_alias_moves_are_announced(publishing):
     assert [(hint.number, hint.partition, hint.alias) for hint in heard] == [(1, 0, None), (1, None, "pinned")]
 
 
-def test_silence_is_told(store):
+def test_silence_is_a_none(store):
     hints = store.announcements(wait_seconds=0.001)
     assert next(hints) is None
     hints.close()
 
 
-def test_a_redis_that_would_lose_versions_is_told(own_redis):
+def test_settings_of_redis_that_would_lose_versions_are_reported(own_redis):
     store = VersionStore.connect(own_redis.url, "shop")
-    assert [caution.split(":")[0] for caution in store.cautions()] == ["nothing on disk"]
+    assert [problem.split(":")[0] for problem in store.redis_problems()] == ["nothing on disk"]
     store.redis.config_set("appendonly", "yes")
-    assert store.cautions() == []
+    assert store.redis_problems() == []
     store.redis.config_set("maxmemory-policy", "allkeys-lru")
-    assert [caution.split(":")[0] for caution in store.cautions()] == ["maxmemory-policy allkeys-lru"]
+    assert [problem.split(":")[0] for problem in store.redis_problems()] == ["maxmemory-policy allkeys-lru"]
     store.close()
 
 
 # ---- sizes
 
 
-def test_large_tables_are_cut_into_chunks_that_each_fit(store, monkeypatch, publishing, loaded):
+def test_large_tables_are_split_into_chunks_that_each_fit(store, monkeypatch, publishing, loaded):
     from stream.versions.storage import chunks
 
     monkeypatch.setattr(chunks.split, "__defaults__", (256,))

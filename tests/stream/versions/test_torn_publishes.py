@@ -12,9 +12,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stream.state.checkpoint import fold_cuts
 from stream.versions import Fenced, VersionStore
 from stream.versions.storage import scripts
+from tests.stream.versions.checkpoints import folded
 from tests.tcp_proxy import TcpProxy
 
 PUBLISH_SCRIPT = hashlib.sha1(scripts.PUBLISH.encode()).hexdigest().encode()
@@ -77,7 +77,7 @@ def broken_line(proxy, store, another):
     client.close()
 
 
-def write_and_cut(publishing, *rows, value):
+def write_and_checkpoint(publishing, *rows, value):
     publishing.learner.write(*rows, value=value)
     return publishing.learner.checkpoint()
 
@@ -86,39 +86,39 @@ def batches(store):
     return store.journal(0, None, store.latest().shards[0]).offsets[:, 0].tolist()
 
 
-def test_a_request_that_never_arrived_is_published_with_the_next_cut(proxy, broken_line, store, loaded):
+def test_a_request_that_never_arrived_is_published_with_the_next_checkpoint(proxy, broken_line, store, loaded):
     proxy.break_before = True
-    lost = write_and_cut(broken_line, 2, value=2)
+    lost = write_and_checkpoint(broken_line, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
-        broken_line.publish_cut(lost)
+        broken_line.publish_checkpoint(lost)
     assert proxy.broken == 1
     assert store.latest().number == 1
-    version = broken_line.publish_cut(fold_cuts(lost, write_and_cut(broken_line, 3, value=3)))
+    version = broken_line.publish_checkpoint(folded(lost, write_and_checkpoint(broken_line, 3, value=3)))
     assert (version.number, version.shards[0].seq) == (2, 2)
     assert loaded(store, 0, version.shards[0]) == broken_line.learner.tables
     assert batches(store) == [1, 2, 3]
 
 
-def test_an_answer_that_got_lost_is_found_when_the_same_cut_comes_again(proxy, broken_line, store):
+def test_an_answer_that_got_lost_is_found_when_the_same_checkpoint_comes_again(proxy, broken_line, store):
     proxy.break_after = True
-    cut = write_and_cut(broken_line, 2, value=2)
+    checkpoint = write_and_checkpoint(broken_line, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
-        broken_line.publish_cut(cut)
+        broken_line.publish_checkpoint(checkpoint)
     visible = store.latest()
     assert visible.number == 2, "it was carried out"
     broken_line.now += 5
-    assert broken_line.publish_cut(cut) == visible, "the same version, not another one with the same state"
+    assert broken_line.publish_checkpoint(checkpoint) == visible, "the same version, not another of the same state"
     assert store.latest() == visible
     assert broken_line.publish(3).number == 3
     assert batches(store) == [1, 2, 3]
 
 
-def test_an_answer_that_got_lost_is_found_when_its_cut_comes_folded(proxy, broken_line, store, loaded):
+def test_an_answer_that_got_lost_is_found_when_its_checkpoint_comes_folded(proxy, broken_line, store, loaded):
     proxy.break_after = True
-    lost = write_and_cut(broken_line, 2, value=2)
+    lost = write_and_checkpoint(broken_line, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
-        broken_line.publish_cut(lost)
-    version = broken_line.publish_cut(fold_cuts(lost, write_and_cut(broken_line, 3, value=3)))
+        broken_line.publish_checkpoint(lost)
+    version = broken_line.publish_checkpoint(folded(lost, write_and_checkpoint(broken_line, 3, value=3)))
     assert (version.number, version.shards[0].seq, version.shards[0].journal) == (3, 3, {"batches": 1})
     assert loaded(store, 0, version.shards[0]) == broken_line.learner.tables
     assert batches(store) == [1, 2, 3], "no batch twice"
@@ -127,25 +127,25 @@ def test_an_answer_that_got_lost_is_found_when_its_cut_comes_folded(proxy, broke
 def test_several_lost_answers_in_a_row(proxy, broken_line, store, loaded):
     kept = None
     for number in range(2, 6):
-        cut = write_and_cut(broken_line, number, value=number)
-        kept = cut if kept is None else fold_cuts(kept, cut)
+        checkpoint = write_and_checkpoint(broken_line, number, value=number)
+        kept = checkpoint if kept is None else folded(kept, checkpoint)
         proxy.break_after, proxy.break_before = number % 2 == 0, number % 2 == 1
         with pytest.raises(redis.exceptions.ConnectionError):
-            broken_line.publish_cut(kept)
-    version = broken_line.publish_cut(kept)
+            broken_line.publish_checkpoint(kept)
+    version = broken_line.publish_checkpoint(kept)
     assert loaded(store, 0, version.shards[0]) == broken_line.learner.tables
     assert batches(store) == [1, 2, 3, 4, 5]
 
 
 def test_a_lost_answer_and_then_another_owner(proxy, broken_line, store, another):
     proxy.break_after = True
-    cut = write_and_cut(broken_line, 2, value=2)
+    checkpoint = write_and_checkpoint(broken_line, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
-        broken_line.publish_cut(cut)
+        broken_line.publish_checkpoint(checkpoint)
     owner = another(store, worker="owner", token="other")
     assert owner.claim.head == store.latest().shards[0], "the new owner has what got through"
     with pytest.raises(Fenced, match="owner"):
-        broken_line.publish_cut(cut)
+        broken_line.publish_checkpoint(checkpoint)
 
 
 def test_a_client_that_tries_again_by_itself_publishes_once(proxy, store, another):
@@ -164,7 +164,7 @@ def test_a_client_that_tries_again_by_itself_publishes_once(proxy, store, anothe
 def test_a_connection_killed_between_chunks_and_script(publishing, loaded):
     store = publishing.store
     publishing.publish(1)
-    run = store._publish
+    run = store.publisher.run_publish
 
     def kill_first(*arguments):
         with redis.Redis(port=store.redis.connection_pool.connection_kwargs["port"]) as other:
@@ -173,7 +173,7 @@ def test_a_connection_killed_between_chunks_and_script(publishing, loaded):
                     other.client_kill_filter(_id=client["id"])
         return run(*arguments)
 
-    store._publish = kill_first
+    store.publisher.run_publish = kill_first
     version = publishing.publish(2, value=2)
     assert version.number == 2
     assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
@@ -184,20 +184,20 @@ def test_redis_killed_between_chunks_and_script(own_redis, another, loaded):
     publishing = another(store)
     before = publishing.publish(1)
     store.redis.save()
-    run = store._publish
+    run = store.publisher.run_publish
 
     def kill_first(*arguments):
         own_redis.kill()
         return run(*arguments)
 
-    store._publish = kill_first
-    kept = write_and_cut(publishing, 2, value=2)
+    store.publisher.run_publish = kill_first
+    kept = write_and_checkpoint(publishing, 2, value=2)
     with pytest.raises(redis.exceptions.ConnectionError):
-        publishing.publish_cut(kept)
+        publishing.publish_checkpoint(kept)
     own_redis.start()
-    store._publish = run
+    store.publisher.run_publish = run
     assert store.latest() == before
-    version = publishing.publish_cut(fold_cuts(kept, write_and_cut(publishing, 3, value=3)))
+    version = publishing.publish_checkpoint(folded(kept, write_and_checkpoint(publishing, 3, value=3)))
     assert version.number == 2
     assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
     assert batches(store) == [1, 2, 3]
@@ -207,7 +207,7 @@ def test_redis_killed_between_chunks_and_script(own_redis, another, loaded):
 def test_chunks_that_expired_before_the_script_are_written_again(publishing, loaded):
     store = publishing.store
     publishing.publish(1)
-    run, lost = store._publish, []
+    run, lost = store.publisher.run_publish, []
 
     def lose_chunks_first(*arguments):
         if not lost:
@@ -215,7 +215,7 @@ def test_chunks_that_expired_before_the_script_are_written_again(publishing, loa
             store.redis.delete(*lost)
         return run(*arguments)
 
-    store._publish = lose_chunks_first
+    store.publisher.run_publish = lose_chunks_first
     version = publishing.publish(2, value=2)
     assert len(lost) == 2
     assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
@@ -226,11 +226,11 @@ def test_a_full_redis_refuses_and_nothing_is_visible(own_redis, another):
     publishing = another(store)
     before = publishing.publish(1)
     store.redis.config_set("maxmemory", 1)
-    kept = write_and_cut(publishing, 2, value=2)
+    kept = write_and_checkpoint(publishing, 2, value=2)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
-        publishing.publish_cut(kept)
+        publishing.publish_checkpoint(kept)
     assert store.latest() == before
     store.redis.config_set("maxmemory", 0)
-    assert publishing.publish_cut(kept).number == 2
+    assert publishing.publish_checkpoint(kept).number == 2
     assert batches(store) == [1, 2]
     store.close()

@@ -1,4 +1,4 @@
-"""Chunks are received where they are wanted, or the error says what happened and the client can be used again."""
+"""MGET fills the given buffers, or the error says what happened and the client can be used again."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import socket
 import pytest
 import redis
 
-from stream.versions.storage.mget_into import receive
+from stream.versions.storage.mget_into import mget_into
 from tests.tcp_proxy import TcpProxy
 
 LARGE = 1 << 20
 
 
-def rooms(*sizes):
+def buffers(*sizes):
     return [memoryview(bytearray(size)) for size in sizes]
 
 
-def test_values_come_in_their_order_each_in_its_room(shared_redis):
+def test_values_come_in_order_each_in_its_buffer(shared_redis):
     values = {"one": bytes(range(256)) * 4000, "none": b"", "two": b"$3\r\nabc\r\n"}
     with shared_redis.client() as client:
         client.flushdb()
         client.mset(values)
-        given = rooms(LARGE, 0, 0, 3)
-        received = receive(client, ["one", "missing", "none", "two"], given)
+        given = buffers(LARGE, 0, 0, 3)
+        received = mget_into(client, ["one", "missing", "none", "two"], given)
         assert received == [values["one"], None, b"", values["two"]]
         assert given[0][: len(values["one"])] == values["one"]
         assert client.get("two") == values["two"], "nothing is left over from before"
 
 
-def test_the_other_protocol_says_none_in_another_way(shared_redis):
+def test_version_3_of_the_protocol_has_another_none(shared_redis):
     with redis.Redis.from_url(f"{shared_redis.url}?protocol=3") as client:
         client.flushdb()
         client.set("one", b"1")
-        assert receive(client, ["missing", "one"], rooms(9, 9)) == [None, b"1"]
+        assert mget_into(client, ["missing", "one"], buffers(9, 9)) == [None, b"1"]
 
 
 class Answering(TcpProxy):
-    """Forwards to Redis, but for MGET: there it says something else, and hangs up or does nothing more."""
+    """Forwards to Redis, but answers MGET itself, and then hangs up or stays silent."""
 
     def __init__(self, redis_port: int, answer: bytes, *, hangs_up: bool) -> None:
         self.answer, self.hangs_up = answer, hangs_up
@@ -65,11 +65,11 @@ class Answering(TcpProxy):
         (b"*1\r\n$5\r\nab", False, redis.exceptions.TimeoutError),
     ],
 )
-def test_whatever_else_comes_is_an_error_after_which_the_client_goes_on(shared_redis, answer, hangs_up, expected):
+def test_any_other_answer_is_an_error_after_which_the_client_goes_on(shared_redis, answer, hangs_up, expected):
     between = Answering(shared_redis.port, answer, hangs_up=hangs_up)
     with redis.Redis(port=between.port, socket_timeout=0.5) as client:
         client.set("one", b"1")
         with pytest.raises(expected):
-            receive(client, ["one"], rooms(5))
+            mget_into(client, ["one"], buffers(5))
         assert client.get("one") == b"1"
     between.close()

@@ -1,0 +1,92 @@
+"""Versions by number, alias or id, and lists of them: manifests only, no tables.
+
+This file decides how a name finds a version. Every manifest is checked against its id.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream.versions.aliases import LATEST, PINNED, is_id_prefix
+from stream.versions.errors import UnknownVersion
+from stream.versions.manifest import Version, read_manifest
+from stream.versions.storage import scripts
+from stream.versions.storage.namespace import Namespace, text
+
+_MANIFESTS_A_ROUND_TRIP = 64
+
+
+class VersionLookup:
+    """The versions of one model."""
+
+    def __init__(self, space: Namespace) -> None:
+        self._space = space
+        self._read = space.script(scripts.READ)
+
+    def first_of(self, *names: str) -> Version | None:
+        """The version of the first of some names that points to one: `#<number>`, `latest` or an alias."""
+        reply = self._read((), *names)
+        if not reply:
+            return None
+        _, version_id, manifest = reply
+        return None if manifest is None else read_manifest(manifest, text(version_id))
+
+    def latest(self) -> Version | None:
+        """The newest version."""
+        return self.first_of(LATEST)
+
+    def served(self) -> Version | None:
+        """The version that serving answers from: `pinned` if it is set, else the newest."""
+        return self.first_of(PINNED, LATEST)
+
+    def version(self, name: int | str) -> Version:
+        """The version of a number, an alias, or an id or the first seven or more characters of one.
+
+        Raises:
+            UnknownVersion: there is none.
+        """
+        redis, keys, model = self._space.redis, self._space.keys, self._space.model
+        wanted = str(name)
+        found = self.first_of(f"#{int(wanted)}" if wanted.isdecimal() else wanted)
+        if found is None and is_id_prefix(wanted):  # an id may begin with digits only
+            ids = [version_id for version_id in redis.hkeys(keys.ids) if text(version_id).startswith(wanted)]
+            if len(ids) > 1:
+                raise UnknownVersion(f"{len(ids)} ids of model {model!r} start with {wanted}; give more of it")
+            number = redis.hget(keys.ids, ids[0]) if ids else None
+            found = self.first_of(f"#{int(number)}") if number else None
+        if found is None and self.latest() is None:
+            raise UnknownVersion(
+                f"model {model!r} has no versions yet: no worker has published one, or CORRENTE_MODEL_NAME or "
+                "CORRENTE_REDIS name others"
+            )
+        if found is None:
+            raise UnknownVersion(
+                f"model {model!r} has no version {name!r}: it never was, or retention has thinned it out. "
+                "`corrente versions list` shows what there is"
+            )
+        return found
+
+    def versions(self) -> list[Version]:
+        """All versions that are kept, newest first."""
+        redis, keys = self._space.redis, self._space.keys
+        numbers = sorted((int(number) for number in redis.zrange(keys.versions, 0, -1)), reverse=True)
+        found: list[Version] = []
+        for at in range(0, len(numbers), _MANIFESTS_A_ROUND_TRIP):
+            with redis.pipeline(transaction=False) as pipe:
+                for number in numbers[at : at + _MANIFESTS_A_ROUND_TRIP]:
+                    pipe.hmget(keys.version(number), ["manifest", "id"])
+                rows = pipe.execute()
+            found.extend(read_manifest(manifest, text(version_id)) for manifest, version_id in rows if manifest)
+        return found
+
+    def states_in_versions(self, partition: int) -> set[int]:
+        """Numbers of the states of a shard that the kept versions have."""
+        redis, keys = self._space.redis, self._space.keys
+        numbers = redis.zrange(keys.versions, 0, -1)
+        with redis.pipeline(transaction=False) as pipe:
+            for number in numbers:
+                pipe.hget(keys.version(int(number)), "shards")
+            found = [
+                msgspec.json.decode(shards, type=dict[int, int], strict=False) for shards in pipe.execute() if shards
+            ]
+        return {shards[partition] for shards in found if partition in shards}

@@ -1,0 +1,278 @@
+"""Publishing: a worker claims a shard, and makes its checkpoints visible as versions, one atomic step each.
+
+A **claim** raises the shard's fence, so that every other worker's publish to it is refused. A **publish** writes chunks
+first, unreferenced and expiring; then one script checks fence and parents and makes everything visible at once.
+
+This file decides when a publish is accepted, repeated or refused. It reads no clock and never waits; callers bring the
+time. Errors of the connection are redis-py's own and pass through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from stream.state.checkpoint import Checkpoint
+from stream.state.journal import Journal
+from stream.versions.announcements import Announcement
+from stream.versions.errors import CorruptVersion, Fenced, StaleParent, UnknownFormat
+from stream.versions.lookup import VersionLookup
+from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
+from stream.versions.salt import SALT, check_salt
+from stream.versions.storage import scripts
+from stream.versions.storage.chunks import ChunkRef, encode_tables, write_chunks
+from stream.versions.storage.namespace import Namespace, text
+from stream.versions.storage.requests import ClaimReply, ClaimRequest, LineageRequest, PublishRequest, Tip
+
+_ATTEMPTS = 100
+"""Attempts of one publish to follow shards that were quicker. Each failed one means that another shard published."""
+
+
+@dataclass
+class Claim:
+    """The right to publish one shard, until another claim is made. It follows its own publishes.
+
+    Attributes:
+        partition: the shard.
+        epoch: rises with every claim.
+        token: distinguishes claims of the same epoch, which a Redis that came back older may give out.
+        worker: name of the claiming worker, for people.
+        lineage: of the versions that will be published.
+        head: the state to restore and to publish upon; None for a shard without any.
+        new_lineage: True if the store turned out older than what had been seen, so that this claim has started a new
+            lineage.
+        next_seq: of the next state.
+        unconfirmed: states whose publishing ended without an answer, by digest.
+    """
+
+    partition: int
+    epoch: int
+    token: str
+    worker: str
+    lineage: str
+    head: ShardState | None
+    new_lineage: bool
+    next_seq: int
+    unconfirmed: dict[str, ShardState] = field(default_factory=dict)
+
+    def advance(self, head: ShardState) -> None:
+        """Follow a state of this claim that Redis has."""
+        self.head, self.next_seq = head, head.seq + 1
+
+
+class Publisher:
+    """Claims on the shards of one model, and their publishes."""
+
+    def __init__(self, space: Namespace, lookup: VersionLookup) -> None:
+        self._space = space
+        self._lookup = lookup
+        self._claim = space.script(scripts.CLAIM)
+        self._new_lineage = space.script(scripts.NEW_LINEAGE)
+        self._tip = space.script(scripts.TIP)
+        self.run_publish = space.script(scripts.PUBLISH)
+
+    def claim(
+        self,
+        partition: int,
+        *,
+        worker: str,
+        token: str,
+        now: float,
+        known_offsets: Mapping[str, int] | None,
+        known_number: int,
+        visitor_salt: str | None,
+    ) -> Claim:
+        """Take over a shard; see `VersionStore.claim`."""
+        if visitor_salt is not None and (newest := self._lookup.latest()) is not None:
+            check_salt(newest.settings, visitor_salt)  # before the fence is raised: a good worker goes on undisturbed
+        status, *cells = self._claim(ClaimRequest(partition, token, worker, now, FORMAT, _lineage(token)))
+        if status == b"format":
+            raise UnknownFormat(
+                f"model {self._space.model!r} in Redis has format {text(cells[0])}; this release reads and writes "
+                f"{FORMAT}. Use another CORRENTE_MODEL_NAME or the release that wrote it"
+            )
+        reply = ClaimReply(status, *cells)
+        head = msgspec.json.decode(reply.entry, type=ShardState) if reply.entry else None
+        if head is None and reply.head_seq:
+            raise CorruptVersion(f"shard {partition} has a head {text(reply.head_seq)} whose record is missing")
+        claim = Claim(
+            partition=partition,
+            epoch=int(reply.epoch),
+            token=token,
+            worker=worker,
+            lineage=text(reply.lineage),
+            head=head,
+            new_lineage=False,
+            next_seq=max(int(reply.newest_seq), head.seq if head else 0) + 1,
+        )
+        found = head.offsets if head else {}
+        behind = any(offset > found.get(topic, 0) for topic, offset in (known_offsets or {}).items())
+        if behind or known_number > int(reply.latest_number):
+            lineage = _lineage(token)
+            request = LineageRequest(partition, claim.epoch, token, lineage, known_number)
+            if self._new_lineage(request)[0] == b"ok":
+                claim.lineage, claim.new_lineage = lineage, True
+        return claim
+
+    def publish(
+        self, claim: Claim, checkpoint: Checkpoint, *, settings: Mapping[str, Any], code_version: str, now: float
+    ) -> Version:
+        """Make a checkpoint the newest state of its shard, and a version of it; see `VersionStore.publish`."""
+        tables = self._write_tables(checkpoint)
+        journal, journal_refs = checkpoint.journal, self._write_journal(checkpoint.journal)
+        encoded_state = canonical_json(checkpoint.state)
+        for _ in range(_ATTEMPTS):
+            entry = _entry(claim, checkpoint, journal, tables, journal_refs, encoded_state)
+            tip = Tip(*self._tip())
+            version, manifest = self._next_version(
+                tip, claim.partition, entry, checkpoint.state, settings=settings, code_version=code_version, now=now
+            )
+            claim.unconfirmed[entry.digest] = entry
+            request = _request(claim, entry, tip, version, manifest, tables, journal_refs, encoded_state, now)
+            reply = self.run_publish(request, *(ref.name for ref in [*tables, *journal_refs]))
+            match [text(reply[0]), *reply[1:]]:
+                case ["ok"]:
+                    claim.advance(entry)
+                    claim.unconfirmed.clear()
+                    return version
+                case ["done", number]:  # an earlier attempt got through although its answer did not
+                    claim.advance(entry)
+                    claim.unconfirmed.clear()
+                    return self._lookup.version(int(number))
+                case ["fenced", epoch, worker]:
+                    raise _fenced(claim, epoch=text(epoch), worker=text(worker))
+                case ["stale", head_seq, head_digest]:
+                    if text(head_digest) not in claim.unconfirmed:
+                        raise _stale(claim, text(head_seq), text(head_digest))
+                    # A publish of an earlier checkpoint got through although its answer did not. This checkpoint
+                    # contains that one, whose batches are in the store already.
+                    claim.advance(claim.unconfirmed[text(head_digest)])
+                    journal = checkpoint.journal.after(claim.head.offsets if claim.head else {})
+                    journal_refs = self._write_journal(journal)
+                case ["missing", _]:  # Redis lost the chunks, or they expired before the script came
+                    tables, journal_refs = self._write_tables(checkpoint), self._write_journal(journal)
+        raise StaleParent(
+            f"shard {claim.partition}: other shards were quicker {_ATTEMPTS} times; nothing was published"
+        )
+
+    def _next_version(
+        self,
+        tip: Tip,
+        partition: int,
+        entry: ShardState,
+        state: Mapping[str, Any],
+        *,
+        settings: Mapping[str, Any],
+        code_version: str,
+        now: float,
+    ) -> tuple[Version, bytes]:
+        """The version after `tip` with one shard's new state, and its manifest. Raises `WrongSalt`."""
+        latest = read_manifest(tip.manifest) if tip.manifest else None
+        if latest is not None and SALT in settings:
+            check_salt(latest.settings, settings[SALT])  # shards of two salts would be one model that knows no visitor
+        shard = str(partition)
+        return write_manifest(
+            number=max(int(tip.number), int(tip.number_floor)) + 1,
+            parent=latest.id if latest else None,
+            lineage=text(tip.lineage),
+            now=now,
+            model=self._space.model,
+            shards={**(latest.shards if latest else {}), partition: entry},
+            metrics={**(latest.metrics if latest else {}), shard: state.get("metrics", {})},
+            drift={**(latest.drift if latest else {}), shard: state.get("drift", {})},
+            settings=settings,
+            code_version=code_version,
+        )
+
+    def _write_tables(self, checkpoint: Checkpoint) -> list[ChunkRef]:
+        return write_chunks(self._space.redis, self._space.keys, encode_tables(checkpoint.delta))
+
+    def _write_journal(self, journal: Journal) -> list[ChunkRef]:
+        encoded = [(journal.encode(), "journal")] if journal.batches else []
+        return write_chunks(self._space.redis, self._space.keys, encoded)
+
+
+def _entry(
+    claim: Claim,
+    checkpoint: Checkpoint,
+    journal: Journal,
+    tables: list[ChunkRef],
+    journal_refs: list[ChunkRef],
+    encoded_state: bytes,
+) -> ShardState:
+    """The state that a checkpoint becomes upon the claim's head."""
+    content = [
+        claim.head.digest if claim.head else "",
+        [ref.sha256 for ref in tables],
+        [ref.sha256 for ref in journal_refs],
+        hashlib.sha256(encoded_state).hexdigest(),
+    ]
+    return ShardState(
+        seq=claim.next_seq,
+        digest=hashlib.sha256(canonical_json(content)).hexdigest(),
+        offsets=dict(checkpoint.state.get("offsets", {})),
+        counters=dict(checkpoint.state.get("counters", {})),
+        tables={name: len(part.blocks) for name, part in sorted(checkpoint.delta.items())},
+        journal={"batches": journal.batches},
+    )
+
+
+def _request(
+    claim: Claim,
+    entry: ShardState,
+    tip: Tip,
+    version: Version,
+    manifest: bytes,
+    tables: list[ChunkRef],
+    journal_refs: list[ChunkRef],
+    encoded_state: bytes,
+    now: float,
+) -> PublishRequest:
+    encoded_tables = msgspec.json.encode(tables)
+    return PublishRequest(
+        partition=claim.partition,
+        epoch=claim.epoch,
+        token=claim.token,
+        parent_seq=claim.head.seq if claim.head else "",
+        parent_digest=claim.head.digest if claim.head else "",
+        seq=entry.seq,
+        digest=entry.digest,
+        latest_id=tip.id,
+        lineage=tip.lineage,
+        number=version.number,
+        id=version.id,
+        manifest=manifest,
+        shards=canonical_json({str(partition): state.seq for partition, state in version.shards.items()}),
+        created_at=repr(now),
+        entry=msgspec.json.encode(entry),
+        state=encoded_state,
+        delta=encoded_tables if claim.head else b"",
+        keyframe=b"" if claim.head else encoded_tables,
+        journal=msgspec.json.encode(journal_refs),
+        announcement=msgspec.json.encode(Announcement(version.number, claim.partition)),
+    )
+
+
+def _lineage(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:12]
+
+
+def _fenced(claim: Claim, epoch: str, worker: str) -> Fenced:
+    return Fenced(
+        f"shard {claim.partition} is claimed with epoch {epoch or 'none'} by {worker or 'no worker'}; this worker "
+        f"({claim.worker}) holds epoch {claim.epoch}. Nothing was published. Drop the shard's state; if Kafka still "
+        "assigns the partition, claim, restore and seek again"
+    )
+
+
+def _stale(claim: Claim, head_seq: str, head_digest: str) -> StaleParent:
+    parent = f"state {claim.head.seq} ({claim.head.digest[:12]})" if claim.head else "the empty shard"
+    return StaleParent(
+        f"the head of shard {claim.partition} is state {head_seq or 'none'} ({head_digest[:12]}); this checkpoint was "
+        f"made upon {parent}. Nothing was published: Redis came back with other data, or another worker has published. "
+        "Drop the shard's state, then claim, restore and seek again"
+    )

@@ -1,0 +1,179 @@
+"""Reading states: whole into tables, as the changes between two, their readable part, their journals.
+
+Every checksum is verified. Compaction may encode a state anew while it is read; then chunks vanish, the record is read
+again, and the same bytes come from other chunks.
+
+This file decides how a state is put together from a keyframe and the deltas after it. It never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from stream.state.folding import fold_all
+from stream.state.journal import Journal, concatenate
+from stream.state.table_writer import OLDEST, DeltaSink
+from stream.state.tables import Delta
+from stream.versions.errors import CorruptVersion, JournalGone, UnknownVersion
+from stream.versions.manifest import ShardState
+from stream.versions.storage import scripts
+from stream.versions.storage.chunks import (
+    CHUNK_BYTES,
+    ChunkRef,
+    ChunkVanished,
+    decode_journal,
+    decode_tables,
+    fetch_chunks,
+    receive_tables,
+)
+from stream.versions.storage.namespace import Namespace, text
+from stream.versions.storage.records import JOURNAL_DROPPED, StateRecord
+from stream.versions.storage.requests import ChainRequest, ChainRow
+
+T = TypeVar("T")
+
+_ATTEMPTS = 8
+"""Rounds of compaction that one read may meet before Redis is said to have lost data."""
+
+_THREADS = 2
+"""Threads that read a large state."""
+
+_CHUNKS_A_FETCH = 4
+"""Chunks that a thread fetches in one command."""
+
+
+class StateReader:
+    """The states of one model's shards."""
+
+    def __init__(self, space: Namespace) -> None:
+        self._space = space
+        self._chain = space.script(scripts.CHAIN)
+
+    def load(self, partition: int, state: ShardState, into: DeltaSink) -> dict[str, Any]:
+        """Write one state into tables and return its readable part; see `VersionStore.load`."""
+
+        def read() -> dict[str, Any]:
+            chain = self.chain(partition, state, "keyframe")
+            if chain is None:
+                raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
+            into.begin()
+            refs = [*(record.delta for record in chain[:-1]), chain[-1].keyframe or []]
+            self._put([(age, ref) for age, of_one in enumerate(refs) for ref in of_one], into)
+            return msgspec.json.decode(chain[0].state)
+
+        return _while_chunks_move(read)
+
+    def _put(self, refs: Sequence[tuple[int, ChunkRef]], into: DeltaSink) -> None:
+        """Fetch, verify, decode and write chunks, each with the age of its state, newest first."""
+
+        def put(group: Sequence[tuple[int, ChunkRef]]) -> None:
+            found = receive_tables(self._space.redis, self._space.keys, [ref for _, ref in group])
+            for (age, _), part in zip(group, found, strict=True):
+                into.put(min(age, OLDEST), part)
+
+        groups = [refs[at : at + _CHUNKS_A_FETCH] for at in range(0, len(refs), _CHUNKS_A_FETCH)]
+        # Beyond the largest age order decides which block stays, so those groups are written one after the other.
+        in_any_order = [group for group in groups if group[-1][0] < OLDEST]
+        if sum(ref.bytes for _, ref in refs) <= CHUNK_BYTES:
+            in_any_order = []
+        if in_any_order:
+            with ThreadPoolExecutor(_THREADS, "corrente-read") as pool:
+                list(pool.map(put, in_any_order))  # raises what the first of them raised
+        for group in groups[len(in_any_order) :]:
+            put(group)
+
+    def changes(self, partition: int, since: ShardState, to: ShardState) -> Delta | None:
+        """The blocks in which a state differs from an older one, or None; see `VersionStore.changes`."""
+        if since.digest == to.digest:
+            return {}
+
+        def read() -> Delta | None:
+            try:
+                chain = self.chain(partition, to, since.digest)
+            except UnknownVersion:
+                return None
+            if chain is None:
+                return None
+            return self.read_tables([ref for record in reversed(chain) for ref in record.delta])
+
+        return _while_chunks_move(read)
+
+    def state(self, partition: int, state: ShardState) -> dict[str, Any]:
+        """The readable part of a state. Raises `UnknownVersion` if the state is no longer kept."""
+        key = self._space.keys.state(partition, state.seq)
+        digest, encoded = self._space.redis.hmget(key, ["digest", "state"])
+        if digest is None or text(digest) != state.digest:
+            raise UnknownVersion(_state_gone(partition, state))
+        return msgspec.json.decode(encoded)
+
+    def journal(self, partition: int, since: ShardState | None, to: ShardState) -> Journal:
+        """The batches that lead from one state to another; see `VersionStore.journal`."""
+
+        def read() -> Journal:
+            chain = self.chain(partition, to, since.digest if since else "root")
+            if chain is None:
+                raise JournalGone(
+                    f"shard {partition}: state {to.seq} was not built upon state {since.seq if since else 0}, "
+                    "or that one has been thinned out"
+                )
+            refs = [ref for record in reversed(chain) for ref in record.journal]
+            if any(ref.codec == JOURNAL_DROPPED for ref in refs):
+                raise JournalGone(f"shard {partition}: the batches before the oldest kept state are no longer kept")
+            chunks = fetch_chunks(self._space.redis, self._space.keys, refs)
+            return concatenate([decode_journal(ref, chunk) for ref, chunk in chunks])
+
+        return _while_chunks_move(read)
+
+    def chain(self, partition: int, state: ShardState, stop: str) -> list[StateRecord] | None:
+        """Records from `state` back to `stop`, newest first; None if `state` was not built upon `stop`.
+
+        Args:
+            partition: the shard.
+            state: the newest one.
+            stop: the digest of a state, which is left out; `keyframe` or `root`, which are the last records.
+
+        Raises:
+            UnknownVersion: `state` is no longer kept.
+            CorruptVersion: a record in between is missing.
+        """
+        status, *rest = self._chain(ChainRequest(partition, state.seq, state.digest, stop))
+        if status == b"unconnected":
+            return None
+        (found,) = rest
+        if status == b"gone":
+            if int(found) == state.seq:
+                raise UnknownVersion(_state_gone(partition, state))
+            raise CorruptVersion(f"state {text(found)} of shard {partition}, which others need, is missing")
+        return [StateRecord.of_chain(ChainRow(*row)) for row in found]
+
+    def read_tables(self, refs: Sequence[ChunkRef]) -> Delta:
+        """The blocks in these chunks, folded in their order.
+
+        Raises:
+            ChunkVanished: one is not there.
+            CorruptVersion: one is not what was written.
+        """
+        chunks = fetch_chunks(self._space.redis, self._space.keys, refs)
+        if sum(ref.bytes for ref in refs) <= CHUNK_BYTES:
+            return fold_all([decode_tables(*chunk) for chunk in chunks])
+        with ThreadPoolExecutor(_THREADS, "corrente-decode") as pool:  # while the next ones arrive
+            decoding = [pool.submit(decode_tables, *chunk) for chunk in chunks]
+            return fold_all([each.result() for each in decoding])
+
+
+def _while_chunks_move(read: Callable[[], T]) -> T:
+    """Repeat a read whose chunks vanished: the state was encoded anew, and its record names other chunks now."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return read()
+        except ChunkVanished as error:
+            vanished = error
+    raise CorruptVersion(f"{vanished}, and the state's record still names it: Redis has lost data") from vanished
+
+
+def _state_gone(partition: int, state: ShardState) -> str:
+    return f"state {state.seq} ({state.digest[:12]}) of shard {partition} is not kept any more"

@@ -1,0 +1,168 @@
+"""Named cells of what scripts are given and of what they answer: Python's fields and Lua's variables from one record.
+
+Redis hands a script its arguments as a numbered list, `ARGV`. Here each script has a record of its arguments, and
+`with_names` writes the script's first lines from it, so that no position is written by hand on either side.
+
+This file decides the names and their order. What the scripts do is decided in `stream.versions.storage.scripts`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+def with_names(request: type[tuple], body: str) -> str:
+    """A script with one Lua variable per field of its request; `more_at` is the position of the first argument after.
+
+    >>> class Greeting(NamedTuple):
+    ...     word: str
+    ...     times: int
+    >>> print(with_names(Greeting, "return word .. times"))
+    local word = ARGV[1]
+    local times = ARGV[2]
+    local more_at = 3
+    return word .. times
+    """
+    fields: tuple[str, ...] = request._fields  # type: ignore[attr-defined]  # `type[NamedTuple]` can't be written
+    names = [f"local {name} = ARGV[{position}]" for position, name in enumerate(fields, start=1)]
+    return "\n".join([*names, f"local more_at = {len(fields) + 1}", body])
+
+
+class ClaimRequest(NamedTuple):
+    """Arguments of `scripts.CLAIM`. `first_lineage` is used if the model has none yet; `format` is the manifests'."""
+
+    partition: int
+    token: str
+    worker: str
+    claimed_at: float
+    format: int
+    first_lineage: str
+
+
+class ClaimReply(NamedTuple):
+    """Answer of `scripts.CLAIM`; empty bytes where the shard or the model has nothing yet."""
+
+    status: bytes
+    epoch: int
+    lineage: bytes
+    entry: bytes
+    head_seq: bytes
+    latest_number: bytes
+    newest_seq: bytes
+
+
+class LineageRequest(NamedTuple):
+    """Arguments of `scripts.NEW_LINEAGE`. Later versions get numbers above `floor`."""
+
+    partition: int
+    epoch: int
+    token: str
+    lineage: str
+    floor: int
+
+
+class Tip(NamedTuple):
+    """Answer of `scripts.TIP`: the newest version, and what the next one has to follow."""
+
+    number: bytes
+    id: bytes
+    manifest: bytes
+    lineage: bytes
+    number_floor: bytes
+
+
+class PublishRequest(NamedTuple):
+    """Arguments of `scripts.PUBLISH`; the names of all chunks follow.
+
+    Attributes:
+        partition, epoch, token: the claim.
+        parent_seq, parent_digest: the state that the new one is built upon; empty for the first one.
+        seq, digest: the new state.
+        latest_id, lineage: of the version that the new one was made to follow.
+        number, id, manifest, created_at: the new version.
+        shards: JSON, partition to the number of its state.
+        entry: JSON, the shard's state as manifests name it.
+        state: JSON, its readable part.
+        delta, keyframe, journal: JSON, references to chunks. A shard's first state is a keyframe, every other a delta.
+        announcement: JSON, for subscribers.
+    """
+
+    partition: int
+    epoch: int
+    token: str
+    parent_seq: int | str
+    parent_digest: str
+    seq: int
+    digest: str
+    latest_id: bytes
+    lineage: bytes
+    number: int
+    id: str
+    manifest: bytes
+    shards: bytes
+    created_at: str
+    entry: bytes
+    state: bytes
+    delta: bytes
+    keyframe: bytes
+    journal: bytes
+    announcement: bytes
+
+
+class ChainRequest(NamedTuple):
+    """Arguments of `scripts.CHAIN`. `stop` is a digest, `keyframe` (the nearest one) or `root` (the oldest state)."""
+
+    partition: int
+    seq: int
+    digest: str
+    stop: str
+
+
+class ChainRow(NamedTuple):
+    """One record in the answer of `scripts.CHAIN`; `state` is empty but for the first."""
+
+    seq: bytes
+    digest: bytes
+    parent: bytes
+    delta: bytes
+    keyframe: bytes
+    journal: bytes
+    state: bytes
+
+
+class AliasRequest(NamedTuple):
+    """Arguments of `scripts.MOVE_ALIAS`. An empty `number` removes the alias; `…_json` are ready for the history."""
+
+    name: str
+    number: int | str
+    name_json: str
+    who_json: str
+    why_json: str
+    at: str
+    announcement: bytes
+
+
+class ReencodeRequest(NamedTuple):
+    """Arguments of `scripts.REENCODE`; names of `new_chunks` new chunks follow, then names of replaced ones.
+
+    `digest` and `revision` are what the record was read with; replaced chunks expire after `replaced_seconds`.
+    """
+
+    partition: int
+    seq: int
+    digest: str
+    revision: int
+    parent: int | str
+    delta: bytes
+    keyframe: bytes
+    journal: bytes
+    replaced_seconds: int
+    new_chunks: int
+
+
+class DropRequest(NamedTuple):
+    """Arguments of `scripts.DROP_STATES`; `(seq, digest, revision)` of each state follow, then names of chunks."""
+
+    partition: int
+    replaced_seconds: int
+    states: int
