@@ -1,0 +1,177 @@
+"""Versions that release 0.1 published load, go on, and no longer show the salt that their manifests carry."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from stream.ingest.records import Record
+from stream.models.merging.merge import merged
+from stream.models.model import Model
+from stream.models.query import Query
+from stream.models.schema import table_specs
+from stream.models.settings import ModelSettings
+from stream.shard.shard import Shard, views_of
+from stream.state.table_writer import TableWriter
+from stream.state.tables import Tables
+from stream.versions import Policy, VersionStore, WrongSalt, redacted, settings_of
+from stream.versions.cli import app
+from stream.versions.compaction import compact
+from stream.versions.salt import salt_digest
+from tests.stream.versions.release_0_1 import FILE, MODEL, checksums, fixture, restore
+
+SALT = fixture()["salt"]
+
+
+@pytest.fixture
+def store(shared_redis):
+    store = VersionStore.connect(shared_redis.url, MODEL)
+    store.redis.flushdb()
+    restore(store.redis)
+    yield store
+    store.redis.flushdb()
+    store.close()
+
+
+def settings_today() -> ModelSettings:
+    return ModelSettings(max_items=80, max_visitors=96, max_sessions=96, max_event_ids=256, visitor_salt=SALT)
+
+
+def load(store, partition, state):
+    tables = Tables(table_specs(settings_today()))
+    return tables, store.load(partition, state, TableWriter(tables))
+
+
+def restored(store, partition, claim) -> Shard:
+    tables, state = load(store, partition, claim.head)
+    return Shard.restore(settings_today(), tables, state, partition=partition, shards=2)
+
+
+def later_records(partition):
+    return [Record(topic, offset, ms, value.encode()) for topic, offset, ms, value in fixture()["later"][partition]]
+
+
+def test_the_fixture_is_small_and_has_every_kind_of_record(store):
+    assert FILE.stat().st_size < 300_000
+    assert {stored["type"] for stored in fixture()["redis"].values()} == {"hash", "zset", "list", "string"}
+    newest, oldest = store.versions()[0], store.versions()[-1]
+    records = store.chain(0, newest.shards[0], oldest.shards[0].digest)
+    assert {ref.codec for record in records for ref in record.delta} == {"safetensors", "safetensors+zstd"}
+    assert any(record.keyframe for record in records)
+    assert any(record.revision for record in compacted_records(store))
+
+
+def compacted_records(store):
+    from stream.versions import compaction
+
+    return compaction._ShardStates(store, 0, Policy()).records.values()
+
+
+def test_manifests_ids_aliases_and_history_are_what_they_were(store):
+    """A manifest that is read has been hashed and compared with its id."""
+    found = store.versions()
+    assert [{"id": version.id, "manifest": version.manifest} for version in found] == fixture()["versions"]
+    assert store.aliases() == fixture()["aliases"] == {"latest": 28, "pinned": 7}
+    moves = [[move.name, move.came_from, move.to, move.who, move.why, move.at] for move in store.history()]
+    assert moves == fixture()["history"]
+    assert store.served() == store.version("pinned") == store.version(found[-1].id[:9])
+
+
+def test_every_state_loads_to_the_exact_tables(store):
+    states = {
+        (partition, state.digest): state for version in store.versions() for partition, state in version.shards.items()
+    }
+    assert len(states) == len(fixture()["tables"]) > 8
+    for (partition, digest), state in states.items():
+        tables, readable = load(store, partition, state)
+        assert checksums(tables) == fixture()["tables"][f"{partition}/{digest}"]
+        assert readable == store.state(partition, state) == fixture()["states"][f"{partition}/{digest}"]
+
+
+def test_changes_and_journals_lead_from_the_oldest_version_to_the_newest(store):
+    newest, oldest = store.versions()[0], store.versions()[-1]
+    for partition in range(2):
+        tables, _ = load(store, partition, oldest.shards[partition])
+        tables.write(store.changes(partition, oldest.shards[partition], newest.shards[partition]))
+        assert checksums(tables) == fixture()["tables"][f"{partition}/{newest.shards[partition].digest}"]
+        journal = store.journal(partition, oldest.shards[partition], newest.shards[partition])
+        assert journal.offsets.tolist() == fixture()["journals"][str(partition)]
+
+
+def test_lists_are_what_they_were(store):
+    newest = store.latest()
+    shards = {p: views_of(load(store, p, state)[0]) for p, state in newest.shards.items()}
+    whole = {
+        name: (t.data, np.arange(t.spec.rows, dtype=np.int32)) for name, t in merged(settings_today(), shards).items()
+    }
+    for name, views in {"0": shards[0], "1": shards[1], "merged": whole}.items():
+        model = Model(settings_today(), views)
+        lists = [model.recommend(Query(**query)) for query in fixture()["queries"]]
+        assert [[found.items, found.scores, found.fallback] for found in lists] == fixture()["lists"][name]
+
+
+def test_its_settings_are_todays_under_new_names(store):
+    for version in store.versions():
+        assert version.settings == fixture()["settings"]
+        assert settings_of(version.settings, "a server's own salt") == settings_today()
+
+
+def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store):
+    old = store.latest()
+    pinned = store.version("pinned")
+    for partition in range(2):
+        claim = store.claim(
+            partition,
+            worker="today",
+            token=f"new {partition}",
+            now=1_700_001_000.0,
+            visitor_salt=SALT,
+            known_offsets=old.shards[partition].offsets,
+            known_number=old.number,
+        )
+        assert claim.head == old.shards[partition]
+        assert not claim.new_lineage
+        shard = restored(store, partition, claim)
+        assert shard.apply(later_records(partition), rate=0.5) == []
+        assert checksums(shard.tables) == fixture()["later_tables"][partition]
+        version = store.publish(
+            claim,
+            shard.checkpoint(),
+            settings=settings_today().model_dump(mode="json"),
+            code_version="today",
+            now=1_700_001_000.0 + partition,
+        )
+    assert (version.number, version.events) == (old.number + 2, old.events + 80)
+    assert version.settings["visitor_salt_digest"] == salt_digest(SALT)
+    assert settings_of(version.settings, SALT) == settings_today()
+    assert store.diff(old.number, version.number)["settings"] == [], "old names and an old salt are no difference"
+    for partition in range(2):
+        compact(store, partition, Policy(keep_last=2, keep_minutes=0, keep_hours=0, keep_days=0), 1_700_001_010.0)
+    assert [version.number for version in store.versions()] == [30, 29, 7]
+    for partition, state in pinned.shards.items():
+        assert checksums(load(store, partition, state)[0]) == fixture()["tables"][f"{partition}/{state.digest}"]
+    for partition, state in store.latest().shards.items():
+        assert checksums(load(store, partition, state)[0]) == fixture()["later_tables"][partition]
+
+
+def test_a_worker_with_another_salt_is_refused_before_it_takes_the_shard(store):
+    fence = store.redis.hgetall(store.keys.fence(0))
+    with pytest.raises(WrongSalt, match="Set CORRENTE_MODEL__VISITOR_SALT to the salt of the model's workers"):
+        store.claim(0, worker="w", token="t", now=1.0, visitor_salt="another salt, long enough")
+    assert store.redis.hgetall(store.keys.fence(0)) == fence
+
+
+def test_no_command_prints_its_salt(store, shared_redis, monkeypatch):
+    monkeypatch.setenv("CORRENTE_REDIS", shared_redis.url)
+    printed = ""
+    for command in ("show pinned", "show pinned --json", "list", "list --json", "history --json"):
+        printed += CliRunner().invoke(app, command.split(), catch_exceptions=False).output
+    for command in ("diff pinned", "diff pinned latest --json"):
+        printed += CliRunner().invoke(app, command.split(), catch_exceptions=False).output
+    assert salt_digest(SALT) in printed
+    assert SALT not in printed
+    assert SALT not in json.dumps(redacted(store.latest().manifest))
+    assert SALT not in repr(store.latest())
