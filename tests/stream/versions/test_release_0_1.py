@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -17,10 +18,11 @@ from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard, views_of
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
-from stream.versions import Policy, VersionStore, WrongSalt, redacted, settings_of
+from stream.versions import Policy, VersionStore, WrongSalt, compaction, redacted, settings_of
 from stream.versions.cli import app
 from stream.versions.compaction import compact
 from stream.versions.salt import salt_digest
+from tests.stream.versions.redis_bytes import every_byte
 from tests.stream.versions.release_0_1 import FILE, MODEL, checksums, fixture, restore
 
 SALT = fixture()["salt"]
@@ -50,6 +52,11 @@ def restored(store, partition, claim) -> Shard:
     return Shard.restore(settings_today(), tables, state, partition=partition, shards=2)
 
 
+def publish(store, claim, checkpoint, now):
+    settings = settings_today().model_dump(mode="json")
+    return store.publish(claim, checkpoint, settings=settings, code_version="today", now=now)
+
+
 def later_records(partition):
     return [Record(topic, offset, ms, value.encode()) for topic, offset, ms, value in fixture()["later"][partition]]
 
@@ -61,13 +68,7 @@ def test_the_fixture_is_small_and_has_every_kind_of_record(store):
     records = store.chain(0, newest.shards[0], oldest.shards[0].digest)
     assert {ref.codec for record in records for ref in record.delta} == {"safetensors", "safetensors+zstd"}
     assert any(record.keyframe for record in records)
-    assert any(record.revision for record in compacted_records(store))
-
-
-def compacted_records(store):
-    from stream.versions import compaction
-
-    return compaction._ShardStates(store, 0, Policy()).records.values()
+    assert any(record.revision for record in compaction._ShardStates(store, 0, Policy()).records.values())
 
 
 def test_manifests_ids_aliases_and_history_are_what_they_were(store):
@@ -137,13 +138,7 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store):
         shard = restored(store, partition, claim)
         assert shard.apply(later_records(partition), rate=0.5) == []
         assert checksums(shard.tables) == fixture()["later_tables"][partition]
-        version = store.publish(
-            claim,
-            shard.checkpoint(),
-            settings=settings_today().model_dump(mode="json"),
-            code_version="today",
-            now=1_700_001_000.0 + partition,
-        )
+        version = publish(store, claim, shard.checkpoint(), now=1_700_001_000.0 + partition)
     assert (version.number, version.events) == (old.number + 2, old.events + 80)
     assert version.settings["visitor_salt_digest"] == salt_digest(SALT)
     assert settings_of(version.settings, SALT) == settings_today()
@@ -164,12 +159,28 @@ def test_a_worker_with_another_salt_is_refused_before_it_takes_the_shard(store):
     assert store.redis.hgetall(store.keys.fence(0)) == fence
 
 
+def test_the_salt_leaves_redis_with_the_last_manifest_that_carries_it(store):
+    """Retention drops those manifests as any others; an alias keeps one for as long as it names it."""
+    claim = store.claim(0, worker="today", token="t", now=1.0, visitor_salt=SALT)
+    shard = restored(store, 0, claim)
+    for number in range(3):
+        publish(store, claim, shard.checkpoint(), now=1_700_001_000.0 + number)
+    policy = Policy(keep_last=2, keep_minutes=0, keep_hours=0, keep_days=0)
+    compact(store, 0, policy, 1_700_001_010.0)
+    carrying = [value for value in every_byte(store.redis) if SALT.encode() in value]
+    assert [msgspec.json.decode(manifest)["number"] for manifest in carrying] == [7], "the pinned one alone"
+    store.move_alias("pinned", None, who="ada", why="", now=1_700_001_011.0)
+    compact(store, 0, policy, 1_700_001_012.0)
+    assert [value for value in every_byte(store.redis) if SALT.encode() in value] == []
+
+
 def test_no_command_prints_its_salt(store, shared_redis, monkeypatch):
     monkeypatch.setenv("CORRENTE_REDIS", shared_redis.url)
     printed = ""
-    for command in ("show pinned", "show pinned --json", "list", "list --json", "history --json"):
-        printed += CliRunner().invoke(app, command.split(), catch_exceptions=False).output
-    for command in ("diff pinned", "diff pinned latest --json"):
+    for command in (
+        *("show pinned", "show pinned --json", "list", "list --json", "history --json"),
+        *("diff pinned", "diff pinned latest --json"),
+    ):
         printed += CliRunner().invoke(app, command.split(), catch_exceptions=False).output
     assert salt_digest(SALT) in printed
     assert SALT not in printed
