@@ -50,6 +50,7 @@ ROOMS = (
     "stream/evaluation/",
     # edges
     "stream/runtime/",
+    "stream/versions/errors.py",
     "stream/versions/storage/",
     "stream/versions/",
     "stream/kafka/",
