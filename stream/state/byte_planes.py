@@ -1,4 +1,4 @@
-"""Byte planes: rows of bytes transposed, so that all first bytes lie side by side, then all second bytes, and so on.
+"""Byte planes: rows of bytes transposed, all first bytes side by side, then all second bytes, and so on.
 
 Eight by eight bytes are transposed at once, as eight words: exchanged in halves, in quarters, in bytes (H. S. Warren,
 "Hacker's Delight", 7-3). One byte at a time, which is what the compiler makes of two loops, takes four times as long;
@@ -47,6 +47,7 @@ def _word(typing_context: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # Nu
 @intrinsic
 def _put_word(typing_context: Any, data: Any, at: Any, word: Any) -> Any:  # noqa: ARG001  # Numba reads the signature
     """Write eight bytes from `at` on, aligned or not."""
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _place(context, builder, signature.args[0], *arguments[:2]), align=1)
         return context.get_dummy_value()

@@ -38,13 +38,13 @@ def encode_delta(delta: Delta, *, planes: bool = False) -> bytes:
     return write_safetensors(arrays)
 
 
-def decode_delta(encoded: bytes | memoryview, room: Bytes | None = None) -> Delta:
+def decode_delta(encoded: bytes | memoryview, buffer: Bytes | None = None) -> Delta:
     """The delta that `encode_delta` wrote.
 
     Args:
         encoded: the bytes. Blocks that were not encoded in planes are not copied: they are views of them.
-        room: memory for blocks that were encoded in planes, at least as many bytes as `encoded`; memory of their own if
-            None.
+        buffer: memory for blocks that were encoded in planes, at least as many bytes as `encoded`; they get memory of
+            their own if None.
 
     Raises:
         CorruptDelta: the bytes are no encoded delta.
@@ -58,10 +58,10 @@ def decode_delta(encoded: bytes | memoryview, room: Bytes | None = None) -> Delt
                 delta[name] = TableDelta(numbers, arrays[f"{name}.data"].view(np.uint8))
             elif kind == "steps":
                 planes = arrays[f"{name}.planes"]
-                if room is None:
+                if buffer is None:
                     data = np.empty(planes.shape[::-1], np.uint8)
                 else:
-                    data, room = room[: planes.size].reshape(planes.shape[::-1]), room[planes.size :]
+                    data, buffer = buffer[: planes.size].reshape(planes.shape[::-1]), buffer[planes.size :]
                 transpose(planes, data)
                 delta[name] = TableDelta(np.cumsum(numbers, dtype=numbers.dtype), data)
     except Exception as error:  # a KeyError means a table without data, a ValueError bytes that are no JSON or too few

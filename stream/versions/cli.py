@@ -166,11 +166,11 @@ def diff(
     )
     table = _table("name", "from", "to", "change")
     for part in ("metrics", "drift", "settings", "code_version"):
-        for moved in found[part]:
-            change = moved.get("change")
-            name = moved["name"] if part == "code_version" else f"{part}.{moved['name']}"
-            table.add_row(name, _cell(moved["from"]), _cell(moved["to"]), "" if change is None else f"{change:+.4g}")
-    _print(table if table.row_count else "nothing else moved")
+        for difference in found[part]:
+            name = difference["name"] if part == "code_version" else f"{part}.{difference['name']}"
+            change = f"{difference['change']:+.4g}" if "change" in difference else ""
+            table.add_row(name, _cell(difference["from"]), _cell(difference["to"]), change)
+    _print(table if table.row_count else "nothing else differs")
 
 
 @app.command()

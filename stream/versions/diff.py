@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stream.versions.manifest import Version, rfc3339
+from stream.versions.manifest import ShardState, Version, rfc3339
 from stream.versions.salt import comparable
+
+_EMPTY_SHARD = ShardState(seq=0, digest="")
 
 
 def diff(older: Version, newer: Version) -> dict[str, Any]:
@@ -27,34 +29,24 @@ def diff(older: Version, newer: Version) -> dict[str, Any]:
         "same_lineage": older.lineage == newer.lineage,
         "events": newer.events - older.events,
         "shards": {
-            str(partition): {
-                "same": older.shards.get(partition) == state,
-                "states": state.seq - (older.shards[partition].seq if partition in older.shards else 0),
-                "offsets": {
-                    topic: offset - (older.shards[partition].offsets.get(topic, 0) if partition in older.shards else 0)
-                    for topic, offset in state.offsets.items()
-                },
-                "counters": moved(
-                    older.shards[partition].counters if partition in older.shards else {}, state.counters
-                ),
-            }
+            str(partition): _shard(older.shards.get(partition, _EMPTY_SHARD), state)
             for partition, state in newer.shards.items()
         },
-        "metrics": moved(older.metrics, newer.metrics),
-        "drift": moved(older.drift, newer.drift),
-        "settings": moved(comparable(older.settings), comparable(newer.settings)),
-        "code_version": moved({"code_version": older.code_version}, {"code_version": newer.code_version}),
+        "metrics": differences(older.metrics, newer.metrics),
+        "drift": differences(older.drift, newer.drift),
+        "settings": differences(comparable(older.settings), comparable(newer.settings)),
+        "code_version": differences({"code_version": older.code_version}, {"code_version": newer.code_version}),
     }
 
 
-def moved(older: Any, newer: Any) -> list[dict[str, Any]]:
+def differences(older: Any, newer: Any) -> list[dict[str, Any]]:
     """Leaves in which two JSON values differ, by their dotted names.
 
-    >>> moved({"hr": {"10": 0.25}, "same": 1}, {"hr": {"10": 0.5}, "same": 1, "new": "x"})
+    >>> differences({"hr": {"10": 0.25}, "same": 1}, {"hr": {"10": 0.5}, "same": 1, "new": "x"})
     [{'name': 'hr.10', 'from': 0.25, 'to': 0.5, 'change': 0.25}, {'name': 'new', 'from': None, 'to': 'x'}]
     """
     before, after = dict(_leaves(older)), dict(_leaves(newer))
-    differences = []
+    found = []
     for name in sorted({**before, **after}):
         old, new = before.get(name), after.get(name)
         if old == new:
@@ -62,8 +54,17 @@ def moved(older: Any, newer: Any) -> list[dict[str, Any]]:
         difference = {"name": name, "from": old, "to": new}
         if old is not None and new is not None and _is_number(old) and _is_number(new):
             difference["change"] = new - old
-        differences.append(difference)
-    return differences
+        found.append(difference)
+    return found
+
+
+def _shard(older: ShardState, newer: ShardState) -> dict[str, Any]:
+    return {
+        "same": older == newer,
+        "states": newer.seq - older.seq,
+        "offsets": {topic: offset - older.offsets.get(topic, 0) for topic, offset in newer.offsets.items()},
+        "counters": differences(older.counters, newer.counters),
+    }
 
 
 def _head(version: Version) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Nothing outside `stream.versions` imports from here, apart from benchmarks and t
 | `keys` | the name of every key |
 | `requests` | names and order of the arguments and answers of scripts |
 | `scripts` | which steps are atomic |
-| `chunks` | how tables and journals are cut, checked and encoded |
+| `chunks` | how tables and journals are split, checked and encoded |
 | `records` | the form of a state's record |
 | `mget_into` | how chunks get from the connection into existing memory |
 | `redis_checks` | which settings of a Redis are dangerous |

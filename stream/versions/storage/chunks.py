@@ -5,7 +5,7 @@ they are read half as fast); small chunks do neither. Each chunk of tables is a 
 reader can decode and apply one while the next arrives. Chunks are written first and expire by themselves: only the
 script that makes a state visible makes them permanent.
 
-This file decides how tables are cut into chunks, how chunks are encoded and checked, and how long they live.
+This file decides how tables are split into chunks, how chunks are encoded and checked, and how long they live.
 """
 
 from __future__ import annotations
@@ -113,13 +113,13 @@ def _by_table(delta: Delta) -> Iterator[Delta]:
             yield {name: part}
 
 
-def decode_tables(ref: ChunkRef, encoded: bytes | memoryview, room: Bytes | None = None) -> Delta:
+def decode_tables(ref: ChunkRef, encoded: bytes | memoryview, buffer: Bytes | None = None) -> Delta:
     """The delta in one chunk.
 
     Args:
         ref: reference to the chunk.
         encoded: its bytes.
-        room: `CHUNK_BYTES` bytes for blocks that were packed; memory of their own if None.
+        buffer: `CHUNK_BYTES` bytes for blocks that were packed; memory of their own if None.
 
     Raises:
         CorruptVersion: these are not the bytes that were written, or they are no delta.
@@ -129,7 +129,7 @@ def decode_tables(ref: ChunkRef, encoded: bytes | memoryview, room: Bytes | None
     try:
         if ref.codec == PACKED:
             size = cramjam.zstd.decompress_into(encoded, _buffers.unpacked)
-            return decode_delta(memoryview(_buffers.unpacked)[:size], room)
+            return decode_delta(memoryview(_buffers.unpacked)[:size], buffer)
         if ref.codec == PLAIN:
             return decode_delta(encoded)
     except (cramjam.DecompressionError, CorruptDelta) as error:
