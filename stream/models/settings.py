@@ -95,4 +95,6 @@ class ModelSettings(BaseModel):
         2000, description="Tests that the drift detectors leave out at the start, while the model learns the shop."
     )
     seed: int = Field(0, description="Seed of everything random in the model.")
-    visitor_salt: str = Field("corrente", description="Salt of the hash under which visitors are kept. Set your own.")
+    visitor_salt: str = Field(
+        "corrente", repr=False, description="Salt of the hash under which visitors are kept. Set your own."
+    )

@@ -52,7 +52,7 @@ class Aliases:
     def move(self, name: str, number: int | None, *, who: str, why: str, now: float) -> None:
         """Point an alias to a version, or take it away (None); see `VersionStore.move_alias`."""
         announcement = Announcement(number, alias=check_alias(name))
-        reply = self._move(
+        status, *_ = self._move(
             AliasRequest(
                 name=name,
                 number="" if number is None else number,
@@ -63,7 +63,7 @@ class Aliases:
                 announcement=msgspec.json.encode(announcement),
             )
         )
-        if reply[0] == b"unknown":
+        if status == b"unknown":
             raise UnknownVersion(
                 f"alias {name!r} can't point to version {number}: model {self._space.model!r} doesn't have it"
             )

@@ -258,8 +258,8 @@ class _ShardStates:
         staying = {name for record in self.records.values() for name in record.chunks}
         chunks = {name for record in gone for name in record.chunks if name} - staying
         named = [value for record in gone for value in (record.seq, record.digest, record.revision)]
-        reply = self.drop_script(DropRequest(self.partition, REPLACED_SECONDS, len(gone)), *named, *chunks)
-        if reply[0] != b"ok":
+        status, *_ = self.drop_script(DropRequest(self.partition, REPLACED_SECONDS, len(gone)), *named, *chunks)
+        if status != b"ok":
             raise _RecordChanged
         self.dropped += len(gone)
 
@@ -324,7 +324,8 @@ class _ShardStates:
             replaced_seconds=REPLACED_SECONDS,
             new_chunks=len(new),
         )
-        if self.reencode_script(request, *new, *old)[0] != b"ok":
+        status, *_ = self.reencode_script(request, *new, *old)
+        if status != b"ok":
             raise _RecordChanged
         record.parent, record.delta, record.keyframe, record.journal = parent, delta, keyframe, journal
         record.revision += 1

@@ -114,7 +114,8 @@ class Publisher:
         if behind or known_number > int(reply.latest_number):
             lineage = _lineage(token)
             request = LineageRequest(partition, claim.epoch, token, lineage, known_number)
-            if self._new_lineage(request)[0] == b"ok":
+            status, *_ = self._new_lineage(request)
+            if status == b"ok":
                 claim.lineage, claim.new_lineage = lineage, True
         return claim
 
@@ -133,8 +134,8 @@ class Publisher:
             )
             claim.unconfirmed[entry.digest] = entry
             request = _request(claim, entry, tip, version, manifest, tables, journal_refs, encoded_state, now)
-            reply = self.run_publish(request, *(ref.name for ref in [*tables, *journal_refs]))
-            match [text(reply[0]), *reply[1:]]:
+            status, *cells = self.run_publish(request, *(ref.name for ref in [*tables, *journal_refs]))
+            match [text(status), *cells]:
                 case ["ok"]:
                     claim.advance(entry)
                     claim.unconfirmed.clear()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from stream.models.settings import ModelSettings
+from stream.settings import load_settings
 from stream.versions import Policy, VersionStore, WrongSalt, compaction, salt_problem, settings_of
 from stream.versions.compaction import compact
 from stream.versions.manifest import write_manifest
@@ -133,6 +134,11 @@ def test_a_diff_compares_digests_and_todays_names(store, publishing):
 
 def digest_of(manifest) -> str:
     return hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).hexdigest()
+
+
+def test_settings_in_a_traceback_or_a_log_line_do_not_show_the_salt():
+    assert SALT not in repr(ModelSettings(visitor_salt=SALT))
+    assert SALT not in f"{load_settings({'CORRENTE_MODEL__VISITOR_SALT': SALT})!r}"
 
 
 @pytest.mark.parametrize(
