@@ -140,7 +140,7 @@ class BlendRanker(Ranker):
         }
         rows.pop(0, None)
         gather(reader, work, visitor, anonymous, session, work.nobody, max(1.0, now))
-        order_these(reader, work, self._options, np.array(list(rows), np.int64))
+        order_these(reader, work, self._options, np.array(list(rows), np.int64), work.all_items)
         count = int(work.counts[CANDIDATE])
         ranked = work.items[work.candidates[:count]].tolist()
         scores = dict.fromkeys(rows.values(), -np.inf)

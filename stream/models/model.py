@@ -17,18 +17,27 @@ from numpy.typing import NDArray
 from stream.events import ID_MAX_BYTES
 from stream.models.batch import ITEM_SALT
 from stream.models.kernels.compile import kernel
-from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key, siphash128
+from stream.models.kernels.hashing import SEPARATOR, hash_ids, mixed, salt_key, siphash128
 from stream.models.kernels.key_hints import KeyHints, find_hint
 from stream.models.query import Query, Ranking
-from stream.models.ranking.candidates import allowed
+from stream.models.ranking.candidates import may_rank
 from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, challenge, options_of, order, order_these
-from stream.models.schema import CLOCK, NAME_BYTES, NEWEST, NEWEST_WRITTEN, POPULARITY_LANDMARK, TOP_SIZES, TOP_WIDTH
+from stream.models.schema import (
+    CLOCK,
+    NAME_BYTES,
+    NEWEST,
+    NEWEST_WRITTEN,
+    POPULARITY_LANDMARK,
+    TOP_ITEMS,
+    TOP_SIZES,
+    TOP_WIDTH,
+)
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
 from stream.models.workspace.scoring_view import Reader, Views, reader_of
-from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work, local_of, new_work
-from stream.models.workspace.visitor_context import EXCLUDED
+from stream.models.workspace.scratch import CANDIDATE, UNIQUE, Work, clear, known_local, local_of, new_work
+from stream.models.workspace.visitor_context import EXCLUDED, was_seen
 
 
 @kernel
@@ -42,6 +51,7 @@ def answer(
     recent: NDArray[np.int64],
     excluded: NDArray[np.int64],
     wanted: NDArray[np.int64],
+    allowed: NDArray[np.uint8],
     by_challenger: bool,
     rows: NDArray[np.int64],
     scores: NDArray[np.float64],
@@ -52,6 +62,7 @@ def answer(
         who: rows of the visitor, of the session as a visitor, and of the session.
         seen_by: as `rank` takes it.
         recent, excluded, wanted: rows of items that came with the request.
+        allowed: (item rows,) uint8, 0 = may not be in the list; empty = all may.
         by_challenger: the challenger orders the list.
         rows, scores: room for the answer.
     """
@@ -61,9 +72,9 @@ def answer(
         if local >= 0:
             work.flags[local] |= EXCLUDED
     if wanted.size:
-        order_these(reader, work, options, wanted)
+        order_these(reader, work, options, wanted, allowed)
     else:
-        order(reader, work, options, seen_by)
+        order(reader, work, options, seen_by, allowed)
     if by_challenger:
         challenge(reader, work)
     held = 0
@@ -86,13 +97,19 @@ def answer(
 def fill(
     reader: Reader,
     work: Work,
-    options: Options,
     seen_by: np.uint64,
     rows: NDArray[np.int64],
     held: int,
     newest: bool,
+    allowed: NDArray[np.uint8],
 ) -> int:
-    """Go on with what is popular over the longest half-life, or with what is new; returns how many there are then."""
+    """Go on with what is popular over the longest half-life, or with what is new; returns how many there are then.
+
+    Args:
+        seen_by, allowed: as `order` takes them.
+        rows: the list, of which `held` places are filled.
+        newest: go on with what is new.
+    """
     source = NEWEST if newest else LONGEST
     listed = reader.top[reader.top_index[source]]
     size = TOP_WIDTH if newest else np.int64(reader.scalars[TOP_SIZES + LONGEST])
@@ -108,10 +125,54 @@ def fill(
         for number in range(held):
             known = known or rows[number] == row
         local = local_of(work, row)
-        if known or local < 0 or not allowed(reader, work, local, seen_by):
+        if known or local < 0 or not may_rank(reader, work, local, seen_by, allowed):
             continue
         rows[held] = row
         held += 1
+    return held
+
+
+@kernel
+def fill_from_counts(
+    reader: Reader,
+    work: Work,
+    seen_by: np.uint64,
+    half_life: int,
+    allowed: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    held: int,
+) -> int:
+    """Go on with the allowed items of the largest counts; returns how many there are then.
+
+    The lists of popular and of new items end after some hundred, none of which a mask may allow. So this goes through
+    all rows; it costs a millisecond or so in a million, and runs only if a list with a mask is too short otherwise.
+    """
+    first = held
+    for row in range(1, allowed.size):
+        if not allowed[row]:
+            continue
+        item = reader.items[reader.items_index[row]]
+        if item.key0 == 0 and item.key1 == 0:
+            continue
+        count = reader.sums[reader.sums_index[row], half_life]
+        if held == rows.size and count <= reader.sums[reader.sums_index[rows[held - 1]], half_life]:
+            continue
+        local = known_local(work, row)
+        if local >= 0 and work.flags[local] & EXCLUDED:
+            continue
+        if seen_by and was_seen(reader, mixed(seen_by ^ mixed(item.key0))):
+            continue
+        known = False
+        for number in range(first):
+            known = known or rows[number] == row
+        if known:
+            continue
+        at = min(held, rows.size - 1)
+        while at > first and reader.sums[reader.sums_index[rows[at - 1]], half_life] < count:
+            rows[at] = rows[at - 1]
+            at -= 1
+        rows[at] = row
+        held = min(held + 1, rows.size)
     return held
 
 
@@ -177,6 +238,7 @@ def find_visitor(
 
 NO_ITEMS = np.empty(0, np.int64)
 NO_VISITOR = np.uint64(0)
+ALL_ITEMS = np.empty(0, np.uint8)
 
 
 class Model:
@@ -213,8 +275,18 @@ class Model:
         """Time of the latest learned event, in seconds."""
         return float(self._reader.scalars[CLOCK])
 
-    def recommend(self, query: Query) -> Ranking:
-        """The list for a visitor, known or not. Unknown items in `exclude` or `candidates` do not matter."""
+    def recommend(self, query: Query, allowed: NDArray[np.uint8] | None = None) -> Ranking:
+        """The list for a visitor, known or not. Unknown items in `exclude` or `candidates` do not matter.
+
+        Args:
+            query: whom the list is for.
+            allowed: (item rows,) uint8 mask over the rows of the table `items`; an item whose row is 0 is neither a
+                candidate nor anywhere in the list. None allows all.
+
+        Raises:
+            ValueError: `allowed` has another length than the table.
+        """
+        mask = self._mask(allowed)
         if query.n <= 0:
             return Ranking()
         work = _room_of_thread()
@@ -232,35 +304,55 @@ class Model:
         by_challenger = self.settings.ranker == "river"
         now = query.now or self.clock
         held = answer(
-            self._reader, work, options, who, seen_by, now, recent, excluded, wanted, by_challenger, rows, scores
+            self._reader, work, options, who, seen_by, now, recent, excluded, wanted, mask, by_challenger, rows, scores
         )
         fallback = None if work.counts[UNIQUE] and (who[0] or recent.size) else "session"
         if not work.counts[UNIQUE]:
             fallback = "trending"
         if held < len(rows) and query.candidates is None:
-            held, fallback = self._filled(work, options, seen_by, rows, scores, held, fallback)
+            held, fallback = self._filled(work, seen_by, mask, rows, scores, held, fallback)
         return Ranking(self.names(rows[:held]), scores[:held].tolist(), fallback)
 
-    def similar(self, item: str, n: int) -> Ranking:
-        """Items for somebody of whom nothing but this one is known."""
-        return self.recommend(Query(n=n, recent=[item], exclude=[item]))
+    def similar(self, item: str, n: int, allowed: NDArray[np.uint8] | None = None) -> Ranking:
+        """Items for a visitor of whom nothing but this one is known; `allowed` as `recommend` takes it."""
+        return self.recommend(Query(n=n, recent=[item], exclude=[item]), allowed)
 
-    def popular(self, n: int, now: float = 0.0, half_life: str | None = None) -> Ranking:
+    def popular(
+        self,
+        n: int,
+        now: float = 0.0,
+        half_life: str | None = None,
+        allowed: NDArray[np.uint8] | None = None,
+    ) -> Ranking:
         """The items with the largest decayed counts.
 
         Args:
             n: how many, at most 200.
             now: seconds that the counts are decayed to; 0 = the time of the last learned event.
             half_life: one of `HALF_LIFE_NAMES`; the longest if not given.
+            allowed: as `recommend` takes it.
 
         Raises:
-            ValueError: there is no such half-life.
+            ValueError: there is no such half-life, or `allowed` has another length than the table `items`.
         """
         number = LONGEST if half_life is None else HALF_LIFE_NAMES.index(half_life)
         top, index = self.views["top"]
         scalars = self._reader.scalars
-        rows = top[index[number], : min(int(scalars[TOP_SIZES + number]), max(0, n))].astype(np.int64)
         sums, sums_index = self.views["sums"]
+        listed = top[index[number], : int(scalars[TOP_SIZES + number])]
+        if allowed is None:
+            rows = listed[: max(0, n)].astype(np.int64)
+        else:
+            mask, rows = self._mask(allowed), np.empty(min(max(0, n), TOP_ITEMS, self._rows), np.int64)
+            known = listed[mask[listed] != 0][: len(rows)]
+            rows[: len(known)] = known
+            held = len(known)
+            if held < len(rows) and not mask[1:].all():
+                work = _room_of_thread()
+                clear(work)
+                held = fill_from_counts(self._reader, work, NO_VISITOR, number, mask, rows, held)
+            rows = rows[:held]
+            rows = rows[sums[sums_index[rows], number] > 0]
         passed = (now or self.clock) - scalars[POPULARITY_LANDMARK]
         decay = 2.0 ** min(1000.0, max(-1000.0, -passed / HALF_LIVES_SECONDS[number]))
         return Ranking(self.names(rows), (sums[sums_index[rows], number] * decay).tolist())
@@ -297,6 +389,14 @@ class Model:
         )
         return who, np.uint64(seen_by) if self.settings.repeats == "first" else NO_VISITOR
 
+    def _mask(self, allowed: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """The mask as kernels take it: writable and in one piece, or else they would be compiled once more for it."""
+        if allowed is None:
+            return ALL_ITEMS
+        if allowed.shape != (self._rows,):
+            raise ValueError(f"allowed has shape {allowed.shape}; the table `items` has {self._rows} rows")
+        return np.require(allowed, np.uint8, ["C", "W"])
+
     def _items(self, names: Collection[str]) -> NDArray[np.int64]:
         """Rows of the items that are known."""
         if not names:
@@ -308,8 +408,8 @@ class Model:
     def _filled(
         self,
         work: Work,
-        options: Options,
         seen_by: np.uint64,
+        allowed: NDArray[np.uint8],
         rows: NDArray[np.int64],
         scores: NDArray[np.float64],
         held: int,
@@ -319,9 +419,14 @@ class Model:
         ranked = held
         for source in ("popular", "newest"):
             before = held
-            held = fill(self._reader, work, options, seen_by, rows, held, source == "newest")
+            held = fill(self._reader, work, seen_by, rows, held, source == "newest", allowed)
             if before == 0 and held and fallback:
                 fallback = source
+        if held < len(rows) and allowed.size and not allowed[1:].all():
+            before = held
+            held = fill_from_counts(self._reader, work, seen_by, LONGEST, allowed, rows, held)
+            if before == 0 and held and fallback:
+                fallback = "popular"
         least = scores[ranked - 1] if ranked else 0.0
         scores[ranked:held] = least - 1.0 - np.arange(held - ranked)
         return held, fallback

@@ -200,7 +200,7 @@ def origin_of(
         return PERSONAL if visitor else SESSION
     if work.counts[CANDIDATE]:
         return TRENDING
-    popular = fill(reader, work, options, remembered_by(batch, event, options), place, 0, False)
+    popular = fill(reader, work, remembered_by(batch, event, options), place, 0, False, work.all_items)
     return POPULAR if popular else NEWEST
 
 

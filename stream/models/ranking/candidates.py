@@ -184,27 +184,32 @@ def finish_cosine(reader: Reader, work: Work) -> None:
 
 
 @kernel
-def propose(reader: Reader, work: Work, seen_by: np.uint64, own: bool, disabled: int) -> None:
+def propose(reader: Reader, work: Work, seen_by: np.uint64, own: bool, disabled: int, allowed: np.ndarray) -> None:
     """Unite the best of all sources.
 
     Args:
         seen_by: key of the visitor (or session) whose remembered items are never ranked; 0 = repeats are allowed.
         own: the visitor's last items are candidates too.
         disabled: bit s is set: source s proposes nothing.
+        allowed: (item rows,) uint8, 0 = never a candidate; empty = all may be.
     """
+    if allowed.size:
+        for local in range(work.counts[LOCAL]):
+            if not allowed[work.items[local]]:
+                work.flags[local] |= EXCLUDED
     for local in range(work.counts[LOCAL]):
         if work.flags[local] & EXCLUDED:
             silence(work, local)
     for source, most in PROPOSED + custom.PROPOSED:
         if not (disabled >> source) & 1:
-            propose_best(reader, work, seen_by, source, most)
+            propose_best(reader, work, seen_by, source, most, allowed)
     for half_life in range(HALF_LIVES):
         if not (disabled >> (POPULAR + half_life)) & 1:
             listed = reader.top[reader.top_index[half_life]]
             left = PROPOSED_POPULAR
             for place in range(np.int64(reader.scalars[TOP_SIZES + half_life])):
                 local = local_of(work, np.int64(listed[place]))
-                if local >= 0 and allowed(reader, work, local, seen_by):
+                if local >= 0 and may_rank(reader, work, local, seen_by, allowed):
                     take(work, local)
                     left -= 1
                     if left == 0:
@@ -212,14 +217,18 @@ def propose(reader: Reader, work: Work, seen_by: np.uint64, own: bool, disabled:
     if own:
         for number in range(min(PROPOSED_OWN, work.counts[UNIQUE])):
             local = known_local(work, work.unique[number])
-            if local >= 0 and allowed(reader, work, local, seen_by):
+            if local >= 0 and may_rank(reader, work, local, seen_by, allowed):
                 take(work, local)
 
 
 @kernel
-def allowed(reader: Reader, work: Work, local: int, seen_by: np.uint64) -> bool:
-    """True if the item may be ranked."""
+def may_rank(reader: Reader, work: Work, local: int, seen_by: np.uint64, allowed: np.ndarray) -> bool:
+    """True if the item may be ranked. An item that may not loses its values, so that others come up in its place."""
     if work.flags[local] & EXCLUDED:
+        return False
+    if allowed.size and not allowed[work.items[local]]:
+        work.flags[local] |= EXCLUDED
+        silence(work, local)
         return False
     if seen_by and not work.flags[local] & CHECKED:
         work.flags[local] |= CHECKED
@@ -247,15 +256,17 @@ def take(work: Work, local: int) -> None:
 
 
 @kernel
-def take_item(work: Work, item: int) -> None:
+def take_item(work: Work, item: int, allowed: np.ndarray) -> None:
     """Make an item a candidate unless it must not be one."""
+    if allowed.size and not allowed[item]:
+        return
     local = local_of(work, item)
     if local >= 0 and not work.flags[local] & EXCLUDED:
         take(work, local)
 
 
 @kernel
-def propose_best(reader: Reader, work: Work, seen_by: np.uint64, source: int, most: int) -> None:
+def propose_best(reader: Reader, work: Work, seen_by: np.uint64, source: int, most: int, allowed: np.ndarray) -> None:
     """The `most` items with the highest scores of a source that may be ranked; ties to the one met first."""
     values = work.values[source, : padded(work.counts[LOCAL])]
     while True:
@@ -263,7 +274,7 @@ def propose_best(reader: Reader, work: Work, seen_by: np.uint64, source: int, mo
         silenced = False
         for place in range(held):
             local = work.best_locals[work.best_order[place]]
-            if allowed(reader, work, local, seen_by):
+            if may_rank(reader, work, local, seen_by, allowed):
                 take(work, local)
             else:
                 silenced = True  # others come up in its place

@@ -51,28 +51,33 @@ def rank(reader: Reader, work: Work, options: Options, seen_by: np.uint64) -> No
     Args:
         seen_by: key of the visitor (or session) whose remembered items are not ranked; 0 if repeats are allowed.
     """
-    order(reader, work, options, seen_by)
+    order(reader, work, options, seen_by, work.all_items)
     candidates.lay_out(work)
     challenge(reader, work)
 
 
 @kernel
-def order(reader: Reader, work: Work, options: Options, seen_by: np.uint64) -> None:
-    """The same without what only learning and the challenger look at."""
+def order(reader: Reader, work: Work, options: Options, seen_by: np.uint64, allowed: np.ndarray) -> None:
+    """Candidates and their scores, without what only learning and the challenger look at.
+
+    Args:
+        seen_by: as `rank` takes it.
+        allowed: (item rows,) uint8, 0 = never a candidate; empty = all may be.
+    """
     exclude(work, options)
     candidates.collect(reader, work)
-    candidates.propose(reader, work, seen_by, not options.only_first, options.disabled)
+    candidates.propose(reader, work, seen_by, not options.only_first, options.disabled, allowed)
     candidates.describe(reader, work, options.disabled)
     ranker.score(reader, work)
 
 
 @kernel
-def order_these(reader: Reader, work: Work, options: Options, wanted: np.ndarray) -> None:
-    """The same for candidates that the request named."""
+def order_these(reader: Reader, work: Work, options: Options, wanted: np.ndarray, allowed: np.ndarray) -> None:
+    """Scores of the candidates that the request named; `allowed` as `order` takes it."""
     exclude(work, options)
     candidates.collect(reader, work)
     for row in wanted:
-        candidates.take_item(work, row)
+        candidates.take_item(work, row, allowed)
     candidates.describe(reader, work, options.disabled)
     ranker.score(reader, work)
 

@@ -74,6 +74,7 @@ class Work(NamedTuple):
         candidate_features: (features, candidates), what the ranker knows of them; features: the other way round, filled in for
             tests only; ranks, better: of one source.
         hidden: (units, candidates); scores, challenger, logits: by candidate.
+        all_items: the empty mask, which allows every item.
     """
 
     counts: NDArray[np.int64]
@@ -132,6 +133,7 @@ class Work(NamedTuple):
     back: NDArray[np.float32]
     met: NDArray[np.int64]
     nobody: NDArray[np.int64]
+    all_items: NDArray[np.uint8]
 
 
 def new_work() -> Work:
@@ -194,6 +196,7 @@ def new_work() -> Work:
             back=np.zeros(HIDDEN, np.float32),
             met=np.zeros(16, np.int64),
             nobody=np.zeros(0, np.int64),
+            all_items=np.zeros(0, np.uint8),
         )
     )
 
