@@ -20,10 +20,11 @@ from benchmarks.harness.machine import machine
 from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record
 from stream.models.batch import EventBatch
-from stream.models.learning.learner import Learner, identity_views
+from stream.models.learning.learner import Learner
 from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.settings import ModelSettings
+from stream.models.workspace.scoring_view import views_of
 
 SESSION_EVENTS = 300_000
 SESSION_ITEMS = 20_000
@@ -131,7 +132,7 @@ def learn(settings: ModelSettings, batches: list[EventBatch]) -> tuple[Learner, 
 
 def answer_microseconds(settings: ModelSettings, learner: Learner, visitors: NDArray[np.int64], depth: int) -> float:
     """Median CPU time of a whole `Model.recommend` for visitors with about so many events."""
-    model = Model(settings, identity_views(learner.tables))
+    model = Model(settings, views_of(learner.tables))
     counts = np.bincount(visitors)
     low, high = (depth - 1, depth) if depth <= 10 else (depth, counts.max())
     chosen = np.flatnonzero((counts >= low) & (counts <= high))[-ANSWERS:]

@@ -139,7 +139,7 @@ class BlendRanker(Ranker):
             for item, key in zip(items, self._keys(items, self._item_salt), strict=True)
         }
         rows.pop(0, None)
-        gather(reader, work, visitor, anonymous, session, work.nobody, max(1.0, now))
+        gather(reader, work, visitor, anonymous, session, work.no_items, max(1.0, now))
         order_these(reader, work, self._options, np.array(list(rows), np.int64), work.all_items)
         count = int(work.counts[CANDIDATE])
         ranked = work.items[work.candidates[:count]].tolist()

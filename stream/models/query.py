@@ -1,4 +1,7 @@
-"""This file decides what a list can be asked for, and what a list is."""
+"""Query and list of a model.
+
+This file decides what a list can be asked for, and what a list is.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ import msgspec
 
 
 class Query(msgspec.Struct, frozen=True):
-    """Whom a list is for.
+    """A request for a list.
 
     Attributes:
-        user, session: who asks, as in events; either, both or none.
+        user, session: the visitor, as in events; either, both or none.
         recent: items an anonymous visitor looked at, oldest first.
-        now: seconds; 0 = the time of the last learned event.
+        now: the time of the request in seconds; 0 = the time of the last learned event.
         n: length of the list.
         exclude: items that must not be in it.
         exclude_seen: leave out everything in the visitor's history.
         exclude_last: leave out the visitor's last item.
         candidates: rank these instead of what the sources propose.
+
+    >>> Query(user="ada", n=3, exclude=["teapot"])
+    Query(user='ada', session=None, recent=(), now=0.0, n=3, exclude=['teapot'], exclude_seen=False,
+          exclude_last=False, candidates=None)
     """
 
     user: str | None = None
@@ -33,8 +40,13 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """A list, best first. `fallback` says what it was made from where nothing is known about the visitor: None if
-    something is, else `session`, `trending`, `popular` or `newest`.
+    """A list, best first.
+
+    Attributes:
+        items: ids of the items.
+        scores: score of each item; they compare within one list.
+        fallback: what the list was made from if nothing is known about the visitor: `session`, `trending`, `popular` or
+            `newest`; None if something is known.
     """
 
     items: list[str] = []

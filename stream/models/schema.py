@@ -1,45 +1,53 @@
-"""Which tables a model has, what their rows hold and how many there are.
+"""Tables of a model: their rows, their cells and their capacities.
+
+This file decides shapes and capacities. Which code writes a row, and when, is decided by the file that is named in its
+comment or docstring.
 
 Every row layout reads zeros as "nothing here", and row 0 of a table that others point into is never used. Rows of
 several sizes (pair rows, session lists of an item, a visitor's history) are *runs* of neighbouring rows in one pool: a
 pointer of 32 bits holds the size class in its upper 2 bits and the first row in the other 30.
-
-This file decides shapes and capacities. Who writes a row, and when, is decided by the file that is named beside it.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from stream.models.feature_names import CONTEXT_FEATURES, CROSS_BUCKETS, CROSSES, FEATURES_WIDE
 from stream.models.settings import ModelSettings
-from stream.models.source_names import ADDED, HALF_LIVES, SOURCES
+from stream.models.source_names import CUSTOM, HALF_LIVES, SOURCE_COUNT
+from stream.models.source_registry import CUSTOM_MODULES, load
 from stream.state.tables import TableSpec
 
 TOP_ITEMS = 200
+"""Items in the list of the most popular, one list a half-life."""
 TOP_WIDTH = 256
+"""Items in a row of `top`."""
 NEWEST = HALF_LIVES
 """Row of `top` that is a ring of the newest items."""
 
 SET_SLOTS = 8
-"""Slots of a set, which is a row of `pairs`: versions in serving share what is equal row by row, and an event writes a
-slot here and a slot there."""
+"""Slots of a set. A set is a row of `pairs`: versions in serving share equal rows, and an event writes single slots of
+many sets."""
 RUN_SETS = 2
 """Sets of one row of a run of pairs."""
 PAIR_SLOTS = RUN_SETS * SET_SLOTS
 RUNS = (1, 4, 16)
 """Rows of a run, by size class."""
 HISTORY_ENTRIES = 8
-"""Entries of a history row."""
+"""Entries of a row of `history`."""
 POSTING_ENTRIES = 8
+"""Session ordinals in a row of `postings`."""
 SESSION_ITEMS = 50
+"""Unique items that a session remembers."""
 SEEN_WAYS = 8
+"""Pairs of visitor and item in a row of `seen`, from the newest to the oldest."""
 CELL_WORDS = 8
 NAME_BYTES = 28
-"""Bytes of a name in a cell; the first word of a cell is the number of the next."""
+"""Bytes of a name in a cell of `names`; the first word of a cell is the number of the next."""
 DIMENSIONS = 32
+"""Dimensions of an embedding. A row of `vectors` is the item's input vector, then its output vector."""
 
 ITEM = np.dtype(
     [
@@ -84,26 +92,27 @@ SESSION = np.dtype(
     ]
 )
 ENTRY = np.dtype([("item", "<u4"), ("seconds", "<u4"), ("weight", "<i2"), ("kind", "u1"), ("learned", "u1")])
-"""One event in a visitor's history. `weight` is in 1/WEIGHT_ONE."""
+"""One event in a visitor's history. `weight` is in units of 1/WEIGHT_ONE."""
 PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fast", "<f4")])
-"""Counts of two items: in one history at all, one after the other, and the latter decayed."""
+"""Counts of two items: events in one history (`together`), one following the other (`forward`), and `forward` decayed
+with a half-life of one day (`fast`)."""
 
 WEIGHT_ONE = 256
 
-SOURCE_COUNT = len(SOURCES)
-BLEND = SOURCE_COUNT
+CHAMPION = SOURCE_COUNT
 CHALLENGER = SOURCE_COUNT + 1
 RANKINGS = SOURCE_COUNT + 2
-"""What is tested: each source, the blend, the challenger."""
+"""Rankings that are tested: each source, the champion (named `blend` in settings, metrics and JSON), the challenger."""
 
-# EventBatch of `sums`, float64: the decayed counts come first.
+# Columns of `sums`, float64: the decayed counts come first.
 COUNT = 5
 FORWARD_SUM = 6
 FAST_SUM = 7
 SUMS = 8
 
 EXPECTED, CHOSEN = range(2)
-"""EventBatch of `merits`, float32: sums over the ranker's lessons."""
+"""Columns of the table `merits`, float32: sums over the updates of the ranker, from which the item bias is made. The
+table keeps the name under which versions in Redis hold it."""
 
 # Cells of `scalars`, float64 (whole numbers are exact up to 2^53).
 CLOCK = 0
@@ -140,43 +149,32 @@ POOL_CELLS = 8
 SCALARS = 128
 
 OUTCOME_ROWS = 8192
-"""Tests that are remembered; at least twice what the drift detectors begin again with."""
+"""Tests that are remembered: at least twice as many as the drift detectors restart from."""
 
 PENDING = 4096
 """Clicks that wait for their purchase."""
 CONVERSION_FEATURES = 12
 FACTORS = 12
+"""Latent factors of a visitor and of an item, in the tables `visitor_tastes` and `item_tastes`, which keep the names
+under which versions in Redis hold them."""
 
 RESERVOIR_WIDTH = 32
 RESERVOIR_ROWS = 625
 
-SOURCE_FEATURES = 3 * SOURCE_COUNT
-ITEM_FEATURES = 3 + (HALF_LIVES - 1) + 2
-OWN_FEATURES = 5
-FEATURES = SOURCE_FEATURES + ITEM_FEATURES + OWN_FEATURES + 1
-"""What the ranker knows of a candidate; the last one is agreement."""
-LIKE_LAST = SOURCE_FEATURES + ITEM_FEATURES - 2
-ITEM_BIAS = SOURCE_FEATURES + ITEM_FEATURES - 1
-"""Places among the features: cosine with the last item alone, and merit."""
-FEATURES_WIDE = -(-FEATURES // 16) * 16
-
-LENGTH_EDGES = (1.0, 2.0, 3.0, 4.0, 7.0, 13.0, 31.0)
-COUNT_EDGES = (2.0, 8.0, 30.0, 100.0, 400.0, 2000.0)
-SECONDS_EDGES = (1.0, 60.0, 600.0, 1800.0, 86_400.0, 604_800.0)
-SIMILARITY_EDGES = (0.3, 0.5, 0.7, 0.85, 0.99, 1.5, 2.5)
-CROSSES = 4
-CROSS_BUCKETS = 8
 LINEAR_ROWS = 1 + CROSSES * CROSS_BUCKETS
+"""Rows of weights in `linear`: the common ones, then one row a bucket of each cross. As many rows of squared gradients
+follow."""
 
-CONTEXT_FEATURES = 16
 HIDDEN = 32
+"""Hidden units of the network."""
 NETWORK_WIDE = HIDDEN
 NETWORK_ROWS = FEATURES_WIDE + CONTEXT_FEATURES + 2
-"""Rows of the network: one a feature, one a context input, the biases, the output weights."""
+"""Rows of weights in `network`: one a feature, one a context feature, the biases, the output weights. As many rows of
+first and of second moments follow."""
 
 
 class Capacities(NamedTuple):
-    """Rows of each table, row 0 included where it stands for none."""
+    """Rows of each table, including row 0 where that stands for none."""
 
     items: int
     visitors: int
@@ -190,9 +188,7 @@ class Capacities(NamedTuple):
 
 
 def capacities(settings: ModelSettings) -> Capacities:
-    """How many rows each table gets: enough for every item and visitor to have a short run, and for the busiest
-    20,000 to have the longest.
-    """
+    """Rows that each table gets: every item and visitor can have a short run, and the busiest 20,000 the longest."""
     items, visitors = settings.max_items + 1, settings.max_visitors + 1
     return Capacities(
         items=items,
@@ -213,9 +209,13 @@ def _pool(owners: int) -> int:
 
 
 def table_specs(settings: ModelSettings) -> list[TableSpec]:
-    """Every table of a model with these settings."""
+    """Every table of a model with these settings.
+
+    Raises:
+        ValueError: a source of one's own has the name of another table, or its module lacks something.
+    """
     rows = capacities(settings)
-    return [
+    specs = [
         TableSpec("scalars", 1, _wide("<f8", SCALARS), 64),
         TableSpec("items", rows.items, ITEM, 32),
         TableSpec("sums", rows.items, _wide("<f8", SUMS), 64),
@@ -243,14 +243,16 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("visitor_tastes", rows.visitors, _wide("<f8", FACTORS), 96),
         TableSpec("item_tastes", rows.items, _wide("<f8", FACTORS), 96),
         TableSpec("event_ids", rows.event_ids, _wide("<u8", 8), 32),
-        *(_added_spec(name, rows.items) for name in ADDED),
     ]
+    if clash := sorted({spec.name for spec in specs} & set(CUSTOM)):
+        raise ValueError(f"the source {clash[0]!r} of {CUSTOM_MODULES[clash[0]]} has the name of a table; rename it")
+    return specs + [_custom_spec(name, rows.items) for name in CUSTOM]
 
 
-def _added_spec(name: str, items: int) -> TableSpec:
+def _custom_spec(name: str, items: int) -> TableSpec:
     """A row an item, one block wide, so that the mark of a row is that of its item."""
-    columns: int = importlib.import_module(f"stream.models.sources.{name}").COLUMNS
-    return TableSpec(name, items, _wide("<f4", max(1, columns)), 4 * max(1, columns))
+    columns = max(1, int(load(name).COLUMNS))
+    return TableSpec(name, items, _wide("<f4", columns), 4 * columns)
 
 
 def _wide(kind: Any, columns: int) -> np.dtype:

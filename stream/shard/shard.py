@@ -28,7 +28,7 @@ from stream.models.learning.learner import DUPLICATE, TEST, UPDATE, Learner
 from stream.models.model import Model
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
-from stream.models.workspace.scoring_view import Views
+from stream.models.workspace.scoring_view import views_of
 from stream.shard.sampling import sample_places, sample_seeds, sampled
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
@@ -243,8 +243,3 @@ class Shard:
         for topic, counts in state["counters"].items():
             shard.counters[topic] = {name: int(counts.get(name, 0)) for name in COUNTERS}
         return shard
-
-
-def views_of(tables: Tables) -> Views:
-    """Live tables as a model reads them: every row through an index, which here is the identity."""
-    return {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}

@@ -18,8 +18,9 @@ from benchmarks.harness.servers import wait_until
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query, Ranking
+from stream.models.workspace.scoring_view import views_of
 from stream.settings import load_settings
-from stream.shard.shard import Shard, views_of
+from stream.shard.shard import Shard
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, logs_of, store_of
 from tests.integration.server_process import ServerProcess, running_server
 from tests.integration.worker_process import WorkerProcess

@@ -19,9 +19,10 @@ from stream.models.batch import CLICK, PURCHASE, EventBatch
 from stream.models.kernels.compile import packed
 from stream.models.learning import learner as model
 from stream.models.ranking.rank import Options
-from stream.models.schema import BLEND, CHALLENGER
+from stream.models.schema import CHALLENGER, CHAMPION
 from stream.models.settings import ModelSettings
 from stream.models.source_names import SOURCES
+from stream.models.workspace.scoring_view import views_of
 from stream.state.tables import Tables
 
 
@@ -53,8 +54,8 @@ class ModelLearner:
         self._batch, self._codes, self._options = packed(batch), codes, options
         self._learner = model.Learner(settings, tables, options)
         # The ranking that orders the list is reported as the blend, the other one as the challenger.
-        self._leader = CHALLENGER if settings.ranker == "river" else BLEND
-        self._order = [*range(len(SOURCES)), self._leader, BLEND + CHALLENGER - self._leader]
+        self._leader = CHALLENGER if settings.ranker == "river" else CHAMPION
+        self._order = [*range(len(SOURCES)), self._leader, CHAMPION + CHALLENGER - self._leader]
         self._purchases_follow = bool(np.isin((CLICK, PURCHASE), batch.kinds).all())
         self._rated = rated
         self._code_of_row = np.full(len(self._learner.state.items), -1, np.int32)
@@ -72,7 +73,7 @@ class ModelLearner:
 
     def views(self) -> dict[str, tuple[NDArray, NDArray]]:
         """The live tables, in the form in which scoring reads them."""
-        return model.identity_views(self._learner.tables)
+        return views_of(self._learner.tables)
 
     def replay(
         self, start: int, stop: int, actions: NDArray[np.uint8], *, top: int, export: bool = False

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
+from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import find
 from stream.models.learning.learner import contrast, learn_event, remembered_by
-from stream.models.model import fill
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
+from stream.models.ranking.answer import fill
 from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, rank
-from stream.models.schema import BLEND, CHALLENGER, CONVERSION_FEATURES, FEATURES, RANKINGS, TESTS
+from stream.models.schema import CHALLENGER, CHAMPION, CONVERSION_FEATURES, RANKINGS, TESTS
 from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
@@ -243,7 +244,7 @@ def remember_click(
     """Keep a click and its features until the conversion model knows whether a purchase follows."""
     rank_score = challenger_score = 0.0
     if target >= 0:
-        rank_score = 4.0 / (4.0 + count_greater(work, BLEND, target))
+        rank_score = 4.0 / (4.0 + count_greater(work, CHAMPION, target))
         challenger_score = 4.0 / (4.0 + count_greater(work, CHALLENGER, target))
     item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
     conversion.describe(reader, work, item, rank_score, challenger_score, conversion_features)
@@ -262,11 +263,11 @@ def count_greater(work: Work, ranking: int, target: int) -> int:
 @kernel
 def score_of(work: Work, ranking: int, number: int) -> float:
     """Score of a candidate by one ranking: a source, the blend or the challenger."""
-    if ranking == BLEND:
+    if ranking == CHAMPION:
         return np.float64(work.scores[number])
     if ranking == CHALLENGER:
         return work.challenger[number]
-    return np.float64(work.columns[ranking, number])
+    return np.float64(work.source_values[ranking, number])
 
 
 @kernel

@@ -17,6 +17,7 @@ from stream.models.batch import CLICK, PURCHASE, RATING, VIEW, EventBatch
 from stream.models.drift.detectors import Detectors
 from stream.models.drift.prequential import Prequential
 from stream.models.entities import items, sessions, visitors
+from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel, packed
 from stream.models.kernels.hash_index import enter_word, find, find_word
 from stream.models.kernels.hashing import Keys, mixed
@@ -30,31 +31,30 @@ from stream.models.ranking.challenger import Challenger
 from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, options_of, rank
 from stream.models.schema import (
-    BLEND,
     CHALLENGER,
+    CHAMPION,
     CLOCK,
     CONVERSION_FEATURES,
     COUNT,
     EVENT_IDS_SEEN,
     EVENTS,
     FAST_LANDMARK,
-    FEATURES,
     HISTORY_ENTRIES,
     POPULARITY_LANDMARK,
     RANDOM,
     RANKINGS,
     SEEN_WAYS,
-    SOURCE_COUNT,
     STARTED,
     TESTS,
     WEIGHT_ONE,
     table_specs,
 )
 from stream.models.settings import ModelSettings
+from stream.models.source_names import SOURCE_COUNT
 from stream.models.sources import custom, embedding, pairs, popularity
 from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State, state_of
-from stream.models.workspace.scoring_view import Reader, reader_of
+from stream.models.workspace.scoring_view import Reader, reader_of, views_of
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, Work, new_work
 from stream.models.workspace.visitor_context import was_seen
 from stream.state.tables import Tables
@@ -112,7 +112,7 @@ class Learner:
         self.options = options or options_of(settings)
         self.tables = Tables(table_specs(settings)) if tables is None else tables
         self.state = state_of(self.tables)
-        self.reader = reader_of(identity_views(self.tables))
+        self.reader = reader_of(views_of(self.tables))
         self.work = new_work()
         if self.state.scalars[STARTED] == 0:
             seed = hashlib.blake2b(str(settings.seed).encode(), digest_size=6).digest()
@@ -188,11 +188,6 @@ class Learner:
         }
 
 
-def identity_views(tables: Tables) -> dict[str, tuple[NDArray, NDArray]]:
-    """Live tables as scoring reads them: through an index that changes nothing."""
-    return {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}
-
-
 @kernel
 def learn_batch(
     state: State, reader: Reader, work: Work, columns: EventBatch, options: Options, outcomes: Outcomes
@@ -242,7 +237,7 @@ def test_event(
     elif visitor == 0 and session == 0:
         return 0
     state.scalars[TESTS] += 1
-    gather(reader, work, visitor, anonymous, session, work.nobody, max(1.0, columns.seconds[event]))
+    gather(reader, work, visitor, anonymous, session, work.no_items, max(1.0, columns.seconds[event]))
     rank(reader, work, options, seen_by)
     target = -1
     for number in range(work.counts[CANDIDATE]):
@@ -255,7 +250,7 @@ def test_event(
         place_target(state, work, target, outcomes, test)
         rank_score = challenger_score = 0.0
         if target >= 0:
-            rank_score = 4.0 / (4.0 + outcomes.greater[test, BLEND])
+            rank_score = 4.0 / (4.0 + outcomes.greater[test, CHAMPION])
             challenger_score = 4.0 / (4.0 + outcomes.greater[test, CHALLENGER])
         conversion.describe(reader, work, item, rank_score, challenger_score, outcomes.situations[test])
     if columns.tested[event] & UPDATE and target >= 0:
@@ -279,7 +274,7 @@ def place_target(state: State, work: Work, target: int, outcomes: Outcomes, test
         outcomes.greater[test] = MISS
         return
     for source in range(SOURCE_COUNT):
-        values = work.columns[source]
+        values = work.source_values[source]
         greater = 0
         equal = 0
         for number in range(count):
@@ -293,8 +288,8 @@ def place_target(state: State, work: Work, target: int, outcomes: Outcomes, test
         same_blend += work.scores[number] == work.scores[target]
         challenger += work.challenger[number] > work.challenger[target]
         same_challenger += work.challenger[number] == work.challenger[target]
-    outcomes.greater[test, BLEND] = blend
-    outcomes.equal[test, BLEND] = same_blend - 1
+    outcomes.greater[test, CHAMPION] = blend
+    outcomes.equal[test, CHAMPION] = same_blend - 1
     outcomes.greater[test, CHALLENGER] = challenger
     outcomes.equal[test, CHALLENGER] = same_challenger - 1
     contrast(state, work, target, outcomes.differences[test])

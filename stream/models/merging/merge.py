@@ -64,7 +64,7 @@ from stream.models.schema import (
     table_specs,
 )
 from stream.models.settings import ModelSettings
-from stream.models.source_names import ADDED, HALF_LIVES, HALF_LIVES_SECONDS
+from stream.models.source_names import CUSTOM, HALF_LIVES, HALF_LIVES_SECONDS
 from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
 from stream.state.tables import Tables
 
@@ -135,7 +135,7 @@ class _Part:
         self.sums = rows("sums", self.scalars[ITEM_ROWS])
         self.vectors = places("vectors", self.scalars[ITEM_ROWS])
         self.merits = rows("merits", self.scalars[ITEM_ROWS])
-        self.added = {name: rows(name, self.scalars[ITEM_ROWS]) for name in ADDED}
+        self.added = {name: rows(name, self.scalars[ITEM_ROWS]) for name in CUSTOM}
         self.names = rows("names", self.scalars[NAME_CELLS])
         self.visitors = rows("visitors", self.scalars[VISITOR_ROWS])
         self.session_rows = len(views["sessions"][1])

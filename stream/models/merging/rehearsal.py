@@ -20,20 +20,19 @@ from stream.models.ranking.own_events import own_events
 from stream.models.ranking.rank import Options, rank
 from stream.models.schema import CLOCK, TESTS, VISITOR_ROWS
 from stream.models.workspace.learning_view import State, state_of
-from stream.models.workspace.scoring_view import Reader, reader_of
-from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE, Work, clear, local_of, new_work
-from stream.models.workspace.visitor_context import (
+from stream.models.workspace.scoring_view import Reader, reader_of, views_of
+from stream.models.workspace.scratch import (
+    CANDIDATE,
     CHECKED,
-    MOMENT,
-    NOW,
-    ORDINAL,
-    SESSION_LENGTH,
-    SIMILARITY,
-    VISITOR,
-    join,
-    mark_unique,
-    put_session,
+    HISTORY,
+    SESSION,
+    UNIQUE,
+    Work,
+    clear,
+    local_of,
+    new_work,
 )
+from stream.models.workspace.visitor_context import join, mark_unique, put_session
 from stream.state.tables import Tables
 
 LESSONS = 2000
@@ -44,12 +43,11 @@ LESSONS_EACH = 5
 
 def rehearse(tables: Tables, options: Options) -> None:
     """Teach the ranker in these tables the last events in them."""
-    views = {name: (table.data, np.arange(table.spec.rows, dtype=np.int32)) for name, table in tables.items()}
     visitors = tables["visitors"].data
     rows = np.arange(1, int(tables["scalars"].data[0, VISITOR_ROWS]))
     rows = rows[np.lexsort((rows, visitors["last_seconds"][rows]))][::-1]
     lessons = np.zeros((LESSONS, 2), np.int64)
-    reader, work = reader_of(views), new_work()
+    reader, work = reader_of(views_of(tables)), new_work()
     count = choose(reader, work, rows, options.only_first, lessons)
     teach(state_of(tables, directories=False), reader, work, options, lessons[:count][::-1])
 
@@ -86,7 +84,7 @@ def teach(state: State, reader: Reader, work: Work, options: Options, lessons: n
         if options.only_first:
             row = reader.visitors[reader.visitors_index[visitor]]
             seen_by = row.key0
-            if options.by_session and work.facts[ORDINAL]:
+            if options.by_session and work.visit[0].ordinal:
                 seen_by = reader.sessions[reader.sessions_index[row.session]].key0
         state.scalars[TESTS] += 1
         rank(reader, work, options, seen_by)
@@ -100,14 +98,14 @@ def teach(state: State, reader: Reader, work: Work, options: Options, lessons: n
 def look_back(reader: Reader, work: Work, visitor: int, age: int) -> int:
     """Gather what was known before the event that `age` others followed; returns its item."""
     clear(work)
-    work.facts[NOW] = reader.scalars[CLOCK]
-    work.facts[VISITOR] = visitor
-    work.facts[ORDINAL] = 0
-    work.facts[SIMILARITY] = 0
+    work.visit[0].now = reader.scalars[CLOCK]
+    work.visit[0].visitor = visitor
+    work.visit[0].ordinal = 0
+    work.visit[0].similarity = 0
     join(reader, work, visitor, 0)
     own_events(reader, work)
     item = work.history_items[age]
-    work.facts[MOMENT] = work.history_seconds[age]
+    work.visit[0].moment = work.history_seconds[age]
     for later in range(age + 1):  # these had not been had
         local = local_of(work, work.history_items[later])
         if local >= 0:
@@ -131,14 +129,14 @@ def take_past_session(reader: Reader, work: Work, visitor: int) -> None:
     row = reader.visitors[reader.visitors_index[visitor]]
     session = reader.sessions[reader.sessions_index[row.session]]
     if row.session and session.ordinal == row.session_ordinal:
-        work.facts[ORDINAL] = session.ordinal
+        work.visit[0].ordinal = session.ordinal
         items = reader.session_items[reader.session_items_index[row.session]]
         for place in range(work.counts[UNIQUE]):
             for column in range(np.int64(session.items)):
                 if items[column] == work.unique[place]:
                     count = put_session(work, work.unique[place], count)
                     break
-    work.facts[SESSION_LENGTH] = count
+    work.visit[0].session_length = count
     if count == 0:
         for place in range(min(3, work.counts[UNIQUE])):
             work.session[place] = work.unique[place]

@@ -30,7 +30,6 @@ from stream.models.schema import (
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import HISTORY, UNIQUE, Work
-from stream.models.workspace.visitor_context import MOMENT, SESSION_LENGTH, SIMILARITY
 from stream.state.tables import Tables
 
 HORIZON_SECONDS = 1800.0
@@ -65,17 +64,17 @@ def describe(reader: Reader, work: Work, item: int, rank: float, other_rank: flo
     if item:
         row = reader.items[reader.items_index[item]]
         situation[0] = 0.1 * math.log(1.0 + reader.sums[reader.sums_index[item], COUNT])
-        situation[1] = 0.07 * math.log(1.0 + max(0.0, work.facts[MOMENT] - row.first_seconds))
-        situation[2] = 0.07 * math.log(1.0 + max(0.0, work.facts[MOMENT] - row.last_seconds))
+        situation[1] = 0.07 * math.log(1.0 + max(0.0, work.visit[0].moment - row.first_seconds))
+        situation[2] = 0.07 * math.log(1.0 + max(0.0, work.visit[0].moment - row.last_seconds))
     situation[3] = math.log(1.0 + times)
     situation[4] = 0.2 * math.log(1.0 + work.counts[HISTORY])
-    situation[5] = 0.3 * math.log(1.0 + work.facts[SESSION_LENGTH])
+    situation[5] = 0.3 * math.log(1.0 + work.visit[0].session_length)
     if work.counts[HISTORY]:
-        situation[6] = 0.1 * math.log(1.0 + max(0.0, work.facts[MOMENT] - work.history_seconds[0]))
-    situation[7] = work.facts[SIMILARITY]
+        situation[6] = 0.1 * math.log(1.0 + max(0.0, work.visit[0].moment - work.history_seconds[0]))
+    situation[7] = work.visit[0].similarity
     situation[8] = rank
     situation[9] = other_rank
-    day = 2.0 * math.pi * (work.facts[MOMENT] % 86_400.0) / 86_400.0
+    day = 2.0 * math.pi * (work.visit[0].moment % 86_400.0) / 86_400.0
     situation[10] = math.sin(day)
     situation[11] = math.cos(day)
 

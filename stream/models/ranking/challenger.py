@@ -1,9 +1,11 @@
-"""The challenger: River's linear model on the same features, learning pairs.
+"""The challenger: River's linear model on the champion's features, learning pairs.
 
-What happened should score above another candidate, so each test gives one example: the difference of their features,
-which is positive. A logistic regression without intercept on such differences is a linear ranker; its weights are one
-row of the table `challenger`, and scoring with them is one dot product a candidate. It is tested beside the blend, and
-the setting `ranker` puts it in charge.
+The event that happened should score above another candidate, so each test gives one example: the difference of their
+features, which is positive. A logistic regression without intercept on such differences is a linear ranker; its weights
+are one row of the table `challenger`, and scoring with them is one dot product a candidate. It is tested beside the
+champion, and the setting `ranker = river` lets it order the lists.
+
+This file decides how the challenger scores and learns, and how River's model and the table are kept the same.
 
 Joachims, "Optimizing search engines using clickthrough data", KDD 2002; https://riverml.xyz (`linear_model`, `optim`).
 """
@@ -16,25 +18,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.feature_names import FEATURES, RANK, SOURCE_PARTS
+from stream.models.kernels.compile import kernel, padded, vectored
 from stream.models.ranking.ranker import RANK_START
-from stream.models.schema import FEATURES, SOURCE_COUNT
+from stream.models.source_names import SOURCE_COUNT
+from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.scratch import CANDIDATE, Work
 from stream.state.tables import Table
 
 RATE = 0.05
 
 
 class Challenger:
-    """Keeps a River model and its row of weights the same.
+    """River's model and its row of weights, which are kept the same.
 
     Args:
-        table: the table `challenger`; zeros mean that nothing was learned yet.
+        table: the table `challenger`. If its row is all zeros, nothing was learned yet, and the rank features get their
+            first weights.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = table
         weights = table.data[0, :FEATURES]
         if not weights.any():
-            weights[[3 * source + 1 for source in range(SOURCE_COUNT)]] = RANK_START
+            weights[[SOURCE_PARTS * source + RANK for source in range(SOURCE_COUNT)]] = RANK_START
             table.mark_rows([0])
 
     @cached_property
@@ -49,13 +56,36 @@ class Challenger:
         return model
 
     def learn(self, differences: NDArray[np.float32]) -> None:
-        """Learn from (n, features) differences between what happened and another candidate; zeros say nothing."""
-        told = differences.any(axis=1)
-        if not told.any():
+        """Learn pairs.
+
+        Args:
+            differences: (n, FEATURES) float32, the features of what happened minus those of another candidate. Rows of
+                zeros are left out.
+        """
+        unequal = differences.any(axis=1)
+        if not unequal.any():
             return
-        for row in differences[told].astype(np.float64):
+        for row in differences[unequal].astype(np.float64):
             present = np.flatnonzero(row)
             self._model.learn_one(dict(zip(present.tolist(), row[present].tolist(), strict=True)), True)
         weights = self._model.weights
         self._table.data[0, :FEATURES] = [weights[feature] for feature in range(FEATURES)]
         self._table.mark_rows([0])
+
+
+@kernel
+def score(reader: Reader, work: Work) -> None:
+    """Fill in `challenger`, the challenger's scores of all candidates."""
+    weights = reader.challenger[reader.challenger_index[0]]
+    wide = padded(work.counts[CANDIDATE])
+    scores = work.challenger[:wide]
+    scores[:] = 0
+    for feature in range(FEATURES):
+        add_weighted(work.candidate_features[feature, :wide], weights[feature], scores)
+
+
+@vectored
+def add_weighted(values: np.ndarray, weight: float, out: np.ndarray) -> None:
+    """Add one feature's part of the scores of all candidates."""
+    for number in range(out.size):
+        out[number] += weight * values[number]

@@ -1,11 +1,14 @@
-"""What an item is worth that no source knows: how often it was right, against how often the ranker had expected it.
+"""The bias of an item: how often it was chosen, against how often the ranker had expected it.
 
-In each lesson the ranker gives a probability to each of the candidates it compares. An item's are summed up
-(`expected`), and so are the times that it was what happened (`chosen`). The feature is ln((chosen + 1)/(expected + 1)):
-0 for an item that does as well as its other features say, more for one that does better. It is what a bias per item is
-in factor models, but as two sums over lessons it depends little on their order, and because it is a feature, the ranker
-learns how far to trust it. It is about one ranker's expectations: the one that shards are merged into makes its own
-(`rehearsal`). For items in the visitor's own history it is 0: their last lessons may be this very visitor's.
+In each update the ranker gives a probability to each of the candidates it compares. An item's probabilities are summed
+up (`expected`), and so are the times that it was what happened (`chosen`). The feature is
+ln((chosen + 1)/(expected + 1)): 0 for an item that does as well as its other features predict, more for one that does
+better. It is what a bias per item is in factor models, but as two sums over updates it depends little on their order,
+and because it is a feature, the ranker learns how far to trust it. It belongs to one ranker's expectations: the one
+that shards are merged into makes its own (`merging/rehearsal.py`). For items in the visitor's own history it is 0:
+their last updates may come from this very visitor.
+
+This file decides how the sums are kept, in the table `merits`, and how they become the feature.
 
 Koren, Bell & Volinsky, "Matrix factorization techniques for recommender systems", IEEE Computer 2009 (item biases).
 """
@@ -24,12 +27,16 @@ from stream.models.workspace.scratch import CANDIDATE, Work
 
 PRIOR = 1.0
 START = 0.5
-"""What the feature counts for before the ranker has learned."""
+"""Weight of the feature before the first update of the ranker."""
 
 
 @kernel
 def learn(state: State, work: Work, compared: int) -> None:
-    """A lesson of the ranker: `chosen[0]` is what happened, `slopes` are probabilities, less 1 for what happened."""
+    """Add one update of the ranker to the sums.
+
+    Args:
+        compared: how many candidates the ranker compared, as `ranker.learn` returns it.
+    """
     for place in range(compared):
         item = work.items[work.candidates[work.chosen[place]]]
         happened = np.float32(1 if place == 0 else 0)
@@ -40,14 +47,14 @@ def learn(state: State, work: Work, compared: int) -> None:
 
 @kernel
 def describe(reader: Reader, work: Work, out: np.ndarray) -> None:
-    """Fill in the feature of each candidate; `candidates.own_features` takes it from those the visitor had."""
+    """Fill in the feature of each candidate; `features.own_features` resets it for the visitor's own items."""
     for number in range(work.counts[CANDIDATE]):
-        merit = reader.merits[reader.merits_index[work.items[work.candidates[number]]]]
-        out[number] = math.log((merit[CHOSEN] + PRIOR) / (merit[EXPECTED] + PRIOR))
+        sums = reader.merits[reader.merits_index[work.items[work.candidates[number]]]]
+        out[number] = math.log((sums[CHOSEN] + PRIOR) / (sums[EXPECTED] + PRIOR))
 
 
 @kernel
 def forget(state: State, item: int) -> None:
-    """An item goes out."""
+    """Empty the sums of an item that is evicted."""
     state.merits[item] = 0
     state.merits_dirty[item] = 1

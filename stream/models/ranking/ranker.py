@@ -1,12 +1,14 @@
-"""The blend: which of the candidates will it be?
+"""The champion, named `blend` in settings, metrics and JSON: the ranker that orders the candidates.
 
 score = x · (w + u1[length of the session] + u2[count of the last item] + u3[seconds since the last event] + u4[best
-similarity of a neighbour]) + network(x, context). The crosses let each source count for as much as it deserves in the
-situation at hand; the network (32 leaky units) adds what is not linear.
+similarity of a neighbour]) + network(x, context). The crosses give each source a weight of its own in each situation;
+the network (32 leaky units) adds what is not linear.
 
 It learns from test-then-learn outcomes on the bounded sample: softmax cross-entropy of the event that happened against
-thirty of the other candidates; AdaGrad for the linear part, Adam for the network. An event on what was no candidate
-teaches nothing. Weights are rows of the tables `linear` and `network`, like everything else.
+thirty of the other candidates; AdaGrad for the linear part, Adam for the network. An event on an item that was no
+candidate changes nothing. Weights are rows of the tables `linear` and `network`, like everything else.
+
+This file decides how candidates are scored and how the weights are updated. The features are decided in `features.py`.
 
 Duchi, Hazan & Singer, "Adaptive subgradient methods", JMLR 2011; Kingma & Ba, "Adam", ICLR 2015; Cao et al., "Learning
 to rank: from pairwise approach to listwise approach", ICML 2007.
@@ -18,36 +20,52 @@ import math
 
 import numpy as np
 
+from stream.models.feature_names import (
+    BEYOND_HALF_AN_HOUR,
+    BY_COUNT,
+    BY_LENGTH,
+    BY_SECONDS,
+    BY_SIMILARITY,
+    CANDIDATE_COUNT,
+    CONTEXT_FEATURES,
+    COUNT_EDGES,
+    CROSS_BUCKETS,
+    CROSSES,
+    DAY_COSINE,
+    DAY_SINE,
+    FEATURES,
+    FEATURES_WIDE,
+    FIRST_OF_SESSION,
+    HAS_REPEATS,
+    HISTORY_LOG,
+    ITEM_BIAS,
+    LAST_ITEM_COUNT_LOG,
+    LENGTH_EDGES,
+    NO_HISTORY,
+    RANK,
+    SECONDS_EDGES,
+    SECONDS_LOG,
+    SESSION_ITEMS_USED,
+    SESSION_LENGTH,
+    SESSION_LENGTH_LOG,
+    SIMILARITY,
+    SIMILARITY_EDGES,
+    SIMILARITY_WIDE,
+    SOURCE_PARTS,
+    WITHIN_A_MINUTE,
+)
 from stream.models.kernels.compile import LANES, inlined, kernel, padded, vectored
 from stream.models.kernels.hashing import mixed
 from stream.models.kernels.simd import combine
 from stream.models.ranking import item_bias
-from stream.models.schema import (
-    CONTEXT_FEATURES,
-    COUNT,
-    COUNT_EDGES,
-    CROSS_BUCKETS,
-    CROSSES,
-    FEATURES,
-    FEATURES_WIDE,
-    HIDDEN,
-    ITEM_BIAS,
-    LENGTH_EDGES,
-    LINEAR_ROWS,
-    NETWORK_ROWS,
-    RANDOM,
-    SECONDS_EDGES,
-    SIMILARITY_EDGES,
-    SOURCE_COUNT,
-    TESTS,
-    UPDATES,
-)
+from stream.models.schema import COUNT, HIDDEN, LINEAR_ROWS, NETWORK_ROWS, RANDOM, TESTS, UPDATES
+from stream.models.source_names import SOURCE_COUNT
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, ROW, SESSION, UNIQUE, Work
-from stream.models.workspace.visitor_context import MOMENT, SESSION_LENGTH, SIMILARITY
 
 NEGATIVES = 30
+"""Other candidates that an update compares with the event that happened."""
 LINEAR_RATE = 0.05
 NETWORK_RATE = 0.002
 NETWORK_RATE_LEAST = 0.0004
@@ -55,16 +73,19 @@ NETWORK_RATE_UPDATES = 20_000.0
 FIRST_MOMENT = 0.9
 SECOND_MOMENT = 0.999
 LEAK = 0.1
+"""Slope of a hidden unit below zero."""
 RANK_START = 0.3
+"""Weight of the rank feature of every source before the first update."""
 BIASES = FEATURES_WIDE + CONTEXT_FEATURES
 OUTPUT = BIASES + 1
+"""Rows of the network: the units' biases, and their weights in the score."""
 
 
 @kernel
 def begin(state: State) -> None:
-    """The weights before the first update: rank features count .3, the rest nothing; the network starts small."""
+    """Write the weights before the first update: rank features 0.3, the item bias its start, the network small ones."""
     for source in range(SOURCE_COUNT):
-        state.linear[0, 3 * source + 1] = RANK_START
+        state.linear[0, SOURCE_PARTS * source + RANK] = RANK_START
     state.linear[0, ITEM_BIAS] = item_bias.START
     word = np.uint64(np.int64(state.scalars[RANDOM]))
     for row in range(NETWORK_ROWS):
@@ -80,6 +101,7 @@ def begin(state: State) -> None:
 
 @inlined
 def bucket(value: float, edges: tuple) -> int:
+    """Number of the edges that a value reaches."""
     number = 0
     for edge in edges:
         number += value >= edge
@@ -87,44 +109,45 @@ def bucket(value: float, edges: tuple) -> int:
 
 
 @kernel
-def look_around(reader: Reader, work: Work) -> None:
-    """The situation: which row of each cross applies, and the network's context inputs."""
-    length = work.facts[SESSION_LENGTH]
+def describe_context(reader: Reader, work: Work) -> None:
+    """Fill in `buckets` (the row of each cross that applies) and `context_features`."""
+    visit = work.visit[0]
+    length = visit.session_length
+    known = 1 if work.counts[UNIQUE] else 0
     count = 0.0
     seconds = 0.0
-    if work.counts[UNIQUE]:
+    if known:
         count = reader.sums[reader.sums_index[work.unique[0]], COUNT]
-        seconds = max(0.0, work.facts[MOMENT] - work.history_seconds[0])
-    similarity = work.facts[SIMILARITY]
-    work.buckets[0] = bucket(length, LENGTH_EDGES)
-    work.buckets[1] = bucket(count, COUNT_EDGES) + (1 if work.counts[UNIQUE] else 0)
-    work.buckets[2] = bucket(seconds, SECONDS_EDGES) + (1 if work.counts[UNIQUE] else 0)
-    work.buckets[3] = bucket(similarity, SIMILARITY_EDGES)
-    contexts = work.context_features
-    contexts[:] = 0
-    contexts[0] = min(1.0, length / 10.0)
-    contexts[1] = 0.3 * math.log(1.0 + length)
-    contexts[2] = 0.2 * math.log(1.0 + work.counts[HISTORY])
-    contexts[3] = 0.1 * math.log(1.0 + count)
-    contexts[4] = 0.08 * math.log(1.0 + seconds)
-    contexts[5] = min(1.0, similarity)
-    contexts[6] = min(1.0, 0.2 * similarity)
-    contexts[7] = work.counts[CANDIDATE] / 200.0
-    contexts[8] = 1.0 if work.counts[UNIQUE] == 0 else 0.0
-    contexts[9] = 1.0 if length == 1 else 0.0
-    contexts[10] = 1.0 if seconds < 60 else 0.0
-    contexts[11] = 1.0 if seconds > 1800 else 0.0
-    day = 2.0 * math.pi * (work.facts[MOMENT] % 86_400.0) / 86_400.0
-    contexts[12] = 0.3 * math.sin(day)
-    contexts[13] = 0.3 * math.cos(day)
-    contexts[14] = 1.0 if work.counts[UNIQUE] < work.counts[HISTORY] else 0.0
-    contexts[15] = min(1.0, work.counts[SESSION] / 50.0)
+        seconds = max(0.0, visit.moment - work.history_seconds[0])
+    similarity = visit.similarity
+    work.buckets[BY_LENGTH] = bucket(length, LENGTH_EDGES)
+    work.buckets[BY_COUNT] = bucket(count, COUNT_EDGES) + known
+    work.buckets[BY_SECONDS] = bucket(seconds, SECONDS_EDGES) + known
+    work.buckets[BY_SIMILARITY] = bucket(similarity, SIMILARITY_EDGES)
+    day = 2.0 * math.pi * (visit.moment % 86_400.0) / 86_400.0
+    features = work.context_features
+    features[SESSION_LENGTH] = min(1.0, length / 10.0)
+    features[SESSION_LENGTH_LOG] = 0.3 * math.log(1.0 + length)
+    features[HISTORY_LOG] = 0.2 * math.log(1.0 + work.counts[HISTORY])
+    features[LAST_ITEM_COUNT_LOG] = 0.1 * math.log(1.0 + count)
+    features[SECONDS_LOG] = 0.08 * math.log(1.0 + seconds)
+    features[SIMILARITY] = min(1.0, similarity)
+    features[SIMILARITY_WIDE] = min(1.0, 0.2 * similarity)
+    features[CANDIDATE_COUNT] = work.counts[CANDIDATE] / 200.0
+    features[NO_HISTORY] = 0.0 if known else 1.0
+    features[FIRST_OF_SESSION] = 1.0 if length == 1 else 0.0
+    features[WITHIN_A_MINUTE] = 1.0 if seconds < 60 else 0.0
+    features[BEYOND_HALF_AN_HOUR] = 1.0 if seconds > 1800 else 0.0
+    features[DAY_SINE] = 0.3 * math.sin(day)
+    features[DAY_COSINE] = 0.3 * math.cos(day)
+    features[HAS_REPEATS] = 1.0 if work.counts[UNIQUE] < work.counts[HISTORY] else 0.0
+    features[SESSION_ITEMS_USED] = min(1.0, work.counts[SESSION] / 50.0)
 
 
 @kernel
 def score(reader: Reader, work: Work) -> None:
-    """Scores of all candidates."""
-    look_around(reader, work)
+    """Fill in `scores`, and `hidden`, `buckets` and `context_features`, which an update needs."""
+    describe_context(reader, work)
     weights = work.weights
     weights[:] = 0
     for feature in range(FEATURES):
@@ -135,9 +158,9 @@ def score(reader: Reader, work: Work) -> None:
             weights[feature] += reader.linear[row, feature]
     wide = padded(work.counts[CANDIDATE])
     scores = work.scores[:wide]
-    traits = work.candidate_features
+    features = work.candidate_features
     for at in range(0, wide, LANES):
-        combine(traits, ROW, at, weights, FEATURES, np.float32(0), scores)
+        combine(features, ROW, at, weights, FEATURES, np.float32(0), scores)
     base = work.vector[:HIDDEN]
     dense = work.dense
     for feature in range(FEATURES):
@@ -153,22 +176,23 @@ def score(reader: Reader, work: Work) -> None:
     for unit in range(HIDDEN):
         hidden = work.hidden[unit, :wide]
         for at in range(0, wide, LANES):
-            combine(traits, ROW, at, dense[unit], FEATURES, base[unit], hidden)
+            combine(features, ROW, at, dense[unit], FEATURES, base[unit], hidden)
         add_leaky(hidden, reader.network[reader.network_index[OUTPUT], unit], scores)
 
 
 @vectored
 def add_leaky(hidden: np.ndarray, weight: np.float32, out: np.ndarray) -> None:
-    """Add what one hidden unit says of all candidates."""
+    """Add one hidden unit's part of the scores of all candidates."""
     for number in range(out.size):
         out[number] += weight * max(hidden[number], np.float32(LEAK) * hidden[number])
 
 
 @kernel
 def learn(state: State, work: Work, target: int) -> int:
-    """One update: candidate `target` is what happened. Candidates have been scored.
+    """Update the weights: candidate `target` is what happened, and the candidates have been scored.
 
-    Returns how many candidates were compared: `chosen[:…]` of `work`, the target first.
+    Returns how many candidates were compared: they are the first of `work.chosen`, the target before the others, and
+    `work.slopes` are their softmax probabilities, less 1 for the target.
     """
     count = work.counts[CANDIDATE]
     if count < 2:
@@ -185,9 +209,9 @@ def learn(state: State, work: Work, target: int) -> int:
         draw = np.uint64(np.int64(state.scalars[TESTS])) ^ np.uint64(np.int64(state.scalars[RANDOM]))
         while size <= NEGATIVES:
             draw = mixed(draw + np.uint64(0x9E3779B97F4A7C15))
-            number = np.int64(draw % np.uint64(count))
-            if number != target:
-                chosen[size] = number
+            drawn = np.int64(draw % np.uint64(count))
+            if drawn != target:
+                chosen[size] = drawn
                 size += 1
     most = np.float32(-1e30)
     for place in range(size):
@@ -208,6 +232,7 @@ def learn(state: State, work: Work, target: int) -> int:
 
 @kernel
 def learn_linear(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarray, size: int) -> None:
+    """Update the linear weights by AdaGrad: the common row, and the row of each cross that applied."""
     slope = work.weights
     slope[:] = 0
     for place in range(size):
@@ -227,6 +252,7 @@ def learn_linear(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarra
 
 @kernel
 def learn_network(state: State, work: Work, chosen: np.ndarray, slopes: np.ndarray, size: int) -> None:
+    """Update the network by Adam, whose rate falls with the number of updates."""
     slope = work.slope
     slope[:] = 0
     back = work.back

@@ -1,7 +1,9 @@
-"""What goes together: cosine of items over visitors' histories, recent history first.
+"""Items that go together: cosine of items over visitors' histories, recent history first.
 
-Σ over the last fifty items a_k of fade^k · together(a_k, i) / √((n_a + 10)(n_i + 10)), with a fade of .8 (`cosine`) and
-of .95 (`cosine_flat`). The 10 keeps items that hardly anybody saw from looking alike.
+Σ over the last fifty items a_k of fade^k · together(a_k, i) / √((n_a + 10)(n_i + 10)), with a fade of 0.8 (`cosine`)
+and of 0.95 (`cosine_flat`). The 10 keeps items that few visitors had from looking alike.
+
+This file decides what a pair adds to these scores, and the norm. The counts are kept in `pairs.py`.
 
 Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001.
 """
@@ -13,6 +15,7 @@ import numpy as np
 from stream.models.kernels.compile import inlined, vectored
 
 ITEMS = 50
+"""Items of the history that count."""
 FADE = 0.8
 FLAT_FADE = 0.95
 SHRINK = 10.0
@@ -27,14 +30,14 @@ def score_slot(
     share: np.float32,
     flat_share: np.float32,
 ) -> None:
-    """What the slot of one pair adds to its other item; shares are fade^k / √(n_a + 10)."""
+    """Add what the slot of one pair gives to its other item; shares are fade^k / √(n_a + 10)."""
     cosines[local] += together * share
     flat_cosines[local] += together * flat_share
 
 
 @vectored
 def finish(counts: np.ndarray, cosines: np.ndarray, flat_cosines: np.ndarray) -> None:
-    """The other half of the norm, once per item, from how often each item was had."""
+    """Divide by the other half of the norm, once per item, from the count of each item."""
     for local in range(counts.size):
         norm = np.float32(1) / np.sqrt(max(np.float32(0), counts[local]) + np.float32(SHRINK))
         cosines[local] *= norm

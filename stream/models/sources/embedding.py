@@ -1,9 +1,11 @@
-"""Item vectors learned online: what comes after such a history?
+"""Item vectors learned online: which items come after such a history.
 
-The context is the weighted mean of the input vectors of the last ten items (.75^k, newest first); an item's score is
+The context is the weighted mean of the input vectors of the last ten items (0.75^k, newest first); an item's score is
 the dot product with its output vector. An event pulls its own output vector to the context and pushes away those of
 five items drawn from a reservoir of the 20,000 most recent events (skip-gram with negative sampling, one pass). It
 orders candidates and proposes none.
+
+This file decides how vectors begin, learn and score.
 
 Mikolov et al., "Distributed representations of words and phrases", NIPS 2013; Barkan & Koenigstein, "Item2Vec", 2016.
 """
@@ -37,7 +39,7 @@ RATE = 0.05
 
 @kernel
 def begin(state: State, item: int) -> None:
-    """The vectors of a new item: a small random input, an output of zeros."""
+    """Write the vectors of a new item: a small random input, an output of zeros."""
     word = state.items[item].key0 ^ np.uint64(np.int64(state.scalars[RANDOM]))
     for place in range(DIMENSIONS):
         word = mixed(word + np.uint64(0x9E3779B97F4A7C15))
@@ -59,13 +61,13 @@ def remember(state: State, item: int) -> None:
 
 @kernel
 def learn(state: State, item: int, met: np.ndarray, count: int, scratch: np.ndarray) -> None:
-    """An event on `item` after `met[:count]`, newest first."""
+    """Learn an event on `item` after `met[:count]`, newest first; `scratch` has room for two vectors."""
     used = min(count, CONTEXT_ITEMS)
-    filled = min(np.int64(state.scalars[RESERVOIR_WRITTEN]), RESERVOIR_ROWS * RESERVOIR_WIDTH)
+    filled = min(np.int64(state.scalars[RESERVOIR_WRITTEN]), np.int64(RESERVOIR_ROWS * RESERVOIR_WIDTH))
     if used == 0 or filled == 0:
         return
     draw = mixed(np.uint64(np.int64(state.scalars[EVENTS])) ^ np.uint64(np.int64(state.scalars[RANDOM])))
-    look_ahead(state, item, met, used, draw, filled)
+    prefetch_vectors(state, item, met, used, draw, filled)
     context = scratch[:DIMENSIONS]
     pull = scratch[DIMENSIONS:]
     context[:] = 0
@@ -81,12 +83,12 @@ def learn(state: State, item: int, met: np.ndarray, count: int, scratch: np.ndar
     for place in range(DIMENSIONS):
         context[place] /= total
     for number in range(NEGATIVES + 1):
-        other = item
+        other = np.int64(item)
         wanted = np.float32(1)
         if number:
             draw = mixed(draw + np.uint64(0x9E3779B97F4A7C15))
-            place = np.int64(draw % np.uint64(filled))
-            other = np.int64(state.reservoir[place // RESERVOIR_WIDTH, place % RESERVOIR_WIDTH])
+            drawn = np.int64(draw % np.uint64(filled))
+            other = np.int64(state.reservoir[drawn // RESERVOIR_WIDTH, drawn % RESERVOIR_WIDTH])
             wanted = np.float32(0)
             if other == item or other == 0:
                 continue
@@ -109,8 +111,8 @@ def learn(state: State, item: int, met: np.ndarray, count: int, scratch: np.ndar
 
 
 @kernel
-def look_ahead(state: State, item: int, met: np.ndarray, used: int, draw: np.uint64, filled: int) -> None:
-    """Ask for the vectors that `learn` is about to use: sixteen rows, nowhere near each other."""
+def prefetch_vectors(state: State, item: int, met: np.ndarray, used: int, draw: np.uint64, filled: int) -> None:
+    """Prefetch the vectors that `learn` is about to use: sixteen rows far from each other."""
     halves = state.vectors.reshape((2 * state.vectors.shape[0], DIMENSIONS))
     for k in range(used):
         prefetch(halves, 2 * met[k])
@@ -123,7 +125,7 @@ def look_ahead(state: State, item: int, met: np.ndarray, used: int, draw: np.uin
 
 @kernel
 def score(reader: Reader, work: Work) -> None:
-    """Fill in `logits`, of every candidate: the dot product with the context."""
+    """Fill in `logits`: the dot product of each candidate's output vector with the context."""
     used = min(work.counts[UNIQUE], CONTEXT_ITEMS)
     context = work.vector[:DIMENSIONS]
     context[:] = 0
@@ -144,7 +146,7 @@ def score(reader: Reader, work: Work) -> None:
 
 @kernel
 def forget(state: State, item: int) -> None:
-    """Empty the vectors of an item that goes out."""
+    """Empty the vectors of an item that is evicted."""
     state.vectors[item] = 0
     state.vectors_dirty[2 * item] = 1
     state.vectors_dirty[2 * item + 1] = 1

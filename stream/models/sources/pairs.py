@@ -1,13 +1,15 @@
-"""How often two items meet in a visitor's history: the table behind transitions and item cosine.
+"""Pair counts: how often two items meet in a visitor's history, the table behind transitions and item cosine.
 
-What an item has is sets of eight slots; a hash of the other item picks the set, and the weakest slot of a full set
-makes room. The first write of a pair counts what it weighs: inheriting the count of the slot it replaces (space-saving)
+An item has sets of eight slots; a hash of the other item picks the set, and the weakest slot of a full set makes room.
+The first write of a pair counts with its own weight: inheriting the count of the slot it replaces (space-saving)
 measured worse. An item starts with two sets and moves to eight and then thirty-two when a set is full, because most
 items are rare.
 
 An event on item i meets the last ten items a_k of the visitor's history, newest first (i itself skipped):
 together(a, i) and together(i, a) grow by its weight w; and for k < 5 forward(a→i) and fast(a→i) by w/(k+1). `fast` has
 a half-life of one day and is stored forward-decayed, as popularity is.
+
+This file decides which pairs an event adds to, where a pair is kept, and which pair makes room for another.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from stream.models.schema import FAST_LANDMARK, FAST_SUM, FORWARD_SUM, POOL_PAIR
 from stream.models.workspace.learning_view import State
 
 MEETINGS = 10
+"""Items of the history that an event meets."""
 FORWARD_MEETINGS = 5
+"""Items of the history that an event is counted as following."""
 FAST_HALF_LIFE_SECONDS = 86_400.0
 MOST_HALVINGS = 60.0
 """Halvings between landmark and event before the landmark moves (a float32 holds 126)."""
@@ -28,28 +32,31 @@ MOST_HALVINGS = 60.0
 
 @inlined
 def fast_factor(landmark: float, seconds: float) -> float:
-    """What an event at this time adds to a `fast` count."""
+    """The amount that an event of weight 1 at this time adds to a `fast` count."""
     return 2.0 ** min(100.0, max(-120.0, (seconds - landmark) / FAST_HALF_LIFE_SECONDS))
 
 
 @inlined
-def set_of(other: int, sets: int) -> int:
+def set_of(other: int, sets: int) -> np.int64:
+    """Number of the set, of so many, that holds the pair with `other`."""
     return np.int64((np.uint64(other) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)) & (sets - 1)
 
 
 @inlined
-def first_set(pointer):  # type: ignore[no-untyped-def]
+def first_set(pointer: np.uint32) -> int:
+    """Row of the first set of an item."""
     return RUN_SETS * run_row(pointer)
 
 
 @inlined
-def sets_of(pointer):  # type: ignore[no-untyped-def]
+def sets_of(pointer: np.uint32) -> int:
+    """Number of sets of an item."""
     return RUN_SETS * run_rows(pointer)
 
 
 @kernel
 def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarray, count: int) -> None:
-    """An event on `item` after `met[:count]`, newest first."""
+    """Learn an event on `item` after `met[:count]`, newest first."""
     if (seconds - state.scalars[FAST_LANDMARK]) / FAST_HALF_LIFE_SECONDS > MOST_HALVINGS:
         move_landmark(state, seconds)
     fast = fast_factor(state.scalars[FAST_LANDMARK], seconds)
@@ -66,7 +73,7 @@ def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarra
 
 @kernel
 def add(state: State, item: int, other: int, together: float, forward: float, fast: float) -> None:
-    """Add to the slot of `other` in the sets of `item`; what is taken away never leads below zero."""
+    """Add to the slot of `other` in the sets of `item`. Negative amounts never lead below zero, and make no slot."""
     pointer = state.items[item].pairs
     if pointer == 0:
         if together <= 0.0:
@@ -119,7 +126,7 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
 
 @kernel
 def lengthen(state: State, item: int) -> np.uint32:
-    """Move what an item has into four times as many sets; 0 if the pool can't spare the rows."""
+    """Move an item's pairs into four times as many sets; returns the new pointer, 0 if the pool has no room."""
     old = state.items[item].pairs
     new = take(
         state.pairs_words,
@@ -174,7 +181,7 @@ def move_landmark(state: State, seconds: float) -> None:
 
 @kernel
 def forget(state: State, item: int) -> None:
-    """Free the sets of an item that goes out."""
+    """Free the sets of an item that is evicted."""
     pointer = state.items[item].pairs
     if pointer:
         give_back(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, pointer, True)
@@ -183,7 +190,11 @@ def forget(state: State, item: int) -> None:
 
 @kernel
 def forget_others(state: State, going: np.ndarray) -> None:
-    """Empty the slots of items that went out, in all sets."""
+    """Empty the slots of evicted items, in the sets of all others.
+
+    Args:
+        going: by item row, 1 if it is evicted.
+    """
     for item in range(1, min(state.items.size, going.size)):
         pointer = state.items[item].pairs
         if pointer:

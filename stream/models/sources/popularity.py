@@ -5,6 +5,8 @@ count never has to be touched to decay, the order of items is the order of the s
 would have added in time, and a list of the best 200 changes only where an event happened. Once in many half-lives the
 landmark moves and all numbers are scaled by one factor.
 
+This file decides how counts decay, and keeps the lists of the most popular and of the newest items.
+
 Cormode, Shkapenyuk, Srivastava & Xu, "Forward decay", ICDE 2009.
 """
 
@@ -15,16 +17,20 @@ import numpy as np
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.schema import NEWEST, NEWEST_WRITTEN, POPULARITY_LANDMARK, TOP_ITEMS, TOP_SIZES, TOP_WIDTH
 from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
+from stream.models.workspace.learning_view import State
 
 MOST_HALVINGS = 500.0
 """Halvings between landmark and event before the landmark moves (a float64 holds 1,023)."""
 
 TOP_BLOCK_ITEMS = 8
+"""Items in a block of the table `top`."""
+TOP_BLOCKS = TOP_WIDTH // TOP_BLOCK_ITEMS
+"""Blocks in a row of it."""
 
 
 @kernel
-def learn(state, item, seconds, weight):  # type: ignore[no-untyped-def]
-    """Add an event's weight to its item (negative takes away, never below zero) and keep the top lists in order."""
+def learn(state: State, item: int, seconds: float, weight: float) -> None:
+    """Add an event's weight to its item (a negative one never leads below zero) and keep the lists in order."""
     landmark = state.scalars[POPULARITY_LANDMARK]
     if (seconds - landmark) / HALF_LIVES_SECONDS[0] > MOST_HALVINGS:
         move_landmark(state, seconds)
@@ -37,7 +43,7 @@ def learn(state, item, seconds, weight):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def move_landmark(state, seconds):  # type: ignore[no-untyped-def]
+def move_landmark(state: State, seconds: float) -> None:
     """Scale every count so that `seconds` is the new landmark."""
     passed = seconds - state.scalars[POPULARITY_LANDMARK]
     for half_life in range(HALF_LIVES):
@@ -50,12 +56,14 @@ def move_landmark(state, seconds):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def get_place(state, half_life, item):  # type: ignore[no-untyped-def]
+def get_place(state: State, half_life: int, item: int) -> np.int64:
+    """Place of an item in the list of a half-life, from 1; 0 if it is not in it."""
     return np.int64((state.items[item].listed >> np.uint64(8 * half_life)) & np.uint64(0xFF))
 
 
 @inlined
-def set_place(state, half_life, item, position):  # type: ignore[no-untyped-def]
+def set_place(state: State, half_life: int, item: int, position: int) -> None:
+    """Write the place of an item in the list of a half-life, from 1; 0 for none."""
     shift = np.uint64(8 * half_life)
     kept = state.items[item].listed & ~(np.uint64(0xFF) << shift)
     state.items[item].listed = kept | (np.uint64(position) << shift)
@@ -63,8 +71,8 @@ def set_place(state, half_life, item, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def place(state, half_life, item):  # type: ignore[no-untyped-def]
-    """Move an item whose count changed to where it belongs in the list of a half-life."""
+def place(state: State, half_life: int, item: int) -> None:
+    """Move an item whose count changed to its place in the list of a half-life."""
     value = state.sums[item, half_life]
     size = np.int64(state.scalars[TOP_SIZES + half_life])
     position = get_place(state, half_life, item)
@@ -98,15 +106,16 @@ def place(state, half_life, item):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def put(state, half_life, position, item):  # type: ignore[no-untyped-def]
+def put(state: State, half_life: int, position: int, item: int) -> None:
+    """Write an item into a place of the list of a half-life, from 1."""
     state.top[half_life, position - 1] = item
-    state.top_dirty[half_life * (TOP_WIDTH // TOP_BLOCK_ITEMS) + (position - 1) // TOP_BLOCK_ITEMS] = 1
+    state.top_dirty[half_life * TOP_BLOCKS + (position - 1) // TOP_BLOCK_ITEMS] = 1
     set_place(state, half_life, item, position)
 
 
 @kernel
-def forget(state, item):  # type: ignore[no-untyped-def]
-    """Take an item that is about to go out of every list."""
+def forget(state: State, item: int) -> None:
+    """Take an item that is evicted out of every list."""
     for half_life in range(HALF_LIVES):
         position = get_place(state, half_life, item)
         if position:
@@ -114,18 +123,18 @@ def forget(state, item):  # type: ignore[no-untyped-def]
             for later in range(position, size):
                 put(state, half_life, later, np.int64(state.top[half_life, later]))
             state.top[half_life, size - 1] = 0
-            state.top_dirty[half_life * (TOP_WIDTH // TOP_BLOCK_ITEMS) + (size - 1) // TOP_BLOCK_ITEMS] = 1
+            state.top_dirty[half_life * TOP_BLOCKS + (size - 1) // TOP_BLOCK_ITEMS] = 1
             state.scalars[TOP_SIZES + half_life] = size - 1
     for position in range(TOP_WIDTH):
         if state.top[NEWEST, position] == item:
             state.top[NEWEST, position] = 0
-            state.top_dirty[NEWEST * (TOP_WIDTH // TOP_BLOCK_ITEMS) + position // TOP_BLOCK_ITEMS] = 1
+            state.top_dirty[NEWEST * TOP_BLOCKS + position // TOP_BLOCK_ITEMS] = 1
 
 
 @kernel
-def note_new(state, item):  # type: ignore[no-untyped-def]
+def note_new(state: State, item: int) -> None:
     """Write an item into the ring of the newest."""
     position = np.int64(state.scalars[NEWEST_WRITTEN]) % TOP_WIDTH
     state.top[NEWEST, position] = item
-    state.top_dirty[NEWEST * (TOP_WIDTH // TOP_BLOCK_ITEMS) + position // TOP_BLOCK_ITEMS] = 1
+    state.top_dirty[NEWEST * TOP_BLOCKS + position // TOP_BLOCK_ITEMS] = 1
     state.scalars[NEWEST_WRITTEN] += 1

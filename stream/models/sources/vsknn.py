@@ -1,8 +1,10 @@
-"""Sessions like this one: vector multiplication session kNN.
+"""Vector multiplication session kNN: items of the sessions that are most like this one.
 
 The query is the last ten items of the session. Item z of q, 0 the newest, adds (q - z)/q to each of the newest sessions
-that had it; the best hundred are the neighbours. A neighbour gives each of its items its similarity · (1 - .1 · newest
-matching z), and rare items count more: ln((S + 1)/(df + 1)) + .1.
+that had it; the best hundred are the neighbours. A neighbour gives each of its items its similarity · (1 - 0.1 · newest
+matching z), and rare items count more: ln((S + 1)/(df + 1)) + 0.1.
+
+This file decides which sessions are neighbours, for both `vsknn` and `stan`, and what `vsknn` scores.
 
 Ludewig & Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018; Kersbergen, Sprangers &
 Schelter, "Serenade", SIGMOD 2022.
@@ -20,6 +22,7 @@ from stream.models.sources import stan
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (
     HISTORY,
+    IN_SESSION,
     MET,
     NEIGHBOUR_CELLS,
     NEIGHBOURS_MET,
@@ -28,17 +31,19 @@ from stream.models.workspace.scratch import (
     Work,
     local_of,
 )
-from stream.models.workspace.visitor_context import IN_SESSION, NOW, ORDINAL, SIMILARITY
 
 QUERY_ITEMS = 10
 NEIGHBOURS = 100
 MOST_SIMILAR = QUERY_ITEMS * (QUERY_ITEMS + 1) // 2
+"""Largest similarity, in units of 1/q."""
 OLDER_MATCH = 0.1
+"""Share that a neighbour's items lose for each place between the newest item of the query and the newest match."""
+RARITY_FLOOR = 0.1
 
 
 @kernel
-def look_ahead(reader: Reader, work: Work) -> None:
-    """Ask for the lists of sessions before they are needed."""
+def prefetch_postings(reader: Reader, work: Work) -> None:
+    """Prefetch the lists of sessions of the query's items."""
     for z in range(min(QUERY_ITEMS, work.counts[SESSION])):
         pointer = reader.items[reader.items_index[work.session[z]]].postings
         if pointer:
@@ -48,12 +53,12 @@ def look_ahead(reader: Reader, work: Work) -> None:
 
 @kernel
 def find_neighbours(reader: Reader, work: Work) -> int:
-    """Sessions that share items with this one and their similarity in units of 1/q; returns q."""
+    """Fill in `met_*`: sessions that share items with this one, and their similarity in units of 1/q; returns q."""
     wanted = min(QUERY_ITEMS, work.counts[SESSION])
     rows = reader.sessions_index.size
     begun = np.int64(reader.scalars[SESSIONS_BEGUN])
     oldest = begun - (rows - 1)
-    own = np.int64(work.facts[ORDINAL])
+    own = work.visit[0].ordinal
     mask = np.uint64(NEIGHBOUR_CELLS - 1)
     for z in range(wanted):
         item = reader.items[reader.items_index[work.session[z]]]
@@ -95,7 +100,7 @@ def find_neighbours(reader: Reader, work: Work) -> int:
 
 @kernel
 def score(reader: Reader, work: Work) -> None:
-    """Fill in the scores of both neighbour sources, `vsknn` and `stan`."""
+    """Fill in the scores of both neighbour sources, `vsknn` and `stan`; `finish` completes those of `vsknn`."""
     wanted = find_neighbours(reader, work)
     if wanted == 0 or work.counts[MET] == 0:
         return
@@ -103,7 +108,7 @@ def score(reader: Reader, work: Work) -> None:
     spread[:] = 0
     for met in range(work.counts[MET]):
         spread[work.met_similarity[met]] += 1
-    # Similarities are small whole numbers: those above `least` are all taken, of those at it the ones met first.
+    # Similarities are small whole numbers: sessions above `least` are all taken, and of those at it the first met.
     least = MOST_SIMILAR + 1
     taken = 0
     while least > 1 and taken + spread[least - 1] <= NEIGHBOURS:
@@ -133,17 +138,23 @@ def score(reader: Reader, work: Work) -> None:
         met = work.neighbours[number]
         session = ring_row(np.int64(work.met_ordinals[met]), rows)
         score_neighbour(reader, work, session, work.met_similarity[met] / wanted, work.met_newest[met])
-    work.facts[SIMILARITY] = best / wanted
+    work.visit[0].similarity = best / wanted
 
 
 @kernel
 def score_neighbour(reader: Reader, work: Work, session: int, similarity: float, newest: int) -> None:
-    """Give a neighbour's items what they get."""
+    """Add a neighbour's scores to its items.
+
+    Args:
+        session: row of the neighbour.
+        similarity: from 0 to (q + 1)/2.
+        newest: place in the query of the newest item that the neighbour has.
+    """
     row = reader.sessions[reader.sessions_index[session]]
     items = reader.session_items[reader.session_items_index[session]]
     length = np.int64(row.items)
     gain = np.float32(similarity * (1.0 - OLDER_MATCH * newest))
-    age = max(0.0, work.facts[NOW] - row.last_seconds)
+    age = max(0.0, work.visit[0].now - row.last_seconds)
     stan_gain = stan.gain(similarity, length, age)
     matched = work.session[newest]
     match = -1
@@ -165,7 +176,7 @@ def score_neighbour(reader: Reader, work: Work, session: int, similarity: float,
 
 @kernel
 def finish(reader: Reader, work: Work) -> None:
-    """Rare items count more, once per item."""
+    """Multiply the scores of `vsknn` by the rarity of each item, once per item."""
     count = work.counts[TOUCHED]
     for number in range(count):
         prefetch(reader.items, reader.items_index[work.items[work.touched[number]]])
@@ -175,7 +186,7 @@ def finish(reader: Reader, work: Work) -> None:
         local = work.touched[number]
         posted = np.int64(reader.items[reader.items_index[work.items[local]]].posted)
         if own and work.flags[local] & IN_SESSION:
-            posted = max(0, posted - 1)  # by this very session
+            posted = max(np.int64(0), posted - 1)  # without this very session
         work.gathered[number] = begun / (posted + 1.0)
     rarities(work.gathered[: padded(count)])
     for number in range(count):
@@ -184,5 +195,6 @@ def finish(reader: Reader, work: Work) -> None:
 
 @vectored
 def rarities(shares: np.ndarray) -> None:
+    """Replace (S + 1)/(df + 1) by the rarity."""
     for number in range(shares.size):
-        shares[number] = natural_log(max(np.float32(1e-30), shares[number])) + np.float32(0.1)
+        shares[number] = natural_log(max(np.float32(1e-30), shares[number])) + np.float32(RARITY_FLOOR)

@@ -1,7 +1,9 @@
-"""The tables as the learning kernels take them: one tuple of arrays, each with its marks.
+"""The tables as learning kernels take them: one tuple of arrays, each with its marks of written blocks.
 
-Kernels write rows directly and set the mark of each block that they write. `words` are the same memory as 32-bit words,
-for what a pool keeps in rows that nobody owns.
+Kernels write rows directly and set the mark of each block that they write. Arrays named `…_words` are the same memory
+as 32-bit words, for what a pool keeps in rows that have no owner.
+
+This file decides which arrays a learning kernel gets and how the indexes from keys to rows are rebuilt.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from numpy.typing import NDArray
 from stream.models.kernels import hash_index
 from stream.models.kernels.compile import packed
 from stream.models.schema import RUN_SETS
-from stream.models.source_names import ADDED
+from stream.models.source_names import CUSTOM
 from stream.state.tables import Table, Tables
 
 
 class State(NamedTuple):
-    """Everything that learning reads and writes."""
+    """Arrays that learning reads and writes, named after the tables.
+
+    The tables `merits`, `visitor_tastes` and `item_tastes` hold item biases and latent factors; they keep the names
+    under which versions in Redis hold them.
+    """
 
     scalars: NDArray
     scalars_dirty: NDArray
@@ -79,7 +85,12 @@ class State(NamedTuple):
 
 
 def state_of(tables: Tables, *, directories: bool = True) -> State:
-    """The kernels' view of these tables, with directories built from the keys in them unless nothing is looked up."""
+    """The kernels' view of these tables.
+
+    Args:
+        tables: every table of a model.
+        directories: build the indexes from keys to rows; without them nothing can be looked up by key.
+    """
     arrays: dict[str, NDArray] = {}
     for name, table in tables.items():
         arrays[name] = table.data
@@ -93,12 +104,12 @@ def state_of(tables: Tables, *, directories: bool = True) -> State:
     longest = max(len(tables["items"].data), len(tables["visitors"].data))
     arrays["going"] = np.zeros(longest, np.uint8)
     arrays["order"] = np.zeros(longest)
-    more = {f"{name}{part}": arrays[f"{name}{part}"] for name in ADDED for part in ("", "_dirty")}
+    more = {f"{name}{part}": arrays[f"{name}{part}"] for name in CUSTOM for part in ("", "_dirty")}
     return packed(State(**{field: arrays[field] for field in State._fields}), more)
 
 
 def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
-    """Directories of items and visitors and of the event ids that were seen last."""
+    """Indexes from keys to the rows of items, visitors and sessions, and of the event ids that were seen last."""
     cells: dict[str, NDArray] = {
         "item_cells": hash_index.cells_for(len(tables["items"].data)),
         "visitor_cells": hash_index.cells_for(len(tables["visitors"].data)),
@@ -114,7 +125,7 @@ def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
 
 
 def no_cells() -> dict[str, NDArray]:
-    """Directories in which nothing is found."""
+    """Indexes in which nothing is found."""
     return {f"{of}_cells": hash_index.cells_for(0) for of in ("item", "visitor", "event", "session")} | {
         "cells_used": np.zeros(4, np.int64)
     }

@@ -1,7 +1,9 @@
-"""Room to work in: arrays that one thread reuses from answer to answer, so that an answer allocates nothing.
+"""Scratch arrays of one thread, reused from list to list, so that making a list allocates nothing.
 
-Items that an answer touches get local numbers, in the order in which they are met. Scores of all sources stand side by
+Items that a list touches get local numbers, in the order in which they are met. The scores of all sources stand side by
 side under that number.
+
+This file decides what lies in these arrays, how many items a list may touch, and how an item's local number is found.
 """
 
 from __future__ import annotations
@@ -11,35 +13,34 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.feature_names import CONTEXT_FEATURES, CROSSES, FEATURES_WIDE
 from stream.models.kernels.compile import inlined, kernel, packed, padded, vectored
-from stream.models.schema import (
-    CONTEXT_FEATURES,
-    CROSSES,
-    FEATURES_WIDE,
-    HIDDEN,
-    NETWORK_ROWS,
-    SESSION_ITEMS,
-    SOURCE_COUNT,
-)
-from stream.models.source_names import EMBEDDING, HALF_LIVES, POPULAR
+from stream.models.schema import HIDDEN, NETWORK_ROWS, SESSION_ITEMS
+from stream.models.source_names import EMBEDDING, HALF_LIVES, POPULAR, SOURCE_COUNT
 
 HISTORY_MOST = 128
+"""Room for events of a history; the first 100 are used (`visitor_context.KNOWN_MOST`)."""
 LOCALS = 16_384
+"""Items that a list may touch; further ones are left out."""
 CELLS = 4 * LOCALS
 CELLS_LEAST = 8192
-"""Most answers touch some 1,500 items: cells for so many stay in the first two caches, and are emptied at once."""
+"""Cells in use at the start of a list. Most lists touch some 1,500 items: cells for these stay in the first two caches
+and are emptied quickly."""
 
 NEIGHBOUR_CELLS = 8192
 NEIGHBOURS_MET = 4096
+"""Sessions that may be met while neighbours are looked for; further ones are left out."""
 CANDIDATES = 512
 ROW = CANDIDATES + 16
 """Numbers in a row of candidates: rows a power of two apart would all lie in the same few places of a cache."""
 
 BEST = 64
-"""More than any source proposes."""
+"""Room for the best of a source: more than any proposes."""
 
 OWN = 12
-"""Own events that are corrected for."""
+"""The visitor's own events that counts are corrected for."""
+OWN_SUM_COUNT, OWN_SUM_FORWARD, OWN_SUM_FAST = range(3)
+"""Columns of `own_sums`: parts of `COUNT`, `FORWARD_SUM` and `FAST_SUM` of an item."""
 
 # Cells of `counts`.
 HISTORY = 0
@@ -51,7 +52,35 @@ OWN_ITEMS = 5
 MET = 6
 TOUCHED = 8
 MASK = 7
-"""Cells that are in use, less one."""
+"""Cells of the index of local numbers that are in use, less one."""
+
+# Bits of `flags`.
+HAD = 1
+"""The item is in the visitor's history."""
+EXCLUDED = 2
+"""The item may not be ranked."""
+CHECKED = 4
+"""The item has been looked up among those that the visitor must not get again."""
+IN_SESSION = 8
+"""The item is in this session."""
+
+VISIT = np.dtype(
+    [
+        ("now", "<f8"),
+        ("moment", "<f8"),
+        ("similarity", "<f8"),
+        ("visitor", "<i8"),
+        ("ordinal", "<i8"),
+        ("session_length", "<i8"),
+    ]
+)
+"""Scalars of one list, in the record `visit[0]`.
+
+`moment` is the time at which the list is asked for, in seconds. `now` is the time of the last learned event: while
+nothing is learned, no item gets older or less popular relative to the others, and a list that is asked for years later
+is not made from counts that have decayed to nothing. `similarity` is that of the best neighbour session; `visitor` the
+visitor's row, 0 if unknown; `ordinal` that of the session, 0 if there is none; `session_length` its unique items.
+"""
 
 
 class Work(NamedTuple):
@@ -63,17 +92,30 @@ class Work(NamedTuple):
         unique: items of the history, newest first, each once; `unique_of`: how often each is in the history.
         session: items of this session, newest first, each once.
         cells: item · 2^32 + local number + 1, at a hash of the item.
-        items, flags: by local number, the item and what is known of it.
+        items, flags: by local number, the item and its bits.
         values: (sources, locals), the scores of all sources that propose; 0 beyond the last local number.
         like_last: by local number, the last item's part of `cosine` before the other half of the norm.
         met_*: sessions that share an item with this one.
-        own_*: what the visitor's own learned events have put into the counts.
+        own_of: by local number, the item's place among `own_items` + 1.
+        own_*: amounts that the visitor's own learned events have added to the counts.
         candidates: local numbers; `taken`: by local number, that of the candidate + 1.
+        best_*: the best of one source.
         touched: local numbers of the items of neighbour sessions.
-        columns: (sources, candidates), what each source says of each candidate.
-        candidate_features: (features, candidates), what the ranker knows of them; features: the other way round, filled in for
-            tests only; ranks, better: of one source.
-        hidden: (units, candidates); scores, challenger, logits: by candidate.
+        gathered: by local number or place in `touched`, a number that is needed once per item.
+        neighbours: the chosen ones of the sessions met; `spread`: how many sessions have each similarity.
+        source_values: (sources, candidates), the value of each source for each candidate.
+        candidate_features: (features, candidates), as named in `feature_names`; `features_by_candidate`: (candidates,
+            features), the same transposed, which only learning needs.
+        ranks: by candidate, how many others one source prefers; logits: by candidate, of the embedding.
+        context_features, buckets: context of the list, and the bucket of each cross, as named in `feature_names`.
+        weights, dense, hidden, vector: of the ranker: summed linear weights, the network's weights by unit, (units,
+            candidates) activations, biases.
+        scores, challenger: by candidate, the scores of champion and challenger.
+        visit: one record of `VISIT`.
+        decays: by half-life, the factor from stored to current popularity.
+        chosen, slopes, slope, back: of one update of the ranker.
+        met: items that an event meets in the visitor's history.
+        no_items: the empty list of items.
         all_items: the empty mask, which allows every item.
     """
 
@@ -111,7 +153,7 @@ class Work(NamedTuple):
     touched: NDArray[np.int64]
     gathered: NDArray[np.float32]
     neighbours: NDArray[np.int64]
-    columns: NDArray[np.float32]
+    source_values: NDArray[np.float32]
     features_by_candidate: NDArray[np.float32]
     candidate_features: NDArray[np.float32]
     ranks: NDArray[np.float32]
@@ -124,7 +166,7 @@ class Work(NamedTuple):
     scores: NDArray[np.float32]
     challenger: NDArray[np.float64]
     vector: NDArray[np.float32]
-    facts: NDArray[np.float64]
+    visit: NDArray
     decays: NDArray[np.float64]
     spread: NDArray[np.int64]
     chosen: NDArray[np.int64]
@@ -132,7 +174,7 @@ class Work(NamedTuple):
     slope: NDArray[np.float32]
     back: NDArray[np.float32]
     met: NDArray[np.int64]
-    nobody: NDArray[np.int64]
+    no_items: NDArray[np.int64]
     all_items: NDArray[np.uint8]
 
 
@@ -174,7 +216,7 @@ def new_work() -> Work:
             touched=np.zeros(LOCALS, np.int64),
             gathered=np.zeros(LOCALS, np.float32),
             neighbours=np.zeros(128, np.int64),
-            columns=np.zeros((max(16, SOURCE_COUNT), ROW), np.float32),
+            source_values=np.zeros((max(16, SOURCE_COUNT), ROW), np.float32),
             features_by_candidate=np.zeros((CANDIDATES, FEATURES_WIDE), np.float32),
             candidate_features=np.zeros((FEATURES_WIDE, ROW), np.float32),
             ranks=np.zeros(CANDIDATES, np.float32),
@@ -187,7 +229,7 @@ def new_work() -> Work:
             scores=np.zeros(CANDIDATES, np.float32),
             challenger=np.zeros(CANDIDATES),
             vector=np.zeros(64, np.float32),
-            facts=np.zeros(16),
+            visit=np.zeros(1, VISIT),
             decays=np.zeros(HALF_LIVES),
             spread=np.zeros(64, np.int64),
             chosen=np.zeros(64, np.int64),
@@ -195,7 +237,7 @@ def new_work() -> Work:
             slope=np.zeros((NETWORK_ROWS, HIDDEN), np.float32),
             back=np.zeros(HIDDEN, np.float32),
             met=np.zeros(16, np.int64),
-            nobody=np.zeros(0, np.int64),
+            no_items=np.zeros(0, np.int64),
             all_items=np.zeros(0, np.uint8),
         )
     )
@@ -203,7 +245,7 @@ def new_work() -> Work:
 
 @kernel
 def clear(work: Work) -> None:
-    """Forget the previous answer: only what it touched."""
+    """Empty what the previous list touched."""
     used = padded(work.counts[LOCAL])
     for source in range(SOURCE_COUNT):
         if not POPULAR <= source <= EMBEDDING:
@@ -231,7 +273,7 @@ def cell_at(item: int, mask: np.uint64) -> np.uint64:
 
 
 @inlined
-def local_of(work: Work, item: int) -> int:
+def local_of(work: Work, item: int) -> np.int64:
     """The local number of an item, a new one if it has none; -1 if there are too many."""
     mask = np.uint64(work.counts[MASK])
     at = cell_at(item, mask)
@@ -243,7 +285,7 @@ def local_of(work: Work, item: int) -> int:
     local = work.counts[LOCAL]
     if 2 * local > np.int64(mask):
         if local >= LOCALS:
-            return -1
+            return np.int64(-1)
         widen(work)
         mask = np.uint64(work.counts[MASK])
         at = cell_at(item, mask)
@@ -257,7 +299,7 @@ def local_of(work: Work, item: int) -> int:
 
 @kernel
 def widen(work: Work) -> None:
-    """Four times as many cells, up to all."""
+    """Use four times as many cells, up to all."""
     work.cells[: work.counts[MASK] + 1] = 0
     work.counts[MASK] = min(CELLS, 4 * (work.counts[MASK] + 1)) - 1
     mask = np.uint64(work.counts[MASK])
@@ -270,7 +312,7 @@ def widen(work: Work) -> None:
 
 
 @inlined
-def known_local(work: Work, item: int) -> int:
+def known_local(work: Work, item: int) -> np.int64:
     """The local number of an item, or -1."""
     mask = np.uint64(work.counts[MASK])
     at = cell_at(item, mask)
@@ -279,4 +321,4 @@ def known_local(work: Work, item: int) -> int:
         if cell >> np.uint64(32) == np.uint64(item):
             return np.int64(cell & np.uint64(0xFFFFFFFF)) - 1
         at = (at + np.uint64(1)) & mask
-    return -1
+    return np.int64(-1)

@@ -1,9 +1,7 @@
-"""What is known of whoever asks: their history, this session, and what their own events did to the counts.
+"""History and session of the visitor that a list is for.
 
-The own-event correction is the point of half of this file. A visitor's events are in the tables a moment after they
-happened, so for the items of this very visit every count is inflated by the visit itself. A ranker that learns on such
-features learns to trust them, and fails for a visitor whose events are not learned yet. So for the last twelve learned
-events everything they added is worked out again, and the scores leave it out.
+This file decides which events of the visitor count for a list, in which order, and which items are its session. The
+corrections for the visitor's own events are in `ranking/own_events.py`.
 """
 
 from __future__ import annotations
@@ -12,17 +10,14 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.row_pool import run_row, run_rows
-from stream.models.schema import (
-    CLOCK,
-    HISTORY_ENTRIES,
-    SEEN_WAYS,
-    SESSION_ITEMS,
-    WEIGHT_ONE,
-)
+from stream.models.schema import CLOCK, HISTORY_ENTRIES, SEEN_WAYS, SESSION_ITEMS, WEIGHT_ONE
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import (
+    EXCLUDED,
+    HAD,
     HISTORY,
     HISTORY_MOST,
+    IN_SESSION,
     SESSION,
     UNIQUE,
     Work,
@@ -32,52 +27,40 @@ from stream.models.workspace.scratch import (
 
 KNOWN_MOST = 100
 """Events of a history that count."""
-
-NOW = 0
-ORDINAL = 1
-VISITOR = 2
-SIMILARITY = 3
-SESSION_LENGTH = 4
-MOMENT = 5
-"""Cells of `facts`. `MOMENT` is when the list is asked for. `NOW` is the time of the last learned event: while nothing
-is learned, no item gets older and none less popular than the others, and an event that comes years late is not answered
-with counts that have not happened yet."""
-
-# Bits of `flags`.
-HAD = 1
-EXCLUDED = 2
-CHECKED = 4
-IN_SESSION = 8
+PAST_ITEMS = 3
+"""Items of the history that stand in for an empty session."""
 
 
 @kernel
 def gather_history(
     reader: Reader, work: Work, visitor: int, anonymous: int, session: int, recent: np.ndarray, now: float
 ) -> None:
-    """Fill in history, session and own counts.
+    """Fill in history and session.
 
     Args:
         visitor: row of the visitor, 0 if unknown.
-        anonymous: row of the session as a visitor of its own, whose history joins by time; 0 if there is none.
+        anonymous: row of the session as a visitor of its own, whose history is merged by time; 0 if there is none.
         session: row of the session, 0 if there is none.
         recent: rows of items that came with the request, newest first.
-        now: seconds.
+        now: the time at which the list is asked for, in seconds.
     """
     clear(work)
-    work.facts[MOMENT] = now
-    work.facts[NOW] = reader.scalars[CLOCK] if reader.scalars[CLOCK] > 0 else now
-    work.facts[VISITOR] = visitor
-    work.facts[ORDINAL] = 0
-    work.facts[SIMILARITY] = 0
+    visit = work.visit[0]
+    visit.moment = now
+    visit.now = reader.scalars[CLOCK] if reader.scalars[CLOCK] > 0 else now
+    visit.visitor = visitor
+    visit.ordinal = 0
+    visit.similarity = 0
     for number in range(min(recent.size, KNOWN_MOST)):
         put(work, recent[number], now, 1.0, 0)
     join(reader, work, visitor, anonymous if anonymous != visitor else 0)
-    negated = mark_unique(work)
-    take_session(reader, work, session, recent, negated)
+    mark_unique(work)
+    take_session(reader, work, session, recent)
 
 
 @kernel
 def put(work: Work, item: int, seconds: float, weight: float, learned: int) -> None:
+    """Append an event to the history, as long as there is room."""
     at = work.counts[HISTORY]
     if at < HISTORY_MOST and at < KNOWN_MOST:
         work.history_items[at] = item
@@ -89,7 +72,7 @@ def put(work: Work, item: int, seconds: float, weight: float, learned: int) -> N
 
 @kernel
 def join(reader: Reader, work: Work, first: int, second: int) -> None:
-    """Two histories as one, newest first."""
+    """Append two visitors' histories to that in `work`, merged by time, newest first; 0 stands for no visitor."""
     left = right = np.int64(0)
     one = reader.visitors[reader.visitors_index[first]]
     two = reader.visitors[reader.visitors_index[second]]
@@ -121,15 +104,14 @@ def ring_count(pointer: np.uint32, entries: np.uint32) -> int:
 
 @inlined
 def place_in(reader: Reader, pointer: np.uint32, entries: np.uint32, age: int) -> tuple:
-    """Where the entry is that was written `age` entries before the newest."""
+    """Row and column of the entry that was written `age` entries before the newest."""
     at = (np.int64(entries) - 1 - age) % (run_rows(pointer) * HISTORY_ENTRIES)
     return reader.history_index[run_row(pointer) + at // HISTORY_ENTRIES], at % HISTORY_ENTRIES
 
 
 @kernel
-def mark_unique(work: Work) -> int:
-    """Items of the history, each once; those that were last spoken of badly are excluded. Returns how many of these."""
-    negated = 0
+def mark_unique(work: Work) -> None:
+    """Fill in `unique` from the history. Items whose newest event has a negative weight are excluded instead."""
     for at in range(work.counts[HISTORY]):
         local = local_of(work, work.history_items[at])
         if local < 0:
@@ -137,7 +119,6 @@ def mark_unique(work: Work) -> int:
         had = work.flags[local] & HAD
         if work.history_weights[at] < 0 and not had:
             work.flags[local] |= HAD | EXCLUDED
-            negated += 1
         elif not had:
             work.flags[local] |= HAD
             work.unique[work.counts[UNIQUE]] = work.history_items[at]
@@ -148,25 +129,27 @@ def mark_unique(work: Work) -> int:
                 if work.unique[number] == work.history_items[at]:
                     work.unique_of[number] += 1
                     break
-    return negated
 
 
 @kernel
-def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, negated: int) -> None:
-    """Items of this session, newest first, each once; for an empty session the visitor's last three."""
+def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray) -> None:
+    """Fill in `session` with the items of this session, newest first, each once.
+
+    An empty session gets the visitor's last items instead; its length stays 0.
+    """
     count = 0
     for number in range(min(recent.size, SESSION_ITEMS)):
         count = put_session(work, recent[number], count)
     if session:
         row = reader.sessions[reader.sessions_index[session]]
-        work.facts[ORDINAL] = row.ordinal
+        work.visit[0].ordinal = row.ordinal
         items = reader.session_items[reader.session_items_index[session]]
         for column in range(np.int64(row.items) - 1, -1, -1):
             if items[column]:
                 count = put_session(work, np.int64(items[column]), count)
-    work.facts[SESSION_LENGTH] = count
+    work.visit[0].session_length = count
     if count == 0:
-        for number in range(min(3, work.counts[UNIQUE])):
+        for number in range(min(PAST_ITEMS, work.counts[UNIQUE])):
             work.session[number] = work.unique[number]
             count += 1
     work.counts[SESSION] = count
@@ -174,6 +157,7 @@ def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray, n
 
 @kernel
 def put_session(work: Work, item: int, count: int) -> int:
+    """Append an item to the session, whose length is `count`, unless it is there or turned down; returns the length."""
     local = local_of(work, item)
     if local < 0 or work.flags[local] & IN_SESSION or (work.flags[local] & EXCLUDED and work.flags[local] & HAD):
         return count
@@ -184,7 +168,7 @@ def put_session(work: Work, item: int, count: int) -> int:
 
 @kernel
 def was_seen(reader: Reader, pair: np.uint64) -> bool:
-    """True if this pair of visitor and item is remembered."""
+    """True if this pair of visitor and item, one hash of both keys, is in the table `seen`."""
     ways = reader.seen[reader.seen_index[np.int64(pair % np.uint64(reader.seen_index.size))]]
     for way in range(SEEN_WAYS):
         if ways[way] == pair:

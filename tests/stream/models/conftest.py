@@ -1,4 +1,4 @@
-"""What the tests of the model share: events as columns, and a look at what each source says."""
+"""Fixtures of the model's tests: events by name, and the values and features that a list is made from."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from stream.models.ranking.rank import options_of, rank
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 from stream.models.source_names import SOURCES
+from stream.models.workspace.scoring_view import views_of
 from stream.models.workspace.scratch import CANDIDATE
 
 
 class Happened(NamedTuple):
-    """One event: whom, what, when."""
+    """One event."""
 
     user: str
     item: str
@@ -57,10 +58,19 @@ def columns_of(settings: ModelSettings, events: Iterable[Happened]) -> EventBatc
 
 
 class Said(NamedTuple):
-    """What the sources say to a visitor: value by item, by source; and the features by item."""
+    """Numbers that a visitor's list is made from.
+
+    Attributes:
+        values: value by item, by source.
+        features: features by item, in the order of `CANDIDATE_FEATURE_NAMES`.
+        context: features of the list, in the order of `CONTEXT_FEATURE_NAMES`.
+        buckets: bucket of each cross.
+    """
 
     values: dict[str, dict[str, float]]
     features: dict[str, np.ndarray]
+    context: np.ndarray
+    buckets: np.ndarray
 
 
 class Shop:
@@ -75,27 +85,25 @@ class Shop:
         self.learner.learn(columns_of(self.settings, events))
 
     def answers(self) -> Model:
-        views = {
-            name: (table.data, np.arange(table.spec.rows, dtype=np.int32))
-            for name, table in self.learner.tables.items()
-        }
-        return Model(self.settings, views)
+        return Model(self.settings, views_of(self.learner.tables))
 
     def say(self, user: str, now: float, session: str | None = None) -> Said:
         model, reader, work = self.answers(), self.learner.reader, self.learner.work
         keys = columns_of(self.settings, [Happened(user, "x", 0.0, session)])
         visitor = model.hints["visitors"].find(*model.views["visitors"], keys.visitors[0])
         row = model.hints["sessions"].find(*model.views["sessions"], keys.sessions[0])
-        gather(reader, work, visitor, 0, row, work.nobody, now)
+        gather(reader, work, visitor, 0, row, work.no_items, now)
         rank(reader, work, options_of(self.settings), np.uint64(0))
         count = int(work.counts[CANDIDATE])
         names = model.names(work.items[work.candidates[:count]])
         return Said(
             {
-                source: dict(zip(names, work.columns[number, :count].tolist(), strict=True))
+                source: dict(zip(names, work.source_values[number, :count].tolist(), strict=True))
                 for number, source in enumerate(SOURCES)
             },
             {name: work.features_by_candidate[place].copy() for place, name in enumerate(names)},
+            work.context_features.copy(),
+            work.buckets.copy(),
         )
 
 

@@ -17,7 +17,8 @@ from stream.models.query import Query
 from stream.models.schema import CHALLENGER, COUNT, ITEMS_LIVE, RANKINGS, SUMS, VISITORS_LIVE, WEIGHT_ONE, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIVES
-from stream.shard.shard import Shard, views_of
+from stream.models.workspace.scoring_view import views_of
+from stream.shard.shard import Shard
 from tests.stream.restoring import tables_of
 
 START = 1_700_000_000

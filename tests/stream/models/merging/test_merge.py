@@ -27,7 +27,8 @@ from stream.models.schema import (
 )
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIVES_SECONDS
-from stream.shard.shard import Shard, views_of
+from stream.models.workspace.scoring_view import views_of
+from stream.shard.shard import Shard
 
 SETTINGS = ModelSettings(max_items=500, max_visitors=400, max_sessions=800, max_event_ids=64)
 EVENTS_MADE = 3000

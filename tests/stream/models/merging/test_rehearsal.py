@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.models.learning.learner import identity_views
 from stream.models.merging.merge import merged
 from stream.models.merging.rehearsal import choose, look_back, rehearse
 from stream.models.ranking.rank import options_of, rank
 from stream.models.source_names import SOURCES
+from stream.models.workspace.scoring_view import views_of
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, SESSION, UNIQUE
 
 START = 1_700_000_000.0
@@ -52,7 +52,7 @@ def test_the_past_is_what_was_known_then(model, happened):
     rank(reader, work, options_of(after.settings), np.uint64(0))
     places = after.answers().names(work.items[work.candidates[: work.counts[CANDIDATE]]])
     for source in COUNTED:
-        values = dict(zip(places, work.columns[SOURCES.index(source)].tolist(), strict=False))
+        values = dict(zip(places, work.source_values[SOURCES.index(source)].tolist(), strict=False))
         assert values == pytest.approx(said.values[source], rel=2e-3, abs=1e-4), source
 
 
@@ -74,7 +74,7 @@ def test_merged_shards_have_rehearsed_and_one_alone_has_not(model, happened):
     events = others(happened)
     for number, shop in enumerate(shops):
         shop.learn([event for event in events if (int(event.user[1:]) % 2) == number])
-    views = {number: identity_views(shop.learner.tables) for number, shop in enumerate(shops)}
+    views = {number: views_of(shop.learner.tables) for number, shop in enumerate(shops)}
     began = shops[0].learner.tables["linear"].data
     assert (merged(shops[0].settings, {0: views[0]})["linear"].data == began).all()
     once, twice = merged(shops[0].settings, views), merged(shops[0].settings, views)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from stream.models.learning.learner import TEST, UPDATE, identity_views
+from stream.models.feature_names import ITEM_BIAS
+from stream.models.learning.learner import TEST, UPDATE
 from stream.models.merging.merge import merged
 from stream.models.query import Query
-from stream.models.schema import CHOSEN, EXPECTED, ITEM_BIAS, ITEMS_EVICTED, UPDATES
+from stream.models.schema import CHOSEN, EXPECTED, ITEMS_EVICTED, UPDATES
+from stream.models.workspace.scoring_view import views_of
 
 START = 1_700_000_000.0
 
@@ -76,7 +78,7 @@ def test_an_item_that_does_better_than_expected_rises(shop, happened):
 
 def test_of_several_shards_merits_are_those_of_the_rehearsal(model, happened):
     shops = [taught(model(seed=3), happened, prefix=prefix, seed=seed) for seed, prefix in enumerate("ab")]
-    views = [identity_views(shop.learner.tables) for shop in shops]
+    views = [views_of(shop.learner.tables) for shop in shops]
     together = merged(shops[0].settings, dict(enumerate(views)))
     learned_by_shards = sum(shop.learner.state.scalars[UPDATES] for shop in shops)
     lessons = together["scalars"].data[0, UPDATES] - learned_by_shards

@@ -12,10 +12,11 @@ import re
 import numpy as np
 import pytest
 
-from stream.models.learning.learner import Learner, identity_views
+from stream.models.learning.learner import Learner
 from stream.models.merging.merge import merged
 from stream.models.schema import ITEMS_EVICTED, VISITORS_EVICTED, table_specs
 from stream.models.source_names import SOURCES
+from stream.models.workspace.scoring_view import views_of
 from stream.state.tables import Tables
 
 START = 1_700_000_000.0
@@ -205,7 +206,7 @@ def test_shards_together_say_what_one_says_where_it_adds_up(source, model, happe
         shard.learn(event for event in events if int(event.user[1:]) % 2 == number)
     shards[1].learn(mine)
     united = model()
-    views = {number: identity_views(shard.learner.tables) for number, shard in enumerate(shards)}
+    views = {number: views_of(shard.learner.tables) for number, shard in enumerate(shards)}
     united.learner = Learner(united.settings, merged(united.settings, views))
     alone, together = said(whole, source), said(united, source)
     assert together.keys() == alone.keys()

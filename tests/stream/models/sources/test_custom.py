@@ -1,19 +1,18 @@
-"""A source of one's own is a file and a name. Tried in a copy of the package, which compiles its own kernels."""
+"""A source of one's own: an installed package with an entry point, tried with a tiny distribution on the path."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[4] / "stream"
+ROOT = Path(__file__).parents[4]
 
-SOURCE = '''"""What is wanted at this hour of the day: its share of the item's events.
+SOURCE = '''"""Items wanted at this hour of the day: the hour's share of the item's events.
 
 Campos, Díez & Cantador, "Time-aware recommender systems", UMUAI 2014.
 """
@@ -21,7 +20,6 @@ Campos, Díez & Cantador, "Time-aware recommender systems", UMUAI 2014.
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.workspace.visitor_context import MOMENT
 from stream.models.workspace.scratch import LOCAL
 
 COLUMNS = 24
@@ -37,7 +35,7 @@ def learn(state, item, visitor, seconds, weight, met, count):
 
 @kernel
 def score(reader, work, values):
-    hour = np.int64(work.facts[MOMENT] // 3600) % 24
+    hour = np.int64(work.visit[0].moment // 3600) % 24
     for local in range(work.counts[LOCAL]):
         counts = reader.hour_of_day[reader.hour_of_day_index[work.items[local]]]
         total = 1.0
@@ -100,28 +98,93 @@ print(json.dumps({
 """
 
 
-@pytest.mark.slow
-def test_a_file_and_a_name_make_a_source_of_the_blend(tmp_path):
-    shutil.copytree(PACKAGE, tmp_path / "stream", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "stream" / "models" / "hour_of_day.py").write_text(SOURCE)
-    layout = tmp_path / "stream" / "models" / "layout.py"
-    before = "ADDED: tuple[str, ...] = ()\n"
-    assert before in layout.read_text()
-    layout.write_text(layout.read_text().replace(before, 'ADDED: tuple[str, ...] = ("hour_of_day",)\n'))
+def installed(site: Path, source: str, entry_points: str) -> Path:
+    """A distribution `my-shop` in this folder, as pip would leave it: one package and its metadata."""
+    package, metadata = site / "my_shop", site / "my_shop-1.0.dist-info"
+    package.mkdir(parents=True)
+    metadata.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "hour_of_day.py").write_text(source)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-shop\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[corrente.sources]\n{entry_points}\n")
+    return site
 
-    run = subprocess.run(
-        [sys.executable, "-c", STORY],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+
+def run_with(site: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that finds the distribution, with a cache of kernels of its own."""
+    path = os.pathsep.join([str(site), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(site / "kernels")},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.slow
+def test_an_installed_package_makes_a_source_of_the_blend(tmp_path):
+    site = installed(tmp_path, SOURCE, "hour_of_day = my_shop.hour_of_day")
+    run = run_with(site, STORY)
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
     assert told["source"] > 0.95, "it knows the hour"
-    assert told["blend"] > 0.95, "and the blend has learned to listen to it"
+    assert told["blend"] > 0.95, "and the blend has learned to trust it"
     assert told["without"] < told["blend"] - 0.2
     assert told["silenced"] < 0.5
     assert told["learned"] == told["merged"] == 6000
     assert told["restored"]
+
+
+def test_an_installed_source_has_a_number_a_table_and_features(tmp_path):
+    site = installed(tmp_path, SOURCE, "hour_of_day = my_shop.hour_of_day")
+    program = """
+from stream.models.feature_names import CANDIDATE_FEATURE_NAMES, FEATURES
+from stream.models.schema import table_specs
+from stream.models.settings import ModelSettings
+from stream.models.source_names import EMBEDDING, SOURCES
+from stream.models.source_registry import source_files
+from stream.models.sources.custom import PROPOSED
+
+spec = table_specs(ModelSettings(disabled_sources=("hour_of_day",)))[-1]
+print(SOURCES[EMBEDDING + 1:], PROPOSED == ((EMBEDDING + 1, 30),), spec.name, spec.dtype.shape, spec.blocks_per_row)
+print("hour_of_day.rank" in CANDIDATE_FEATURE_NAMES, len(CANDIDATE_FEATURE_NAMES) == FEATURES)
+print([path.name for path in source_files()])
+"""
+    run = run_with(site, program)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [
+        "('hour_of_day',) True hour_of_day (24,) 1",
+        "True True",
+        "['hour_of_day.py']",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry_points", "message"),
+    [
+        (
+            "hour_of_day = my_shop",
+            "source 'hour_of_day': the module my_shop lacks COLUMNS, PROPOSES, learn, score, forget",
+        ),
+        ("cosine = my_shop.hour_of_day", "the source 'cosine' of my_shop.hour_of_day is named like a built-in source"),
+        ("items = my_shop.hour_of_day", "the source 'items' of my_shop.hour_of_day has the name of a table"),
+        (
+            "\n".join(f"s{number} = my_shop.hour_of_day" for number in range(5)),
+            "5 sources are announced in the group corrente.sources (s0, s1, s2, s3, s4); there is room for 4",
+        ),
+    ],
+    ids=["lacking", "built-in", "table", "fifth"],
+)
+def test_a_source_that_cannot_be_one_is_refused_with_the_reason(tmp_path, entry_points, message):
+    site = installed(tmp_path, SOURCE, entry_points)
+    program = """
+from stream.models.schema import table_specs
+from stream.models.settings import ModelSettings
+
+table_specs(ModelSettings())
+"""
+    run = run_with(site, program)
+    assert run.returncode != 0
+    assert message in run.stderr

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from stream.models.feature_names import LIKE_LAST
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.schema import (
     COUNT,
     ITEMS_EVICTED,
     ITEMS_LIVE,
-    LIKE_LAST,
     NEWEST,
     RUN_SETS,
     TOP_SIZES,
@@ -84,7 +84,7 @@ def test_transitions_and_cosine_are_what_the_formulas_say(model, happened):
 
 
 def test_the_last_item_speaks_for_itself(model, happened):
-    """The feature that is the last item's cosine alone, as a logarithm between 0 (1e-5) and 1."""
+    """The feature `like_last` is the last item's cosine alone, as a logarithm: 0 at 1e-5, 1 at 1."""
     ours = model()
     ours.learn([happened("v", "a", START), happened("v", "b", START + 1), happened("v", "c", START + 2)])
     ours.learn([happened("x", "a", START + 3), happened("x", "d", START + 4)])

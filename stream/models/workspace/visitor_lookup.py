@@ -1,0 +1,50 @@
+"""Rows of the visitor and of the session that a request names.
+
+This file decides which session belongs to a request: the one it names, or else the visitor's last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.models.kernels.compile import kernel
+from stream.models.kernels.hashing import siphash128
+from stream.models.kernels.key_hints import find_hint
+from stream.models.workspace.scoring_view import Reader
+
+
+@kernel
+def find_visitor(
+    reader: Reader,
+    named: NDArray[np.uint8],
+    salt: NDArray[np.uint64],
+    has_session: bool,
+    visitor_cells: NDArray[np.uint64],
+    session_cells: NDArray[np.uint64],
+    who: NDArray[np.int64],
+) -> np.uint64:
+    """Fill in the rows of the visitor, of the session as a visitor, and of the session; returns the visitor's key.
+
+    Args:
+        named: the user, the session, or both with NUL between them.
+        has_session: a session is named; without one it is the visitor's last.
+    """
+    end = 0
+    while end < named.size and named[end] != 0:
+        end += 1
+    key0, key1 = siphash128(named, 0, end, salt[0], salt[1])
+    visitor = find_hint(visitor_cells, reader.visitors, reader.visitors_index, key0, key1)
+    who[0] = visitor
+    if has_session:
+        last0, last1 = key0, key1
+        if end < named.size:
+            last0, last1 = siphash128(named, end + 1, named.size - end - 1, salt[0], salt[1])
+            who[1] = find_hint(visitor_cells, reader.visitors, reader.visitors_index, last0, last1)
+        who[2] = find_hint(session_cells, reader.sessions, reader.sessions_index, last0, last1)
+    elif visitor:
+        record = reader.visitors[reader.visitors_index[visitor]]
+        session = np.int64(record.session)
+        if session and reader.sessions[reader.sessions_index[session]].ordinal == record.session_ordinal:
+            who[2] = session
+    return key0
