@@ -22,7 +22,9 @@ ROOMS = (
     "stream/events.py",
     "stream/state/",
     # a model, from the names of its sources up to its estimator
+    "stream/models/source_registry.py",
     "stream/models/source_names.py",
+    "stream/models/feature_names.py",
     "stream/models/settings.py",
     "stream/models/schema.py",
     "stream/models/kernels/",

@@ -2,12 +2,14 @@
 
 For River's users and its tools, and for a few lines in a shell: a `reco.Ranker` whose state is the tables of a version
 and nothing else. An event is tested before it is learned, as everywhere, so the compiled ranker, the challenger and the
-figures of `metrics` come along. Unlike River's own recommenders, asking changes nothing: an unknown user or item that
-is asked about is not remembered.
+figures of `metrics` come along. Unlike with River's own recommenders, predicting changes nothing: an unknown user or
+item is not remembered.
 
 One event at a time costs some 200 µs, nearly all of it Python around the kernels. `learn_many` takes any number at
 once; the only difference is that River's models, the challenger among them, learn when the batch is over. Whole files
-and topics go other ways (`stream.evaluation`, `stream.shard.shard`).
+and topics take other ways (`stream.evaluation`, `stream.shard.shard`).
+
+This file decides how users, items, rewards and contexts of River become events, and how unknown items are ordered.
 
 Montiel et al., "River: machine learning for streaming data in Python", JMLR 2021; https://riverml.xyz (`reco`).
 """
@@ -37,17 +39,17 @@ SMALL = ModelSettings(max_items=10_000, max_visitors=50_000, max_sessions=50_000
 """Capacities for a shell or a notebook; rows cost memory when they are written."""
 
 UNKNOWN = -1e30
-"""Below every score, above what was turned down."""
+"""Score of an unknown item: below every known one, above those that the user turned down."""
 
 Happened = tuple[Hashable, Hashable, float, Mapping[str, Any] | None]
 """User, item, reward and context, as `learn_one` takes them."""
 
 
 class BlendRanker(Ranker):
-    """The blend as a River recommender.
+    """The champion, named blend, as a River recommender.
 
-    The context `x` may say `timestamp` (seconds or RFC 3339; without it, a second after the last one), `session` and
-    `kind` (an event's kind, whose weight is in the settings; a click if not said).
+    The context `x` may have `timestamp` (seconds or RFC 3339; by default, a second after the last event), `session` and
+    `kind` (an event's kind, whose weight is in the settings; by default, a click).
 
     >>> model = BlendRanker()
     >>> for user in ("ada", "bob", "eve"):
@@ -60,8 +62,8 @@ class BlendRanker(Ranker):
     True
 
     Args:
-        settings: what the model is; `SMALL` ones if not given.
-        seed: of everything random; that of the settings if not given.
+        settings: settings of the model; `SMALL` by default.
+        seed: seed of everything random; that of the settings by default.
     """
 
     def __init__(self, settings: ModelSettings | None = None, seed: int | None = None) -> None:
@@ -82,7 +84,7 @@ class BlendRanker(Ranker):
 
     @property
     def tables(self) -> Tables:
-        """The state: all of it, as a version holds it."""
+        """The whole state, as a version holds it."""
         return self._learner.tables
 
     def metrics(self) -> dict[str, Any]:
@@ -94,36 +96,36 @@ class BlendRanker(Ranker):
 
         Args:
             user, item: anything whose text is an id.
-            y: what came of it: true, or how many events of its kind it counts for. A negative number takes weight back
-                from the item. False or 0 is what was shown and not wanted: that moves no count, and keeps the item off
-                this user's lists until they come back to it.
+            y: the reward: true, or the number of events of its kind that it counts as. A negative number takes weight
+                back from the item. False or 0 means that the item was shown and not wanted: no count changes, and the
+                item stays off this user's lists until the user comes back to it.
             x: the context.
 
         Raises:
-            InvalidEvent: an id or the time can't be that of an event.
+            InvalidEvent: an id or the time cannot be that of an event.
         """
         self.learn_many([(user, item, y, x)])
 
     def learn_many(self, events: Iterable[Happened]) -> None:
         """Test and learn many events, in this order."""
-        if told := list(events):
-            self._learner.learn(self._columns(told))
+        if listed := list(events):
+            self._learner.learn(self._batch(listed))
 
     def predict_one(self, user: Hashable, item: Hashable, x: Mapping[str, Any] | None = None) -> float:
-        """The blend's score; 0 for an item that was never learned, -inf for one that this user turned down.
+        """The champion's score; 0 for an item that was never learned, -inf for one that this user turned down.
 
-        Scores compare within one user and moment.
+        Scores compare within one user and one moment.
         """
         return self._scores(user, [item], x).get(str(item), 0.0)
 
     def rank(self, user: Hashable, items: Iterable[Hashable], x: Mapping[str, Any] | None = None) -> list[Hashable]:
-        """The items, best first; behind them those of which nothing is known, then what this user turned down."""
-        listed = sorted(items, key=str)  # a set has no order, and ties should have one
+        """The items, best first; after the known ones the unknown, then those that this user turned down."""
+        listed = sorted(items, key=str)  # so that ties of a set, which has no order, have one
         scores = self._scores(user, listed, x)
         return sorted(listed, key=lambda item: -scores.get(str(item), UNKNOWN))
 
     def _scores(self, user: Hashable, items: list[Hashable], x: Mapping[str, Any] | None) -> dict[str, float]:
-        """Score by item, for the items that are known; -inf where one must not be ranked."""
+        """Score by item, for the items that are known; -inf for one that must not be ranked."""
         state, reader, work = self._learner.state, self._learner.reader, self._learner.work
         context = x or {}
         visitor_key = self._keys([user], self._visitor_salt)[0]
@@ -152,7 +154,7 @@ class BlendRanker(Ranker):
             check_id("id", text)
         return hash_ids(texts, salt)
 
-    def _columns(self, events: list[Happened]) -> EventBatch:
+    def _batch(self, events: list[Happened]) -> EventBatch:
         count, clock = len(events), float(self._learner.state.scalars[CLOCK])
         contexts = [event[3] or {} for event in events]
         seconds = np.empty(count)
@@ -187,7 +189,7 @@ class BlendRanker(Ranker):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Parameters and tables: what a copy needs to go on exactly as this one."""
+        """Parameters and tables, from which a copy goes on exactly as this one."""
         return {"settings": self.settings, "seed": self.seed, "chosen": self._chosen, "tables": self.tables.snapshot()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -153,9 +153,10 @@ def forget(state: State, item: int) -> None:
 
 
 @kernel
-def forget_in_reservoir(state: State, going: np.ndarray) -> None:
+def forget_in_reservoir(state: State, evict_flags: np.ndarray) -> None:
+    """Empty the places of evicted items in the reservoir; `evict_flags` by item row."""
     for row in range(RESERVOIR_ROWS):
         for column in range(RESERVOIR_WIDTH):
-            if going[state.reservoir[row, column]]:
+            if evict_flags[state.reservoir[row, column]]:
                 state.reservoir[row, column] = 0
                 state.reservoir_dirty[(row * RESERVOIR_WIDTH + column) // 8] = 1

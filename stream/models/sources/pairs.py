@@ -189,19 +189,19 @@ def forget(state: State, item: int) -> None:
 
 
 @kernel
-def forget_others(state: State, going: np.ndarray) -> None:
+def forget_others(state: State, evict_flags: np.ndarray) -> None:
     """Empty the slots of evicted items, in the sets of all others.
 
     Args:
-        going: by item row, 1 if it is evicted.
+        evict_flags: by item row, 1 if it is evicted.
     """
-    for item in range(1, min(state.items.size, going.size)):
+    for item in range(1, min(state.items.size, evict_flags.size)):
         pointer = state.items[item].pairs
         if pointer:
             for row in range(first_set(pointer), first_set(pointer) + sets_of(pointer)):
                 for column in range(SET_SLOTS):
                     slot = state.pairs[row, column]
-                    if slot.other and going[slot.other]:
+                    if slot.other and evict_flags[slot.other]:
                         slot.other = 0
                         slot.together = 0
                         slot.forward = 0

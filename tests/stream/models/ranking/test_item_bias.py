@@ -1,4 +1,4 @@
-"""What the ranker expected of an item, and how often the item was right."""
+"""Bias of an item: how often it was chosen, against how often the ranker expected it."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ START = 1_700_000_000.0
 
 
 def taught(shop, happened, *, visitors=80, prefix="u", tested=TEST | UPDATE, seed=1):
-    """Visitors walk along a circle of twenty items, and every event is a lesson."""
+    """A shop whose visitors walk along a circle of twenty items; every event is tested and updates the ranker."""
     draw = np.random.default_rng(seed)
     for visitor in range(visitors):
         at = int(draw.integers(20))
@@ -31,33 +31,33 @@ def shop(model, happened):
     return taught(model(), happened)
 
 
-def test_each_lesson_expects_one_item_and_one_happens(shop):
-    merits, lessons = shop.learner.tables["merits"].data, shop.learner.state.scalars[UPDATES]
-    assert lessons > 300
-    assert merits[:, CHOSEN].sum() == lessons
-    assert merits[:, EXPECTED].sum() == pytest.approx(lessons, rel=1e-3)
-    assert (merits >= 0).all()
+def test_each_update_expects_one_item_and_one_is_chosen(shop):
+    sums, updates = shop.learner.tables["merits"].data, shop.learner.state.scalars[UPDATES]
+    assert updates > 300
+    assert sums[:, CHOSEN].sum() == updates
+    assert sums[:, EXPECTED].sum() == pytest.approx(updates, rel=1e-3)
+    assert (sums >= 0).all()
 
 
-def test_events_that_are_no_lessons_leave_merits_alone(model, happened):
+def test_events_that_update_no_ranker_leave_biases_alone(model, happened):
     assert not taught(model(), happened, tested=0).learner.tables["merits"].data.any()
     assert not taught(model(), happened, tested=TEST).learner.tables["merits"].data.any()
 
 
-def test_the_feature_is_the_logarithm_of_what_happened_over_what_was_expected(shop, happened):
+def test_the_feature_is_the_logarithm_of_chosen_over_expected(shop, happened):
     shop.learn([happened("me", "i3", START + 90_000)])
     rows = {name: row for row, name in enumerate(shop.answers().names(np.arange(21)))}
-    merits = shop.learner.tables["merits"].data
-    merits[rows["i4"]] = 2, 11
-    merits[rows["i5"]] = 9, 4
-    merits[rows["i6"]] = 0
+    sums = shop.learner.tables["merits"].data
+    sums[rows["i4"], [EXPECTED, CHOSEN]] = 2, 11
+    sums[rows["i5"], [EXPECTED, CHOSEN]] = 9, 4
+    sums[rows["i6"]] = 0
     features = shop.say("me", START + 90_060).features
     assert features["i4"][ITEM_BIAS] == pytest.approx(np.log(12 / 3))
     assert features["i5"][ITEM_BIAS] == pytest.approx(np.log(5 / 10))
     assert features["i6"][ITEM_BIAS] == 0
 
 
-def test_what_a_visitor_had_has_no_merit_for_them(shop, happened):
+def test_items_that_a_visitor_had_have_no_bias_for_them(shop, happened):
     shop.learn([happened("me", item, START + 90_000 + at) for at, item in enumerate(["i3", "i4", "i5"])])
     mine, others = shop.say("me", START + 90_060).features, shop.say("u1", START + 90_060).features
     assert {mine[item][ITEM_BIAS] for item in ("i3", "i4", "i5")} == {0}
@@ -67,33 +67,33 @@ def test_what_a_visitor_had_has_no_merit_for_them(shop, happened):
 def test_an_item_that_does_better_than_expected_rises(shop, happened):
     shop.learn([happened("me", "i3", START + 90_000)])
     row = shop.answers().names(np.arange(21)).index("i7")
-    merits = shop.learner.tables["merits"].data
+    sums = shop.learner.tables["merits"].data
     places = []
     for expected, chosen in ((9, 0), (9, 9), (0, 9)):
-        merits[row, [EXPECTED, CHOSEN]] = expected, chosen
+        sums[row, [EXPECTED, CHOSEN]] = expected, chosen
         places.append(shop.answers().recommend(Query(user="me", n=20)).items.index("i7"))
     assert places == sorted(places, reverse=True)
     assert places[0] > places[-1]
 
 
-def test_of_several_shards_merits_are_those_of_the_rehearsal(model, happened):
+def test_biases_of_merged_shards_are_those_of_the_rehearsal(model, happened):
     shops = [taught(model(seed=3), happened, prefix=prefix, seed=seed) for seed, prefix in enumerate("ab")]
     views = [views_of(shop.learner.tables) for shop in shops]
     together = merged(shops[0].settings, dict(enumerate(views)))
     learned_by_shards = sum(shop.learner.state.scalars[UPDATES] for shop in shops)
-    lessons = together["scalars"].data[0, UPDATES] - learned_by_shards
-    assert lessons > 100
-    assert together["merits"].data[:, CHOSEN].sum() == lessons
+    rehearsed = together["scalars"].data[0, UPDATES] - learned_by_shards
+    assert rehearsed > 100
+    assert together["merits"].data[:, CHOSEN].sum() == rehearsed
     alone = merged(shops[0].settings, {0: views[0]})
     assert alone["merits"].data.sum() == pytest.approx(shops[0].learner.tables["merits"].data.sum())
 
 
-def test_an_item_that_goes_out_takes_its_merit_along(model, happened):
+def test_an_evicted_item_loses_its_bias(model, happened):
     shop = taught(model(max_items=64), happened)
-    merits, items = shop.learner.tables["merits"].data, shop.learner.tables["items"].data
-    known = np.flatnonzero(merits[:, EXPECTED])
+    sums, items = shop.learner.tables["merits"].data, shop.learner.tables["items"].data
+    known = np.flatnonzero(sums[:, EXPECTED])
     # newer items, each had by three, until the old ones have to make room
     shop.learn([happened(f"v{n % 3}", f"new{n // 3}", START + 4e7 + n) for n in range(240)])
     assert shop.learner.state.scalars[ITEMS_EVICTED] >= len(known)
-    assert not merits[known].any()
+    assert not sums[known].any()
     assert items["key0"][known].any()  # others live in these rows now

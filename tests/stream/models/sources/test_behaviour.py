@@ -1,6 +1,6 @@
-"""One suite for every source: what each does with nothing, with too much, with time, with a restart and with shards.
+"""One suite for every source: with nothing learned, full tables, the passing of time, a restart, and shards.
 
-`test_sources.py` has what single sources say on data whose right answer is known.
+`test_sources.py` has the values of single sources on data whose right answer is known.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILES = {
     "stan": ("stan", "sessions"),
     "embedding": ("embedding", "embedding"),
 }
-"""Where a source scores and where it learns; the popular ones share a file."""
+"""Files in which a source scores and learns; the popular ones share one."""
 TABLES = {
     "pairs": {"pairs", "sums"},
     "sessions": {"sessions", "session_items", "postings"},
