@@ -24,10 +24,10 @@ GROUP = "corrente.commands"
 class CommandsByName(TyperGroup):
     """A group whose commands are entry points."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  the signature is the library's
         return sorted(_found())
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  the signature is the library's
         """The command as it is listed; `resolve_command` gives the one that runs."""
         found = _found().get(cmd_name)
         return TyperCommand(cmd_name, help=_described(found)) if found else None

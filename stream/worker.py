@@ -1,15 +1,16 @@
-"""The worker: a Faust app whose agents hand whole fetches to the shards of this process.
+"""The worker: a Faust app whose agents deliver whole fetches to the shards of this process.
 
     faust -A stream.worker worker         or        corrente worker
 
-Three agents, over `clicks`, `purchases` and `feedback`, do nothing but hand over. Kafka's group decides which
-partitions are this worker's; each of them is a `ShardRunner` that claims, restores, learns and publishes.
+Three agents, over `clicks`, `purchases` and `feedback`, do nothing but deliver. Kafka's group decides which
+topic-partitions are this worker's; each shard that they make complete gets a `ShardRunner`, which claims, restores,
+learns and publishes.
 
-Producers that want the events of a visitor in order give them the visitor as key and partition with murmur2, as Java
-clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise count all the same,
-once.
+Producers that want the events of a visitor in order use the visitor as the record's key and partition with murmur2, as
+Java clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise are learned too,
+each exactly once.
 
-This file decides what starts and ends when. It is imported by nobody; programs name it.
+This file decides what starts and ends when. No module but its command imports it; programs name it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
@@ -34,34 +36,38 @@ from redis.exceptions import RedisError
 from structlog import get_logger
 
 from stream.kafka.dead_letters import DeadLetters
+from stream.kafka.fetch import Fetch, Position
 from stream.kafka.topics import WrongTopics, prepare_topics
-from stream.kafka.transport import Fetch, FetchSchema, Transport
+from stream.kafka.transport import FetchSchema, Transport
+from stream.runner.assignment import group_by_shard
 from stream.runner.metrics import WorkerMetrics
-from stream.runner.task import ShardRunner, WorkerResources
+from stream.runner.resources import WorkerResources
+from stream.runner.task import ShardRunner
 from stream.runner.warmup import warm_up
 from stream.runtime.gil import use_short_switch_interval
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import return_large_pieces
 from stream.settings import Settings, load_settings
 from stream.versions import VersionStore, salt_problem
+from stream.versions.compaction import compact
 
 log = get_logger(__name__)
 
 LAST_PUBLISH_SECONDS = 4.0
-"""How long a worker that must let go of a partition may take to publish what it has learned."""
+"""Longest time for the last publish of a worker that stops or has to give a partition up."""
 
 GARBAGE_THRESHOLDS = (200_000, 20, 50)
-"""After how many new objects, and after how many rounds among the young ones, cycles are looked for."""
+"""Thresholds of Python's cycle collector: new objects, then young collections, then middle ones."""
 
 RIVER_AFTER_SECONDS = 2.0
-"""So long after it is ready at most, a worker that is still behind puts off importing River."""
+"""Longest time for which a worker that is ready but still behind puts the import of River off."""
 
 LOOP_LAG_PROBE_SECONDS = 0.02
-"""How often the event loop is asked whether it is on time."""
+"""Interval of the event-loop lag probe."""
 
 
 class NoTables(TableManager):
-    """Faust waits a second for tables to be declared. There are none, and a start should be quick."""
+    """A table manager that doesn't wait. Faust's own waits a second for tables, and this app declares none."""
 
     async def on_start(self) -> None:
         await self._update_channels()
@@ -69,7 +75,7 @@ class NoTables(TableManager):
 
 
 class WorkerApp(faust.App):
-    """Faust's app with our transport and our way to stop."""
+    """Faust's app with our transport and our order of stopping."""
 
     worker: Worker
 
@@ -77,15 +83,15 @@ class WorkerApp(faust.App):
         return Transport(self.conf.broker_consumer, self, owner=self.worker, topics=self.worker.settings.topics)
 
     def _create_directories(self) -> None:
-        """Nothing is kept on disk."""
+        """Create none: nothing is kept on disk."""
 
     async def on_start(self) -> None:
-        """Everything that must be right before the group is joined."""
+        """Do everything that must be right before the group is joined."""
         await self.worker.prepare()
         await super().on_start()
 
     async def on_stop(self) -> None:
-        """Publish what was learned, tell Kafka, and only then leave the group."""
+        """Publish what was learned, commit its offsets, and only then leave the group."""
         await self.worker.halt()
         await self.consumer.commit()
         await super().on_stop()
@@ -93,151 +99,154 @@ class WorkerApp(faust.App):
 
 
 class Worker:
-    """The partitions of this process. It is the `PartitionOwner` of the transport."""
+    """The shards of this process. It is the `PartitionOwner` of the transport.
 
-    def __init__(self, settings: Settings, app: faust.App) -> None:
-        self.settings = settings
-        self._app = app
-        self._partitions: dict[int, ShardRunner] = {}
-        self._shop: WorkerResources | None = None
-        self._by_kafka_name = {name: topic for topic, name in settings.topics.items()}
+    Args:
+        resources: everything that the shards share.
+        shards: number of partitions of each topic; `prepare` asks Kafka for it.
+    """
+
+    def __init__(self, resources: WorkerResources, shards: int = 0) -> None:
+        self.settings = resources.settings
+        self._resources = resources
+        self._runners: dict[int, ShardRunner] = {}
+        self._runner_of: dict[TP, ShardRunner] = {}
+        self._shards = shards
         self._stopping = False
-        self._looking: asyncio.Task[None] | None = None
-        self._importing: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     async def prepare(self) -> None:
-        """Check topics, compile kernels, start metrics. Raises `WrongTopics`."""
-        gc.disable()  # until all is there that stays, see `_settle`
+        """Check topics, compile kernels, start metrics.
+
+        Raises:
+            WrongTopics: the topics can't be learned from as they are.
+            KafkaError: no broker answered.
+        """
+        gc.disable()  # until everything that stays is imported, see `_enable_collector`
         return_large_pieces()
-        shards = await prepare_topics(self.settings)
-        metrics = WorkerMetrics()
-        self._shop = WorkerResources(
-            settings=self.settings,
-            name=f"{socket.gethostname()}:{os.getpid()}",
-            shards=shards,
-            store=VersionStore.connect(self.settings.redis, self.settings.model_name),
-            letters=DeadLetters(self.settings.kafka, self.settings.dead_letters_topic),
-            metrics=metrics,
-            code_version=code_version(),
-            consumer=lambda: self._app.consumer,
-        )
-        seconds = await self._shop.in_learning(warm_up, self.settings.model)
+        settings, resources = self.settings, self._resources
+        self._shards = await prepare_topics(settings)
+        seconds = await resources.in_learning(warm_up, settings.model)
         use_short_switch_interval()
-        self._importing = asyncio.create_task(self._import_river())
-        self._importing.add_done_callback(_settle)
-        await self._tell_cautions()
-        if problem := salt_problem(self.settings.model.visitor_salt):
+        importing = asyncio.create_task(self._import_river())
+        importing.add_done_callback(_enable_collector)
+        self._background.append(importing)
+        await self._log_redis_problems()
+        if problem := salt_problem(settings.model.visitor_salt):
             log.warning("the visitor salt is weak", problem=problem)
-        if self.settings.metrics_port:
-            metrics.serve(self.settings.metrics_port)
-            self._looking = asyncio.create_task(_look_at_the_loop(metrics))
+        if settings.metrics_port:
+            resources.metrics.serve(settings.metrics_port)
+            self._background.append(asyncio.create_task(_probe_loop_lag(resources.metrics)))
         log.info(
             "ready to join the group",
-            group=self.settings.group,
-            kafka=self.settings.kafka,
-            partitions=shards,
-            model=self.settings.model_name,
+            group=settings.group,
+            kafka=settings.kafka,
+            partitions=self._shards,
+            model=settings.model_name,
             warm_up_seconds=round(seconds, 2),
-            version=code_version(),
+            version=resources.code_version,
         )
 
     async def _import_river(self) -> None:
-        """Let lessons begin, once there is time for it. Beside joining and catching up it takes turns with all that
-        happens then: the first event comes later, and each step of the event loop takes several times as long.
+        """Import River once there is time for it.
+
+        Beside joining the group and catching up, the import takes turns with everything that happens then: the first
+        event comes later, and each step of the event loop takes several times as long.
         """
-        assert self._shop is not None
         latest = time.monotonic() + RIVER_AFTER_SECONDS
-        while time.monotonic() < latest and not self._up_to_date():
+        while time.monotonic() < latest and not self._up_to_date():  # noqa: ASYNC110  two seconds, any of several
             await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
-        await self._shop.import_river()
+        await self._resources.import_river()
 
     def _up_to_date(self) -> bool:
-        return bool(self._partitions) and all(partition.up_to_date for partition in self._partitions.values())
+        return bool(self._runners) and all(runner.up_to_date for runner in self._runners.values())
 
-    async def _tell_cautions(self) -> None:
-        """What is dangerous about the way in which Redis is set up."""
-        assert self._shop is not None
+    async def _log_redis_problems(self) -> None:
+        """Log what is dangerous in the configuration of Redis."""
         try:
-            for caution in await self._shop.with_redis(self._shop.store.redis_problems):
-                log.warning("Redis may lose versions", caution=caution)
+            for problem in await self._resources.with_redis(self._resources.store.redis_problems):
+                log.warning("Redis may lose versions", caution=problem)
         except RedisError as error:
             log.warning("Redis does not answer yet", redis=_without_password(self.settings.redis), error=str(error))
 
-    def hand(self, fetch: Fetch) -> None:
-        """What the agents do."""
-        partition = self._partitions.get(fetch.partition)
-        if partition is not None:
-            partition.hand(fetch)
+    def deliver(self, fetch: Fetch) -> None:
+        """Take over a fetch from an agent; it is dropped if its shard isn't learned here."""
+        runner = self._runner_of.get(fetch.tp)
+        if runner is not None:
+            runner.deliver(fetch)
 
     async def halt(self) -> None:
-        """Stop learning and publish what was learned."""
+        """Stop learning and publish what was learned; nothing starts again afterwards."""
         self._stopping = True
-        await asyncio.gather(*(partition.halt(LAST_PUBLISH_SECONDS) for partition in self._partitions.values()))
+        await self._halt_runners(LAST_PUBLISH_SECONDS)
 
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-        if self._importing is not None:
-            self._importing.cancel()
-        for partition in list(self._partitions.values()):
-            await partition.drop()
-        if self._shop is not None:
-            await self._shop.letters.stop()
-            self._shop.close()
+        """Give all shards up, and end threads and connections."""
+        for task in self._background:
+            task.cancel()
+        for runner in list(self._runners.values()):
+            await runner.drop()
+        await self._resources.dead_letters.stop()
+        self._resources.close()
 
-    # ---- what the transport asks and tells
+    # ---- called by the transport
 
     async def revoked(self, _: Iterable[TP]) -> None:
-        """A rebalance begins: nothing is learned until it has ended, and nothing that was learned is held back."""
-        patience = min(LAST_PUBLISH_SECONDS, self.settings.session_timeout_seconds / 2)
-        await asyncio.gather(*(partition.halt(patience) for partition in self._partitions.values()))
+        """Stop learning until the rebalance has ended, and publish everything that was learned."""
+        await self._halt_runners(min(LAST_PUBLISH_SECONDS, self.settings.session_timeout_seconds / 2))
 
     async def assigned(self, partitions: set[TP]) -> None:
-        """A rebalance has ended. Shards that stay go on with the state they have: were they somebody else's
-        in between, their first publish is refused.
+        """Start the shards that these topic-partitions make complete, and drop the others; a rebalance has ended.
+
+        Shards that stay go on with the state that they have. If another worker owned one in between, its first publish
+        is refused.
+
+        Raises:
+            WrongTopics: the topics got more partitions since this worker started.
         """
-        assert self._shop is not None
         if self._stopping:
             return
-        numbers = {tp.partition for tp in partitions if tp.topic in self._by_kafka_name}
-        if numbers and max(numbers) >= self._shop.shards:
+        grouping = group_by_shard(partitions, self.settings.topics, self._shards)
+        most = max([*grouping.shards, *grouping.absent], default=-1)
+        if most >= self._shards:
             raise WrongTopics(
-                f"the topics have {max(numbers) + 1} partitions now, and had {self._shop.shards} when this worker "
-                "started: start it again"
+                f"the topics have {most + 1} partitions now, and had {self._shards} when this worker started: start it "
+                "again"
             )
-        for number in sorted(numbers):
-            absent = [name for name in self._by_kafka_name if TP(name, number) not in partitions]
-            if absent:
-                log.error("only a part of a partition was assigned; it is not learned", partition=number, absent=absent)
-                numbers.discard(number)
-        for number in set(self._partitions) - numbers:
-            await self._partitions.pop(number).drop()
-        for number in sorted(numbers):
-            if number not in self._partitions:
-                self._partitions[number] = ShardRunner(number, self._shop)
-            self._partitions[number].start()
-        self._shop.metrics.partitions.set(len(numbers))
-        log.info("assigned", partitions=sorted(numbers))
+        for shard, absent in grouping.absent.items():
+            log.error("only a part of a partition was assigned; it is not learned", partition=shard, absent=absent)
+        for shard in set(self._runners) - set(grouping.shards):
+            await self._runners.pop(shard).drop()
+        for shard, assignment in grouping.shards.items():
+            if shard not in self._runners:
+                self._runners[shard] = ShardRunner(assignment, self._resources)
+        self._runner_of = {tp: runner for runner in self._runners.values() for tp in runner.assignment.partitions}
+        for runner in self._runners.values():
+            runner.start()
+        self._resources.metrics.partitions.set(len(self._runners))
+        log.info("assigned", partitions=sorted(self._runners))
 
     def has_room(self, tp: TP) -> bool:
-        partition = self._partitions.get(tp.partition)
-        return partition is not None and partition.has_room(self._by_kafka_name[tp.topic])
+        """Return True if more records of this topic-partition are wanted now."""
+        runner = self._runner_of.get(tp)
+        return runner is not None and runner.has_room(tp)
 
-    def reached(self, tp: TP, session: int, *, handed: int, position: int, end: int | None) -> None:
-        partition = self._partitions.get(tp.partition)
-        if partition is not None:
-            partition.reached(self._by_kafka_name[tp.topic], session, handed=handed, position=position, end=end)
+    def note_position(self, position: Position) -> None:
+        """Take the progress of a topic-partition for which nothing was fetched."""
+        runner = self._runner_of.get(position.tp)
+        if runner is not None:
+            runner.note_position(position)
 
     def published(self) -> Mapping[TP, int]:
-        return {
-            TP(self.settings.topics[topic], number): offset
-            for number, partition in self._partitions.items()
-            for topic, offset in partition.published.items()
-        }
+        """Next offsets of the published states, to be committed."""
+        return {tp: offset for runner in self._runners.values() for tp, offset in runner.published.items()}
+
+    async def _halt_runners(self, patience_seconds: float) -> None:
+        await asyncio.gather(*(runner.halt(patience_seconds) for runner in self._runners.values()))
 
 
 def make_app(settings: Settings) -> WorkerApp:
-    """The Faust app of one worker process."""
+    """The Faust app of one worker process. Nothing connects before the app starts."""
     session_seconds = settings.session_timeout_seconds
     app = WorkerApp(
         settings.group,
@@ -250,7 +259,7 @@ def make_app(settings: Settings) -> WorkerApp:
         topic_allow_declare=False,
         topic_disable_leader=True,
         broker_session_timeout=session_seconds,
-        broker_heartbeat_interval=session_seconds / 10,  # a worker that joins waits until the others ask
+        broker_heartbeat_interval=session_seconds / 10,  # a joining worker waits for the next heartbeat of all others
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 * 1024 * 1024,
@@ -259,16 +268,28 @@ def make_app(settings: Settings) -> WorkerApp:
         worker_redirect_stdouts=False,
         logging_config=configure_logs(settings.log_format, settings.log_level),
     )
-    app.worker = Worker(settings, app)
+    store = VersionStore.connect(settings.redis, settings.model_name)
+    app.worker = Worker(
+        WorkerResources(
+            settings=settings,
+            name=f"{socket.gethostname()}:{os.getpid()}",
+            store=store,
+            compact=partial(compact, store),
+            dead_letters=DeadLetters(settings.kafka, settings.dead_letters_topic),
+            metrics=WorkerMetrics(),
+            code_version=code_version(),
+            consumer=lambda: app.consumer,
+        )
+    )
     schema = FetchSchema()
     for topic, kafka_name in settings.topics.items():
 
-        async def hand_over(fetches: Any) -> None:
+        async def deliver(fetches: Any) -> None:
             async for fetch in fetches:
-                app.worker.hand(fetch)
+                app.worker.deliver(fetch)
 
         channel = app.topic(kafka_name, schema=schema, acks=False)
-        app.agent(channel, name=f"stream.worker.{topic}")(hand_over)
+        app.agent(channel, name=f"stream.worker.{topic}")(deliver)
 
     async def revoked(_: Any, partitions: set[TP], **__: Any) -> None:
         await app.worker.revoked(partitions)
@@ -277,11 +298,11 @@ def make_app(settings: Settings) -> WorkerApp:
     return app
 
 
-def _settle(importing: asyncio.Task[None]) -> None:
-    """Everything that stays is there: look for cycles from now on, among what comes.
+def _enable_collector(importing: asyncio.Task[None]) -> None:
+    """Enable the cycle collector, for objects that are created from now on: everything that stays is imported.
 
     Records and events live for a moment, by hundreds of thousands, and are in no cycles. Looking for cycles among them
-    as often as Python does by default takes a third of the time that Python code has here.
+    at Python's default thresholds takes a third of the time that Python code has here.
     """
     if not importing.cancelled() and (error := importing.exception()) is not None:
         log.error("River can't be imported: events are learned, and none is tested", error=str(error))
@@ -290,13 +311,13 @@ def _settle(importing: asyncio.Task[None]) -> None:
     gc.enable()
 
 
-async def _look_at_the_loop(metrics: WorkerMetrics) -> None:
-    """Tell by how much the event loop was late."""
+async def _probe_loop_lag(metrics: WorkerMetrics) -> None:
+    """Note by how much the event loop is late, every `LOOP_LAG_PROBE_SECONDS`."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LOOP_LAG_PROBE_SECONDS
         await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
-        metrics.held("loop", max(0.0, loop.time() - due))
+        metrics.note_hold("loop", max(0.0, loop.time() - due))
 
 
 def _without_password(url: str) -> str:
@@ -304,7 +325,7 @@ def _without_password(url: str) -> str:
 
 
 def code_version() -> str:
-    """Of this program, for the manifest of a version."""
+    """The version of this program, for manifests."""
     try:
         return version("corrente")
     except PackageNotFoundError:  # a checkout that isn't installed
@@ -312,7 +333,7 @@ def code_version() -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """`app` is made when Faust asks for it, so that importing this file reads no environment."""
+    """Make `app` when Faust asks for it, so that importing this file reads no environment."""
     if name == "app":
         return globals().setdefault("app", make_app(load_settings()))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,7 @@
-"""`corrente worker`: the worker without Faust's own command line."""
+"""`corrente worker`: the worker without Faust's own command line.
+
+This file decides how a worker process is started; what it does is decided in `stream.worker`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ def worker() -> None:
     """Learn from Kafka and publish versions to Redis, until stopped. Everything is set by CORRENTE_… variables."""
     import gc
 
-    gc.disable()  # what is imported stays: looking for cycles in it is a seventh of a start. The worker enables it
+    gc.disable()  # imported modules stay: looking for cycles in them is a seventh of a start. The worker enables it
     from faust import Worker as FaustWorker
 
     from stream.settings import load_settings

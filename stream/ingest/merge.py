@@ -18,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -26,12 +27,15 @@ from stream.state.journal import Journal
 
 _TIMESTAMP, _VALUE = attrgetter("timestamp_ms"), attrgetter("value")
 
+Key = TypeVar("Key")
+"""Type of the keys of a merge: our topic names, or topic-partitions (a worker's)."""
+
 
 class MissingRecords(Exception):
     """Records between two fetches never arrived: the second one starts behind the end of the first."""
 
 
-class Merge:
+class Merge(Generic[Key]):
     """The waiting records of one partition number, and the order in which they are taken.
 
     Args:
@@ -52,17 +56,17 @@ class Merge:
     """
 
     def __init__(
-        self, offsets: Mapping[str, int], *, full_records: int = 20_000, full_bytes: int = 32 * 1024 * 1024
+        self, offsets: Mapping[Key, int], *, full_records: int = 20_000, full_bytes: int = 32 * 1024 * 1024
     ) -> None:
         self._waiting = {topic: _TopicQueue() for topic in offsets}
         self._next = dict(offsets)
-        self._ends: dict[str, int | None] = dict.fromkeys(offsets)
+        self._ends: dict[Key, int | None] = dict.fromkeys(offsets)
         self._full_records = full_records
         self._full_bytes = full_bytes
 
     def add(
         self,
-        topic: str,
+        topic: Key,
         records: Sequence[Record],
         *,
         since: int | None = None,
@@ -94,11 +98,11 @@ class Merge:
         if end is not None:
             self.known_end(topic, end)
 
-    def known_end(self, topic: str, end: int) -> None:
+    def known_end(self, topic: Key, end: int) -> None:
         """Set the known end of a topic: the offset that its next record will get."""
         self._ends[topic] = end
 
-    def skipped(self, topic: str, *, since: int, to: int) -> None:
+    def skipped(self, topic: Key, *, since: int, to: int) -> None:
         """Skip offsets `since` to before `to`, of which Kafka holds no record. Ignored unless `since` comes next."""
         if self._next[topic] == since:
             self._next[topic] = max(since, to)
@@ -129,7 +133,7 @@ class Merge:
         places = order - (ends - [each.size for each in times] - firsts)[which]
         return [taken[place] for place in places.tolist()]
 
-    def full(self, topic: str) -> bool:
+    def full(self, topic: Key) -> bool:
         """True if enough records of this topic are waiting, so that it should not be fetched now.
 
         Each topic is judged by its own records alone. If all of them stopped together, the record that the others wait
@@ -138,12 +142,12 @@ class Merge:
         waiting = self._waiting[topic]
         return len(waiting.records) >= self._full_records or waiting.bytes >= self._full_bytes
 
-    def next_offset(self, topic: str) -> int:
+    def next_offset(self, topic: Key) -> int:
         """Offset behind everything that was added or skipped."""
         return self._next[topic]
 
     @property
-    def end(self) -> dict[str, int | None]:
+    def end(self) -> dict[Key, int | None]:
         """Known end of each topic; None until it was looked up in Kafka."""
         return dict(self._ends)
 
@@ -153,13 +157,13 @@ class Merge:
         return sum(len(waiting.records) for waiting in self._waiting.values())
 
     @property
-    def held_up_by(self) -> list[str]:
+    def held_up_by(self) -> list[Key]:
         """Topics whose missing record blocks waiting records of other topics."""
         if not self.waiting_records:
             return []
         return [topic for topic, waiting in self._waiting.items() if not waiting.records and self._behind(topic)]
 
-    def _behind(self, topic: str) -> bool:
+    def _behind(self, topic: Key) -> bool:
         """True if Kafka holds, or may hold, a record of this topic that was not added yet."""
         end = self._ends[topic]
         return end is None or self._next[topic] < end

@@ -1,1 +1,14 @@
-"""kafka."""
+"""Everything that speaks to Kafka on the worker's side.
+
+An edge room: topics are checked and created here, records are fetched in whole fetches and handed to their owner,
+offsets of published states are committed, and records that could not be learned are kept in a topic of dead letters. It
+learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
+
+| file | decides |
+|---|---|
+| `dead_letters` | the form of a dead letter, and that it is acknowledged before `send` returns |
+| `dead_letters_cli` | `corrente dead-letters list` and `replay` |
+| `fetch` | what passes between the transport and the owner of the partitions |
+| `topics` | which topics are checked and created at start |
+| `transport` | how records travel from Kafka to the agents, and when a partition is fetched |
+"""

@@ -1,29 +1,26 @@
-"""Kafka to agents, one whole fetch at a time, starting at the offsets that the learned state names.
+"""Faust's Kafka transport, changed to deliver one whole fetch at a time from the offsets that the learned state names.
 
-Faust hands an agent one record at a time: two tasks and three turns of the event loop each, which ends near 8,000
-records a second. This transport hands it everything that one fetch brought for one partition as one message, and the
-loop turns once for thousands of records.
+Faust hands an agent one record at a time: two tasks and three turns of the event loop each, which limits a worker to
+about 8,000 records a second. This transport hands it everything that one fetch brought for one topic-partition as a
+single message, and the loop turns once for thousands of records.
 
-It differs from Faust's own in what an offset means. Here **the learned state is the truth**: a partition is not fetched
-until somebody has restored its state and called `start_at` with the offsets found in it, and the offsets that Kafka is
-told (`commit`) are those of the published state. They serve the lag monitor of whoever runs Kafka, and show whether
-Redis came back with less than was published. Faust's own acknowledgements and read offsets are therefore not kept.
+It differs from Faust's own in the meaning of an offset. Here **the learned state is the truth**: a topic-partition is
+not fetched until its owner has restored its state and called `start_at` with the offsets found in it, and the offsets
+that are committed to Kafka are those of the published state. They serve Kafka's own lag monitoring, and reveal a Redis
+that came back with less than was published. Faust's own acknowledgements and read offsets are therefore not kept.
 
-Each `start_at` begins a new **session** of its partitions, and every `Fetch` names the session that it belongs to. What
-was fetched before a seek and is still under way after it can be told apart that way, and dropped.
-
-This file decides how records travel and when a partition is fetched. What is done with them, which offsets they start
-at and what was published is decided by the `PartitionOwner` that the worker sets.
+This file decides how records travel and when a topic-partition is fetched. What is done with them, which offsets they
+start at and what was published is decided by the `PartitionOwner` (`stream.kafka.fetch`).
 """
 
-
+# ruff: noqa: SLF001  Faust and aiokafka have no public way to most of what a transport needs
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -34,67 +31,37 @@ from faust.types import TP, ConsumerMessage
 from structlog import get_logger
 
 from stream.ingest.records import Record
+from stream.kafka.fetch import Fetch, PartitionOwner, Position
 
 log = get_logger(__name__)
 
 FETCH_WAIT_MILLISECONDS = 100
-"""How long the broker may hold back an answer when there is nothing new. A partition that was left out of a request can
-be asked for only when that request has ended, so this bounds what waiting costs in freshness."""
+"""Longest time for which the broker may hold back an answer when there is nothing new. A partition that was left out of
+a request can be asked for only when that request has ended, so this bounds the loss of freshness by waiting."""
 
 POLL_SECONDS = 0.1
-
-
-class Fetch(NamedTuple):
-    """What one fetch brought for one topic-partition: the message that an agent receives."""
-
-    topic: str
-    """Our name of the topic."""
-    partition: int
-    session: int
-    since: int
-    """Where this fetch started: all below was handed over before, or was never there."""
-    records: list[Record]
-    next_offset: int
-    """Where the next fetch starts; may be further than behind the last record."""
-    end: int | None
-    """The offset that the topic-partition's next record will get, as far as is known."""
-
-
-class PartitionOwner(Protocol):
-    """Who learns from the partitions."""
-
-    async def assigned(self, partitions: set[TP]) -> None:
-        """These topic-partitions, and no others, are ours now. Each needs a `start_at` before it is fetched."""
-
-    def has_room(self, tp: TP) -> bool:
-        """Whether more of this topic-partition is wanted now."""
-
-    def reached(self, tp: TP, session: int, *, handed: int, position: int, end: int | None) -> None:
-        """Nothing was fetched: all below `handed` was handed to an agent, and below `position` nothing follows."""
-
-    def published(self) -> Mapping[TP, int]:
-        """Next offsets of the published state, to be committed."""
+"""Longest wait for records before the positions of all partitions are reported."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The consumer itself, on an event loop in a thread of its own."""
+    """The aiokafka consumer, on an event loop in a thread of its own."""
 
     consumer: Consumer
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._sessions: dict[TopicPartition, int] = {}
-        self._handed: dict[TopicPartition, int] = {}
+        self._delivered: dict[TopicPartition, int] = {}
         self._numbers = itertools.count(1)
         super().__init__(*args, **options)
         self._makers = {kafka_name: record_maker(topic) for kafka_name, topic in self.consumer.our_names.items()}
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # Faust has no setting for it
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # a private attribute: Faust has no setting for it
         return consumer
 
     async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
-        """Seek, and number the sessions that begin. Raises `IllegalStateError` if a partition isn't ours any more."""
+        """Seek, and number the sessions that begin; see `Consumer.start_at`."""
         return await self.call_thread(self._start_at, offsets)
 
     async def _start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
@@ -103,12 +70,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         for tp, offset in offsets.items():
             target = driver.ensure_aiokafka_TP(tp)
             consumer.seek(target, offset)
-            self._handed[target] = offset
+            self._delivered[target] = offset
             sessions[tp] = self._sessions[target] = next(self._numbers)
         return sessions
 
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset that Kafka still has, and the one behind the last, of each partition."""
+        """First offset and end of each topic-partition; see `Consumer.ranges`."""
         return await self.call_thread(self._ranges, [driver.ensure_aiokafka_TP(tp) for tp in partitions])
 
     async def _ranges(self, partitions: list[TopicPartition]) -> dict[TP, tuple[int, int]]:
@@ -117,7 +84,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return {TP(tp.topic, tp.partition): (first[tp], end[tp]) for tp in partitions}
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
-        """Offsets that were committed, of those partitions that have any."""
+        """Committed offsets; see `Consumer.committed`."""
         return await self.call_thread(self._committed_offsets, [driver.ensure_aiokafka_TP(tp) for tp in partitions])
 
     async def _committed_offsets(self, partitions: list[TopicPartition]) -> dict[TP, int]:
@@ -125,8 +92,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         offsets = {tp: await consumer.committed(tp) for tp in partitions}
         return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items() if offset is not None}
 
-    async def fetch(self, wanted: set[TP], started: set[TP]) -> tuple[list[Fetch], list[tuple[TP, int, int, int, Any]]]:
-        """What has arrived for the wanted partitions, after a short wait if nothing has; how far the others are."""
+    async def fetch(self, wanted: set[TP], started: set[TP]) -> tuple[list[Fetch], list[Position]]:
+        """Fetches of the wanted topic-partitions, and the positions of those started ones without any.
+
+        Waits up to `POLL_SECONDS` if nothing has arrived.
+
+        Raises:
+            ConsumerStoppedError: the consumer was closed.
+            KafkaError: something prevents fetching altogether, such as a missing permission.
+        """
         return await self.call_thread(
             self._fetch,
             {driver.ensure_aiokafka_TP(tp) for tp in wanted},
@@ -135,7 +109,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _fetch(
         self, wanted: set[TopicPartition], started: set[TopicPartition]
-    ) -> tuple[list[Fetch], list[tuple[TP, int, int, int, Any]]]:
+    ) -> tuple[list[Fetch], list[Position]]:
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
@@ -149,7 +123,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 waiter = fetcher._create_fetch_waiter()
                 await asyncio.wait([waiter], timeout=POLL_SECONDS)
                 if waiter.done():
-                    waiter.result()  # raises what keeps us from fetching at all, such as missing permission
+                    waiter.result()  # raises if fetching is not possible at all
                 else:
                     waiter.cancel()
                 drained = await self._drain(fetcher, wanted)
@@ -157,26 +131,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         assignment = subscription.assignment if subscription is not None else None
         if assignment is None or not assignment.active:
             return [], []
-        fetches, idle = [], []
+        fetches, positions = [], []
         for tp in started:
             if tp not in assignment.tps or tp not in self._sessions:
                 continue
             state = assignment.state_value(tp)
             if not state.has_valid_position:
                 continue
+            target, session, delivered = TP(tp.topic, tp.partition), self._sessions[tp], self._delivered[tp]
             if records := drained.get(tp):
-                topic = self.consumer.our_names[tp.topic]
-                since, self._handed[tp] = self._handed[tp], state.position
-                fetches.append(
-                    Fetch(topic, tp.partition, self._sessions[tp], since, records, state.position, state.highwater)
-                )
+                self._delivered[tp] = state.position
+                fetches.append(Fetch(target, session, delivered, records, state.position, state.highwater))
             else:
-                ours = TP(tp.topic, tp.partition)
-                idle.append((ours, self._sessions[tp], self._handed[tp], state.position, state.highwater))
-        return fetches, idle
+                positions.append(Position(target, session, delivered, state.position, state.highwater))
+        return fetches, positions
 
     async def _drain(self, fetcher: Any, wanted: set[TopicPartition]) -> Mapping[TopicPartition, list[Record]]:
-        # What is still packed becomes our records at once, instead of first becoming aiokafka's: half the time.
+        # Packed records are made into our records directly, instead of into aiokafka's first: half the time.
         for result in fetcher._records.values():
             packed = getattr(result, "_partition_records", None)
             if packed is not None:
@@ -184,7 +155,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return await fetcher.fetched_records(wanted, timeout=0)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # Faust ends the worker when a commit fails. Ours are a courtesy: the next one will do.
+        # Faust ends the worker when a commit fails. The published state is the truth here: the next commit suffices.
         try:
             await self._ensure_consumer().commit(
                 {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
@@ -196,7 +167,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer with whole fetches for messages and the learned state for offsets."""
+    """Faust's consumer, with whole fetches as messages and the offsets of the learned state.
+
+    It is the `SeekableConsumer` of the runners (`stream.kafka.fetch`).
+    """
 
     _thread: ConsumerThread
     owner: PartitionOwner
@@ -214,51 +188,50 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
-        """Fetch these partitions from these offsets on; gives the number of the session that each of them begins.
+        """Fetch from these offsets on; return the number of the session that each topic-partition begins.
 
         Raises:
-            IllegalStateError: one of them isn't ours any more.
+            IllegalStateError: one of them isn't assigned to this worker any more.
         """
         sessions = await self._thread.start_at(offsets)
         self._fetched_partitions |= set(sessions)
         return sessions
 
-    def halt(self, partitions: Iterable[TP]) -> None:
-        """Don't fetch these until they are started again."""
-        self._fetched_partitions -= set(partitions)
-
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset that Kafka still has, and the one behind the last, of each partition."""
+        """First offset that Kafka still holds, and the offset behind the last record, of each topic-partition."""
         return await self._thread.ranges(partitions)
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
-        """Offsets that were committed, of those partitions that have any: how far some published state was."""
+        """Committed offsets of those topic-partitions that have one: how far some published state was."""
         return await self._thread.committed(partitions)
 
     async def perform_seek(self) -> None:
-        """Called after each rebalance, when records may flow again."""
+        """Hand the assignment to its owner. Faust calls this after each rebalance, when records may flow again."""
         assigned = self.assignment()
         self._fetched_partitions &= assigned
         self._committed.clear()
         await self.owner.assigned(assigned)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message for each partition that something has arrived for."""
+    async def getmany(
+        self,
+        timeout: float,  # noqa: ARG002, ASYNC109  Faust's signature
+    ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message for each topic-partition of which something has arrived."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         started = set(self._fetched_partitions)
         wanted = {tp for tp in started if self.owner.has_room(tp)}
-        fetches, idle = await self._thread.fetch(wanted, started)
-        for tp, session, handed, position, end in idle:
-            self.owner.reached(tp, session, handed=handed, position=position, end=end)
+        fetches, positions = await self._thread.fetch(wanted, started)
+        for position in positions:
+            self.owner.note_position(position)
         for fetch in fetches:
             if not self.flow_active or self.should_stop:
-                break  # the next session fetches it again
+                break  # a later session fetches it again
             message = self._message_of(fetch)
             yield message.tp, message
 
     def _message_of(self, fetch: Fetch) -> ConsumerMessage:
-        tp = TP(self.transport.kafka_names[fetch.topic], fetch.partition)
+        tp = fetch.tp
         first = fetch.records[0]
         return ConsumerMessage(
             tp.topic,
@@ -276,9 +249,13 @@ class Consumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Tell Kafka how far the published state is."""
-        if self._thread._consumer is None:  # stopped before it began
+    async def force_commit(
+        self,
+        topics: Any = None,  # noqa: ARG002  Faust's signature
+        start_new_transaction: bool = True,  # noqa: ARG002  Faust's signature
+    ) -> bool:
+        """Commit the offsets of the published states; return whether anything was committed."""
+        if self._thread._consumer is None:  # stopped before it was started
             return False
         assignment = self.assignment()
         offsets = {
@@ -292,45 +269,49 @@ class Consumer(driver.Consumer):
         return True
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust looks here for records that were not acknowledged; our metrics tell the lag instead."""
+        """Do nothing. Faust checks here for records without acknowledgement; our lag metrics replace that."""
 
 
 class Transport(driver.Transport):
-    """Faust's aiokafka transport with our consumer."""
+    """Faust's aiokafka transport with our consumer.
+
+    Args:
+        url, app: as Faust gives them.
+        owner: of the partitions that are assigned to this worker.
+        topics: our name of each topic to its name in Kafka.
+    """
 
     Consumer: ClassVar[Any] = Consumer
 
     def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, topics: Mapping[str, str]) -> None:
-        """`topics`: our name of each topic to its name in Kafka."""
         super().__init__(url, app)
         self.owner = owner
-        self.kafka_names = dict(topics)
         self.our_names = {kafka_name: name for name, kafka_name in topics.items()}
 
 
 class FetchSchema(faust.Schema):
-    """The identity: an agent receives the `Fetch` as the transport made it."""
+    """The identity schema: an agent receives each `Fetch` as the transport made it."""
 
-    def loads_key(self, app: Any, message: Any, **options: Any) -> None:
+    def loads_key(self, app: Any, message: Any, **options: Any) -> None:  # noqa: ARG002  Faust's signature
         return None
 
-    def loads_value(self, app: Any, message: Any, **options: Any) -> Fetch:
+    def loads_value(self, app: Any, message: Any, **options: Any) -> Fetch:  # noqa: ARG002  Faust's signature
         return message.value
 
 
 class _NoReadOffsets(dict[TP, Any]):
-    """Faust drops a message whose offset is below one that it has seen: a loss after a seek backwards."""
+    """An always empty map. Faust drops messages whose offset is below one in it: a loss after a seek backwards."""
 
     def __missing__(self, tp: TP) -> None:
         return None
 
     def __setitem__(self, tp: TP, offset: Any) -> None:
-        """Nothing is remembered."""
+        """Remember nothing."""
 
 
 def record_maker(topic: str) -> Callable[[TopicPartition, Any], Record]:
-    """A function that makes our records of a topic from aiokafka's. It is called for every record there is."""
-    new = tuple.__new__  # what `Record(…)` does, without a second call of a Python function
+    """A function that makes a `Record` from aiokafka's record. It is called for every single record."""
+    new = tuple.__new__  # the same as `Record(…)`, without a second call of a Python function
 
     def make(_: TopicPartition, record: Any) -> Record:
         return new(Record, (topic, record.offset, record.timestamp, record.value, record.key))

@@ -1,7 +1,8 @@
-"""What the worker tells Prometheus.
+"""The worker's Prometheus metrics.
 
-Every name starts with `corrente_worker_`. This file decides names, labels and buckets; who counts is
-`stream.runner.task`.
+Every name starts with `corrente_worker_`. This file decides names, labels and buckets. Names and labels are a contract
+with dashboards and alerts: they change only together with an alias. The numbers come from `stream.runner.task` and the
+files beside it.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from stream.runner.rolling_max import LargestLately
+from stream.runner.rolling_max import RollingMax
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class WorkerMetrics:
-    """One worker's metrics, in a registry of their own."""
+    """The metrics of one worker, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         name = "corrente_worker_"
         self.records = Counter(
             f"{name}records",
-            "Records that became part of the state, by what became of them.",
+            "Records that became part of the state, by outcome.",
             ["topic", "outcome"],
             registry=self.registry,
         )
@@ -38,7 +40,7 @@ class WorkerMetrics:
         )
         self.catch_up = Gauge(
             f"{name}catch_up_seconds",
-            "Estimated time until nothing is behind, at the present pace; 0 when up to date, +Inf when falling behind.",
+            "Estimated time until nothing is behind, at the present rate; 0 when up to date, +Inf when falling behind.",
             ["partition"],
             registry=self.registry,
         )
@@ -48,25 +50,30 @@ class WorkerMetrics:
             ["partition"],
             registry=self.registry,
         )
-        self.version = Gauge(f"{name}version", "Number of the newest version from here.", registry=self.registry)
+        self.version = Gauge(
+            f"{name}version", "Number of the newest version that this worker published.", registry=self.registry
+        )
         self.publish_seconds = Histogram(
-            f"{name}publish_seconds", "From cut to visible version.", buckets=_SECONDS, registry=self.registry
+            f"{name}publish_seconds",
+            "Time from the start of a checkpoint to its visible version.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.cut_seconds = Histogram(
             f"{name}cut_seconds",
-            "How long learning is held for a piece of a cut.",
+            "Time for which learning is held to take one part of a checkpoint.",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.longest_hold = Gauge(
             f"{name}longest_hold_seconds",
-            "Longest in the last seconds that learning was held for a piece of a cut, or the event loop by anything.",
+            "Longest time, in the last seconds, for which a checkpoint's part held learning or anything held the loop.",
             ["held"],
             registry=self.registry,
         )
-        self._held = {what: LargestLately() for what in ("learning", "loop")}
-        for what, lately in self._held.items():
-            self.longest_hold.labels(what).set_function(partial(_now, lately))
+        self._holds = {held: RollingMax() for held in ("learning", "loop")}
+        for held, longest in self._holds.items():
+            self.longest_hold.labels(held).set_function(partial(_value_now, longest))
         self.cut_bytes = Histogram(
             f"{name}cut_bytes",
             "Bytes written since the previous version.",
@@ -90,7 +97,10 @@ class WorkerMetrics:
         )
         self.restores = Counter(f"{name}restores", "Shards that were restored after a claim.", registry=self.registry)
         self.restore_seconds = Histogram(
-            f"{name}restore_seconds", "From claim to first fetch.", buckets=_SECONDS, registry=self.registry
+            f"{name}restore_seconds",
+            "Time from the claim of a shard to its restored state.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.lost = Counter(
             f"{name}lost_records",
@@ -99,21 +109,23 @@ class WorkerMetrics:
             registry=self.registry,
         )
         self.sample_rate = Gauge(
-            f"{name}sample_rate", "Share of the events that is tested before it is learned.", registry=self.registry
+            f"{name}sample_rate", "Share of the events that are tested before they are learned.", registry=self.registry
         )
         self.learn_seconds = Gauge(
             f"{name}learn_seconds_per_event", "CPU time to learn an event.", registry=self.registry
         )
         self.test_seconds = Gauge(
-            f"{name}test_seconds_per_event", "CPU time of testing an event, on top.", registry=self.registry
+            f"{name}test_seconds_per_event", "Additional CPU time to test an event.", registry=self.registry
         )
         self.learning_cpu = Gauge(
-            f"{name}learning_cpu_seconds", "CPU time of learning so far, tests included.", registry=self.registry
+            f"{name}learning_cpu_seconds", "Total CPU time of learning, tests included.", registry=self.registry
         )
         self.testing_cpu = Gauge(
-            f"{name}testing_cpu_seconds", "Of that, for the sample (estimated).", registry=self.registry
+            f"{name}testing_cpu_seconds",
+            "Part of the learning CPU time that testing the sample took (estimated).",
+            registry=self.registry,
         )
-        self.partitions = Gauge(f"{name}partitions", "Partitions that are learned here.", registry=self.registry)
+        self.partitions = Gauge(f"{name}partitions", "Partitions that this worker learns from.", registry=self.registry)
         self.prequential = Gauge(
             f"{name}prequential",
             "Windowed prequential measurements, by their path in the version's metrics.",
@@ -128,33 +140,38 @@ class WorkerMetrics:
         )
 
     def serve(self, port: int) -> None:
-        """Answer `GET /metrics` on this port, from a thread."""
+        """Answer `GET /metrics` on this port, from a thread; 0 picks a free port."""
         start_http_server(port, registry=self.registry)
 
-    def held(self, what: str, seconds: float) -> None:
-        """`learning` or the `loop` was held for so long, and is free again."""
-        self._held[what].note(seconds, time.monotonic())
+    def note_hold(self, held: str, seconds: float) -> None:
+        """Take note that `learning` or the event `loop` was held for this long, and is free again."""
+        self._holds[held].note(seconds, time.monotonic())
 
-    def state(self, partition: int, state: Mapping[str, Any]) -> None:
-        """Every number in a published state's `metrics` and `drift`."""
+    def set_state(self, shard: int, state: Mapping[str, Any]) -> None:
+        """Export every number in the `metrics` and `drift` of a published state."""
         for gauge, part in ((self.prequential, "metrics"), (self.drift, "drift")):
             for path, number in numbers_in(state.get(part) or {}):
-                gauge.labels(str(partition), path).set(number)
+                gauge.labels(str(shard), path).set(number)
 
-    def forget(self, partition: int, topics: list[str]) -> None:
-        """The partition is another worker's now."""
-        label = str(partition)
-        for topic in topics:
-            _remove(self.lag, topic, label)
+    def remove_shard(self, shard: int, topics: Mapping[TP, str]) -> None:
+        """Remove the series of a shard that is another worker's now.
+
+        Args:
+            shard: its number.
+            topics: its topic-partitions to our topic names.
+        """
+        label = str(shard)
+        for tp, topic in topics.items():
+            _remove(self.lag, topic, str(tp.partition))
         for gauge in (self.catch_up, self.clock, self.unpublished):
             _remove(gauge, label)
         for gauge in (self.prequential, self.drift):
-            for labels in [key for key in list(gauge._metrics) if key[0] == label]:
+            for labels in [key for key in list(gauge._metrics) if key[0] == label]:  # noqa: SLF001  no public way
                 gauge.remove(*labels)
 
 
 def numbers_in(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in nested objects, by its dotted path.
+    """Every number in nested mappings, with its dotted path.
 
     >>> list(numbers_in({"hr": {"10": 0.25}, "drifts": 2, "since": None, "name": "x"}))
     [('hr.10', 0.25), ('drifts', 2.0)]
@@ -167,12 +184,12 @@ def numbers_in(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield path, float(value)
 
 
-def _now(lately: LargestLately) -> float:
-    return lately.value(time.monotonic())
+def _value_now(longest: RollingMax) -> float:
+    return longest.value(time.monotonic())
 
 
 def _remove(gauge: Gauge, *labels: str) -> None:
     try:
         gauge.remove(*labels)
-    except KeyError:  # never set
+    except KeyError:  # it was never set
         return

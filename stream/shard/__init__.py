@@ -1,1 +1,11 @@
-"""shard."""
+"""One shard: the learning state of one partition, records in, tables out.
+
+A pure room: it reads no clock, environment, network or chance. The same records in the same batches, with the same
+sample rates, give the same tables bit for bit, in a worker as in an evaluation. `stream.runner` feeds shards from Kafka
+and publishes their checkpoints; `stream.ingest` decides the order of records before a shard sees them.
+
+| file | decides |
+|---|---|
+| `sampling` | which events of a batch are tested before they are learned |
+| `shard` | what a batch of records does to the state, and what a checkpoint holds |
+"""

@@ -1,6 +1,8 @@
-"""This file decides which events of a batch are tested: by a hash of where each lies in the log, so a replay tests the same.
+"""The sample of events that are tested: chosen by a hash of each record's place in the log.
 
-How many are tested is decided by whoever gives the rate (`stream.runner.test_budget`).
+This file decides which events of a batch are tested. The choice depends only on topic, partition, offset and the
+model's seed, so a replay of the log tests the same events. The share that is tested is decided by the caller
+(`stream.runner.test_budget` in a worker).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ _topic, _offset = itemgetter(0), itemgetter(1)
 
 
 def sample_seeds(settings: ModelSettings, partition: int) -> dict[str, int]:
-    """What the sample of each topic is drawn by."""
+    """The 64-bit seed of the sample of each topic, from the model's seed, the partition and the topic's name."""
     return {
         topic: int.from_bytes(
             hashlib.blake2b(f"{settings.seed} {partition} {topic}".encode(), digest_size=8).digest(), "little"
@@ -29,16 +31,25 @@ def sample_seeds(settings: ModelSettings, partition: int) -> dict[str, int]:
     }
 
 
-def sample_places(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArray[np.uint64]:
-    """A hash of where each record is in the log, so that a replay tests the same ones; see `sampled`."""
-    places = np.fromiter(map(seeds.__getitem__, map(_topic, records)), np.uint64, len(records))
-    places ^= np.fromiter(map(_offset, records), np.uint64, len(records)) * np.uint64(0x9E3779B97F4A7C15)
-    places = (places ^ (places >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    places = (places ^ (places >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    places ^= places >> np.uint64(31)
-    return places
+def sample_hashes(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each record's topic and offset, uint64 of shape `(len(records),)`; see `sampled`.
+
+    The mixing steps are those of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+    OOPSLA 2014).
+    """
+    hashes = np.fromiter(map(seeds.__getitem__, map(_topic, records)), np.uint64, len(records))
+    hashes ^= np.fromiter(map(_offset, records), np.uint64, len(records)) * np.uint64(0x9E3779B97F4A7C15)
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    hashes ^= hashes >> np.uint64(31)
+    return hashes
 
 
-def sampled(places: NDArray[np.uint64], rate: float) -> NDArray[np.uint8]:
-    """1 for each record that is tested at a rate from 0 to 1, by its place in the log."""
-    return (places.astype(np.float64) < rate * 2.0**64).astype(np.uint8)
+def sampled(hashes: NDArray[np.uint64], rate: float) -> NDArray[np.uint8]:
+    """1 for each record that is tested, else 0, at a rate from 0 to 1; a higher rate only adds records.
+
+    >>> hashes = np.array([0, 2**62, 2**63, 2**64 - 1], np.uint64)
+    >>> sampled(hashes, 0.0).tolist(), sampled(hashes, 0.5).tolist()
+    ([0, 0, 0, 0], [1, 1, 0, 0])
+    """
+    return (hashes.astype(np.float64) < rate * 2.0**64).astype(np.uint8)

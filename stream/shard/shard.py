@@ -1,12 +1,13 @@
-"""One partition's learning state: records in, tables out. Pure: no clock, no network, no randomness.
+"""The learning state of one partition: records in, tables out.
 
-A shard is its tables and a few numbers that say how far it is: the next offset of each topic and what became of every
-record. `apply` takes one batch, `cut` hands over what was written since the last cut, `restore` goes on from a version
-exactly as the shard that wrote it would have gone on. Of every record `learned + duplicates + refused + dead letters =
-read`, per topic.
+A shard is its tables and a few numbers that say how far it is: the next offset of each topic, and the count of records
+by outcome. `apply` learns one batch, `checkpoint` hands over what was written since the last checkpoint, and `restore`
+continues from a version exactly as the shard that wrote it would have continued. For every topic,
+`read = learned + duplicates + refused + dead_letters`.
 
-This file decides what a batch does to the state. The order of records is decided before (`stream.ingest.merge`), how an event
-is learned in `stream.models`, and what happens to a cut in `stream.versions`.
+This file decides what a batch does to the state, and what a checkpoint holds. The order of records is decided before
+(`stream.ingest.merge`), how an event is learned in `stream.models`, and what happens to a checkpoint in
+`stream.versions`. Nothing here reads a clock, a network or chance.
 """
 
 from __future__ import annotations
@@ -29,41 +30,56 @@ from stream.models.model import Model
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scoring_view import views_of
-from stream.shard.sampling import sample_places, sample_seeds, sampled
+from stream.shard.sampling import sample_hashes, sample_seeds, sampled
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
 from stream.state.tables import Delta, Tables
 
-__all__ = ["Batch", "Checkpoint", "Record", "Rejection", "Shard"]
+__all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
 
 _TOPIC, _TOPIC_OFFSET = itemgetter(0), itemgetter(0, 1)
 
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
+"""Outcomes that are counted for each topic. `refused`: the time of a good event was too far ahead."""
 
 
 class Batch(NamedTuple):
-    """Records that were decoded and wait to be learned.
+    """Records that are decoded and ready to be learned.
 
     Attributes:
         records: all of them, in merged order.
-        good: those that are events, a row of `columns` and of `places` (see `sample_places`) each.
-        letters: for the others.
-        read: how many records each topic has.
+        event_records: those that decoded to an event, one for each row of `events` and of `sample_hashes`.
+        rejections: the reason for each of the others.
+        events: the decoded events as columns.
+        sample_hashes: uint64, see `stream.shard.sampling.sample_hashes`.
+        read: number of records of each topic.
         first, last: offset of the first and of the last record of each topic.
     """
 
     records: Sequence[Record]
-    good: Sequence[Record]
-    letters: list[Rejection]
-    columns: EventBatch
-    places: NDArray[np.uint64]
+    event_records: Sequence[Record]
+    rejections: list[Rejection]
+    events: EventBatch
+    sample_hashes: NDArray[np.uint64]
     read: Mapping[str, int]
     first: Mapping[str, int]
     last: Mapping[str, int]
 
 
+class LearnResult(NamedTuple):
+    """The outcomes of one learned batch.
+
+    Attributes:
+        rejections: one for every record that could not be learned.
+        counts: number of records by topic and outcome (the names in `COUNTERS`); only topics that the batch had.
+    """
+
+    rejections: list[Rejection]
+    counts: Mapping[str, Mapping[str, int]]
+
+
 class Shard:
-    """The learner of one partition.
+    """The learner of one partition: its tables, offsets and counters.
 
     >>> shard = Shard(ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64))
     >>> records = [Record("clicks", n, 1_000_000 + n, b'{"item": "a", "user": "u%d"}' % n) for n in range(3)]
@@ -75,10 +91,10 @@ class Shard:
     ['a']
 
     Args:
-        settings: what the model is.
-        partition, shards: which partition of how many.
+        settings: of the model.
+        partition, shards: number of this partition, and the number of partitions.
         fields: our field names to the producers'.
-        max_future_seconds: how far an event's time may be ahead of its record's.
+        max_future_seconds: the largest allowed difference between an event's time and its record's, in seconds.
     """
 
     def __init__(
@@ -103,11 +119,12 @@ class Shard:
 
     @property
     def tables(self) -> Tables:
+        """The live tables; learning writes to them."""
         return self._learner.tables
 
     @property
     def clock(self) -> float:
-        """Time of the latest event that was learned, in seconds."""
+        """Time of the latest event that was learned, in seconds since the epoch."""
         return float(self._learner.state.scalars[CLOCK])
 
     def apply(self, records: Sequence[Record], rate: float) -> list[Rejection]:
@@ -118,79 +135,78 @@ class Shard:
             rate: share of events, from 0 to 1, that is tested before it is learned.
 
         Returns:
-            A letter for every record that could not be learned.
+            A rejection for every record that could not be learned.
         """
-        return self.learn(self.decoded(records), rate)
+        return self.learn(self.decode(records), rate).rejections
 
-    def decoded(self, records: Sequence[Record]) -> Batch:
+    def decode(self, records: Sequence[Record]) -> Batch:
         """One batch as `learn` takes it. Reads nothing that learning changes: another thread may be in `learn`.
 
         Nearly all of this holds Python's lock, and nearly all of `learn` is a kernel that doesn't.
         """
-        columns, good, letters = self._decoder.decode(records)
+        events, event_records, rejections = self._decoder.decode(records)
         return Batch(
             records=records,
-            good=good,
-            letters=letters,
-            columns=columns,
-            places=sample_places(self._sample_seeds, good),
+            event_records=event_records,
+            rejections=rejections,
+            events=events,
+            sample_hashes=sample_hashes(self._sample_seeds, event_records),
             read=Counter(map(_TOPIC, records)),
             first=dict(map(_TOPIC_OFFSET, reversed(records))),
             last=dict(map(_TOPIC_OFFSET, records)),
         )
 
-    def learn(self, batch: Batch, rate: float) -> list[Rejection]:
-        """Test and learn what `decoded` gave; see `apply`."""
-        if any(offset < self.offsets.get(topic, 0) for topic, offset in batch.first.items()):
-            offsets = self.offsets
-            batch = self.decoded([record for record in batch.records if record.offset >= offsets.get(record.topic, 0)])
+    def learn(self, batch: Batch, rate: float) -> LearnResult:
+        """Test and learn one batch from `decode`; see `apply`.
+
+        Returns:
+            Rejections, and how many records of each topic had which outcome. Records that were in the state already are
+            in neither.
+        """
+        offsets = self.offsets
+        if any(offset < offsets.get(topic, 0) for topic, offset in batch.first.items()):
+            batch = self.decode([record for record in batch.records if record.offset >= offsets.get(record.topic, 0)])
         if not batch.records:
-            return []
-        tested = (TEST | UPDATE) * sampled(batch.places, rate)
-        outcomes = self._learner.learn(batch.columns._replace(tested=tested))
-        self._count(batch, outcomes.learned)
+            return LearnResult([], {})
+        tested = (TEST | UPDATE) * sampled(batch.sample_hashes, rate)
+        outcomes = self._learner.learn(batch.events._replace(tested=tested))
+        counts = _counts(batch, outcomes.learned)
+        for topic, by_outcome in counts.items():
+            total = self.counters.setdefault(topic, dict.fromkeys(COUNTERS, 0))
+            for outcome, count in by_outcome.items():
+                total[outcome] += count
         for topic, offset in batch.last.items():
             self.offsets[topic] = offset + 1
         self._rates.append(rate)
         self._bounds.append(dict(self.offsets))
-        return batch.letters
-
-    def _count(self, batch: Batch, became: np.ndarray) -> None:
-        for topic, count in batch.read.items():
-            counted = self._counted(topic)
-            counted["read"] += count
-            counted["learned"] += count
-        others = [(letter.record.topic, "refused" if letter.refused else "dead_letters") for letter in batch.letters]
-        others += [(batch.good[place].topic, "duplicates") for place in np.flatnonzero(became == DUPLICATE).tolist()]
-        for topic, outcome in others:
-            self.counters[topic]["learned"] -= 1
-            self.counters[topic][outcome] += 1
-
-    def _counted(self, topic: str) -> dict[str, int]:
-        if topic not in self.counters:
-            self.counters[topic] = dict.fromkeys(COUNTERS, 0)
-        return self.counters[topic]
+        return LearnResult(batch.rejections, counts)
 
     def erase(self, visitors: Sequence[str]) -> int:
-        """Forget these users and sessions; returns how many rows that emptied. A replay has to erase them again."""
+        """Forget these users and sessions, and return how many rows that emptied.
+
+        The log keeps their events: a replay has to erase them again.
+        """
         return self._learner.erase(hash_ids(list(visitors), salt_key(self.settings.visitor_salt)))
 
     def model(self) -> Model:
-        """The model as it is now, for answers and tests; it reads the live tables."""
+        """The model of this moment, for answers and tests. It reads the live tables, without a copy."""
         return Model(self.settings, views_of(self.tables), self.readable_state())
 
     def checkpoint(self) -> Checkpoint:
-        """What was written since the last cut."""
+        """Everything that was written since the last checkpoint."""
         journal = self._journal()
         self._rates, self._bounds = [], []
         return Checkpoint(self.tables.checkpoint(), self.readable_state(), journal)
 
     def next_part(self, most_blocks: int) -> Checkpoint | Delta:
-        """The next piece of a cut that would hold learning up too long at once (see `Tables.piece`).
+        """The next part of a checkpoint that would hold learning up for too long at once (see `Tables.next_part`).
+
+        Args:
+            most_blocks: the largest number of blocks that are copied in this call.
 
         Returns:
-            The cut, when nothing is left: the pieces since the last cut come before it, and are folded into it by
-            whoever has the time. Until then only blocks.
+            A delta while there are more blocks to take, then the checkpoint. The deltas come before it and have to be
+            folded into it (`stream.state.folding.fold_all`).
         """
         delta, done = self.tables.next_part(most_blocks)
         if not done:
@@ -200,10 +216,11 @@ class Shard:
         return Checkpoint(delta, self.readable_state(), journal)
 
     def snapshot(self) -> Checkpoint:
-        """A keyframe of this moment; the next `cut` is not affected."""
+        """A keyframe of this moment; the next `checkpoint` is not affected."""
         return Checkpoint(self.tables.snapshot(), self.readable_state(), self._journal())
 
     def readable_state(self) -> dict[str, Any]:
+        """The small part of the state in plain JSON types: offsets, counters, clock, measurements, drift."""
         return {
             "offsets": dict(self.offsets),
             "counters": {topic: dict(counts) for topic, counts in self.counters.items()},
@@ -231,11 +248,13 @@ class Shard:
         fields: Mapping[str, str] | None = None,
         max_future_seconds: float = 300.0,
     ) -> Shard:
-        """The shard that goes on from a version exactly as the one that wrote it.
+        """The shard that continues from a version exactly as the one that wrote it.
 
         Args:
+            settings: those that the version was written with.
             tables: of these settings, filled with the version's.
-            state: the version's readable part.
+            state: the version's readable part, see `readable_state`.
+            partition, shards, fields, max_future_seconds: as for the class.
         """
         shard = cls(settings, partition=partition, shards=shards, fields=fields, max_future_seconds=max_future_seconds)
         shard._learner = Learner(settings, tables)
@@ -243,3 +262,20 @@ class Shard:
         for topic, counts in state["counters"].items():
             shard.counters[topic] = {name: int(counts.get(name, 0)) for name in COUNTERS}
         return shard
+
+
+def _counts(batch: Batch, row_outcomes: np.ndarray) -> dict[str, dict[str, int]]:
+    """Number of records by topic and outcome.
+
+    Args:
+        batch: as it was learned.
+        row_outcomes: the kernel's outcome of each event.
+    """
+    counts = {topic: {**dict.fromkeys(COUNTERS, 0), "read": n, "learned": n} for topic, n in batch.read.items()}
+    not_learned = [(each.record.topic, "refused" if each.refused else "dead_letters") for each in batch.rejections]
+    duplicates = np.flatnonzero(row_outcomes == DUPLICATE).tolist()
+    not_learned += [(batch.event_records[row].topic, "duplicates") for row in duplicates]
+    for topic, outcome in not_learned:
+        counts[topic]["learned"] -= 1
+        counts[topic][outcome] += 1
+    return counts

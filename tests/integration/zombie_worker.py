@@ -13,17 +13,17 @@ LOST = "a fetch is lost"
 
 
 def main() -> None:
-    fetches, hand = 0, ShardRunner.hand
+    fetches, deliver = 0, ShardRunner.deliver
 
-    def hand_all_but_the_second(partition: ShardRunner, fetch: Fetch) -> None:
+    def deliver_all_but_the_second(partition: ShardRunner, fetch: Fetch) -> None:
         nonlocal fetches
         fetches += 1
         if fetches == 2:
             print(LOST, flush=True)
         else:
-            hand(partition, fetch)
+            deliver(partition, fetch)
 
-    ShardRunner.hand = hand_all_but_the_second  # type: ignore[method-assign]
+    ShardRunner.deliver = deliver_all_but_the_second  # type: ignore[method-assign]
     worker()
 
 

@@ -50,7 +50,7 @@ def test_every_ranking_is_measured_at_every_cutoff_and_told_to_prometheus() -> N
         assert by_path[f"{ranking}.mrr.10"] <= by_path[f"{ranking}.ndcg.10"] <= by_path[f"{ranking}.hr.10"]
     assert told["blend"]["hr"]["20"] > 0.98, "eleven items, missed only while they are new"
     metrics = WorkerMetrics()
-    metrics.state(0, shard.readable_state())
+    metrics.set_state(0, shard.readable_state())
     exported = {
         sample.labels["name"]: sample.value
         for family in metrics.registry.collect()

@@ -86,7 +86,7 @@ def test_batches_may_be_decoded_before_those_ahead_of_them_are_learned():
     one_by_one, ahead = Shard(SMALL), Shard(SMALL)
     batches = [records[start : start + 100] for start in range(0, len(records), 100)]
     letters = [one_by_one.apply(batch, rate=0.5) for batch in batches]
-    assert [ahead.learn(batch, rate=0.5) for batch in [ahead.decoded(batch) for batch in batches]] == letters
+    assert [ahead.learn(batch, rate=0.5).rejections for batch in [ahead.decode(batch) for batch in batches]] == letters
     assert ahead.tables == one_by_one.tables
     assert ahead.readable_state() == one_by_one.readable_state()
 

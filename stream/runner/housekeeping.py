@@ -1,0 +1,150 @@
+"""Housekeeping beside learning: lag and rates for people, and the compaction of old versions.
+
+This file decides when metrics are updated, when a shard that is far behind publishes less often, and when old versions
+are folded and thinned out. A compaction that fails is logged and tried again later: old versions in the way are no
+reason to stop learning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from stream.runner.assignment import ShardAssignment
+from stream.runner.lag import LagEstimator
+from stream.runner.open_shard import BATCH_RECORDS, OpenShard
+from stream.runner.publisher import Publisher
+from stream.runner.resources import WorkerResources
+from stream.shard.shard import LearnResult
+from stream.versions import Policy, VersionError
+
+UPDATE_SECONDS = 0.5
+"""Interval between updates of the metrics."""
+
+COMPACT_SECONDS = 10.0
+"""Interval between compactions."""
+
+FAR_BEHIND_COMPACT_SECONDS = 30.0
+"""Interval between compactions while the shard is far behind: few versions come then."""
+
+
+class Housekeeping:
+    """Lag, metrics and compaction of one shard.
+
+    Args:
+        assignment: number of the shard and its topic-partitions.
+        resources: metrics, threads, settings and clock.
+        publisher: of this shard; it is slowed down while the shard is far behind.
+        log: of this shard.
+    """
+
+    def __init__(self, assignment: ShardAssignment, resources: WorkerResources, publisher: Publisher, log: Any) -> None:
+        self._assignment = assignment
+        self._resources = resources
+        self._publisher = publisher
+        self._log = log
+        self._lag = LagEstimator()
+        self._behind = math.inf
+        self._far_behind = False
+        self._next_update = 0.0
+        self._compacted = 0.0
+        self._compacting: asyncio.Task[None] | None = None
+
+    @property
+    def up_to_date(self) -> bool:
+        """True if at most one batch was left to learn when the metrics were last updated."""
+        return self._behind <= BATCH_RECORDS
+
+    def restart(self) -> None:
+        """Measure lag anew, and put compaction off: a shard that starts has more urgent work."""
+        self._lag = LagEstimator()
+        self._compacted = self._resources.clock.monotonic()
+
+    def count_learned(self, records: int, result: LearnResult) -> None:
+        """Count the records of a learned batch, for the learning rate and by topic and outcome."""
+        self._lag.learned += records
+        for topic, by_outcome in result.counts.items():
+            for outcome, count in by_outcome.items():
+                if count:
+                    self._resources.metrics.records.labels(topic, outcome).inc(count)
+
+    def update(self, opened: OpenShard, now: float) -> None:
+        """Update metrics, publish interval and compaction, if `UPDATE_SECONDS` have passed."""
+        if now < self._next_update:
+            return
+        self._next_update = now + UPDATE_SECONDS
+        self._update_metrics(opened, now)
+        self._update_far_behind(now)
+        every = FAR_BEHIND_COMPACT_SECONDS if self._far_behind else COMPACT_SECONDS
+        if now >= self._compacted + every and self._compacting is None and opened.published:
+            self._compacted = now
+            self._compacting = asyncio.create_task(self._compact())
+
+    def close(self) -> None:
+        """Stop the present compaction and remove the shard's metrics."""
+        if self._compacting is not None:
+            self._compacting.cancel()
+        self._resources.metrics.remove_shard(self._assignment.shard, self._assignment.topics)
+
+    def _update_metrics(self, opened: OpenShard, now: float) -> None:
+        metrics, rate, shard = self._resources.metrics, self._resources.sample_rate, str(self._assignment.shard)
+        lag = opened.lag()
+        for tp, records in lag.items():
+            metrics.lag.labels(self._assignment.topics[tp], str(tp.partition)).set(records)
+        behind = sum(lag.values())
+        self._behind = behind
+        self._lag.update(now, behind)
+        metrics.catch_up.labels(shard).set(self._lag.catch_up_seconds)
+        metrics.unpublished.labels(shard).set(opened.unpublished)
+        metrics.clock.labels(shard).set(opened.shard.clock)
+        metrics.sample_rate.set(rate.wanted(now))
+        metrics.learn_seconds.set(rate.learn_seconds)
+        metrics.test_seconds.set(rate.test_seconds)
+        metrics.learning_cpu.set(rate.spent_learning)
+        metrics.testing_cpu.set(rate.spent_testing)
+
+    def _update_far_behind(self, now: float) -> None:
+        """Slow the publisher down while the shard is far behind, and log changes and progress."""
+        far = self._lag.far_behind(BATCH_RECORDS)
+        if far != self._far_behind:
+            self._far_behind = far
+            if far:
+                self._publisher.slow_down()
+                self._log_lag("far behind; publishing less often")
+            else:
+                self._publisher.speed_up(now)
+                self._log_lag("up to date; publishing as usual")
+        elif far and self._lag.log_due(now):
+            self._log_lag("catching up")
+
+    def _log_lag(self, event: str) -> None:
+        self._log.info(
+            event,
+            records=self._behind,
+            records_a_second=round(self._lag.records_per_second),
+            catch_up_seconds=round(self._lag.catch_up_seconds, 1),
+        )
+
+    async def _compact(self) -> None:
+        """Fold keyframes and thin out old versions, in a thread of its own."""
+        resources, settings = self._resources, self._resources.settings
+        policy = Policy(
+            keep_last=settings.keep_last,
+            keep_minutes=settings.keep_minutes,
+            keep_hours=settings.keep_hours,
+            keep_days=settings.keep_days,
+        )
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(
+                resources.compacting, resources.compact, self._assignment.shard, policy, resources.clock.time()
+            )
+            self._log.debug("compacted old versions", **done._asdict())
+        except (RedisError, VersionError) as error:
+            self._log.warning("could not compact old versions; trying again later", error=str(error) or repr(error))
+        except Exception:  # whatever it is, old versions in the way are no reason to stop learning
+            self._log.exception("compacting old versions failed; trying again later")
+        finally:
+            self._compacting = None

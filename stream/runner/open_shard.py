@@ -1,0 +1,139 @@
+"""A shard that is open: claimed, restored, and fed from Kafka.
+
+An `OpenShard` exists from the moment at which Kafka starts at the offsets of its state until the state is given up.
+During a rebalance it stays, with no session, and is restarted afterwards with the state that it has.
+
+This file decides which fetches belong to the shard, in what portions records are learned, and what is remembered of
+records that are learned and in no version yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from faust.types import TP
+
+from stream.ingest.merge import Merge, MissingRecords
+from stream.ingest.records import Record, Rejection
+from stream.kafka.fetch import Fetch, Position
+from stream.runner.assignment import ShardAssignment
+from stream.shard.shard import LearnResult, Shard
+from stream.state.tables import Delta
+from stream.versions import Claim
+
+BATCH_RECORDS = 4096
+"""Most records of one batch: learning can't be interrupted within a batch."""
+
+RECORDS_BETWEEN_PARTS = 2048
+"""Most records of a batch between two parts of a checkpoint. A smaller batch writes fewer blocks anew, so that the parts
+gain on learning."""
+
+
+class StartOffset(NamedTuple):
+    """The offset at which a topic-partition starts, and the offset behind its last record."""
+
+    offset: int
+    end: int
+
+
+@dataclass
+class OpenShard:
+    """A claimed and restored shard, its merge, and everything that is learned but not published.
+
+    Attributes:
+        assignment: number of the shard and its topic-partitions.
+        claim: the right to publish it.
+        shard: its learning state.
+        merge: records that wait to be learned.
+        start_offsets: offsets at which the present sessions started.
+        sessions: number of the present session of each topic-partition; empty if no fetch is accepted.
+        published: next offsets of the newest published state.
+        rejections: records that could not be learned, since the last checkpoint.
+        parts: parts of the checkpoint that is being taken.
+        unpublished: number of records that were learned since the last checkpoint.
+        gap: set if a fetch was lost on its way; the shard has to be restarted.
+    """
+
+    assignment: ShardAssignment
+    claim: Claim
+    shard: Shard
+    merge: Merge[TP]
+    start_offsets: Mapping[TP, int]
+    sessions: Mapping[TP, int]
+    published: Mapping[TP, int]
+    rejections: list[Rejection] = field(default_factory=list)
+    parts: list[Delta] = field(default_factory=list)
+    unpublished: int = 0
+    gap: MissingRecords | None = None
+
+    def restart(self, starts: Mapping[TP, StartOffset], sessions: Mapping[TP, int]) -> None:
+        """Begin new sessions with the state that there is; records that wait in the merge are fetched again."""
+        self.merge = merge_from(starts)
+        self.start_offsets = {tp: start.offset for tp, start in starts.items()}
+        self.sessions = sessions
+        self.gap = None
+
+    def close_sessions(self) -> None:
+        """Accept no more fetches until `restart`."""
+        self.sessions = {}
+
+    def deliver(self, fetch: Fetch) -> bool:
+        """Take over a fetch; return True if the runner should look.
+
+        A fetch of an earlier session is dropped: it was fetched before a seek, or before the partition moved.
+        """
+        if self.sessions.get(fetch.tp) != fetch.session:
+            return False
+        try:
+            self.merge.add(fetch.tp, fetch.records, since=fetch.since, next_offset=fetch.next_offset, end=fetch.end)
+        except MissingRecords as error:
+            self.gap = error
+            self.close_sessions()
+        return True
+
+    def has_room(self, tp: TP) -> bool:
+        """Return True if more records of this topic-partition are wanted now."""
+        return not self.merge.full(tp)
+
+    def note_position(self, position: Position) -> bool:
+        """Take the progress of a topic-partition without a fetch; return True if that may let others go on."""
+        tp = position.tp
+        if self.sessions.get(tp) != position.session:
+            return False
+        held_up = bool(self.merge.held_up_by)
+        self.merge.skipped(tp, since=position.delivered, to=position.position)
+        if position.end is not None:
+            self.merge.known_end(tp, position.end)
+        return held_up
+
+    def take_records(self, max_unpublished_records: int) -> list[Record]:
+        """The next records to learn, in merged order; none while too many are learned and in no version.
+
+        A caller that loses them has to `restart`: the merge gives each record once.
+        """
+        if self.unpublished >= max_unpublished_records:
+            return []
+        return self.merge.take(RECORDS_BETWEEN_PARTS if self.parts else BATCH_RECORDS)
+
+    def count_learned(self, records: int, result: LearnResult) -> None:
+        """Remember what the next version has to contain."""
+        self.unpublished += records
+        self.rejections += result.rejections
+
+    def lag(self) -> dict[TP, int]:
+        """Number of records in Kafka that are not learned yet, of each topic-partition."""
+        learned = self.assignment.by_partition(self.shard.offsets)
+        return {
+            tp: max(0, end - max(learned.get(tp, 0), self.start_offsets[tp])) if end is not None else 0
+            for tp, end in self.merge.end.items()
+        }
+
+
+def merge_from(starts: Mapping[TP, StartOffset]) -> Merge[TP]:
+    """An empty merge that continues at these offsets and knows the ends."""
+    merge = Merge({tp: start.offset for tp, start in starts.items()})
+    for tp, start in starts.items():
+        merge.known_end(tp, start.end)
+    return merge

@@ -1,0 +1,223 @@
+"""Checkpoints of one shard become versions, one publish at a time, beside learning.
+
+A checkpoint is taken in parts between batches, so that no part holds learning up for long. The steps of a publish:
+
+1. The parts are folded into one delta.
+2. Kafka acknowledges the dead letters of every record that the checkpoint contains.
+3. The store makes the state visible, which passes those records.
+
+While Redis is away the publish is retried, and learning goes on; what is learned meanwhile waits for the next
+checkpoint. If the store refuses because the claim is fenced or the parent is stale, the publish ends for good, and
+`raise_failure` raises that error.
+
+This file decides when a checkpoint is taken, the interval between versions, and the order of these steps. Which of them
+are atomic is decided in `stream.versions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from stream.kafka.dead_letters import DeadLetter, dead_letter
+from stream.runner.assignment import ShardAssignment
+from stream.runner.clock import Clock
+from stream.runner.open_shard import OpenShard
+from stream.runner.resources import WorkerResources
+from stream.runtime.gil import long_switch_interval
+from stream.shard.shard import Shard
+from stream.state.checkpoint import Checkpoint
+from stream.state.folding import fold_all
+from stream.state.tables import Delta, delta_bytes
+from stream.versions import Claim, Version
+
+PART_BLOCKS = 60_000
+"""Blocks that are copied before learning goes on: two or three milliseconds. A larger checkpoint is taken in parts,
+between batches of `RECORDS_BETWEEN_PARTS`."""
+
+RETRY_SECONDS = (0.2, 5.0)
+"""First and longest pause before a failed attempt is repeated."""
+
+PUBLISH_DUTY_FACTOR = 3.0
+"""Minimum interval between publishes, as a multiple of the recent publish duration: learning keeps most of the time,
+however large versions are."""
+
+MAX_PUBLISH_SECONDS = 1.0
+"""Longest publish duration that counts for the interval. A publish that took longer, because Redis was away, doesn't
+predict the next one."""
+
+DURATION_SMOOTHING = 0.2
+"""Weight of the last publish in the recent publish duration."""
+
+FAR_BEHIND_PUBLISH_SECONDS = 5.0
+"""Minimum interval between publishes while the shard is far behind."""
+
+
+class Publisher:
+    """The publishes of one shard.
+
+    Args:
+        assignment: number of the shard and its topic-partitions.
+        resources: store, dead letters, threads, metrics and clock.
+        log: of this shard.
+        wake: called when a publish has ended, so that the runner looks.
+        part_blocks: see `PART_BLOCKS`.
+    """
+
+    def __init__(
+        self,
+        assignment: ShardAssignment,
+        resources: WorkerResources,
+        log: Any,
+        wake: Callable[[], None],
+        *,
+        part_blocks: int = PART_BLOCKS,
+    ) -> None:
+        self._assignment = assignment
+        self._resources = resources
+        self._log = log
+        self._wake = wake
+        self._part_blocks = part_blocks
+        self._next_publish = 0.0
+        self._recent_seconds = 0.0
+        self._far_behind = False
+        self._publishing: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """True from the end of a checkpoint until `raise_failure` has seen the end of its publish."""
+        return self._publishing is not None
+
+    def due(self, opened: OpenShard, now: float, *, at_once: bool) -> bool:
+        """Return True if a part of a checkpoint should be taken now; `at_once` disregards the interval."""
+        seconds = self.due_seconds(opened, now)
+        return seconds < math.inf if at_once else seconds <= 0.0
+
+    def due_seconds(self, opened: OpenShard, now: float) -> float:
+        """Seconds until the next checkpoint may be taken; infinite if there is nothing to take, or a publish runs."""
+        if self.busy or not opened.unpublished:
+            return math.inf
+        return max(0.0, self._next_publish - now)
+
+    def slow_down(self) -> None:
+        """Publish less often: the shard is far behind."""
+        self._far_behind = True
+
+    def speed_up(self, now: float) -> None:
+        """Publish as usual again, at once and without regard to how long the versions of the backlog took."""
+        self._far_behind = False
+        self._next_publish = min(self._next_publish, now)
+        self._recent_seconds = 0.0
+
+    def raise_failure(self) -> None:
+        """If a publish has ended, let go of it, and raise its error if it failed.
+
+        Raises:
+            Fenced, StaleParent: this copy of the state may not be published.
+            VersionError: the store refuses for another reason.
+        """
+        if self._publishing is not None and self._publishing.done():
+            finished, self._publishing = self._publishing, None
+            finished.result()
+
+    async def wait(self) -> None:
+        """Wait until the present publish has ended, however it ends."""
+        if self._publishing is not None:
+            await asyncio.wait([self._publishing])
+
+    def cancel(self) -> None:
+        """Give the present publish up. What it has already sent to Redis may still become visible."""
+        if self._publishing is not None:
+            self._publishing.cancel()
+            self._publishing = None
+
+    async def take_part(self, opened: OpenShard) -> None:
+        """Take the next part of a checkpoint; after the last one, begin to publish it."""
+        resources = self._resources
+        started = resources.clock.monotonic()
+        part, seconds = await resources.in_learning(_timed_part, opened.shard, self._part_blocks, resources.clock)
+        resources.metrics.cut_seconds.observe(seconds)
+        resources.metrics.note_hold("learning", seconds)
+        if not isinstance(part, Checkpoint):
+            opened.parts.append(part)
+            return
+        self._next_publish = started + self._interval_seconds()
+        parts, opened.parts = [*opened.parts, part.delta], []
+        rejections, opened.rejections = opened.rejections, []
+        records, opened.unpublished = opened.unpublished, 0
+        letters = []
+        for rejection in rejections:
+            source = self._assignment.source_of(rejection.record.topic)
+            letters.append(dead_letter(rejection, topic=source.topic, partition=source.partition))
+        self._publishing = asyncio.create_task(self._publish(opened, part, parts, letters, records, started))
+        self._publishing.add_done_callback(lambda _: self._wake())
+
+    def _interval_seconds(self) -> float:
+        """Seconds from the start of one publish to the start of the next."""
+        seconds = max(self._resources.settings.publish_seconds, PUBLISH_DUTY_FACTOR * self._recent_seconds)
+        return max(seconds, FAR_BEHIND_PUBLISH_SECONDS) if self._far_behind else seconds
+
+    async def _publish(
+        self,
+        opened: OpenShard,
+        checkpoint: Checkpoint,
+        parts: list[Delta],
+        letters: list[DeadLetter],
+        records: int,
+        started: float,
+    ) -> None:
+        """Fold, send letters, publish. Retries while Redis is away; see `raise_failure` for what it raises."""
+        resources = self._resources
+        if len(parts) > 1:
+            checkpoint = await resources.with_redis(lambda: replace(checkpoint, delta=fold_all(parts)))
+        await resources.dead_letters.send(letters)
+        pause, longest = RETRY_SECONDS
+        while True:
+            try:
+                version = await resources.with_redis(lambda: self._store(opened.claim, checkpoint))
+                break
+            except RedisError as error:
+                resources.metrics.redis_failures.inc()
+                self._log.warning("could not publish a version; learning goes on", error=str(error) or repr(error))
+                await resources.clock.sleep(pause)
+                pause = min(2 * pause, longest)
+        resources.newest_number = max(resources.newest_number, version.number)
+        first = not opened.published
+        opened.published = self._assignment.by_partition(checkpoint.state["offsets"])
+        seconds = resources.clock.monotonic() - started
+        self._recent_seconds += DURATION_SMOOTHING * (min(seconds, MAX_PUBLISH_SECONDS) - self._recent_seconds)
+        resources.metrics.version.set(version.number)
+        resources.metrics.publish_seconds.observe(seconds)
+        resources.metrics.cut_bytes.observe(delta_bytes(checkpoint.delta))
+        resources.metrics.set_state(self._assignment.shard, checkpoint.state)
+        self._log.debug(
+            "published a version",
+            version=version.number,
+            records=records,
+            letters=len(letters),
+            seconds=round(seconds, 3),
+            first=first,
+        )
+
+    def _store(self, claim: Claim, checkpoint: Checkpoint) -> Version:
+        resources = self._resources
+        return resources.store.publish(
+            claim,
+            checkpoint,
+            settings=resources.settings.model.model_dump(mode="json"),
+            code_version=resources.code_version,
+            now=resources.clock.time(),
+        )
+
+
+def _timed_part(shard: Shard, most_blocks: int, clock: Clock) -> tuple[Checkpoint | Delta, float]:
+    """The next part of a checkpoint, and for how many seconds it held learning up."""
+    started = clock.monotonic()
+    with long_switch_interval():
+        part = shard.next_part(most_blocks)
+    return part, clock.monotonic() - started

@@ -1,0 +1,102 @@
+"""Threads, connections and counters that the shards of one worker share.
+
+This file decides which work runs in which threads. Learning gets a thread for each core; decoding, Redis and compaction
+get threads of their own, so that none of them holds learning up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from stream.kafka.dead_letters import DeadLetters
+from stream.kafka.fetch import SeekableConsumer
+from stream.runner.clock import Clock
+from stream.runner.metrics import WorkerMetrics
+from stream.runner.test_budget import SampleRate
+from stream.runner.warmup import import_river
+from stream.settings import Settings
+from stream.versions import Policy, VersionStore
+from stream.versions.compaction import Compacted
+
+MAX_UNPUBLISHED_RECORDS = 3_000_000
+"""Records that may be learned and in no version, before learning waits for Redis."""
+
+Result = TypeVar("Result")
+
+
+def _cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class WorkerResources:
+    """Everything that the runners of one worker share. Nothing connects before it is first used.
+
+    Attributes:
+        settings: of the worker.
+        name: of the worker, for people.
+        store: of the versions.
+        compact: folds and thins out old versions of a shard: number of the shard, policy, seconds since the epoch.
+        dead_letters: keeps the records that could not be learned.
+        metrics: of the worker.
+        code_version: of this program, for manifests.
+        consumer: gives Kafka's consumer; called whenever a shard is opened.
+        clock: time of everything here.
+        max_unpublished_records: see `MAX_UNPUBLISHED_RECORDS`.
+        decoding: one thread, which has the next batch ready while another is learned.
+        learning: a thread for each core, so that shards learn side by side. Everything that changes a shard happens
+            here, and its runner awaits each such call before the next: no shard is ever in two threads.
+        redis: threads that wait for Redis.
+        compacting: one thread that folds old versions, so that several shards never take all cores from learning.
+        sample_rate: share of the events that is tested.
+        may_test: True once River is imported; testing an event learns with it.
+        newest_number: the highest version number that was published from here.
+    """
+
+    settings: Settings
+    name: str
+    store: VersionStore
+    compact: Callable[[int, Policy, float], Compacted]
+    dead_letters: DeadLetters
+    metrics: WorkerMetrics
+    code_version: str
+    consumer: Callable[[], SeekableConsumer]
+    clock: Clock = field(default_factory=Clock)
+    max_unpublished_records: int = MAX_UNPUBLISHED_RECORDS
+    decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
+    learning: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_cores(), "learning"))
+    redis: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "redis"))
+    compacting: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "compacting"))
+    sample_rate: SampleRate = field(init=False)
+    may_test: bool = False
+    newest_number: int = 0
+
+    def __post_init__(self) -> None:
+        self.sample_rate = SampleRate(self.settings.test_cpu_share, self.settings.sample_floor)
+
+    async def import_river(self) -> None:
+        """Import River off the event loop; only then are events tested."""
+        await asyncio.get_running_loop().run_in_executor(self.redis, import_river)
+        self.may_test = True
+
+    async def in_learning(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run a function in a learning thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.learning, function, *arguments)
+
+    async def with_redis(self, function: Callable[[], Result]) -> Result:
+        """Run a function that waits for Redis in a thread for that."""
+        return await asyncio.get_running_loop().run_in_executor(self.redis, function)
+
+    def close(self) -> None:
+        """End the threads and close the connection to Redis; waits for learning, but not for Redis."""
+        self.decoding.shutdown(wait=True)
+        self.learning.shutdown(wait=True)
+        self.redis.shutdown(wait=False)
+        self.compacting.shutdown(wait=False, cancel_futures=True)
+        self.store.close()
