@@ -1,6 +1,25 @@
-"""Events in, models learn, versions out.
+"""Events in, models learn, versions out: the learning half of Corrente.
 
-`stream` owns the contracts of Corrente: what an event is (`stream.events`), what a model is made of
-(`stream.state.tables`, `stream.models`), how one partition learns (`stream.shard.shard`) and how its states become versions
-(`stream.versions`). It imports neither `serving` nor `simulators`.
+`stream` owns the contracts: the form of an event (`events`), the tables that a model consists of (`state`, `models`),
+how one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`,
+`models`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `kafka`, `runner`,
+`versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
+
+| file | decides |
+|---|---|
+| `capacity` | how much memory a model of given size takes |
+| `cli` | how the console command `corrente` finds its commands |
+| `evaluation` | how good a model would have been on events of the past |
+| `events` | which fields, values and ids an event may have |
+| `ingest` | how records are decoded, and in which order those of several topics are learned |
+| `kafka` | how records come from Kafka, and where those go that could not be learned |
+| `models` | how events are learned and lists are ranked |
+| `runner` | when shards are claimed, restored, published and dropped |
+| `runtime` | memory allocator, lock switching and logs of a process |
+| `settings` | which settings there are |
+| `shard` | what a batch of records does to the state of one partition |
+| `state` | the form of tables, deltas, journals and checkpoints |
+| `versions` | how states become versions in Redis, and how they are read back |
+| `worker` | what starts and ends when in a worker process |
+| `worker_cli` | the command `corrente worker` |
 """

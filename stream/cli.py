@@ -1,9 +1,9 @@
-"""The console command `corrente`: finds its commands by name and imports one only when it is asked for.
+"""The console command `corrente`: a group of commands that are found by name and imported one at a time.
 
-Which commands there are is decided by the entry points of the group `corrente.commands` (`pyproject.toml`): a package
-adds a command there, and this file imports none of them. Their list is made from their sources as text, because
-importing all of them would let everybody wait for what one of them needs. A command whose module can't be imported says
-so when it is called, and leaves the others alone.
+This file decides how a command is found, listed and run. The commands themselves are entry points of the group
+`corrente.commands` (`pyproject.toml`): a package adds a command there, and this file imports none of them. The list of
+commands is made from their sources as text, because importing all of them would make every call wait for the imports of
+each. A command whose module can't be imported says so when it is called, and leaves the others usable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CommandsByName(TyperGroup):
         return sorted(_found())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  the signature is the library's
-        """The command as it is listed; `resolve_command` gives the one that runs."""
+        """The command in the form for lists; `resolve_command` gives the one that runs."""
         found = _found().get(cmd_name)
         return TyperCommand(cmd_name, help=_described(found)) if found else None
 
@@ -104,14 +104,14 @@ def _corrente(
 
 
 def main() -> None:
-    """What the console script calls.
+    """Run the console command.
 
-    Settings that don't fit end the program with what would be right, and no traceback.
+    A wrong setting ends the program with a message that says what would be right, and without a traceback.
     """
     try:
         app(prog_name="corrente")
     except ValueError as error:
-        from stream.settings import WrongSetting  # slow to import, and of use only now
+        from stream.settings import WrongSetting  # slow to import, and needed only here
 
         if not isinstance(error, WrongSetting):
             raise

@@ -1,9 +1,11 @@
-"""What an event is: one definition for HTTP, for Kafka and for files.
+"""Events: one definition for HTTP, for Kafka and for files.
 
 `Click`, `Purchase` and `Feedback` are the whole set. The HTTP routes and the worker decode the same bytes with the same
-decoder, so what one of them accepts the other accepts too. This file decides which fields there are, which values are
-allowed and what an id may look like. It does not decide what an event *weighs* (`stream.settings`), nor whether its
-time is too far ahead, which needs a second time to compare with: that one is an argument of `check_event`.
+decoder, so an event that one of them accepts is accepted by the other.
+
+This file decides which fields there are, which values are allowed, and the form of an id. It does not decide the weight
+of an event (`stream.models.settings`), nor the time that an event's own time is compared with: that is an argument of
+`check_event`.
 
 >>> event = decoder("clicks").decode(b'{"item": 42, "user": "ada", "timestamp": "2026-01-01T00:00:00Z"}')
 >>> check_event(event, now=1767225600.0)
@@ -21,8 +23,10 @@ from typing import Annotated, Any
 import msgspec
 
 ID_MAX_BYTES = 256
+"""Longest id, in bytes of UTF-8."""
+
 LATEST_SECONDS = 4_294_967_295
-"""The model keeps times as whole seconds in 32 bits: 1970 to 2106."""
+"""Latest time of an event. The model stores times as whole seconds in 32 bits: 1970 to 2106."""
 
 
 class InvalidEvent(ValueError):
@@ -34,9 +38,9 @@ Id = str | int
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """What every event has. Unknown fields are ignored: producers may send more than we read.
+    """The fields that every event has. Unknown fields are ignored: producers may send more than we read.
 
-    Made from JSON it can't be part of a cycle, so the garbage collector need not look at it.
+    An event that is decoded from JSON can't be part of a reference cycle, so the cycle collector doesn't track it.
     """
 
     item: Id
@@ -62,7 +66,7 @@ class Purchase(Event):
 
 
 class Feedback(Event):
-    """Anything else said about an item: a view, a cart, a like or dislike, a rating, a return, or your own kind."""
+    """Any other signal about an item: a view, a cart, a like or dislike, a rating, a return, or a kind of your own."""
 
     kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     value: float | None = None
@@ -73,7 +77,7 @@ TOPIC_TYPES: Mapping[str, type[Event]] = {"clicks": Click, "purchases": Purchase
 
 
 def decoder(topic: str, fields: Mapping[str, str] | None = None) -> msgspec.json.Decoder[Any]:
-    """The JSON decoder of a topic, for one event.
+    """A JSON decoder for single events of a topic.
 
     Args:
         topic: `clicks`, `purchases` or `feedback`.
@@ -89,7 +93,11 @@ def decoder(topic: str, fields: Mapping[str, str] | None = None) -> msgspec.json
 
 
 def renamed(event_type: type[Event], fields: Mapping[str, str]) -> type[Event]:
-    """The same event under other field names; the attributes keep ours."""
+    """An event type whose JSON has the producer's field names; its attributes keep ours.
+
+    Raises:
+        ValueError: `fields` renames a field that no event has.
+    """
     known = {field for each in TOPIC_TYPES.values() for field in each.__struct_fields__}
     if unknown := set(fields) - known:
         raise ValueError(f"no event has a field {min(unknown)!r}; there are {', '.join(sorted(known))}")
@@ -105,13 +113,13 @@ def renamed(event_type: type[Event], fields: Mapping[str, str]) -> type[Event]:
 
 
 def text_of(identifier: Id) -> str:
-    """An id as the string it stands for."""
+    """The string that an id stands for."""
     return identifier if identifier.__class__ is str else str(identifier)
 
 
 def visitor_of(event: Event) -> str:
-    """Whom the event counts for, and its Kafka key: the user if named, else the session."""
-    return text_of(event.user if event.user is not None else event.session)  # type: ignore[arg-type]
+    """The visitor of an event, and its Kafka key: the user if there is one, else the session."""
+    return text_of(event.user if event.user is not None else event.session)  # type: ignore[arg-type]  # one of them is set
 
 
 def seconds_of(timestamp: float | str) -> float:
@@ -140,15 +148,15 @@ def seconds_of(timestamp: float | str) -> float:
 
 
 def check_event(event: Event, now: float, max_future_seconds: float = 300.0) -> None:
-    """Refuse what can't be learned.
+    """Check everything that the decoder doesn't: the visitor, ids, times and finite numbers.
 
     Args:
         event: as decoded.
         now: seconds to compare the event's own time with: the clock for HTTP, the record's timestamp for Kafka.
-        max_future_seconds: how far the event may be ahead of that.
+        max_future_seconds: the largest allowed lead of the event's time over `now`.
 
     Raises:
-        InvalidEvent: the first thing that is wrong.
+        InvalidEvent: names the first field that is wrong.
     """
     check_id("item", event.item)
     if event.user is None and event.session is None:
@@ -186,14 +194,14 @@ def check_id(field: str, identifier: Id) -> None:
 
 
 def plain(texts: Iterable[str]) -> bool:
-    """True if nothing in these texts could be a control character: one quick look at a whole batch.
+    """True if these texts certainly have no control character: one fast check of a whole batch.
 
-    False says only that a closer look is needed.
+    False means only that each text has to be checked by itself.
     """
     return "".join(texts).isprintable()
 
 
 def is_control(character: str) -> bool:
-    """Unicode category Cc: C0, delete and C1."""
+    """True for a control character, Unicode category Cc: C0, delete and C1."""
     code = ord(character)
     return code < 0x20 or 0x7F <= code < 0xA0

@@ -1,12 +1,13 @@
-"""Every setting, typed, from the environment: `CORRENTE_<NAME>`, and `CORRENTE_MODEL__<NAME>` for the model's.
+"""Settings, typed, from the environment: `CORRENTE_<NAME>`, and `CORRENTE_MODEL__<NAME>` for the model's.
 
-The table in the README is made from this file. A variable that starts with `CORRENTE_` and names no setting, and a
-value that doesn't fit, stop the program at its start with the name, the value and what would be right: a misspelt
-setting that is silently ignored is worse than none.
+This file decides which settings there are, their defaults and limits, and how they are read. The table in the README is
+made from it. A variable that starts with `CORRENTE_` and names no setting, or a value that doesn't fit, stops the
+program at its start with the name, the value and what would be right: a misspelt setting that is silently ignored does
+more harm than an error.
 
-`ModelSettings` are part of every version: two shards with the same model settings, given the same records, hold the
-same tables. Of the other settings only `fields` and `max_future_seconds` touch what is learned: they decide which records
-are accepted.
+`ModelSettings` are part of every version: two shards with the same model settings that learn the same records have
+equal tables. Among the other settings only `fields` and `max_future_seconds` affect what is learned: they decide which
+records are accepted.
 
 >>> load_settings({"CORRENTE_PORT": "9000", "CORRENTE_MODEL__SEED": "7"}).model.seed
 7
@@ -41,7 +42,7 @@ RENAMED: Mapping[str, str] = {
     PREFIX + "BODY_BYTES": PREFIX + "MAX_BODY_BYTES",
     **{f"{PREFIX}MODEL__{old.upper()}": f"{PREFIX}MODEL__{new.upper()}" for old, new in RENAMED_OF_MODEL.items()},
 }
-"""Variables of release 0.1 to their names today. The old ones still work and log one line each."""
+"""Names of variables in release 0.1 to their present names. The old ones still work and log one line each."""
 
 log = logging.getLogger(__name__)  # of the standard library: it writes to stderr even before logs are configured
 
@@ -51,14 +52,14 @@ class WrongSetting(ValueError):
 
 
 class Settings(BaseSettings):
-    """Where things are and how the edges behave. Made by `load_settings`; the class itself reads no environment."""
+    """Addresses, names, limits and intervals. Made by `load_settings`; the class itself reads no environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True, validate_default=True
     )
 
     @classmethod
-    def settings_customise_sources(  # type: ignore[override]  # the sources that aren't wanted stay unnamed
+    def settings_customise_sources(  # type: ignore[override]  # sources that aren't used have no name here
         cls, _: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
@@ -69,7 +70,7 @@ class Settings(BaseSettings):
     clicks_topic: str = Field("clicks", description="Topic with clicks.")
     purchases_topic: str = Field("purchases", description="Topic with purchases.")
     feedback_topic: str = Field("feedback", description="Topic with feedback.")
-    dead_letters_topic: str = Field("dead-letters", description="Topic for what could not be learned.")
+    dead_letters_topic: str = Field("dead-letters", description="Topic for records that could not be learned.")
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
         1, description="Partitions of topics that Corrente creates itself."
     )
@@ -79,33 +80,33 @@ class Settings(BaseSettings):
         description='Our field name to your producers\', as JSON: `{"item": "product_id", "user": "customer"}`.',
     )
     session_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="A worker that Kafka has not heard of for so long loses its partitions."
+        10.0, description="A worker whose heartbeats stop for this long loses its partitions."
     )
     max_future_seconds: Annotated[float, Field(ge=0)] = Field(
-        300.0, description="How far an event's own time may be ahead of the record's (Kafka) or the clock (HTTP)."
+        300.0, description="Largest lead of an event's own time over the record's (Kafka) or the clock (HTTP)."
     )
 
     # ---- versions
-    redis: str = Field("redis://localhost:6379/0", description="Where versions are kept.")
+    redis: str = Field("redis://localhost:6379/0", description="Address of the Redis that holds the versions.")
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
         "default", description="Name of the model; several can share a Redis."
     )
     publish_seconds: Annotated[float, Field(gt=0)] = Field(
         0.05,
-        description="How often a worker publishes a version while events flow; less often where publishing takes long.",
+        description="Interval between versions while events flow; longer if publishing takes long.",
     )
-    keep_last: Annotated[int, Field(ge=2)] = Field(64, description="Newest versions that are all kept.")
-    keep_minutes: Annotated[int, Field(ge=0)] = Field(
-        60, description="How many minutes back one version a minute is kept."
-    )
-    keep_hours: Annotated[int, Field(ge=0)] = Field(48, description="How many hours back one version an hour is kept.")
-    keep_days: Annotated[int, Field(ge=0)] = Field(30, description="How many days back one version a day is kept.")
+    keep_last: Annotated[int, Field(ge=2)] = Field(64, description="Number of newest versions that are all kept.")
+    keep_minutes: Annotated[int, Field(ge=0)] = Field(60, description="Minutes for which one version a minute is kept.")
+    keep_hours: Annotated[int, Field(ge=0)] = Field(48, description="Hours for which one version an hour is kept.")
+    keep_days: Annotated[int, Field(ge=0)] = Field(30, description="Days for which one version a day is kept.")
 
     # ---- learning
     test_cpu_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.15, description="Share of learning's CPU time that testing and the ranker may take."
     )
-    sample_floor: Annotated[float, Field(ge=0)] = Field(20.0, description="Events a second that are tested at least.")
+    sample_floor: Annotated[float, Field(ge=0)] = Field(
+        20.0, description="Least number of events a second that are tested."
+    )
 
     # ---- serving
     host: str = Field("127.0.0.1", description="Address that the HTTP server binds.")
@@ -119,18 +120,18 @@ class Settings(BaseSettings):
         4_194_304, description="Largest body that the HTTP server reads."
     )
     acknowledge_seconds: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="How long the HTTP server waits for Kafka to acknowledge posted events."
+        10.0, description="Longest time the HTTP server waits for Kafka to acknowledge posted events."
     )
     poll_seconds: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="How often a server asks for a new version when no announcement came."
+        1.0, description="Interval at which a server looks for a new version if no announcement comes."
     )
     resident_versions: Annotated[int, Field(ge=2)] = Field(
-        6, description="Versions a server holds in memory: the served, the previous, and those asked for by number."
+        6, description="Versions a server holds in memory: the served, the previous, and those requested by number."
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port of the worker's metrics; 0 turns them off."
     )
-    log_format: Literal["console", "json"] = Field("console", description="How logs are written.")
+    log_format: Literal["console", "json"] = Field("console", description="Form of the logs.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     model: ModelSettings = Field(default_factory=ModelSettings, description="The model's own settings.")
@@ -165,7 +166,7 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     """
     given = os.environ if environment is None else environment
     ours = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
-    ours = _under_todays_names(ours)
+    ours = _under_present_names(ours)
     described = {row.name: row for row in setting_table()}
     for name, value in ours.items():
         if name not in described:
@@ -183,8 +184,12 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
         raise WrongSetting("\n".join(_explain(problem, described) for problem in error.errors())) from None
 
 
-def _under_todays_names(ours: Mapping[str, str]) -> dict[str, str]:
-    """Variables with the old names replaced. Raises `WrongSetting` if one is given under both."""
+def _under_present_names(ours: Mapping[str, str]) -> dict[str, str]:
+    """Variables with old names replaced by present ones.
+
+    Raises:
+        WrongSetting: a setting is given under both names.
+    """
     named = dict(ours)
     for old, new in RENAMED.items():
         if old not in named:
@@ -199,7 +204,14 @@ def _under_todays_names(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 class SettingRow(NamedTuple):
-    """One line of the settings table. `default` as it would be written in the environment; `json`: so is the value."""
+    """One line of the table of settings.
+
+    Attributes:
+        name: of the variable.
+        default: as it would be written in the environment.
+        description: one sentence.
+        json: True if the variable's value is JSON.
+    """
 
     name: str
     default: str
@@ -213,7 +225,7 @@ def setting_table() -> list[SettingRow]:
 
 
 def setting_names() -> dict[str, str]:
-    """Every environment variable to its description."""
+    """The description of every environment variable."""
     return {row.name: row.description for row in setting_table()}
 
 
@@ -230,7 +242,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
 
 
 def _nearest(name: str, known: Mapping[str, SettingRow]) -> str:
-    bare = [each.removeprefix(PREFIX) for each in known]  # the prefix is alike in all of them
+    bare = [each.removeprefix(PREFIX) for each in known]  # all of them have the prefix
     close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1)
     return f"Did you mean {PREFIX}{close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
 
@@ -243,7 +255,7 @@ def _check_json(name: str, value: str, description: str) -> None:
 
 
 def _explain(problem: Any, described: Mapping[str, SettingRow]) -> str:
-    """Name, value and what would be right, from one of pydantic's errors."""
+    """Name, value and what would be right, in one line, from one of pydantic's errors."""
     path = [str(part) for part in problem["loc"]]
     name, rest = PREFIX + path[0].upper(), path[1:]
     while name not in described and rest:
@@ -254,5 +266,5 @@ def _explain(problem: Any, described: Mapping[str, SettingRow]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as it was given, less what may be a password in an address."""
+    """A value as it was given, without a password that may be in an address."""
     return re.sub(r"://[^@/]*@", "://…@", repr(value))

@@ -1,4 +1,4 @@
-"""Settings: what is read, what wins, and that nothing misspelt or impossible gets through."""
+"""Settings: names, precedence, and the refusal of everything misspelt or impossible."""
 
 from __future__ import annotations
 
@@ -58,29 +58,29 @@ def test_the_environment_is_read_by_load_settings_alone(monkeypatch: pytest.Monk
         ("CORRENTE_XYZZY", "1", "There are: CORRENTE_"),
     ],
 )
-def test_a_wrong_setting_is_told_by_name_value_and_what_would_be_right(name: str, value: str, right: str) -> None:
-    with pytest.raises(WrongSetting) as told:
+def test_a_wrong_setting_is_refused_by_name_value_and_what_would_be_right(name: str, value: str, right: str) -> None:
+    with pytest.raises(WrongSetting) as refused:
         load_settings({name: value})
-    assert str(told.value).startswith(name)
-    assert repr(value)[1:-1] in str(told.value)
-    assert right in str(told.value)
+    assert str(refused.value).startswith(name)
+    assert repr(value)[1:-1] in str(refused.value)
+    assert right in str(refused.value)
 
 
-def test_one_wrong_weight_is_told_by_its_kind() -> None:
+def test_a_wrong_weight_is_named_by_its_kind() -> None:
     with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__WEIGHTS \(click\)='much': .*number"):
         load_settings({"CORRENTE_MODEL__WEIGHTS": '{"click": "much"}'})
 
 
-def test_every_wrong_setting_is_told_at_once() -> None:
-    with pytest.raises(WrongSetting) as told:
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(WrongSetting) as refused:
         load_settings({"CORRENTE_PORT": "x", "CORRENTE_PARTITIONS": "0"})
-    assert len(str(told.value).splitlines()) == 2
+    assert len(str(refused.value).splitlines()) == 2
 
 
 def test_a_password_in_an_address_is_not_repeated() -> None:
-    with pytest.raises(WrongSetting) as told:
+    with pytest.raises(WrongSetting) as refused:
         load_settings({"CORRENTE_REDIS": "http://user:secret@host:1"})
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(refused.value)
 
 
 def test_every_setting_says_what_it_is_and_its_default_can_be_written_as_a_variable() -> None:

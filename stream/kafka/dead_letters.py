@@ -1,18 +1,19 @@
-"""What could not be learned, kept: the original bytes and the reason, in a topic of its own.
+"""Dead letters: records that could not be learned, kept with the reason in a topic of their own.
 
-A letter is a Kafka record: its value is the original bytes, its headers say where they came from and what was wrong.
-Its key is `topic-partition-offset`, and the topic is compacted: a worker that ends between writing a letter and
-publishing the state that passes it writes the letter again, and it is still one letter. A record that was too large for
-the topic is cut, and says so.
+A dead letter is a Kafka record. Its value is the original bytes, and its headers hold where they came from and what was
+wrong. Its key is `topic-partition-offset`, and the topic is compacted: a worker that ends between writing a letter and
+publishing the state that passes the record writes the letter again, and the topic still holds one letter. A value that
+is too large for the topic is cut, and a header says so.
 
-This file decides how a letter looks, and that it is acknowledged before `send` returns. Which records become letters is
-decided by `stream.ingest.decoding`; that no state passes a record whose letter isn't acknowledged, by `stream.runner.task`.
+This file decides the form of a letter, and that it is acknowledged before `send` returns. Which records become letters
+is decided in `stream.ingest.decoding`; that no state passes a record whose letter isn't acknowledged, in
+`stream.runner.publisher`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,24 +27,25 @@ from stream.ingest.records import Rejection
 log = get_logger(__name__)
 
 LARGEST_BYTES = 64 * 1024 * 1024
-"""What our own client lets through; the broker decides."""
+"""Largest record that our own client sends; the broker's limit decides."""
 
 RETRY_SECONDS = (0.1, 5.0)
 """First and longest pause before a letter is sent again."""
 
-REASON_MOST_BYTES = 2000
+MAX_REASON_BYTES = 2000
+"""Longest reason that a header holds; the rest is cut."""
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A letter as it is read back.
+    """A dead letter as it is read back.
 
     Attributes:
         topic, partition, offset, key: of the original record; `topic` is its name in Kafka.
         value: the original bytes, or the beginning of them; None for a record without a value.
         reason: why it could not be learned.
         original_bytes: size of the original value.
-        refused: it was a good event whose time was too far ahead.
+        refused: True for a good event whose time was too far ahead.
         timestamp_ms: time of the original record.
     """
 
@@ -59,26 +61,27 @@ class DeadLetter:
 
     @property
     def cut(self) -> bool:
-        """Whether the value is only the beginning of the original."""
+        """True if the value is only the beginning of the original."""
         return self.value is not None and len(self.value) < self.original_bytes
 
     @property
     def name(self) -> str:
+        """The letter's key: `topic-partition-offset`."""
         return f"{self.topic}-{self.partition}-{self.offset}"
 
 
-def dead_letter(letter: Rejection, *, topic: str, partition: int) -> DeadLetter:
-    """The letter of a record that was read from `topic` (its name in Kafka)."""
-    record = letter.record
+def dead_letter(rejection: Rejection, *, topic: str, partition: int) -> DeadLetter:
+    """The letter of a rejected record that was read from this partition of `topic` (its name in Kafka)."""
+    record = rejection.record
     return DeadLetter(
         topic=topic,
         partition=partition,
         offset=record.offset,
         key=record.key,
         value=record.value,
-        reason=letter.reason,
+        reason=rejection.reason,
         original_bytes=len(record.value) if record.value is not None else 0,
-        refused=letter.refused,
+        refused=rejection.refused,
         timestamp_ms=record.timestamp_ms,
     )
 
@@ -97,7 +100,7 @@ def encode_letter(letter: DeadLetter) -> tuple[bytes, bytes, list[tuple[str, byt
         ("topic", letter.topic.encode()),
         ("partition", b"%d" % letter.partition),
         ("offset", b"%d" % letter.offset),
-        ("reason", letter.reason.encode(errors="replace")[:REASON_MOST_BYTES]),
+        ("reason", letter.reason.encode(errors="replace")[:MAX_REASON_BYTES]),
         ("original_bytes", b"%d" % letter.original_bytes),
         ("timestamp_ms", b"%d" % letter.timestamp_ms),
     ]
@@ -109,12 +112,16 @@ def encode_letter(letter: DeadLetter) -> tuple[bytes, bytes, list[tuple[str, byt
         headers.append(("cut", b"1"))
     if letter.value is None:
         headers.append(("no_value", b"1"))
-    # An empty value, never none: a record without value deletes the letter when the topic is compacted.
+    # An empty value instead of none: a record without a value deletes the letter when the topic is compacted.
     return letter.name.encode(), letter.value or b"", headers
 
 
 def decode_letter(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
-    """The letter in a Kafka record. Raises `ValueError` if it is none."""
+    """The letter in a Kafka record.
+
+    Raises:
+        ValueError: the record is no dead letter; the text names the header that is missing.
+    """
     named = dict(headers)
     try:
         return DeadLetter(
@@ -129,28 +136,31 @@ def decode_letter(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> 
             timestamp_ms=int(named["timestamp_ms"]),
         )
     except KeyError as missing:
-        raise ValueError(f"no dead letter: the header {missing} is missing") from None
+        raise ValueError(f"not a dead letter: the header {missing} is missing") from None
 
 
 class DeadLetters:
-    """Writes letters, and returns only when Kafka has them.
+    """A writer of dead letters that returns only when Kafka has acknowledged them. Connects when it is first used.
 
     Args:
         kafka: bootstrap servers.
-        topic: where letters go.
+        topic: of the dead letters.
+        make_producer: makes a producer of these bootstrap servers; tests replace it.
     """
 
-    def __init__(self, kafka: str, topic: str) -> None:
+    def __init__(self, kafka: str, topic: str, make_producer: Callable[[str], Any] | None = None) -> None:
         self._kafka = kafka
         self._topic = topic
+        self._make_producer = make_producer or _make_producer
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Returns when all of them are acknowledged. Tries for as long as it takes."""
+        """Write these letters, and return when all of them are acknowledged. Retries for as long as it takes."""
         await asyncio.gather(*(self._send_one(letter) for letter in letters))
 
     async def stop(self) -> None:
+        """Close the connection to Kafka, if there is one."""
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
@@ -177,12 +187,7 @@ class DeadLetters:
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._kafka,
-                    acks="all",  # not idempotent: after a refused record that would refuse all others, and keys do it
-                    max_request_size=LARGEST_BYTES,
-                    linger_ms=2,
-                )
+                producer = self._make_producer(self._kafka)
                 try:
                     await producer.start()
                 except BaseException:
@@ -192,8 +197,18 @@ class DeadLetters:
             return self._producer
 
 
+def _make_producer(kafka: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=kafka,
+        # Not idempotent: after a refused record an idempotent producer refuses all others. Keys make repeats harmless.
+        acks="all",
+        max_request_size=LARGEST_BYTES,
+        linger_ms=2,
+    )
+
+
 async def read_letters(kafka: str, topic: str) -> AsyncIterator[DeadLetter]:
-    """Every letter that is in the topic now, in the order of writing; of repeats, the last one.
+    """Every letter that is in the topic now, in the order of writing; only the last of several with the same key.
 
     Raises:
         KafkaError: no broker answered.
@@ -239,5 +254,5 @@ def _letter_in(record: Any) -> DeadLetter | None:
     try:
         return decode_letter(record.value, record.headers)
     except ValueError as error:
-        log.warning("something in the topic of dead letters is none", offset=record.offset, error=str(error))
+        log.warning("a record in the topic of dead letters is no dead letter", offset=record.offset, error=str(error))
         return None

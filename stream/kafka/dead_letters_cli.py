@@ -1,8 +1,10 @@
-"""`corrente dead-letters list|replay`: what could not be learned, for people.
+"""`corrente dead-letters list|replay`: shows dead letters, and sends them to their topics again.
 
-A letter that is replayed goes to its topic again, with its key and its time, and its letter is deleted; should it still
-be wrong, it becomes a new one. A record that was refused because its time was too far ahead goes there with the present
-time, which may have made it acceptable. What was cut can't be replayed: the rest of it is gone.
+A replayed record goes to its topic again, with its key and its time, and its letter is deleted; if it is still wrong,
+it becomes a new letter. A record that was refused because its time was too far ahead is sent with the present time,
+which may have made it acceptable. A record that was cut can't be replayed: the rest of it is gone.
+
+This file decides the output and options of these commands, and the order of sending and deleting.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from stream.kafka.dead_letters import DeadLetter
     from stream.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="What could not be learned, and why.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records that could not be learned, and why.")
 
 TopicOption = Annotated[str | None, typer.Option("--topic", help="Only letters from this topic (its name in Kafka).")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters whose reason contains this text.")]
@@ -31,7 +33,7 @@ def list_letters(
     topic: TopicOption = None,
     reason: ReasonOption = None,
     name: NameOption = None,
-    most: Annotated[int, typer.Option("--most", help="Show only the last so many; 0 shows all.")] = 50,
+    most: Annotated[int, typer.Option("--most", help="Show only this many of the newest; 0 shows all.")] = 50,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a letter, with the whole value.")] = False,
 ) -> None:
     """Show dead letters, oldest first."""
@@ -51,9 +53,11 @@ def replay(
     topic: TopicOption = None,
     reason: ReasonOption = None,
     name: NameOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing, only print how many would be sent.")
+    ] = False,
 ) -> None:
-    """Send dead letters to their topics again, once the reason is mended."""
+    """Send dead letters to their topics again, once the reason is fixed."""
     from stream.settings import load_settings
 
     settings = load_settings()
@@ -61,7 +65,7 @@ def replay(
     whole = [letter for letter in letters if not letter.cut and letter.value is not None]
     for letter in letters:
         if letter not in whole:
-            print(f"{letter.name}: left where it is, only a part of the original was kept")
+            print(f"{letter.name}: not sent, only a part of the original was kept")
     if not dry_run:
         asyncio.run(_send(settings, whole))
     print(f"{len(whole)} of {len(letters)} dead letters {'would be' if dry_run else 'were'} sent to their topics again")
@@ -92,7 +96,7 @@ async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
             await producer.send_and_wait(
                 letter.topic, letter.value, key=letter.key, partition=letter.partition, timestamp_ms=time_ms
             )
-            # Only what has arrived is deleted: in between it is in both places, and nowhere never.
+            # A letter is deleted only after its record has arrived: a crash in between leaves it in both topics.
             await producer.send_and_wait(settings.dead_letters_topic, None, key=letter.name.encode())
     finally:
         await producer.stop()

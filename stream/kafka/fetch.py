@@ -1,7 +1,8 @@
 """The contract between the transport and the owner of the partitions.
 
 A **session** of a topic-partition begins with each `start_at` (a seek), and every `Fetch` and `Position` names the
-session that it belongs to. Records that were fetched before a seek and arrive after it are recognised by it and dropped.
+session that it belongs to. Records that were fetched before a seek and arrive after it are recognised by their session
+and dropped.
 
 This file decides what passes between `stream.kafka.transport` and `stream.runner`: a fetch, the questions that the
 transport asks, and the three requests that a runner makes of a consumer. It imports neither side, so that each can be

@@ -1,12 +1,15 @@
-"""The topics at start: created where they are missing, refused where their partitions don't match.
+"""The topics at start: created if they are missing, refused if their partition counts differ.
 
-`clicks`, `purchases` and `feedback` must have the same number of partitions: partition 3 of all of them is shard 3, and
-one worker must get all of it. This file decides what is checked and created. It deletes and changes nothing.
+`clicks`, `purchases` and `feedback` must have the same number of partitions: partition 3 of each of them belongs to
+shard 3, and one worker has to get all of them. This file decides what is checked and created. It deletes and changes
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
@@ -17,24 +20,35 @@ from stream.settings import Settings
 log = get_logger(__name__)
 
 CONNECT_SECONDS = 2.0
+"""Pause between two attempts to reach a broker."""
 
 
 class WrongTopics(RuntimeError):
-    """Topics that can't be learned from as they are. The text has the command that mends it."""
+    """Topics that can't be learned from as they are. The text has the command that fixes it."""
 
 
-async def prepare_topics(settings: Settings, *, patience_seconds: float = 60.0) -> int:
-    """Create what is missing, check what is there, and give the number of partitions.
+def _connect(settings: Settings) -> Any:
+    """An admin client, not started yet."""
+    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=10_000)
 
-    Waits for Kafka for a while: in a compose file everything starts at once.
+
+async def prepare_topics(
+    settings: Settings, *, patience_seconds: float = 60.0, connect: Callable[[Settings], Any] = _connect
+) -> int:
+    """Create missing topics, check the others, and return the number of partitions.
+
+    Args:
+        settings: names of the topics, and whether they may be created.
+        patience_seconds: longest time to wait for a broker: in a compose file everything starts at once.
+        connect: makes an admin client, for each attempt a new one.
 
     Raises:
-        WrongTopics: a topic is missing and may not be created, or the numbers of partitions differ.
+        WrongTopics: a topic is missing and may not be created, or the partition counts differ.
         KafkaError: no broker answered.
     """
     deadline = asyncio.get_running_loop().time() + patience_seconds
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=10_000)
+        admin = connect(settings)
         try:
             await admin.start()
             return await _prepare(admin, settings)
@@ -47,12 +61,12 @@ async def prepare_topics(settings: Settings, *, patience_seconds: float = 60.0) 
             await admin.close()
 
 
-async def _prepare(admin: AIOKafkaAdminClient, settings: Settings) -> int:
+async def _prepare(admin: Any, settings: Settings) -> int:
     names = list(settings.topics.values())
     found = await _partition_counts(admin, [*names, settings.dead_letters_topic])
     present = {found[name] for name in names if found[name]}
     if len(present) > 1:
-        raise WrongTopics(_mending(settings, {name: found[name] for name in names}))
+        raise WrongTopics(_different_counts(settings, {name: found[name] for name in names}))
     partitions = present.pop() if present else settings.partitions
     missing = [name for name, count in found.items() if not count]
     if missing and not settings.create_topics:
@@ -65,42 +79,44 @@ async def _prepare(admin: AIOKafkaAdminClient, settings: Settings) -> int:
     return partitions
 
 
-async def _create(admin: AIOKafkaAdminClient, settings: Settings, names: list[str], partitions: int) -> None:
+async def _create(admin: Any, settings: Settings, names: list[str], partitions: int) -> None:
     for name in names:
-        letters = name == settings.dead_letters_topic
+        for_letters = name == settings.dead_letters_topic
         topic = NewTopic(
             name=name,
-            num_partitions=1 if letters else partitions,
+            num_partitions=1 if for_letters else partitions,
             replication_factor=1,
-            topic_configs={"cleanup.policy": "compact"} if letters else {},
+            topic_configs={"cleanup.policy": "compact"} if for_letters else {},
         )
-        topic.replication_factor = -1  # the broker's default, which the class does not let one ask for
+        topic.replication_factor = -1  # the broker's default, which the constructor refuses
         try:
             await admin.create_topics([topic])
-        except TopicAlreadyExistsError:  # another worker was quicker
+        except TopicAlreadyExistsError:  # another worker was faster
             continue
         log.info("created a topic", topic=name, partitions=topic.num_partitions)
 
 
-async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+async def _partition_counts(admin: Any, names: list[str]) -> dict[str, int]:
+    """Number of partitions of each topic; 0 for a missing one."""
     existing = set(await admin.list_topics())
     described = await admin.describe_topics([name for name in names if name in existing]) if existing else []
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     return {name: counts.get(name, 0) for name in names}
 
 
-def _mending(settings: Settings, counts: dict[str, int]) -> str:
+def _different_counts(settings: Settings, counts: dict[str, int]) -> str:
+    """The text for topics with different partition counts, with the commands that fix it."""
     most = max(counts.values())
-    few = [name for name, count in counts.items() if 0 < count < most]
+    too_few = [name for name, count in counts.items() if 0 < count < most]
     listed = ", ".join(f"{name} has {count}" for name, count in counts.items() if count)
     commands = "\n".join(
         f"  kafka-topics.sh --bootstrap-server {settings.kafka} --alter --topic {name} --partitions {most}"
-        for name in few
+        for name in too_few
     )
     return (
         f"the event topics must have the same number of partitions, but {listed}. Partition n of each of them is "
-        f"learned by one shard. Mend it with:\n{commands}\n(keys move to other "
-        "partitions then; histories follow by visitor)"
+        f"learned by one shard. Fix it with:\n{commands}\n(keys move to other partitions then; histories follow by "
+        "visitor)"
     )
 
 

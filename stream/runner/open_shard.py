@@ -27,7 +27,7 @@ BATCH_RECORDS = 4096
 """Most records of one batch: learning can't be interrupted within a batch."""
 
 RECORDS_BETWEEN_PARTS = 2048
-"""Most records of a batch between two parts of a checkpoint. A smaller batch writes fewer blocks anew, so that the parts
+"""Most records of a batch between two parts of a checkpoint. A smaller batch writes fewer blocks anew, so the parts
 gain on learning."""
 
 

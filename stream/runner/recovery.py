@@ -95,7 +95,7 @@ async def start_offsets(
     Args:
         assignment: the shard's topic-partitions.
         learned: next offsets of the state, by our topic name.
-        consumer: tells the range of offsets that Kafka holds.
+        consumer: gives the range of offsets that Kafka holds.
         resources: for metrics, and the model's name in messages.
         log: of this shard.
 

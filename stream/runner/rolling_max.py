@@ -26,7 +26,7 @@ class RollingMax:
         self._present = self._previous = 0.0
 
     def note(self, value: float, now: float) -> None:
-        """Take a value that was seen at `now`, in seconds of a clock that never goes back. Call it from one thread only."""
+        """Take a value that was seen at `now`, in seconds of a monotonic clock. Call this from one thread only."""
         window = int(now // WINDOW_SECONDS)
         if window != self._window:
             self._previous = self._present if window == self._window + 1 else 0.0

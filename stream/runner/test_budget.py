@@ -1,19 +1,19 @@
-"""What share of the events is tested before it is learned: as much as the time allows.
+"""The share of the events that are tested before they are learned: as large as a CPU budget allows.
 
-Learning an event takes microseconds, testing it takes a ranking and everything that is learned from one: a hundred
-times as much. So the ranker learns from a sample. Its size follows from three wishes, and the largest of them wins:
+Learning an event takes microseconds. Testing it takes a ranking and everything that is learned from that: a hundred
+times as much. Therefore the ranker learns from a sample. The sample's rate is the largest of three:
 
-- testing takes at most `share` of learning's CPU time, however fast the stream is;
-- a quiet stream is tested event by event: as long as testing everything keeps a core busy for less than `QUIET_CORE`;
-- at least `floor` events a second are tested.
+- the rate at which testing takes `share` of learning's CPU time, however fast the stream is;
+- the rate at which testing keeps a core busy for `QUIET_CORE` of its time, so that a quiet stream is tested completely;
+- the rate at which `floor` events a second are tested.
 
-What an event costs to learn, and what to test on top, is estimated from the CPU time of the batches that were applied.
-Every second batch is given a rate above the wanted one and the others one below: were all the same, the two costs could
-not be told apart. Only neighbouring batches are compared. Over longer times both costs move, and the rate with them, so
-that a fit over all batches would blame the one for the other.
+The cost to learn an event and the additional cost to test it are estimated from the CPU time of the batches that were
+learned. Every second batch gets a rate above the wanted one and the others one below: with equal rates the two costs
+could not be separated. Only neighbouring batches are compared. Over longer times both costs move, and the rate with
+them, so a fit over all batches would attribute a change of one cost to the other.
 
-This file decides the rate. It is journaled with the batch (`stream.shard.shard`), so that a replay doesn't depend on how fast
-any machine was. Which events of a batch are tested is decided there too.
+This file decides the rate. The rate is journaled with its batch (`stream.shard.shard`), so that a replay doesn't depend
+on the speed of any machine. The events of a batch that are tested are chosen in `stream.shard.sampling`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ from __future__ import annotations
 import math
 
 QUIET_CORE = 0.05
-"""Share of a core that testing may take in any case."""
+"""Share of one core that testing may take in any case."""
 
 SWING = 0.6
-"""Batches alternate between the wanted rate and this share of it more, or less."""
+"""Batches alternate between the wanted rate plus and minus this share of it."""
 
 MEMORY_SECONDS = 5.0
-"""The costs are those of the last so many seconds, roughly."""
+"""Time constant of the estimates: older batches fade exponentially."""
 
 FIRST_LEARN_SECONDS = 5e-6
+"""CPU seconds to learn an event, before any batch was measured."""
+
 FIRST_TEST_SECONDS = 300e-6
+"""Additional CPU seconds to test an event, before any batch was measured."""
 
 
 class SampleRate:
-    """The rate for the next batch, from what the last ones cost.
+    """The sample rate of the next batch, from the measured cost of the last ones.
 
     >>> rate = SampleRate(share=0.15, floor=20.0)
     >>> now = 0.0
@@ -44,12 +47,12 @@ class SampleRate:
     ...     rate.spent(1000, r, 1000 * (5e-6 + r * 100e-6), now)
     >>> round(rate.learn_seconds * 1e6), round(rate.test_seconds * 1e6)
     (5, 100)
-    >>> 0.006 < rate.wanted(now) < 0.011        # .15/.85 of 5 us buys .009 tests, the quiet core .01
+    >>> 0.006 < rate.wanted(now) < 0.011        # 0.15/0.85 of 5 us pays 0.009 tests, the quiet core 0.01
     True
 
     Args:
-        share: of learning's CPU time, for everything that is done on the sample.
-        floor: tests a second at least.
+        share: part of learning's CPU time, from 0 to 1, for everything that is done with the sample.
+        floor: least number of tests a second.
     """
 
     def __init__(self, share: float, floor: float) -> None:
@@ -58,7 +61,7 @@ class SampleRate:
         self._high = False
         self._updated: float | None = None
         self._previous: tuple[int, float, float] | None = None  # events, rate, CPU seconds an event
-        # Sums that fade with time: of all batches, and of the differences between neighbours.
+        # Sums that fade with time: over all batches, and over the differences between neighbours.
         self._events = self._sampled = self._seconds = self._span = 0.0
         self._rate_steps = self._cost_steps = 0.0
         self.learn_seconds = FIRST_LEARN_SECONDS
@@ -67,21 +70,21 @@ class SampleRate:
         self.spent_testing = 0.0
 
     def next(self, now: float, events: int = 0) -> float:
-        """The rate for the next batch.
+        """The rate for the next batch, from 0 to 1.
 
         Args:
-            now: seconds of any clock that only moves forward.
-            events: how many the batch has.
+            now: seconds of a clock that never goes back.
+            events: number of events in the batch.
         """
         wanted = self.wanted(now, events)
-        # Of all that was spent, not of what testing is said to cost: that estimate needs batches that differ.
+        # Compared with the total cost, not with the estimated cost of testing: that estimate needs different rates.
         if wanted >= 1.0 and self._seconds < QUIET_CORE * max(self._span, 1.0):
             return 1.0
         self._high = not self._high
         return min(1.0, wanted * (1 + SWING if self._high else 1 - SWING))
 
     def wanted(self, now: float, events: int = 0) -> float:
-        """The rate that the batches are given on average."""
+        """The average rate of the batches at this moment; see `next` for the arguments."""
         self._fade(now)
         learn, test = self.learn_seconds, self.test_seconds
         affordable = self._share / (1 - self._share) * learn / test if self._share < 1 else 1.0
@@ -91,12 +94,12 @@ class SampleRate:
         return min(1.0, max(affordable, quiet, least))
 
     def spent(self, events: int, rate: float, cpu_seconds: float, now: float) -> None:
-        """What a batch cost.
+        """Take the measured cost of a batch.
 
         Args:
-            events: how many it had.
-            rate: what `next` said.
-            cpu_seconds: CPU time of the thread that applied it.
+            events: number of its events.
+            rate: as `next` gave it.
+            cpu_seconds: CPU time to decode and learn it.
             now: as in `next`.
         """
         self._fade(now)
@@ -120,12 +123,12 @@ class SampleRate:
         if self._rate_steps > 0 and self._cost_steps > 0:
             test = self._cost_steps / self._rate_steps
             learn = (self._seconds - test * self._sampled) / self._events
-        else:  # nothing to compare with: the costs keep their proportion
+        else:  # there is nothing to compare with: the costs keep their ratio
             factor = self._seconds / (self._events * self.learn_seconds + self._sampled * self.test_seconds)
             learn, test = self.learn_seconds * factor, self.test_seconds * factor
         if test < learn:
-            # A test ranks a hundred candidates, so it never costs less: some hiccup fell on the wrong batches. If
-            # that were believed, every event would be tested, and with no two rates to compare it would stay so.
+            # A test ranks a hundred candidates, so it never costs less than learning: some delay fell on the wrong
+            # batches. If this estimate were used, every event would be tested, and equal rates would never correct it.
             learn = test = self._seconds / (self._events + self._sampled)
         self.learn_seconds = max(learn, 1e-7)
         self.test_seconds = max(test, 1e-6)

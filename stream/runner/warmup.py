@@ -1,11 +1,12 @@
-"""Compiles, or loads from Numba's cache on disk, everything that learning calls, before it is needed.
+"""Warm-up: every kernel that learning calls is compiled, or loaded from Numba's cache on disk, before it is needed.
 
-A worker that joined its group first would hold up its partitions while it compiles. This file learns a few made-up
-events with a shard that is thrown away; it decides nothing else.
+A worker that joined its group first would hold up its partitions while it compiles. The warm-up learns a few synthetic
+events with a shard that is thrown away.
 
-River is no part of it. Importing it takes a CPU second, nearly as much as everything else that a worker imports (any
-one of its packages that are used here imports scipy.stats or sqlalchemy, and more), and only lessons need it. So a
-worker imports it when it has caught up, and until then tests no events.
+This file decides which code runs before a worker joins its group, and which is imported later. River is imported later:
+it takes a CPU second, nearly as much as everything else that a worker imports (each of its packages that are used here
+imports scipy.stats or sqlalchemy, and more), and only tested events need it. A worker imports it when it has caught up,
+and until then tests no events.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _EVENTS = {
 
 
 def warm_up(settings: ModelSettings) -> float:
-    """Gives the seconds it took."""
+    """Run every kernel once with tables of these settings, but small; return the seconds that this took."""
     started = time.monotonic()
     small = settings.model_copy(
         update={"max_items": 256, "max_visitors": 256, "max_sessions": 256, "max_event_ids": 256}
     )
     shard, learner, decoder = Shard(small), Learner(small), Decoder(small, None, 300.0)
-    cuts = []
+    checkpoints = []
     for round_number in range(4):
         records = [
             Record(topic, round_number * 40 + n, 1_700_000_000_000 + n * 1000, form % (n % 7, n % 5, n % 11, n), None)
@@ -49,11 +50,11 @@ def warm_up(settings: ModelSettings) -> float:
             for n in range(40)
         ]
         shard.apply(records, 0.0)
-        cuts.append(shard.checkpoint().delta)
-        columns = decoder.decode(records)[0]
-        learner.walk(columns._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
-    read = [decode_delta(encode_delta(cut, planes=planes)) for cut in cuts for planes in (False, True)]
-    fold_all([*cuts, *read])  # as learned, and as read from Redis
+        checkpoints.append(shard.checkpoint().delta)
+        events = decoder.decode(records)[0]
+        learner.walk(events._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
+    read = [decode_delta(encode_delta(delta, planes=planes)) for delta in checkpoints for planes in (False, True)]
+    fold_all([*checkpoints, *read])  # as learned, and as read from Redis
     tables = Tables(table_specs(small))
     put_all(TableWriter(tables), [*read, shard.snapshot().delta])
     Shard.restore(small, tables, shard.snapshot().state).apply([], 0.0)
@@ -61,6 +62,6 @@ def warm_up(settings: ModelSettings) -> float:
 
 
 def import_river() -> None:
-    """What lessons and detectors need of River."""
+    """Import the packages of River that tested events and drift detectors need."""
     for part in ("drift", "linear_model", "optim", "preprocessing", "reco", "utils"):
         importlib.import_module(f"river.{part}")

@@ -1,4 +1,4 @@
-"""The sample rate: known costs in, the right share of tests out."""
+"""The sample rate: with known costs, the right share of events is tested."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stream.runner.test_budget import QUIET_CORE, SampleRate
 def run(
     rate: SampleRate, *, events_a_second: float, learn: float, test: float, seconds: float, start: float = 0.0
 ) -> tuple[float, float]:
-    """Batches of 20 ms at a simulated cost; gives tests a second and the share of testing in the last half."""
+    """Tests a second, and testing's share of the cost, in the second half of a run of batches of 20 ms."""
     tested = testing = total = 0.0
     for step in range(int(seconds / 0.02)):
         now = start + step * 0.02
@@ -59,8 +59,8 @@ def test_the_rate_follows_when_tests_become_cheaper() -> None:
     assert rate.wanted(120.0) > 4 * before
 
 
-def test_costs_that_grow_with_time_are_not_blamed_on_the_wrong_part() -> None:
-    """Tests become dearer while the state fills and the rate goes down for it: both costs must still be told apart."""
+def test_costs_that_grow_with_time_are_not_attributed_to_the_wrong_part() -> None:
+    """Tests get more expensive while the state fills, and the rate goes down for it: the costs must stay separate."""
     rate = SampleRate(share=0.15, floor=20.0)
     for step in range(3000):
         now, tests = step * 0.02, 5e-6 + step * 30e-9
@@ -75,8 +75,8 @@ def test_a_backlog_at_the_start_is_not_taken_for_a_quiet_stream() -> None:
     assert SampleRate(share=0.15, floor=20.0).next(0.0, 1) == 1.0
 
 
-def test_a_hiccup_that_makes_tests_look_free_is_seen_through() -> None:
-    """Batches that happened to be dear when few events were tested: the costs must not stay mixed up for good."""
+def test_a_delay_that_makes_tests_look_free_is_corrected() -> None:
+    """Batches that happened to be slow when few events were tested: the costs must not stay mixed up."""
     rate = SampleRate(share=0.15, floor=20.0)
     now = 0.0
     for step in range(50):

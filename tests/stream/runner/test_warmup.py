@@ -1,4 +1,4 @@
-"""What a worker does before it joins its group, and what it leaves for afterwards."""
+"""Warm-up: a worker compiles before it joins its group, and imports River later."""
 
 import pickle
 import subprocess

@@ -1,4 +1,4 @@
-"""A shard: counters close, what was applied is skipped, and restoring changes nothing that comes after."""
+"""A shard: counters add up, records in the state are skipped, and a restored shard continues bit for bit."""
 
 import json
 
@@ -46,7 +46,7 @@ def stream_of(count: int, *, seed: int = 0, items: int = 400, users: int = 500) 
     return records
 
 
-def test_every_record_is_counted_once_and_bad_ones_come_back_with_the_reason():
+def test_every_record_is_counted_once_and_bad_ones_are_returned_with_the_reason():
     good = click(0, "a", "u", event_id="once")
     records = [
         good,
@@ -63,15 +63,15 @@ def test_every_record_is_counted_once_and_bad_ones_come_back_with_the_reason():
         good._replace(offset=11, value=b'{"item": 7, "user": 8}'),
     ]
     shard = Shard(SMALL)
-    letters = shard.apply(records, rate=1.0)
-    assert [letter.record.offset for letter in letters] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
-    assert [letter.record.offset for letter in letters if letter.refused] == [8]
-    assert all(letter.reason for letter in letters)
+    rejections = shard.apply(records, rate=1.0)
+    assert [rejection.record.offset for rejection in rejections] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert [rejection.record.offset for rejection in rejections if rejection.refused] == [8]
+    assert all(rejection.reason for rejection in rejections)
     assert shard.counters["clicks"] == {"read": 12, "learned": 2, "duplicates": 1, "refused": 1, "dead_letters": 8}
     assert shard.offsets == {"clicks": 12}
 
 
-def test_what_is_in_the_state_is_skipped_and_not_counted():
+def test_records_in_the_state_are_skipped_and_not_counted():
     records = stream_of(200)
     once, twice = Shard(SMALL), Shard(SMALL)
     once.apply(records, rate=1.0)
@@ -85,15 +85,17 @@ def test_batches_may_be_decoded_before_those_ahead_of_them_are_learned():
     records = [*stream_of(600), Record("clicks", 600, 1_000_600_000, b"no event")]
     one_by_one, ahead = Shard(SMALL), Shard(SMALL)
     batches = [records[start : start + 100] for start in range(0, len(records), 100)]
-    letters = [one_by_one.apply(batch, rate=0.5) for batch in batches]
-    assert [ahead.learn(batch, rate=0.5).rejections for batch in [ahead.decode(batch) for batch in batches]] == letters
+    rejections = [one_by_one.apply(batch, rate=0.5) for batch in batches]
+    assert [
+        ahead.learn(batch, rate=0.5).rejections for batch in [ahead.decode(batch) for batch in batches]
+    ] == rejections
     assert ahead.tables == one_by_one.tables
     assert ahead.readable_state() == one_by_one.readable_state()
 
 
 @pytest.mark.parametrize("repeats", ["all", "first"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats):
+def test_a_restored_shard_continues_bit_for_bit_from_any_checkpoint(seed, repeats):
     settings = SMALL.model_copy(update={"repeats": repeats, "seed": seed})
     records = stream_of(6000, seed=seed)
     draw = np.random.default_rng(seed)
@@ -104,8 +106,8 @@ def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats)
         whole.apply(batch, rate=0.5)
         broken.apply(batch, rate=0.5)
         if draw.random() < 0.5:
-            cut = broken.checkpoint()
-            folded, state = fold(folded, cut.delta), cut.state
+            checkpoint = broken.checkpoint()
+            folded, state = fold(folded, checkpoint.delta), checkpoint.state
             if draw.random() < 0.5:
                 broken = Shard.restore(settings, tables_of(settings, folded), json.loads(json.dumps(state)))
     assert broken.tables == whole.tables
@@ -115,7 +117,7 @@ def test_a_restored_shard_goes_on_bit_for_bit_wherever_it_was_cut(seed, repeats)
         assert counts["read"] == parts > 0, topic
 
 
-def test_the_deltas_of_all_cuts_make_the_keyframe():
+def test_the_deltas_of_all_checkpoints_make_the_keyframe():
     shard = Shard(SMALL)
     folded: dict = {}
     records = stream_of(3000)
@@ -138,11 +140,11 @@ def test_a_journal_has_a_row_for_each_batch():
     assert shard.checkpoint().journal.batches == 0
 
 
-def test_an_unknown_visitor_gets_a_useful_list():
+def test_an_unknown_visitor_gets_a_list_of_trending_items():
     shard = Shard(SMALL)
-    assert shard.model().recommend(Query(user="nobody")).items == []
+    assert shard.model().recommend(Query(user="unknown")).items == []
     shard.apply([click(n, f"i{n % 3}", f"u{n}") for n in range(9)], rate=0.0)
-    ranking = shard.model().recommend(Query(user="nobody", n=3))
+    ranking = shard.model().recommend(Query(user="unknown", n=3))
     assert sorted(ranking.items) == ["i0", "i1", "i2"]
     assert ranking.fallback is not None
 
@@ -167,18 +169,36 @@ def test_an_erased_visitor_is_a_stranger_and_leaves_no_key_behind():
     assert restored.tables == shard.tables
 
 
-def test_a_cut_in_pieces_with_learning_in_between_is_the_state_of_its_last_moment():
+def test_a_checkpoint_in_parts_with_learning_in_between_is_the_state_of_its_last_moment():
     shard = Shard(SMALL)
     records = stream_of(2000)
     folded = {}
     for start in range(0, len(records), 100):
         shard.apply(records[start : start + 100], rate=0.2)
-        piece = shard.next_part(150)
-        assert isinstance(piece, dict), "there was more to take"
-        folded = fold(folded, piece)
-    while isinstance(piece := shard.next_part(150), dict):
-        folded = fold(folded, piece)
-    again = Shard.restore(SMALL, tables_of(SMALL, fold(folded, piece.delta)), piece.state)
+        part = shard.next_part(150)
+        assert isinstance(part, dict), "there was more to take"
+        folded = fold(folded, part)
+    while isinstance(part := shard.next_part(150), dict):
+        folded = fold(folded, part)
+    again = Shard.restore(SMALL, tables_of(SMALL, fold(folded, part.delta)), part.state)
     assert again.tables == shard.tables
-    assert piece.state["offsets"] == shard.offsets
-    assert piece.journal.batches == 20
+    assert part.state["offsets"] == shard.offsets
+    assert part.journal.batches == 20
+
+
+def test_a_batch_returns_the_counts_that_it_adds_to_the_counters():
+    shard = Shard(SMALL)
+    records = stream_of(300)
+    first = shard.learn(shard.decode(records[:200]), rate=0.5)
+    before = shard.readable_state()["counters"]
+    second = shard.learn(shard.decode(records[100:]), rate=0.5)  # half of it is in the state already
+    assert sum(counts["read"] for counts in first.counts.values()) == 200
+    assert sum(counts["read"] for counts in second.counts.values()) == 100
+    for topic, after in shard.counters.items():
+        added = {outcome: count - before[topic][outcome] for outcome, count in after.items()}
+        assert added == second.counts.get(topic, dict.fromkeys(after, 0))
+    assert len(second.rejections) == sum(
+        counts["refused"] + counts["dead_letters"] for counts in second.counts.values()
+    )
+    assert shard.learn(shard.decode(records), rate=0.5) == ([], {})
+    assert shard.checkpoint().journal.batches == 2, "a batch without new records is in no journal"

@@ -1,0 +1,43 @@
+"""The sample: as large as its rate, the same in every replay, different for each topic, partition and seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.ingest.records import Record
+from stream.models.settings import ModelSettings
+from stream.shard.sampling import sample_hashes, sample_seeds, sampled
+
+RECORDS = [Record("clicks", offset, 0, b"") for offset in range(20_000)]
+
+
+def hashes(seed: int = 0, partition: int = 0, topic: str = "clicks") -> np.ndarray:
+    records = [record._replace(topic=topic) for record in RECORDS]
+    return sample_hashes(sample_seeds(ModelSettings(seed=seed), partition), records)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.3, 1.0])
+def test_the_sample_has_the_share_of_its_rate(rate: float) -> None:
+    chosen = sampled(hashes(), rate)
+    assert chosen.dtype == np.uint8
+    assert chosen.mean() == pytest.approx(rate, abs=0.01)
+
+
+def test_a_record_is_chosen_by_its_offset_whatever_batch_it_comes_in() -> None:
+    seeds = sample_seeds(ModelSettings(), 0)
+    parts = np.concatenate(
+        [sample_hashes(seeds, RECORDS[start : start + 700]) for start in range(0, len(RECORDS), 700)]
+    )
+    assert np.array_equal(parts, hashes())
+
+
+def test_a_higher_rate_only_adds_records() -> None:
+    low, high = sampled(hashes(), 0.1), sampled(hashes(), 0.4)
+    assert not np.any(low & ~high & 1)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"partition": 1}, {"topic": "purchases"}])
+def test_seed_partition_and_topic_choose_other_records(other: dict) -> None:
+    both = sampled(hashes(), 0.3) & sampled(hashes(**other), 0.3)
+    assert both.mean() == pytest.approx(0.09, abs=0.01)
