@@ -1,0 +1,140 @@
+"""Topics at start: found, created, refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, TopicAuthorizationFailedError
+
+from stream.kafka.topics import WrongTopics, prepare_topics
+from stream.settings import Settings
+
+EVENTS = ("clicks", "purchases", "feedback")
+
+
+class FakeAdmin:
+    """An admin client over topics in memory.
+
+    Args:
+        topics: name to number of partitions.
+        start_errors: raised by the first starts, one each.
+        created_by_others: topics that another worker creates between our look and our creation.
+    """
+
+    def __init__(
+        self,
+        topics: dict[str, int],
+        *,
+        start_errors: tuple[Exception, ...] = (),
+        created_by_others: tuple[str, ...] = (),
+    ) -> None:
+        self.topics = topics
+        self.created: list[Any] = []
+        self.closed = 0
+        self._start_errors = list(start_errors)
+        self._created_by_others = created_by_others
+
+    async def start(self) -> None:
+        if self._start_errors:
+            raise self._start_errors.pop(0)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    async def list_topics(self) -> list[str]:
+        return list(self.topics)
+
+    async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        return [{"topic": name, "partitions": list(range(self.topics[name]))} for name in names]
+
+    async def create_topics(self, topics: list[Any]) -> None:
+        for topic in topics:
+            if topic.name in self._created_by_others:
+                raise TopicAlreadyExistsError
+            self.created.append(topic)
+
+
+async def prepare(admin: FakeAdmin, **settings: Any) -> int:
+    return await prepare_topics(Settings(**settings), patience_seconds=0.0, connect=lambda _: admin)
+
+
+async def test_topics_that_are_there_are_left_alone() -> None:
+    admin = FakeAdmin({**dict.fromkeys(EVENTS, 6), "dead-letters": 2, "another": 9})
+    assert await prepare(admin) == 6
+    assert admin.created == []
+    assert admin.closed == 1
+
+
+async def test_missing_topics_are_created_and_the_topic_of_dead_letters_is_compacted() -> None:
+    admin = FakeAdmin({})
+    assert await prepare(admin, partitions=4) == 4
+    assert {topic.name: topic.num_partitions for topic in admin.created} == {
+        **dict.fromkeys(EVENTS, 4),
+        "dead-letters": 1,
+    }
+    assert {topic.name for topic in admin.created if topic.topic_configs == {"cleanup.policy": "compact"}} == {
+        "dead-letters"
+    }
+    assert {topic.replication_factor for topic in admin.created} == {-1}, "the broker's default"
+
+
+async def test_a_missing_topic_gets_as_many_partitions_as_the_others_have() -> None:
+    admin = FakeAdmin({"clicks": 5, "feedback": 5, "dead-letters": 1})
+    assert await prepare(admin, partitions=2) == 5
+    assert [(topic.name, topic.num_partitions) for topic in admin.created] == [("purchases", 5)]
+
+
+async def test_a_topic_that_another_worker_creates_first_is_taken_as_it_is() -> None:
+    admin = FakeAdmin({}, created_by_others=("clicks", "dead-letters"))
+    assert await prepare(admin, partitions=3) == 3
+    assert [topic.name for topic in admin.created] == ["purchases", "feedback"]
+
+
+async def test_missing_topics_are_refused_with_the_commands_if_they_may_not_be_created() -> None:
+    admin = FakeAdmin({"clicks": 2, "feedback": 2})
+    with pytest.raises(WrongTopics) as refused:
+        await prepare(admin, create_topics=False, kafka="broker:9092")
+    assert str(refused.value).splitlines()[1:] == [
+        "  kafka-topics.sh --bootstrap-server broker:9092 --create --topic purchases --partitions 2",
+        (
+            "  kafka-topics.sh --bootstrap-server broker:9092 --create --topic dead-letters --partitions 1 "
+            "--config cleanup.policy=compact"
+        ),
+    ]
+    assert admin.created == []
+    assert admin.closed == 1
+
+
+async def test_different_partition_counts_are_refused_with_the_commands_for_those_that_have_too_few() -> None:
+    admin = FakeAdmin({"clicks": 3, "purchases": 1, "feedback": 2})
+    with pytest.raises(WrongTopics) as refused:
+        await prepare(admin)
+    text = str(refused.value)
+    assert "clicks has 3, purchases has 1, feedback has 2" in text
+    assert "--alter --topic purchases --partitions 3" in text
+    assert "--alter --topic feedback --partitions 3" in text
+    assert "--topic clicks" not in text
+    assert admin.created == []
+
+
+async def test_a_broker_that_does_not_answer_in_time_is_an_error_and_every_client_is_closed() -> None:
+    admin = FakeAdmin({}, start_errors=(KafkaConnectionError("no broker"),))
+    with pytest.raises(KafkaConnectionError):
+        await prepare_topics(Settings(), patience_seconds=-1.0, connect=lambda _: admin)
+    assert admin.closed == 1
+
+
+async def test_a_broker_that_answers_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.kafka.topics.CONNECT_SECONDS", 0.0)
+    admin = FakeAdmin(
+        dict.fromkeys((*EVENTS, "dead-letters"), 1), start_errors=(KafkaConnectionError("no broker"),) * 3
+    )
+    assert await prepare_topics(Settings(), connect=lambda _: admin) == 1
+    assert admin.closed == 4
+
+
+async def test_an_error_that_waiting_will_not_fix_is_raised_at_once() -> None:
+    admin = FakeAdmin({}, start_errors=(TopicAuthorizationFailedError("not allowed"),))
+    with pytest.raises(TopicAuthorizationFailedError):
+        await prepare_topics(Settings(), connect=lambda _: admin)

@@ -1,0 +1,347 @@
+"""The transport on a fake of aiokafka's consumer: sessions, room, positions, and the commit of published offsets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaConnectionError
+from faust.transport.drivers.aiokafka import ConsumerStoppedError
+from faust.types import TP
+
+from stream.ingest.records import Record
+from stream.kafka.fetch import Fetch, Position
+from stream.kafka.transport import Consumer, ConsumerThread, Transport, record_maker
+from stream.settings import Settings
+from stream.worker import WorkerApp, make_app
+
+SETTINGS = Settings(clicks_topic="shop-clicks", purchases_topic="shop-purchases", feedback_topic="shop-feedback")
+CLICKS, PURCHASES = TP("shop-clicks", 1), TP("shop-purchases", 1)
+
+
+def record(offset: int, topic: str = "clicks") -> Record:
+    return Record(topic, offset, 1_700_000_000_000 + offset, b"{}")
+
+
+class FakeFetcher:
+    """aiokafka's fetcher: records that have arrived, and the positions behind them."""
+
+    def __init__(self, consumer: FakeKafkaConsumer) -> None:
+        self._closed = False
+        self._records: dict[TopicPartition, Any] = {}
+        self._subscriptions = SimpleNamespace(fetch_context=contextlib.nullcontext, subscription=consumer.subscription)
+        self._consumer = consumer
+        self.arrived: dict[TopicPartition, list[Record]] = {}
+        self.later: dict[TopicPartition, list[Record]] = {}
+        self.error: Exception | None = None
+
+    def _create_fetch_waiter(self) -> asyncio.Future[None]:
+        waiter = asyncio.get_running_loop().create_future()
+        if self.error is not None:
+            waiter.set_exception(self.error)
+        elif self.later:
+            self.arrived, self.later = self.later, {}
+            waiter.set_result(None)
+        return waiter
+
+    async def fetched_records(
+        self,
+        partitions: set[TopicPartition],
+        timeout: float,  # noqa: ASYNC109  aiokafka's signature
+    ) -> dict[TopicPartition, list[Record]]:
+        taken = {tp: self.arrived.pop(tp) for tp in list(self.arrived) if tp in partitions}
+        for tp, records in taken.items():
+            self._consumer.states[tp].position = records[-1].offset + 1
+        return taken
+
+
+class FakeKafkaConsumer:
+    """aiokafka's consumer of an assignment, in memory."""
+
+    def __init__(self, *partitions: TP) -> None:
+        self._closed = False
+        self.states = {
+            TopicPartition(*tp): SimpleNamespace(has_valid_position=True, position=0, highwater=100)
+            for tp in partitions
+        }
+        self.subscription = SimpleNamespace(
+            assignment=SimpleNamespace(active=True, tps=set(self.states), state_value=self.states.__getitem__)
+        )
+        self._fetcher = FakeFetcher(self)
+        self.committed_offsets: dict[TopicPartition, int] = {}
+        self.commits: list[dict[TopicPartition, int]] = []
+        self.commit_error: Exception | None = None
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        if tp not in self.states:
+            raise IllegalStateError(f"{tp} is not assigned")
+        self.states[tp].position = offset
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.states)
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 3)
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self.states[tp].highwater for tp in partitions}
+
+    async def committed(self, tp: TopicPartition) -> int | None:
+        return self.committed_offsets.get(tp)
+
+    async def commit(self, offsets: Mapping[TopicPartition, Any]) -> None:
+        if self.commit_error is not None:
+            raise self.commit_error
+        self.commits.append({tp: each.offset for tp, each in offsets.items()})
+
+    def arrive(self, tp: TP, *offsets: int, later: bool = False) -> None:
+        """Let records arrive at once, or while the consumer waits for them."""
+        arrived = self._fetcher.later if later else self._fetcher.arrived
+        arrived[TopicPartition(*tp)] = [record(offset) for offset in offsets]
+
+
+class FakeOwner:
+    """An owner of partitions that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.full: set[TP] = set()
+        self.assignments: list[set[TP]] = []
+        self.positions: list[Position] = []
+        self.offsets: dict[TP, int] = {}
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        self.assignments.append(partitions)
+
+    def has_room(self, tp: TP) -> bool:
+        return tp not in self.full
+
+    def note_position(self, position: Position) -> None:
+        self.positions.append(position)
+
+    def published(self) -> Mapping[TP, int]:
+        return self.offsets
+
+
+class DirectThread(ConsumerThread):
+    """The consumer's thread without a thread: calls run on the loop of the test."""
+
+    async def call_thread(self, fun: Any, *arguments: Any, **options: Any) -> Any:
+        return await fun(*arguments, **options)
+
+
+class DirectConsumer(Consumer):
+    """Our consumer over `DirectThread`."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return DirectThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class DirectTransport(Transport):
+    """Our transport with `DirectConsumer`."""
+
+    Consumer = DirectConsumer
+
+
+class Bench:
+    """A consumer between a fake Kafka and a fake owner."""
+
+    def __init__(self, app: WorkerApp) -> None:
+        self.owner = FakeOwner()
+        app.transport = DirectTransport(app.conf.broker_consumer, app, owner=self.owner, topics=SETTINGS.topics)
+        self.kafka = FakeKafkaConsumer(CLICKS, PURCHASES)
+        self.consumer = app.consumer
+        self.consumer._thread._consumer = self.kafka
+
+    async def poll(self) -> list[Fetch]:
+        return [message.value async for _, message in self.consumer.getmany(timeout=1.0)]
+
+
+@pytest.fixture
+def app() -> Iterator[WorkerApp]:
+    configured = structlog.get_config()
+    app = make_app(SETTINGS)
+    yield app
+    app.worker._resources.close()
+    structlog.configure(**configured)
+
+
+@pytest.fixture
+async def bench(app: WorkerApp) -> Bench:
+    return Bench(app)
+
+
+async def test_nothing_is_fetched_before_the_owner_has_started_a_partition(bench: Bench) -> None:
+    bench.kafka.arrive(CLICKS, 0, 1)
+    assert await bench.poll() == []
+    assert bench.owner.positions == []
+    await bench.consumer.start_at({CLICKS: 0})
+    assert [fetch.tp for fetch in await bench.poll()] == [CLICKS]
+
+
+async def test_a_fetch_says_where_it_began_where_the_next_begins_and_the_known_end(bench: Bench) -> None:
+    sessions = await bench.consumer.start_at({CLICKS: 5})
+    bench.kafka.arrive(CLICKS, 7, 8)  # 5 and 6 were compacted away
+    assert await bench.poll() == [Fetch(CLICKS, sessions[CLICKS], 5, [record(7), record(8)], 9, 100)]
+    bench.kafka.arrive(CLICKS, 9, later=True)
+    assert await bench.poll() == [Fetch(CLICKS, sessions[CLICKS], 9, [record(9)], 10, 100)]
+
+
+async def test_every_start_begins_a_session_of_its_own(bench: Bench) -> None:
+    first = await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    second = await bench.consumer.start_at({CLICKS: 4})
+    assert len({*first.values(), *second.values()}) == 3
+    bench.kafka.arrive(CLICKS, 4)
+    (fetch,) = await bench.poll()
+    assert (fetch.session, fetch.since) == (second[CLICKS], 4)
+    assert {position.session for position in bench.owner.positions} == {first[PURCHASES]}
+
+
+async def test_a_partition_without_records_reports_its_position_and_end(bench: Bench) -> None:
+    sessions = await bench.consumer.start_at({CLICKS: 0, PURCHASES: 2})
+    bench.kafka.states[TopicPartition(*PURCHASES)].position = 6  # skipped by the client: a transaction's marker
+    bench.kafka.arrive(CLICKS, 0)
+    assert len(await bench.poll()) == 1
+    assert bench.owner.positions == [Position(PURCHASES, sessions[PURCHASES], 2, 6, 100)]
+
+
+async def test_a_partition_without_room_is_not_fetched_and_loses_nothing(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    bench.owner.full = {CLICKS}
+    bench.kafka.arrive(CLICKS, 0, 1)
+    bench.kafka.arrive(PURCHASES, 0)
+    assert [fetch.tp for fetch in await bench.poll()] == [PURCHASES]
+    bench.owner.full = set()
+    (fetch,) = await bench.poll()
+    assert (fetch.tp, fetch.since, len(fetch.records)) == (CLICKS, 0, 2)
+
+
+async def test_nothing_is_fetched_if_nothing_has_room(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0})
+    bench.owner.full = {CLICKS}
+    assert await bench.poll() == []
+    assert bench.owner.positions == []
+
+
+async def test_fetches_that_arrive_while_the_flow_stops_are_left_to_the_next_session(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    bench.kafka.arrive(CLICKS, 0)
+    bench.kafka.arrive(PURCHASES, 0)
+    fetched = []
+    async for _, message in bench.consumer.getmany(timeout=1.0):
+        fetched.append(message.value)
+        bench.consumer.stop_flow()
+    assert len(fetched) == 1
+
+
+async def test_a_partition_that_is_not_assigned_can_not_be_started(bench: Bench) -> None:
+    with pytest.raises(IllegalStateError):
+        await bench.consumer.start_at({TP("shop-clicks", 9): 0})
+
+
+async def test_a_partition_that_moved_away_is_not_fetched_until_it_is_started_again(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    del bench.kafka.states[TopicPartition(*PURCHASES)]
+    await bench.consumer.perform_seek()
+    assert bench.owner.assignments == [{CLICKS}]
+    bench.kafka.arrive(PURCHASES, 0)
+    bench.kafka.arrive(CLICKS, 0)
+    assert [fetch.tp for fetch in await bench.poll()] == [CLICKS]
+
+
+async def test_while_a_rebalance_goes_on_nothing_is_delivered(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0})
+    bench.kafka.arrive(CLICKS, 0)
+    bench.kafka.subscription.assignment.active = False
+    assert await bench.poll() == []
+
+
+async def test_partitions_that_are_not_ready_are_left_out(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    bench.kafka.states[TopicPartition(*CLICKS)].has_valid_position = False  # a seek is under way
+    bench.kafka.subscription.assignment.tps = {TopicPartition(*CLICKS)}
+    assert await bench.poll() == []
+    assert bench.owner.positions == []
+
+
+async def test_ranges_and_committed_offsets_come_from_kafka(bench: Bench) -> None:
+    bench.kafka.committed_offsets = {TopicPartition(*CLICKS): 42}
+    assert await bench.consumer.ranges([CLICKS]) == {CLICKS: (3, 100)}
+    assert await bench.consumer.committed([CLICKS, PURCHASES]) == {CLICKS: 42}
+
+
+async def test_published_offsets_of_assigned_partitions_are_committed_once(bench: Bench) -> None:
+    bench.owner.offsets = {CLICKS: 10, TP("shop-clicks", 9): 5}
+    assert await bench.consumer.force_commit()
+    assert bench.kafka.commits == [{TopicPartition(*CLICKS): 10}]
+    assert not await bench.consumer.force_commit(), "nothing has changed"
+    bench.owner.offsets = {CLICKS: 11, PURCHASES: 1}
+    assert await bench.consumer.force_commit()
+    assert bench.kafka.commits[1:] == [{TopicPartition(*CLICKS): 11, TopicPartition(*PURCHASES): 1}]
+
+
+async def test_a_failed_commit_is_made_again_by_the_next_one(bench: Bench) -> None:
+    bench.owner.offsets = {CLICKS: 10}
+    bench.kafka.commit_error = KafkaConnectionError("no broker")
+    assert not await bench.consumer.force_commit()
+    bench.kafka.commit_error = None
+    assert await bench.consumer.force_commit()
+    assert bench.kafka.commits == [{TopicPartition(*CLICKS): 10}]
+
+
+async def test_after_a_rebalance_everything_published_is_committed_again(bench: Bench) -> None:
+    bench.owner.offsets = {CLICKS: 10}
+    await bench.consumer.force_commit()
+    await bench.consumer.perform_seek()
+    assert await bench.consumer.force_commit()
+    assert len(bench.kafka.commits) == 2
+
+
+async def test_a_consumer_that_never_started_commits_nothing(bench: Bench) -> None:
+    bench.consumer._thread._consumer = None
+    assert not await bench.consumer.force_commit()
+
+
+async def test_a_closed_consumer_ends_the_fetching(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0})
+    bench.kafka._fetcher._closed = True
+    with pytest.raises(ConsumerStoppedError):
+        await bench.poll()
+
+
+async def test_what_makes_fetching_impossible_is_raised(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0})
+    bench.kafka._fetcher.error = KafkaConnectionError("not allowed")
+    with pytest.raises(KafkaConnectionError):
+        await bench.poll()
+
+
+async def test_faust_never_takes_a_fetch_for_one_that_it_has_seen(bench: Bench) -> None:
+    offsets = bench.consumer._read_offset
+    offsets[CLICKS] = 7
+    assert offsets[CLICKS] is None
+
+
+def test_records_become_ours_with_the_name_that_we_have_for_their_topic() -> None:
+    kafkas = SimpleNamespace(offset=4, timestamp=1000, value=b"{}", key=b"ada")
+    made = record_maker("clicks")(TopicPartition("shop-clicks", 1), kafkas)
+    assert made == Record("clicks", 4, 1000, b"{}", b"ada")
+    assert type(made) is Record
+
+
+async def test_packed_records_are_unpacked_by_the_maker_of_their_topic(bench: Bench) -> None:
+    packed = SimpleNamespace(_consumer_record=None)
+    bench.kafka._fetcher._records = {
+        TopicPartition(*CLICKS): SimpleNamespace(_topic_partition=TopicPartition(*CLICKS), _partition_records=packed),
+        TopicPartition(*PURCHASES): SimpleNamespace(error=None),  # an error instead of records
+    }
+    await bench.consumer.start_at({CLICKS: 0})
+    bench.kafka.arrive(CLICKS, 0)
+    await bench.poll()
+    made = packed._consumer_record(TopicPartition(*CLICKS), SimpleNamespace(offset=1, timestamp=2, value=b"", key=None))
+    assert made == Record("clicks", 1, 2, b"", None)

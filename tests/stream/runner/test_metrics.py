@@ -1,0 +1,50 @@
+"""The worker's metrics: published states in numbers, and nothing left of a shard that moved away."""
+
+from __future__ import annotations
+
+from faust.types import TP
+
+from stream.runner.metrics import WorkerMetrics
+
+TOPICS = {TP("shop-clicks", 3): "clicks", TP("shop-purchases", 3): "purchases"}
+
+
+def series(metrics: WorkerMetrics) -> set[tuple[str, tuple[str, ...]]]:
+    return {
+        (sample.name, tuple(sample.labels.values()))
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if "partition" in sample.labels
+    }
+
+
+def test_every_number_of_a_state_is_exported_by_its_path() -> None:
+    metrics = WorkerMetrics()
+    metrics.set_state(3, {"metrics": {"blend": {"hr": {"10": 0.25}}, "since": None}, "drift": {"drifts": 2}})
+    assert series(metrics) == {
+        ("corrente_worker_prequential", ("3", "blend.hr.10")),
+        ("corrente_worker_drift", ("3", "drifts")),
+    }
+
+
+def test_a_removed_shard_leaves_the_series_of_the_others() -> None:
+    metrics = WorkerMetrics()
+    for shard in (3, 4):
+        metrics.lag.labels("clicks", str(shard)).set(1)
+        for gauge in (metrics.catch_up, metrics.clock, metrics.unpublished):
+            gauge.labels(str(shard)).set(1)
+        metrics.set_state(shard, {"metrics": {"tests": 1}, "drift": {"drifts": 2}})
+    metrics.remove_shard(3, TOPICS)  # purchases never had a lag
+    left = series(metrics)
+    assert {labels[-1] for name, labels in left if name.endswith("lag_records")} == {"4"}
+    assert not [labels for _, labels in left if "3" in labels]
+    assert len(left) == 6
+
+
+def test_the_longest_hold_is_exported_for_learning_and_the_loop() -> None:
+    metrics = WorkerMetrics()
+    metrics.note_hold("learning", 0.2)
+    metrics.note_hold("learning", 0.1)
+    value = metrics.registry.get_sample_value
+    assert value("corrente_worker_longest_hold_seconds", {"held": "learning"}) == 0.2
+    assert value("corrente_worker_longest_hold_seconds", {"held": "loop"}) == 0.0

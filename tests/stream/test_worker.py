@@ -1,0 +1,206 @@
+"""The worker: which shards it starts, halts and drops as Kafka's assignment changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from faust.types import TP
+from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
+
+from stream.kafka.topics import WrongTopics
+from stream.models.settings import ModelSettings
+from stream.runner.metrics import WorkerMetrics
+from stream.runner.resources import WorkerResources
+from stream.settings import Settings
+from stream.worker import Worker, WorkerApp, make_app
+from tests.stream.runner.conftest import eventually
+from tests.stream.runner.fakes import FakeCompaction, FakeConsumer, FakeDeadLetters, FakeStore, ManualClock
+
+SETTINGS = Settings(
+    clicks_topic="c",
+    purchases_topic="p",
+    feedback_topic="f",
+    model=ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64),
+)
+OUR_NAMES = {name: topic for topic, name in SETTINGS.topics.items()}
+SHARDS = 3
+
+
+def partitions(*numbers: int) -> set[TP]:
+    return {TP(name, number) for name in OUR_NAMES for number in numbers}
+
+
+class Bench:
+    """A worker among fakes."""
+
+    def __init__(self, logs: list[Any]) -> None:
+        self.logs = logs
+        self.clock, self.store, self.letters = ManualClock(), FakeStore(), FakeDeadLetters()
+        self.kafka = FakeConsumer({tp: OUR_NAMES[tp.topic] for tp in partitions(*range(SHARDS))})
+        self.resources = WorkerResources(
+            settings=SETTINGS,
+            name="worker 1",
+            store=self.store,
+            compact=FakeCompaction(),
+            dead_letters=self.letters,
+            metrics=WorkerMetrics(),
+            code_version="1.2.3",
+            consumer=lambda: self.kafka,
+            clock=self.clock,
+        )
+        self.worker = Worker(self.resources, shards=SHARDS)
+
+    @property
+    def started(self) -> list[int]:
+        """Numbers of the shards that were started, in the order of the starts."""
+        return [next(iter({tp.partition for tp in offsets})) for offsets in self.kafka.starts]
+
+    def logged(self, event: str) -> list[Any]:
+        return [line for line in self.logs if line["event"].startswith(event)]
+
+    def gauge(self, name: str, **labels: str) -> float | None:
+        return self.resources.metrics.registry.get_sample_value(f"corrente_worker_{name}", labels)
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Log lines of the worker. A logger of its own, because a used one keeps the configuration of an earlier test."""
+    monkeypatch.setattr("stream.worker.log", structlog.get_logger())
+    with capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def bench(logs: list[Any]) -> AsyncIterator[Bench]:
+    bench = Bench(logs)
+    yield bench
+    await bench.worker.close()
+
+
+async def test_every_complete_shard_is_started_once(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0, 2))
+    await eventually(lambda: sorted(bench.started) == [0, 2])
+    assert sorted(claim["partition"] for claim in bench.store.claims) == [0, 2]
+    assert bench.gauge("partitions") == 2
+    assert bench.logged("assigned")[0]["partitions"] == [0, 2]
+    assert all(bench.worker.has_room(tp) for tp in partitions(0, 2))
+    assert not bench.worker.has_room(TP("c", 1))
+
+
+async def test_a_rebalance_drops_what_moved_and_goes_on_with_the_rest(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0, 1))
+    await eventually(lambda: len(bench.started) == 2)
+    await bench.worker.revoked(partitions(0, 1))
+    bench.kafka.starts.clear()
+    await bench.worker.assigned(partitions(1, 2))
+    await eventually(lambda: sorted(bench.started) == [1, 2])
+    assert sorted(claim["partition"] for claim in bench.store.claims) == [0, 1, 2], "shard 1 keeps its claim"
+    assert not bench.worker.has_room(TP("c", 0))
+
+
+async def test_a_shard_of_which_a_part_was_assigned_is_not_learned(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0, 1) - {TP("p", 1)})
+    await eventually(lambda: bench.started == [0])
+    (line,) = bench.logged("only a part of a partition was assigned")
+    assert (line["partition"], line["absent"]) == (1, ["p"])
+    assert not bench.worker.has_room(TP("c", 1))
+    assert bench.gauge("partitions") == 1
+
+
+async def test_a_shard_that_becomes_incomplete_is_dropped(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0))
+    await eventually(lambda: bench.started == [0])
+    await bench.worker.assigned(partitions(0) - {TP("f", 0)})
+    assert not bench.worker.has_room(TP("c", 0))
+    assert bench.gauge("partitions") == 0
+
+
+async def test_topics_that_grew_are_refused(bench: Bench) -> None:
+    with pytest.raises(WrongTopics, match="have 5 partitions now, and had 3 when this worker started"):
+        await bench.worker.assigned(partitions(0, 4))
+    assert bench.started == []
+
+
+async def test_fetches_and_positions_reach_their_shard_and_published_offsets_come_back(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0, 1))
+    await eventually(lambda: len(bench.started) == 2)
+    clicks = TP("c", 1)
+    bench.kafka.append(clicks, *(json.dumps({"item": f"i{n}", "user": "u"}).encode() for n in range(5)))
+    await eventually(lambda: len(bench.clock.waits) == 2)
+    bench.worker.deliver(bench.kafka.fetch(clicks))
+    bench.worker.note_position(bench.kafka.position(TP("p", 1)))
+    await eventually(lambda: bench.worker.published() == {clicks: 5})
+
+
+async def test_fetches_and_positions_of_other_workers_shards_are_ignored(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0))
+    await eventually(lambda: bench.started == [0])
+    await bench.kafka.start_at({TP("c", 1): 0})
+    bench.kafka.append(TP("c", 1), b"{}")
+    bench.worker.deliver(bench.kafka.fetch(TP("c", 1)))
+    bench.worker.note_position(bench.kafka.position(TP("c", 1)))
+    assert bench.worker.published() == {}
+
+
+async def test_a_worker_that_stops_starts_nothing_again(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(0))
+    await eventually(lambda: bench.started == [0])
+    await bench.worker.halt()
+    await bench.worker.assigned(partitions(0, 1))
+    assert len(bench.store.claims) == 1
+    assert not bench.logged("assigned")[1:]
+
+
+async def test_a_halt_publishes_what_was_learned_before_it_returns(bench: Bench) -> None:
+    clicks = TP("c", 0)
+    await bench.worker.assigned(partitions(0))
+    await eventually(lambda: bench.clock.waits)
+    for _ in range(2):  # the first version is published at once, the second waits for the clock
+        bench.kafka.append(clicks, b'{"item": "a", "user": "u"}')
+        bench.worker.deliver(bench.kafka.fetch(clicks))
+        await eventually(
+            lambda: bench.gauge("records_total", topic="clicks", outcome="read") == bench.kafka.end(clicks)
+        )
+    await bench.worker.halt()
+    assert bench.worker.published() == {clicks: 2}
+
+
+async def test_closing_drops_every_shard_and_ends_connections(logs: list[Any]) -> None:
+    bench = Bench(logs)
+    await bench.worker.assigned(partitions(0, 1))
+    await eventually(lambda: len(bench.started) == 2)
+    await bench.worker.close()
+    assert bench.letters.stopped
+    assert bench.store.closed
+    assert bench.worker.published() == {}
+
+
+@pytest.fixture
+def app() -> Iterator[WorkerApp]:
+    """A worker's app; the configuration of logs that it makes ends with the test."""
+    configured = structlog.get_config()
+    app = make_app(SETTINGS)
+    yield app
+    app.worker._resources.close()
+    structlog.configure(**configured)
+
+
+def test_an_app_has_an_agent_for_every_topic_and_connects_to_nothing(app: WorkerApp) -> None:
+    assert sorted(app.agents) == [f"stream.worker.{topic}" for topic in sorted(SETTINGS.topics)]
+    assert app.transport.owner is app.worker
+
+
+async def test_redis_problems_are_logged_and_an_absent_redis_without_its_password(bench: Bench) -> None:
+    bench.store.problems = ["nothing on disk"]
+    await bench.worker._log_redis_problems()
+    assert bench.logged("Redis may lose versions")[0]["caution"] == "nothing on disk"
+    bench.store.fail("redis_problems", RedisConnectionError("no answer"))
+    bench.worker.settings = SETTINGS.model_copy(update={"redis": "redis://me:secret@host:6379/0"})
+    await bench.worker._log_redis_problems()
+    (line,) = bench.logged("Redis does not answer yet")
+    assert line["redis"] == "redis://host:6379/0"
