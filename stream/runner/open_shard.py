@@ -18,7 +18,7 @@ from faust.types import TP
 from stream.ingest.merge import Merge, MissingRecords
 from stream.ingest.records import Record, Rejection
 from stream.kafka.fetch import Fetch, Position
-from stream.runner.assignment import ShardAssignment
+from stream.runner.assignment import ShardAssignment, name_of
 from stream.shard.shard import LearnResult, Shard
 from stream.state.tables import Delta
 from stream.versions import Claim
@@ -88,8 +88,9 @@ class OpenShard:
             return False
         try:
             self.merge.add(fetch.tp, fetch.records, since=fetch.since, next_offset=fetch.next_offset, end=fetch.end)
-        except MissingRecords as error:
-            self.gap = error
+        except MissingRecords:
+            expected = self.merge.next_offset(fetch.tp)
+            self.gap = MissingRecords(f"{name_of(fetch.tp)}: the fetch of offsets {expected} to {fetch.since} was lost")
             self.close_sessions()
         return True
 

@@ -94,7 +94,7 @@ class Shard:
         settings: of the model.
         partition, shards: number of this partition, and the number of partitions.
         fields: our field names to the producers'.
-        max_future_seconds: the largest allowed difference between an event's time and its record's, in seconds.
+        max_future_seconds: the largest allowed lead of an event's time over its record's, in seconds.
     """
 
     def __init__(

@@ -208,7 +208,8 @@ async def test_a_lost_fetch_is_fetched_again_by_the_same_claim(bench: Bench) -> 
     assert bench.kafka.fetch(CLICKS, 10) is not None  # lost on its way
     bench.runner.deliver(bench.kafka.fetch(CLICKS))
     await eventually(lambda: len(bench.kafka.starts) == 2 and bench.idle, "the shard to start again")
-    assert bench.logged("fetching again from what is learned")
+    (line,) = bench.logged("fetching again from what is learned")
+    assert line["reason"] == "shop-clicks-3: the fetch of offsets 20 to 30 was lost"
     assert bench.kafka.starts[-1] == {CLICKS: 20, PURCHASES: 0, FEEDBACK: 0}
     bench.poll()
     await eventually(lambda: bench.metric("records_total", topic="clicks", outcome="read") == 50 and bench.idle)
