@@ -1,1 +1,13 @@
-"""What the figures in the README come from. `corrente bench LEG --json` runs one of them."""
+"""Benchmarks: every figure in the README and in the documentation is measured here, beside a baseline in the same run.
+
+`corrente bench LEG` runs one leg; `--json` prints its result as one JSON object. A leg starts the programs as they are
+shipped, in processes of their own, and looks at them from outside. `README.md` in this folder describes what each leg
+measures and how.
+
+| file | decides |
+|---|---|
+| `cli` | the commands of `corrente bench`, their options and how results are printed |
+| `harness` | servers, processes, load and the machine's description, shared by all legs |
+| `baselines` | the programs that figures are compared with |
+| `legs` | what each leg measures |
+"""

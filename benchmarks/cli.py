@@ -1,4 +1,8 @@
-"""`corrente bench LEG`: a table for people, or with `--json` one JSON object as the last line of standard output."""
+"""`corrente bench LEG`: a table for people, or with `--json` one JSON object as the last line of standard output.
+
+This file decides the commands, their options and how results and missing programs are reported. What a leg measures is
+decided in `benchmarks.legs`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ Runs = Annotated[int, typer.Option("--runs", min=1, help="How often everything i
 
 @app.callback()
 def _bench() -> None:
-    """Legs are commands, however many there are."""
+    """Keep legs as sub-commands, even if there were only one."""
 
 
 @app.command()
@@ -31,15 +35,9 @@ def ingest(
     ] = 100_000,
 ) -> None:
     """Events a second from Kafka to learned tables, everything on."""
-    from benchmarks.harness.servers import MissingServer
     from benchmarks.legs.ingest import measure
 
-    try:
-        result = measure(runs, events, slow_events, lambda line: print(line, file=sys.stderr, flush=True))
-    except MissingServer as missing:
-        print(f"can't measure here: {missing}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    print(json.dumps(result) if as_json else _table(result))
+    _report(lambda progress: measure(runs, events, slow_events, progress), as_json)
 
 
 @app.command()
@@ -52,7 +50,7 @@ def freshness(
     """From a click in Kafka to the answers that reflect it, under background load."""
     from benchmarks.legs.freshness import measure
 
-    _report(lambda tell: measure(runs, probes, partitions, tell), as_json)
+    _report(lambda progress: measure(runs, probes, partitions, progress), as_json)
 
 
 @app.command()
@@ -65,17 +63,9 @@ def serve(
     seconds: Annotated[int, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2,
 ) -> None:
     """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
-    from benchmarks.harness.servers import MissingServer
     from benchmarks.legs.serve import measure
 
-    try:
-        result = measure(
-            runs, items or [10_000, 100_000, 1_000_000], seconds, lambda line: print(line, file=sys.stderr, flush=True)
-        )
-    except MissingServer as missing:
-        print(f"can't measure here: {missing}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    print(json.dumps(result) if as_json else _table(result))
+    _report(lambda progress: measure(runs, items or [10_000, 100_000, 1_000_000], seconds, progress), as_json)
 
 
 @app.command()
@@ -83,8 +73,7 @@ def model(as_json: AsJson = False, runs: Runs = 5) -> None:
     """Learning all sources and answering, in one process."""
     from benchmarks.legs.model import measure
 
-    result = measure(runs, lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(result) if as_json else _table(result))
+    _report(lambda progress: measure(runs, progress), as_json)
 
 
 @app.command()
@@ -92,7 +81,7 @@ def versions(as_json: AsJson = False, runs: Runs = 5) -> None:
     """Publishing while events flow, bytes of a history of 50 versions, and rollback."""
     from benchmarks.legs.versions import measure
 
-    _report(lambda tell: measure(runs, tell), as_json)
+    _report(lambda progress: measure(runs, progress), as_json)
 
 
 @app.command()
@@ -104,7 +93,7 @@ def scale(
     """More workers, partitions, items and shards, and the memory they take."""
     from benchmarks.legs.scale import measure
 
-    _report(lambda tell: measure(runs, events, tell), as_json)
+    _report(lambda progress: measure(runs, events, progress), as_json)
 
 
 @app.command()
@@ -115,18 +104,18 @@ def memory(
     """Memory of a server of one process and of one of four, after minutes of live traffic."""
     from benchmarks.legs.memory import measure
 
-    _report(lambda tell: measure(minutes, tell), as_json)
+    _report(lambda progress: measure(minutes, progress), as_json)
 
 
 def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:
-    """Measure, telling on standard error what happens, and print the result."""
-    from benchmarks.harness.servers import MissingServer
+    """Measure, with progress on standard error, and print the result; exit code 2 if a program is missing."""
+    from benchmarks.harness.kafka_jars import MissingServer
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers are ended too
     try:
         result = measure(lambda line: print(line, file=sys.stderr, flush=True))
     except MissingServer as missing:
-        print(f"can't measure here: {missing}", file=sys.stderr)
+        print(f"can't measure on this machine: {missing}", file=sys.stderr)
         raise typer.Exit(2) from None
     print(json.dumps(result) if as_json else _table(result))
 

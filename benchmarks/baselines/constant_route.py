@@ -1,6 +1,8 @@
-"""Bare FastAPI that answers a constant: no middleware, no parameters, the same server program as `corrente serve`.
+"""Bare FastAPI that answers a constant: no middleware, no parameters, on the server program that `corrente serve` uses.
 
-Run as `python -m benchmarks.baselines.constant_route PORT`.
+This file decides what lists over HTTP are compared with.
+
+    python -m benchmarks.baselines.constant_route PORT
 """
 
 from __future__ import annotations

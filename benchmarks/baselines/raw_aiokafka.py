@@ -1,6 +1,7 @@
-"""Raw aiokafka that only counts: `getmany` and the length of what it gives.
+"""Raw aiokafka that only counts: `getmany` and the length of what it returns.
 
-Prints a line `pace seconds count` about ten times a second, and ends itself at the count it is given.
+This file decides the upper bound that the worker is compared with: records are fetched and looked at no further. It
+prints a line `pace seconds count` about ten times a second, and ends at the count that it is given.
 
     python -m benchmarks.baselines.raw_aiokafka KAFKA GROUP COUNT TOPIC...
 """

@@ -1,6 +1,6 @@
-"""A bare loop of River's `BiasedMF.learn_one` over the same events, in memory: no Kafka, no JSON, no versions.
+"""A bare loop of River's `BiasedMF.learn_one` over the events of the load, in memory: no Kafka, no JSON, no versions.
 
-Prints a line `pace seconds count` about ten times a second.
+This file decides what learning is compared with. It prints a line `pace seconds count` about ten times a second.
 
     python -m benchmarks.baselines.river_biasedmf COUNT
 """

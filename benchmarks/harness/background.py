@@ -1,8 +1,9 @@
-"""Background load: so many events a second into the topics, from a process of its own, until it is ended.
+"""Background load: a constant number of events per second into the topics, from a process of its own.
 
-Events are those of `benchmarks.harness.events`, without ids and times, so that they can be sent again and again and are as old
-as their record. What is sent in one step of `STEP_SECONDS` is one batch a topic. Prints `started` when the first step
-is acknowledged. Falling behind its pace it does not catch up in bursts; what was learned tells the true pace.
+This file decides how the load is paced. Events are those of `benchmarks.harness.events`, without ids and times, so that
+they can be sent again and again and are as old as their record. The events of one step of `STEP_SECONDS` are one batch
+per topic and partition. `started` is printed when the first step is acknowledged. A load that falls behind its pace
+does not catch up in bursts; the worker's counters show the true pace.
 
     python -m benchmarks.harness.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS
 """
@@ -52,7 +53,7 @@ async def main(kafka: str, events_a_second: float, partitions: int, items: int) 
 
 
 def _steps(size: int, partitions: int, items: int) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
-    """What each step sends, by Kafka's topic and partition."""
+    """The key and value of every event of each step, by Kafka's topic and partition."""
     steps: list[dict[tuple[str, int], list[tuple[bytes, bytes]]]] = []
     for number, event in enumerate(load_events(DIFFERENT_EVENTS, items=items)):
         if number % size == 0:
@@ -66,13 +67,17 @@ def _steps(size: int, partitions: int, items: int) -> list[dict[tuple[str, int],
 
 @contextmanager
 def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS) -> Iterator[None]:
-    """The load, in a process of its own, as long as this is open."""
+    """Run the load in a process of its own until the context ends.
+
+    Raises:
+        RuntimeError: its first events were not acknowledged.
+    """
     command = ["-m", "benchmarks.harness.background", kafka, str(events_a_second), str(partitions), str(items)]
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
     try:
         assert process.stdout is not None
         if process.stdout.readline().strip() != b"started":
-            raise RuntimeError("the background load did not start")
+            raise RuntimeError("the background load ended before its first events were acknowledged")
         yield
     finally:
         process.terminate()

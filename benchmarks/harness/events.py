@@ -1,7 +1,7 @@
 """The events that benchmarks learn from: visitors who come back, items with a Zipf distribution, one JSON object each.
 
-The same seed gives the same bytes. This file decides what the load looks like and how its topics are made; `preload`
-puts it into Kafka with the partition that murmur2 of the visitor gives, as Java's producers do.
+One seed always gives the same bytes. This file decides what the load looks like and how its topics are made; `preload`
+writes it to Kafka, to the partition that murmur2 of the visitor gives, as Java's producers do.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ TOPIC_SHARES = {"clicks": 0.90, "purchases": 0.05, "feedback": 0.05}
 ZIPF_EXPONENT = 1.05
 FIRST_SECONDS = 1_760_000_000.0
 EVENTS_A_SECOND = 1000.0
-"""Of the events' own time."""
+"""Events per second of the events' own time."""
 
 ITEMS = 20_000
-"""Unless told otherwise."""
+"""Number of different items unless the caller says otherwise."""
 
 BATCH_BYTES = 256 * 1024
 
 
 class LoadEvent(NamedTuple):
-    """One event on its way to Kafka. `user` and `item` are numbers, for those who need no JSON."""
+    """One event on its way to Kafka. `user` and `item` are its numbers, for programs that read no JSON."""
 
     topic: str
     key: bytes
@@ -39,15 +39,15 @@ class LoadEvent(NamedTuple):
 
 
 def zipf(size: int, count: int, random: np.random.Generator, exponent: float = ZIPF_EXPONENT) -> np.ndarray:
-    """`count` draws from 0 to size - 1; the n-th most frequent has the weight 1/n**exponent."""
+    """Draw `count` int64 numbers from 0 to size - 1; the n-th most frequent has the weight 1/n**exponent."""
     weights = 1.0 / np.arange(1, size + 1) ** exponent
     return np.searchsorted(np.cumsum(weights) / weights.sum(), random.random(count)).astype(np.int64)
 
 
 def load_events(count: int, *, visitors: int = 100_000, items: int = ITEMS, seed: int = 0) -> Iterator[LoadEvent]:
-    """So many events, in the order of their time.
+    """Generate `count` events in the order of their time.
 
-    Visitors are drawn evenly; an item is one of the visitor's neighbourhood (half of the time) or of all.
+    Visitors are drawn evenly; half of the items come from the visitor's neighbourhood, half from all items.
     """
     random = np.random.default_rng(seed)
     users = random.integers(0, visitors, count)
@@ -70,7 +70,7 @@ def load_events(count: int, *, visitors: int = 100_000, items: int = ITEMS, seed
 
 
 async def make_topics(kafka: str, names: Iterable[str], partitions: int) -> None:
-    """Make topics that keep everything: events have times of their own, and Kafka would remove what is old by them."""
+    """Make topics without a retention time: events carry old times, by which Kafka would remove them."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
@@ -87,7 +87,7 @@ async def fill_topics(kafka: str, topics: Mapping[str, str], partitions: int, ev
 
 
 async def preload(kafka: str, topics: Mapping[str, str], partitions: int, events: Iterator[LoadEvent]) -> None:
-    """Write events to `topics` (our name to Kafka's), and return when all of them are acknowledged."""
+    """Write events to existing `topics` (our name to Kafka's), and return when all of them are acknowledged."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=BATCH_BYTES)
     await producer.start()
     try:

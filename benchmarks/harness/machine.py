@@ -1,4 +1,7 @@
-"""On which machine, with which versions, a figure was measured. Names no host."""
+"""The machine and the versions of libraries with which a figure was measured.
+
+This file decides what a result says about its machine. The host's name is no part of it.
+"""
 
 from __future__ import annotations
 

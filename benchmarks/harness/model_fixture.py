@@ -1,7 +1,7 @@
-"""Models to be served in benchmarks: learned in this process from the load of `benchmarks.harness.events`, then published.
+"""Models for benchmarks of serving: learned in this process from `benchmarks.harness.events`, then published.
 
-The same events make a model of one shard or of several: a visitor's events go to the shard that murmur2 of the visitor
-gives, as Kafka's producers would send them.
+This file decides what the served models have learned. The same events make a model of one shard or of several: a
+visitor's events go to the shard that murmur2 of the visitor gives, as Kafka's producers would send them.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ TESTED = 0.02
 """Share of the events that the ranker learns from."""
 
 COMMON_DEPTHS = range(8, 11)
-"""Events of the visitors whose lists are asked for."""
+"""Numbers of events of the visitors whose lists are requested."""
 
 
 class Published(NamedTuple):
-    """Visitors whom a published model knows: with eight to ten events, and with a hundred."""
+    """Visitors that a published model knows: some with eight to ten events, some with a hundred."""
 
     visitors: list[str]
     deep_visitors: list[str]
 
 
 def publish_model(size: int, redis_url: str, name: str, *, shards: int = 1) -> Published:
-    """Publish a model that has learned so many items, as version upon version of each shard.
+    """Publish a model of `size` items, one version of each shard.
 
     Args:
         size: number of items.
-        redis_url: where to.
-        name: of the model.
-        shards: how many share the events.
+        redis_url: Redis that it is published to.
+        name: name of the model.
+        shards: number of shards that the events are divided among.
     """
     events = max(LEAST_EVENTS, EVENTS_AN_ITEM * size)
     visitors = events // EVENTS_A_VISITOR
@@ -83,7 +83,7 @@ def publish_model(size: int, redis_url: str, name: str, *, shards: int = 1) -> P
 
 
 def _events(count: int, visitors: int, items: int) -> Iterator[LoadEvent]:
-    """The load, and beside its last events those of visitors who have a hundred each."""
+    """Generate the load, with the events of visitors who have a hundred each among its last events."""
     deep = load_events(DEEP_VISITORS * DEEP_EVENTS, visitors=DEEP_VISITORS, items=items, seed=1)
     for number, event in enumerate(load_events(count, visitors=visitors, items=items)):
         yield event

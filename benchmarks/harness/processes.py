@@ -1,7 +1,8 @@
-"""Our own programs as child processes, and what can be seen of them from outside: CPU time, memory, metrics, answers.
+"""Corrente's own programs as child processes, and their CPU time, memory, metrics and answers as seen from outside.
 
-Whatever is measured runs as it is shipped, in a process of its own, and is told only by its environment. This file
-decides how such a process is started, ended and looked at.
+A measured program runs as it is shipped, in a process of its own, configured by its environment alone.
+
+This file decides how such a process is started, ended and looked at.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from pathlib import Path
 from typing import Any
 
 TOPIC_NAMES = {topic: f"bench-{topic}" for topic in ("clicks", "purchases", "feedback")}
-"""Our names of the topics to those that a benchmark gives them in Kafka."""
+"""Corrente's name of each topic to the name that benchmarks give it in Kafka."""
 
 WORKER = ["-c", "from stream.worker_cli import worker; worker()"]
 SERVER = ["-c", "from stream.cli import main; main()", "serve"]
 
 
 class Ended(RuntimeError):
-    """A process that should be running has ended; the text has the end of its log."""
+    """A process ended that should be running. The text has the end of its log."""
 
 
 @contextmanager
 def running(arguments: list[str], settings: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process with these `CORRENTE_` settings and no others; its output goes to `log`."""
+    """Run a Python process with these `CORRENTE_` settings and no others; its output goes to `log`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  our own program
             [sys.executable, *arguments], env={**inherited, **settings}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
@@ -48,7 +49,7 @@ def running(arguments: list[str], settings: Mapping[str, str], log: Path) -> Ite
 
 
 def worker_settings(kafka: str, redis: str, name: str, metrics_port: int) -> dict[str, str]:
-    """Settings of a worker of a model of its own: nothing that would change how it works."""
+    """Settings of a worker with a model of its own; everything that changes how it works keeps its default."""
     return {
         "CORRENTE_KAFKA": kafka,
         "CORRENTE_REDIS": redis,
@@ -60,58 +61,62 @@ def worker_settings(kafka: str, redis: str, name: str, metrics_port: int) -> dic
 
 
 def check_running(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Raises `Ended` with the end of the log."""
+    """Raise `Ended` with the end of the log unless the process is running."""
     if process.poll() is not None:
         end = log.read_text(errors="replace")[-3000:]
         raise Ended(f"the process ended with {process.returncode}:\n{end}")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Seconds of user and system time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process holds right now."""
+    """Bytes of resident memory of a process at the moment."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def shared_bytes(pid: int) -> int:
-    """Memory that a process and those it started hold, pages that several hold counted once (PSS)."""
+    """Bytes that a process and its descendants hold: the sum of their proportional set sizes (PSS)."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     return 1024 * own + sum(shared_bytes(int(child)) for child in children)
 
 
-def ask(port: int, method: str, path: str) -> Any:
-    """What a server says, read from JSON. Raises `OSError` if nobody answers, or with an error."""
+def request_json(port: int, method: str, path: str) -> Any:
+    """Send a request to a server on loopback and decode its JSON answer; None for an empty one.
+
+    Raises:
+        OSError: no connection, or an answer with an error status.
+    """
     data = json.dumps({"why": "benchmark"}).encode() if method == "POST" else None
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method
     )
-    with urllib.request.urlopen(request, timeout=60.0) as answer:
+    with urllib.request.urlopen(request, timeout=60.0) as answer:  # noqa: S310  always HTTP on loopback
         body = answer.read()
     return json.loads(body) if body else None
 
 
 def get(port: int, path: str) -> Any:
-    """What a server says, or None while nobody answers without an error."""
+    """The JSON answer to a GET request, or None if there is no connection or an error status."""
     try:
-        return ask(port, "GET", path)
+        return request_json(port, "GET", path)
     except OSError:
         return None
 
 
 def served_version(port: int) -> int | None:
-    """Number of the version that a server answers from, or None while there is none."""
+    """Number of the version that a server answers from, or None if it has none yet."""
     health = get(port, "/health/ready")
     return health["version"] if health else None
 
 
 def metrics(port: int) -> dict[str, float]:
-    """Every sample of a metrics page by its name and labels; empty while nobody answers."""
+    """Every sample of a metrics page by its name and labels; empty if no server listens."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as answer:
             lines = answer.read().decode().splitlines()
@@ -124,7 +129,7 @@ def metrics(port: int) -> dict[str, float]:
 
 
 def total(samples: Mapping[str, float], name: str, *labels: str) -> float:
-    """Sum of a metric over all label sets that have these labels, each as `name="value"`.
+    """Sum of a metric over all samples that have these labels, each as `name="value"`.
 
     >>> total({'a_total{x="1",y="2"}': 3.0, 'a_total{x="2",y="2"}': 4.0}, "a_total", 'x="2"')
     4.0
@@ -137,10 +142,10 @@ def total(samples: Mapping[str, float], name: str, *labels: str) -> float:
 
 
 def learned(samples: Mapping[str, float]) -> int:
-    """Records that are part of a worker's state, by its own counters."""
+    """Number of records that are part of a worker's state, by its own counters."""
     return int(total(samples, "corrente_worker_records_total", 'outcome="read"'))
 
 
 def tests(samples: Mapping[str, float]) -> bool:
-    """Whether a worker tests events by now. It imports River while it learns its first ones without."""
+    """True once a worker tests events: it learns its first ones without tests, while it imports River."""
     return total(samples, "corrente_worker_testing_cpu_seconds") > 0

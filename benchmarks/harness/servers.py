@@ -1,82 +1,137 @@
 """A real Apache Kafka and a real redis-server as child processes, for benchmarks and integration tests.
 
-One Kafka node in KRaft mode without containers: its jars come from Maven (`tests/integration/kafka/pom.xml`) into
-`.cache/kafka` of the checkout, or from the folder that the variable KAFKA_LIBS names. Data lie in a folder that the
-caller gives, so that a server can be stopped, or killed, and started again on the same data.
+One Kafka node in KRaft mode, without containers. Data lie in a folder that the caller gives, so that a server can be
+stopped, or killed, and started again on the same data. Each server is a context manager:
 
-This file decides how the servers are started and stopped, and where their programs are found. What is skipped where
-they are missing is decided by the tests.
+    with KafkaServer(folder / "kafka") as kafka, RedisServer(folder / "redis") as redis:
+        print(kafka.bootstrap, redis.url)
+
+This file decides how the two servers are configured, started, paused and stopped. Kafka's jars are found in
+`benchmarks.harness.kafka_jars`; the embedded broker and Redis of `corrente demo` are in `simulators.embedded`. Which
+tests are skipped if a server is missing is decided by the tests.
 """
 
-
+# ruff: noqa: S603  servers are started by argument lists, without a shell
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
-ROOT = Path(__file__).resolve().parent.parent
-POM = ROOT / "tests" / "integration" / "kafka" / "pom.xml"
+from benchmarks.harness.kafka_jars import MissingServer, kafka_jars
+from benchmarks.harness.waiting import wait_until
+
 CLUSTER_ID = "corrente-test-cluster0"
 START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+"""From SIGTERM to SIGKILL."""
 
 
-class MissingServer(RuntimeError):
-    """A program that is needed isn't on this machine. The text says which, and how to get it."""
-
-
-class KafkaServer:
-    """One Kafka node on loopback ports.
+class ServerProcess:
+    """One server as a child process; as a context manager it is started on entry and killed on exit.
 
     Args:
-        folder: where its configuration, log and data are kept.
-        settings: further properties, by name.
+        folder: for its data, configuration and log; made if it doesn't exist.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    log_name: str
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.controller_port = free_port(), free_port()
-        self._settings = dict(settings or {})
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    def __enter__(self) -> Self:
+        return self.start()
 
-    def start(self) -> KafkaServer:
-        """Start, on the same data as before if there was a before, and wait until it takes connections."""
-        properties = self.folder / "server.properties"
-        if not properties.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
-            formatted = subprocess.run(
-                [*_java("-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if formatted.returncode:
-                raise RuntimeError(f"kafka.tools.StorageTool format failed:\n{formatted.stdout}{formatted.stderr}")
-        with (self.folder / "kafka.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*_java("-Xmx512m", "-XX:+UseSerialGC"), "kafka.Kafka", str(properties)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        _wait_for_port(self.port, self._process, self.folder / "kafka.log")
+    def __exit__(self, *_: object) -> None:
+        self.stop(kill=True)
+
+    def start(self) -> Self:
+        """Start on the data that the folder holds, and wait until the port takes connections.
+
+        Raises:
+            MissingServer: its program isn't on this machine.
+            RuntimeError: it ended while it started; the text has the end of its log.
+            TimeoutError: the port took no connection within `START_SECONDS`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = self._command()
+        log = self.folder / self.log_name
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        wait_until(lambda: self._accepts(log), f"a server on port {self.port}; see {log}", START_SECONDS)
         return self
 
     def stop(self, *, kill: bool = False) -> None:
-        """End it: in good order, or with SIGKILL."""
-        _end(self._process, kill=kill)
-        self._process = None
+        """End the process: with SIGTERM, and with SIGKILL if it takes too long; with SIGKILL at once if `kill`."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGCONT)  # a paused process takes no other signal but SIGKILL
+        process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Suspended: connections stay open and are neither answered nor refused, as behind a broken network."""
+        assert self._process is not None, "only a running server can be paused"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _accepts(self, log: Path) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(
+                f"the server ended with {self._process.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
+            )
+        with socket.socket() as client:
+            client.settimeout(1.0)
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class KafkaServer(ServerProcess):
+    """One Kafka node, broker and controller, on loopback ports.
+
+    Args:
+        folder: for its configuration, log and data.
+        settings: further broker properties, by name.
+    """
+
+    log_name = "kafka.log"
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder)
+        self.controller_port = free_port()
+        self._settings = dict(settings or {})
+
+    @property
+    def bootstrap(self) -> str:
+        """The broker's address, `host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    def _command(self) -> list[str]:
+        properties = self.folder / "server.properties"
+        if not properties.exists():
+            properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
+            _format_data(properties)
+        return [*_java("-Xmx512m", "-XX:+UseSerialGC"), "kafka.Kafka", str(properties)]
 
     def _properties(self) -> dict[str, str]:
         return {
@@ -101,137 +156,78 @@ class KafkaServer:
         }
 
 
-class RedisServer:
-    """One redis-server on a loopback port, without persistence unless `appendonly`."""
+class RedisServer(ServerProcess):
+    """One redis-server on a loopback port. It keeps nothing on disk unless `appendonly`."""
+
+    log_name = "redis.log"
 
     def __init__(self, folder: Path, *, appendonly: bool = False) -> None:
-        self.folder = folder
-        self.port = free_port()
+        super().__init__(folder)
         self._appendonly = appendonly
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
+        """Its address, `redis://host:port/0`."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> RedisServer:
-        """Start and wait until it takes connections."""
+    def _command(self) -> list[str]:
         program = shutil.which("redis-server")
         if program is None:
-            raise MissingServer("redis-server is not installed (apt-get install redis-server)")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-                    *("--save", "", "--appendonly", "yes" if self._appendonly else "no"),
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        _wait_for_port(self.port, self._process, self.folder / "redis.log")
-        return self
-
-    def stop(self, *, kill: bool = False) -> None:
-        """End it: in good order, or with SIGKILL."""
-        _end(self._process, kill=kill)
-        self._process = None
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Neither answering nor refusing, like a machine behind a broken network."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
+            raise MissingServer(NO_REDIS)
+        return [
+            *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "yes" if self._appendonly else "no"),
+        ]
 
 
-def kafka_libs() -> Path:
-    """The folder with Kafka's jars; fetched with Maven where it isn't there yet.
+NO_REDIS = "redis-server is not installed: it is not on the PATH (apt-get install redis-server)"
+
+
+@contextmanager
+def running_servers(folder: Path) -> Iterator[tuple[KafkaServer, RedisServer]]:
+    """A Kafka and a Redis with data of their own below `folder`, killed at the end.
 
     Raises:
-        MissingServer: Java is missing, or the jars are and Maven can't fetch them.
+        MissingServer: Kafka or redis-server can't be had on this machine.
     """
-    if shutil.which("java") is None:
-        raise MissingServer("Java is not installed (apt-get install openjdk-17-jre-headless)")
-    if named := os.environ.get("KAFKA_LIBS"):
-        if not any(Path(named).glob("kafka_*.jar")):
-            raise MissingServer(f"KAFKA_LIBS={named} has no kafka_*.jar")
-        return Path(named)
-    libs = ROOT / ".cache" / "kafka"
-    if any(libs.glob("kafka_*.jar")):
-        return libs
-    if shutil.which("mvn") is None or not POM.exists():
-        raise MissingServer(f"Kafka's jars are not in {libs} and Maven is not installed (apt-get install maven)")
-    fetched = subprocess.run(
-        ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={libs}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if fetched.returncode:
-        raise MissingServer(f"Maven could not fetch Kafka's jars: {fetched.stdout[-500:]}{fetched.stderr[-500:]}")
-    return libs
+    with KafkaServer(folder / "kafka") as kafka, RedisServer(folder / "redis") as redis:
+        yield kafka, redis
 
 
 def missing_servers() -> str | None:
-    """What keeps a real Kafka and Redis from running here, or None."""
+    """The reason why a real Kafka or Redis can't run on this machine, or None if both can."""
     try:
-        kafka_libs()
+        kafka_jars()
     except MissingServer as missing:
         return str(missing)
-    if shutil.which("redis-server") is None:
-        return "redis-server is not installed (apt-get install redis-server)"
-    return None
+    return None if shutil.which("redis-server") else NO_REDIS
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on right now."""
+    """A loopback port that no process listens on at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0, every: float = 0.02) -> object:
-    """Wait for a condition to hold, and return what it returned.
-
-    Raises:
-        TimeoutError: it still doesn't after `seconds`; the text is `what`.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} seconds for {what}")
-        time.sleep(every)
-    return found
-
-
 def _java(*options: str) -> list[str]:
-    return ["java", *options, "-cp", f"{kafka_libs()}/*"]
+    return ["java", *options, "-cp", f"{kafka_jars()}/*"]
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    def answers() -> bool:
-        if process.poll() is not None:
-            raise RuntimeError(
-                f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
-            )
-        with socket.socket() as client:
-            client.settimeout(1.0)
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    wait_until(answers, f"a server on port {port}; see {log}", START_SECONDS)
-
-
-def _end(process: subprocess.Popen[bytes] | None, *, kill: bool) -> None:
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(signal.SIGCONT)  # a paused process hears nothing else
-    process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
-    try:
-        process.wait(15.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _format_data(properties: Path) -> None:
+    run = subprocess.run(
+        [
+            *_java("-Xmx128m", "-XX:TieredStopAtLevel=1"),
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            CLUSTER_ID,
+            "-c",
+            str(properties),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise RuntimeError(f"kafka.tools.StorageTool format failed:\n{run.stdout}{run.stderr}")

@@ -1,1 +1,16 @@
-"""legs."""
+"""The legs of `corrente bench`: a file is a command, and its `measure` returns the JSON object that is printed.
+
+A result has `figures` (medians over the runs), `spread` (least and most), `ratios` (medians divided by medians, which
+hold on other machines too) and the description of the machine.
+
+| file | decides |
+|---|---|
+| `freshness` | the time from a click in Kafka to the lists that reflect it |
+| `ingest` | events per second from Kafka to learned tables, beside three baselines |
+| `large_model` | memory and learning time of a model of a given size, in a process of its own for `scale` |
+| `memory` | memory of servers with one and several processes under live traffic |
+| `model` | learning and answering in one process |
+| `scale` | the cost of more workers, partitions, items and shards |
+| `serve` | lists per second over HTTP, beside a route that answers a constant |
+| `versions` | how long publishing holds learning, bytes of a history, time of a rollback |
+"""

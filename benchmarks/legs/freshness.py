@@ -1,15 +1,17 @@
-"""How long after a click was produced to Kafka do answers reflect it: the visitor's own, and another visitor's.
+"""The time from a click in Kafka to the answers that reflect it: the visitor's own list, and another visitor's.
 
-Real Kafka, Redis, worker and server processes, all as they are shipped, one partition, with a background load of events
-all along. Each probe is one click that two lists can only change by:
+Real Kafka, Redis, worker and server processes, all as they are shipped, with a background load of events all along.
+Each probe is one click, and only that click can change two lists:
 
-- Before, one visitor went from item B to item Q, which nobody else ever touched; our visitor V and another visitor W
-  have had only item A. V's list holds no Q and W's no B, which is looked at first.
-- V clicks B. **Own** is the time until V's list holds Q (what others had after B); **other** the time until W's list
-  holds B (what others had after A).
+- Before it, one visitor went from item B to item Q, which no other visitor ever touches; visitor V and another visitor
+  W have had only item A. V's list holds no Q and W's no B, which is checked first.
+- V clicks B. **Own** is the time until V's list holds Q (which followed B for others); **other** is the time until W's
+  list holds B (which followed A for others).
 
 Both times run from just before the click is handed to the Kafka client until the answer that shows it has been read.
-Both lists are asked for alternately every few milliseconds over one kept connection; that pause is the resolution.
+Both lists are requested in turn every few milliseconds over one kept connection; that pause is the resolution.
+
+This file decides how probes are built, when each is sent and when it counts as answered.
 """
 
 from __future__ import annotations
@@ -34,14 +36,15 @@ from benchmarks.harness.background import background
 from benchmarks.harness.events import make_topics
 from benchmarks.harness.machine import machine
 from benchmarks.harness.processes import SERVER, TOPIC_NAMES, WORKER, learned, metrics, running, total, worker_settings
-from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
+from benchmarks.harness.servers import KafkaServer, free_port, running_servers
+from benchmarks.harness.waiting import wait_until
 
 PACES = (1_000, 20_000)
 """Events a second of background load."""
 
 LIST_ITEMS = 200
-"""Long enough for everything that is proposed, wherever the ranker puts it. A list is filled up with the 200 most
-popular items first, so that the newest ones, among which a probe's items are, never come into it."""
+"""Items in a list: enough for everything that is proposed, wherever the ranker puts it. A list is filled up with the
+200 most popular items first, so that the newest ones, a probe's items among them, never get into it that way."""
 
 POLL_SECONDS = 0.003
 PROBE_SECONDS = 20.0
@@ -49,13 +52,13 @@ PHASE_SECONDS = 0.25
 """Longest pause before a probe, drawn anew each time, so that probes do not follow the rhythm of publishing."""
 
 SETTLE_SECONDS = 3.0
-"""Of background load before the first probe."""
+"""Seconds of background load before the first probe."""
 
 CLICKS = TOPIC_NAMES["clicks"]
 
 
 class Probe(NamedTuple):
-    """Names of what one click is measured with."""
+    """The three visitors and three items of one measured click."""
 
     visitor: str
     other: str
@@ -73,17 +76,17 @@ class Times:
     other: list[float] = field(default_factory=list)
 
 
-def measure(runs: int, probes: int, partitions: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, probes: int, partitions: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench freshness`.
 
     Args:
-        runs: of everything.
-        probes: clicks in each run at each pace.
-        partitions: of the topics; the server merges as many shards.
-        tell: is told what happens.
+        runs: number of repetitions.
+        probes: number of clicks in each run at each pace.
+        partitions: number of partitions of each topic; the server merges as many shards.
+        progress: is called with one line of text for each step.
 
     Raises:
-        MissingServer: Kafka or redis-server can't be had here.
+        MissingServer: Kafka or redis-server can't be had on this machine.
         TimeoutError: a click was not reflected within `PROBE_SECONDS`.
     """
     times: dict[int, list[Times]] = {pace: [] for pace in PACES}
@@ -96,9 +99,10 @@ def measure(runs: int, probes: int, partitions: int, tell: Callable[[str], None]
                     found = _one_run(system, f"{run}-{pace}", probes)
                     paces[pace].append((learned(metrics(system.worker_port)) - before) / (time.monotonic() - started))
                 times[pace].append(found)
-                tell(
-                    f"run {run}  {pace:>6,} events/s  own p50 {_p(found.own, 50):6.1f} p99 {_p(found.own, 99):6.1f} ms"
-                    f"  other p50 {_p(found.other, 50):6.1f} p99 {_p(found.other, 99):6.1f} ms"
+                progress(
+                    f"run {run}  {pace:>6,} events/s  own p50 {_percentile(found.own, 50):6.1f}"
+                    f" p99 {_percentile(found.own, 99):6.1f} ms"
+                    f"  other p50 {_percentile(found.other, 50):6.1f} p99 {_percentile(found.other, 99):6.1f} ms"
                 )
         seen = metrics(system.worker_port)
         published = total(seen, "corrente_worker_publish_seconds_count")
@@ -107,7 +111,7 @@ def measure(runs: int, probes: int, partitions: int, tell: Callable[[str], None]
 
 
 class _System:
-    """Kafka, Redis, a worker and a server, and a producer and a connection of our own."""
+    """A running Kafka, Redis, worker and server, with a producer and an HTTP connection to use them by."""
 
     def __init__(self, kafka: KafkaServer, partitions: int, worker_port: int, server_port: int) -> None:
         self.worker_port = worker_port
@@ -134,7 +138,7 @@ class _System:
         self._thread.join(5.0)
 
     def click(self, visitor: str, item: str) -> None:
-        """Hand one click to the Kafka client; returns without waiting for Kafka."""
+        """Hand one click to the Kafka client, without waiting for Kafka."""
         value = json.dumps({"item": item, "user": visitor}).encode()
         send = self._producer.send(CLICKS, value, key=visitor.encode(), timestamp_ms=int(time.time() * 1000))
         asyncio.run_coroutine_threadsafe(send, self._loop)
@@ -143,7 +147,7 @@ class _System:
         self._await(self._producer.flush())
 
     def items(self, visitor: str | None = None, *, recent: Sequence[str] = ()) -> set[str]:
-        """Of the list that a visitor, or somebody with these recent items, gets now."""
+        """Items of the list that a visitor gets now, or a stranger with these recent items if `visitor` is None."""
         if visitor is None:
             body = json.dumps({"recent": list(recent), "n": LIST_ITEMS})
             self._http.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
@@ -152,15 +156,15 @@ class _System:
         answer = self._http.getresponse()
         text = answer.read()
         if answer.status != http.HTTPStatus.OK:
-            raise RuntimeError(f"a list was answered with {answer.status}: {text[:500]!r}")
+            raise RuntimeError(f"the server answered a request for a list with {answer.status}: {text[:500]!r}")
         return {item["item"] for item in json.loads(text)["items"]}
 
     @contextmanager
     def load(self, pace: int) -> Iterator[None]:
-        """Background events while this is open; begins when the worker is up to date with them."""
+        """Run background events until the context ends, then wait until the worker has learned all of them."""
         with background(self._kafka.bootstrap, pace, self._partitions):
             time.sleep(SETTLE_SECONDS)
-            self._http.close()  # a server closes a connection over which nothing was asked for some seconds
+            self._http.close()  # the server closes a connection that was idle for some seconds
             yield
         wait_until(lambda: self._lag() == 0, "the worker catches up", 60.0)
 
@@ -172,11 +176,7 @@ class _System:
 @contextmanager
 def _system(folder: Path, partitions: int) -> Iterator[_System]:
     with ExitStack() as stack:
-        kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
-        stack.callback(kafka.stop, kill=True)
-        stack.callback(redis.stop, kill=True)
-        kafka.start()
-        redis.start()
+        kafka, redis = stack.enter_context(running_servers(folder))
         asyncio.run(make_topics(kafka.bootstrap, TOPIC_NAMES.values(), partitions))
         worker_port, server_port = free_port(), free_port()
         settings = worker_settings(kafka.bootstrap, redis.url, "freshness", worker_port)
@@ -192,7 +192,7 @@ def _system(folder: Path, partitions: int) -> Iterator[_System]:
 
 def _answers(system: _System) -> bool:
     try:
-        system.items("nobody")
+        system.items("stranger")
     except (OSError, http.client.HTTPException, RuntimeError):
         return False
     return True
@@ -216,16 +216,16 @@ def _one_run(system: _System, run: str, count: int) -> Times:
     times, phase = Times(), random.Random(run)
     for probe in probes:
         time.sleep(phase.random() * PHASE_SECONDS)
-        own, other = _ask(system, probe)
+        own, other = _probe(system, probe)
         times.own.append(own * 1000)
         times.other.append(other * 1000)
     return times
 
 
-def _ask(system: _System, probe: Probe) -> tuple[float, float]:
-    """Seconds until the visitor's own list, and the other visitor's, reflect the click."""
+def _probe(system: _System, probe: Probe) -> tuple[float, float]:
+    """Send the click of a probe; seconds until the visitor's own list and the other visitor's reflect it."""
     if probe.third in system.items(probe.visitor) or probe.second in system.items(probe.other):
-        raise RuntimeError(f"the lists of {probe} show what only the click can bring, before the click")
+        raise RuntimeError(f"before the click of {probe}, the lists already hold what only that click can add")
     own = other = None
     started = time.monotonic()
     system.click(probe.visitor, probe.second)
@@ -240,8 +240,8 @@ def _ask(system: _System, probe: Probe) -> tuple[float, float]:
     return own, other
 
 
-def _p(values: Sequence[float], percent: int) -> float:
-    """The smallest of the values that `percent` per cent of them don't exceed."""
+def _percentile(values: Sequence[float], percent: int) -> float:
+    """Percentile by nearest rank: the smallest value that at least `percent` % of the values don't exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -259,7 +259,7 @@ def _result(
     for pace, found in times.items():
         for who in ("own", "other"):
             for percent in (50, 99):
-                each = [_p(getattr(run, who), percent) for run in found]
+                each = [_percentile(getattr(run, who), percent) for run in found]
                 figures[f"{who}_p{percent}_ms_{pace}"] = round(statistics.median(each), 1)
                 spread[f"{who}_p{percent}_ms_{pace}"] = [round(min(each), 1), round(max(each), 1)]
         figures[f"learned_per_second_{pace}"] = round(statistics.median(paces[pace]))

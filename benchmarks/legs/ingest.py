@@ -1,10 +1,11 @@
-"""From Kafka to learned tables: events a second through the worker with everything on, beside three baselines.
+"""Events per second from Kafka to learned tables through the worker with everything on, beside three baselines.
 
-Each run has a Kafka and a Redis of its own data, topics that were filled before anything is measured, and one process
-that is measured, whose counter is read from outside while it works. The pace is taken from the first counted event to
-the last, so that starting up is in no figure.
+Each run has a Kafka and a Redis with data of their own, topics that were filled before anything is measured, and one
+measured process, whose counter is read from outside while it works. The pace is taken from the first counted event to
+the last, so that start-up is in no figure.
 
-This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines in `benchmarks.baselines`.
+This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines are in
+`benchmarks.baselines`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from benchmarks.harness.processes import (
     total,
     worker_settings,
 )
-from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, running_servers
 
 PARTITIONS = 4
 PATIENCE_SECONDS = 300.0
@@ -44,13 +44,13 @@ PATIENCE_SECONDS = 300.0
 AFTERWARDS = 1_000
 """Events a second when the worker has caught up."""
 SETTLE_SECONDS = 1.0
-"""Of them, in which the backlog's last version is published."""
+"""Seconds of that load in which the backlog's last version is published."""
 AFTERWARDS_SECONDS = 3.0
-"""Of them, in which versions are counted."""
+"""Seconds of that load in which versions are counted."""
 
 
-class LagEstimator(NamedTuple):
-    """How fast one run was."""
+class Pace(NamedTuple):
+    """Speed of one run."""
 
     events_per_second: float
     events_per_cpu_second: float
@@ -58,34 +58,37 @@ class LagEstimator(NamedTuple):
 
 @dataclass
 class Measured:
-    """All runs of everything, by name."""
+    """Results of all runs, by the name of the program and of the figure."""
 
-    paces: dict[str, list[LagEstimator]] = field(default_factory=dict)
+    paces: dict[str, list[Pace]] = field(default_factory=dict)
     caught_up: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
         return statistics.median(pace.events_per_second for pace in self.paces[name])
 
 
-def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, events: int, slow_events: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench ingest`.
 
     Args:
-        runs: of everything.
-        events: how many are in the topics; the worker and raw aiokafka read all of them.
-        slow_events: how many of them the plain Faust agent reads, and how many BiasedMF learns.
-        tell: is told what happens.
+        runs: number of repetitions.
+        events: number of events in the topics; the worker and raw aiokafka read all of them.
+        slow_events: number of them that the plain Faust agent reads and BiasedMF learns.
+        progress: is called with one line of text for each step.
     """
     measured = Measured()
-    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _servers(Path(folder)) as (kafka, redis):
-        tell(f"filling topics with {events:,} events")
+    with (
+        tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder,
+        running_servers(Path(folder)) as (kafka, redis),
+    ):
+        progress(f"filling topics with {events:,} events")
         asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, PARTITIONS, load_events(events)))
         for run in range(1, runs + 1):
             for name, pace, more in _one_run(run, kafka, redis, Path(folder), events, slow_events):
                 measured.paces.setdefault(name, []).append(pace)
                 for figure, value in more.items():
                     measured.caught_up.setdefault(figure, []).append(value)
-                tell(f"run {run}  {name:<22}{pace.events_per_second:>12,.0f} events/s")
+                progress(f"run {run}  {name:<22}{pace.events_per_second:>12,.0f} events/s")
     ours = measured.median("corrente worker")
     return {
         "leg": "ingest",
@@ -120,7 +123,7 @@ def measure(runs: int, events: int, slow_events: int, tell: Callable[[str], None
 
 def _one_run(
     run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int, slow_events: int
-) -> Iterator[tuple[str, LagEstimator, dict[str, float]]]:
+) -> Iterator[tuple[str, Pace, dict[str, float]]]:
     topics = list(TOPIC_NAMES.values())
     pace, caught_up = _worker_run(run, kafka, redis, folder, events)
     yield "corrente worker", pace, caught_up
@@ -130,18 +133,8 @@ def _one_run(
     yield "River BiasedMF", _counted_pace("river_biasedmf", [str(slow_events)]), {}
 
 
-@contextmanager
-def _servers(folder: Path) -> Iterator[tuple[KafkaServer, RedisServer]]:
-    kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
-    try:
-        yield kafka.start(), redis.start()
-    finally:
-        kafka.stop(kill=True)
-        redis.stop(kill=True)
-
-
 class Seen(NamedTuple):
-    """A worker as it is seen from outside at one moment."""
+    """A worker as seen from outside at one moment."""
 
     seconds: float
     learned: int
@@ -151,8 +144,8 @@ class Seen(NamedTuple):
 
 def _worker_run(
     run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int
-) -> tuple[LagEstimator, dict[str, float]]:
-    """A worker that starts so many events behind: its pace in full work, and how it catches up."""
+) -> tuple[Pace, dict[str, float]]:
+    """Start a worker `events` behind; its pace once it tests events, and figures of its catching up."""
     port = free_port()
     settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
     with running(WORKER, settings, folder / f"worker-{run}.log") as process:
@@ -162,11 +155,11 @@ def _worker_run(
             before, started = _published(metrics(port)), time.monotonic()
             time.sleep(AFTERWARDS_SECONDS)
             after = (_published(metrics(port)) - before) / (time.monotonic() - started)
-    # The first events are cheaper, because tables are small and none is tested until River is imported, and while it
-    # is, importing takes half of the cores.
+    # The first third is left out: tables are small, no event is tested before River is imported, and the import
+    # itself takes half of the cores.
     full = [each for each in seen if each.learned >= events / 3 and tests(each.samples)]
     if len(full) < 2:
-        raise RuntimeError(f"all {events} events were learned before any was tested; take more")
+        raise RuntimeError(f"all {events} events were learned before any was tested; use more --events")
     half = next(each for each in seen if each.learned >= events / 2)
     first, last = seen[0], seen[-1]
     return _pace(full), {
@@ -186,9 +179,9 @@ def _published(samples: dict[str, float]) -> float:
     return total(samples, "corrente_worker_publish_seconds_count")
 
 
-def _counted_pace(module: str, arguments: list[str]) -> LagEstimator:
+def _counted_pace(module: str, arguments: list[str]) -> Pace:
     started = os.times()
-    finished = subprocess.run(
+    finished = subprocess.run(  # noqa: S603  our own module
         [sys.executable, "-m", f"benchmarks.baselines.{module}", *arguments],
         capture_output=True,
         text=True,
@@ -202,11 +195,11 @@ def _counted_pace(module: str, arguments: list[str]) -> LagEstimator:
         raise RuntimeError(f"{module} counted nothing:\n{finished.stdout[-1000:]}{finished.stderr[-2000:]}")
     cpu = ended.children_user + ended.children_system - started.children_user - started.children_system
     first, last = points[0], points[-1]
-    return LagEstimator((last[1] - first[1]) / (last[0] - first[0]), last[1] / cpu)
+    return Pace((last[1] - first[1]) / (last[0] - first[0]), last[1] / cpu)
 
 
 def _watch(process: subprocess.Popen[bytes], port: int, events: int) -> Iterator[Seen]:
-    """From the first event to the last."""
+    """Look at the worker every 50 ms, from its first learned event to the last."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -221,7 +214,7 @@ def _watch(process: subprocess.Popen[bytes], port: int, events: int) -> Iterator
     raise TimeoutError(f"{events} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
 
 
-def _pace(seen: list[Seen]) -> LagEstimator:
+def _pace(seen: list[Seen]) -> Pace:
     first, last = seen[0], seen[-1]
     count = last.learned - first.learned
-    return LagEstimator(count / (last.seconds - first.seconds), count / max(last.cpu_seconds - first.cpu_seconds, 1e-9))
+    return Pace(count / (last.seconds - first.seconds), count / max(last.cpu_seconds - first.cpu_seconds, 1e-9))

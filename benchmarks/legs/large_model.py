@@ -1,8 +1,10 @@
-"""A model grown to so many visitors and items, in a process of its own: memory held, and what learning an event costs.
+"""A model of a given number of visitors and items, in a process of its own: its memory, and the time to learn an event.
 
-Every item and every visitor has events; the shard's capacities are just what is needed. Prints one JSON object:
-resident memory of this process before the shard, what the shard and serving's copy of it added, and what `stream.capacity.memory_plan`
-computes for them; CPU microseconds to learn one more event, without decoding's.
+Every item and every visitor has events; the shard's capacities are exactly what is needed. One JSON object is printed:
+resident bytes of this process before the shard, bytes that the shard and serving's copy of it added, the bytes that
+`stream.capacity.memory_plan` computes for them, and CPU microseconds to learn one more event, decoding left out.
+
+This file decides how such a model is filled and when memory is read.
 
     python -m benchmarks.legs.large_model SIZE
 """

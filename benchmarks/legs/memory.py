@@ -1,15 +1,15 @@
-"""Memory of a server of one process, and of one of several, after minutes of live traffic.
+"""Memory of a server with one process, and of one with several, after minutes of live traffic.
 
-A worker as it is shipped learns a model of 100,000 items from a real Kafka and then follows 1,000 events a second,
-publishing all along. `corrente serve --workers 1` and `--workers 4` follow its versions from the same Redis at the same
-time, and both are asked for lists at the same gentle pace. Memory is the sum of the proportional set sizes of a
-server's processes, once a minute; what counts are the medians of some minutes at a time.
+A worker as it is shipped learns a model of 100,000 items from a real Kafka and then follows 1,000 events per second,
+publishing all along. `corrente serve --workers 1` and `--workers 4` follow its versions from one Redis at the same
+time, and lists are requested from both at one gentle pace. Memory is the sum of the proportional set sizes of a
+server's processes, read once a minute; figures are medians of some minutes.
 
 Halfway, both are rolled back to an older version for `ROLLED_BACK_SECONDS` and then follow the newest again. That loads
 versions whole beside those in memory, so there is a figure of the last minutes before it, and one of the last after it.
 
-This file decides how the traffic looks and when memory is looked at. What a server holds is decided by
-`serving.loading.loader`, and what its processes share by `serving.loading.sharing`.
+This file decides what the traffic looks like and when memory is read. What a server holds is decided in
+`serving.loading`, and what its processes share in `serving.memory`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ from benchmarks.harness.processes import (
     SERVER,
     TOPIC_NAMES,
     WORKER,
-    ask,
     check_running,
     learned,
     metrics,
+    request_json,
     running,
     served_version,
     shared_bytes,
     worker_settings,
 )
-from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
+from benchmarks.harness.servers import free_port, running_servers
+from benchmarks.harness.waiting import wait_until
 
 ITEMS = 100_000
 VISITORS = 100_000
@@ -56,91 +57,92 @@ EVENTS_A_SECOND = 1_000
 PROCESSES = (1, 4)
 
 LISTS_A_SECOND = 20
-"""That each server is asked for."""
+"""Lists per second that are requested from each server."""
 
 CONNECTIONS = 8
 LISTS_A_CONNECTION = 50
-"""On average; then it is opened anew, so that every process gets some."""
+"""Average number of lists until a connection is closed and opened anew, so that every process answers some."""
 
 LIST_SECONDS = 30.0
 MEDIAN_MINUTES = 5
-"""Before the rollback, and at the end: of so many looks, or of those that there are."""
+"""Number of readings in a median, before the rollback and at the end, or fewer in a short run."""
 
 ROLLED_BACK_SECONDS = 30.0
 START_SECONDS = 300.0
 READY_ANSWERS = 20
-"""In a row, each over a connection of its own, until all processes of a server count as ready."""
+"""Answers in a row, each over a connection of its own, until all processes of a server count as ready."""
 
 
 @dataclass
-class Asked:
-    """What became of the lists that a server was asked for."""
+class ListCounts:
+    """Outcomes of the lists that were requested from a server."""
 
     answered: int = 0
     failures: list[str] = field(default_factory=list)
 
 
 class Server(NamedTuple):
-    """A server of so many processes, and how it has answered so far."""
+    """A running server, and the outcomes of requests to it so far."""
 
     port: int
     process: subprocess.Popen[bytes]
     log: Path
-    asked: Asked
+    lists: ListCounts
 
 
 class System(NamedTuple):
-    """What runs while memory is looked at. Servers are by their number of processes."""
+    """The running worker and servers; `servers` is keyed by their number of processes."""
 
     worker: subprocess.Popen[bytes]
     worker_log: Path
     servers: dict[int, Server]
 
     def check(self) -> None:
-        """Raises `RuntimeError` if something has ended or a list was not answered."""
+        """Raise `RuntimeError` if a process has ended or a list was not answered."""
         check_running(self.worker, self.worker_log)
         for processes, server in self.servers.items():
             check_running(server.process, server.log)
-            if failures := server.asked.failures:
-                every = len(failures) + server.asked.answered
+            if failures := server.lists.failures:
+                every = len(failures) + server.lists.answered
                 raise RuntimeError(
-                    f"{len(failures)} of {every} lists of the server of {processes} failed, first: {failures[0]}"
+                    f"{len(failures)} of {every} lists of the server with {processes} processes failed, "
+                    f"the first with {failures[0]}"
                 )
 
     def memory(self) -> dict[int, float]:
-        """Megabytes by the number of processes."""
+        """Megabytes of each server, by its number of processes."""
         return {processes: shared_bytes(server.process.pid) / 1e6 for processes, server in self.servers.items()}
 
     def versions(self) -> dict[int, int | None]:
-        """What is served, by the number of processes."""
+        """Number of the version that each server answers from, by its number of processes."""
         return {processes: served_version(server.port) for processes, server in self.servers.items()}
 
 
-def measure(minutes: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(minutes: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench memory`.
 
     Args:
-        minutes: of traffic, at least two.
-        tell: is told what happens.
+        minutes: minutes of traffic, at least two.
+        progress: is called with one line of text for each step.
 
     Raises:
-        MissingServer: Kafka or redis-server can't be had here.
+        MissingServer: Kafka or redis-server can't be had on this machine.
         RuntimeError: a list was answered with an error, or not at all.
     """
     looks: dict[int, list[float]] = {processes: [] for processes in PROCESSES}
-    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _system(Path(folder), tell) as system:
+    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _system(Path(folder), progress) as system:
         first = _newest(system)
         started = time.monotonic()
         for minute in range(1, minutes + 1):
             if minute == _rollback_minute(minutes):
-                rolled_back = _roll_back_and_follow(system, first, tell)
+                rolled_back = _roll_back_and_follow(system, first, progress)
             time.sleep(max(0.0, started + 60 * minute - time.monotonic()))
             system.check()
             memory, served = system.memory(), system.versions()
             for processes, megabytes in memory.items():
                 looks[processes].append(megabytes)
-            answered = {processes: server.asked.answered for processes, server in system.servers.items()}
-            tell(f"minute {minute:>3}  {_told(memory)}, versions {served}, lists {answered}")
+            answered = {processes: server.lists.answered for processes, server in system.servers.items()}
+            progress(f"minute {minute:>3}  {_described(memory)}, versions {served}, lists {answered}")
         versions = _newest(system) - first
     return _result(looks, rolled_back, versions, sum(answered.values()))
 
@@ -153,18 +155,18 @@ def _newest(system: System) -> int:
     return max(version or 0 for version in system.versions().values())
 
 
-def _roll_back_and_follow(system: System, oldest: int, tell: Callable[[str], None]) -> dict[int, float]:
-    """Answer from the first kept version since `oldest`, then from the newest; megabytes in between."""
+def _roll_back_and_follow(system: System, oldest: int, progress: Callable[[str], None]) -> dict[int, float]:
+    """Roll back to the first kept version since `oldest`, then follow the newest again; megabytes in between."""
     port = system.servers[PROCESSES[0]].port
-    kept = [version["number"] for version in ask(port, "GET", "/v1/versions?limit=10000")["versions"]]
+    kept = [version["number"] for version in request_json(port, "GET", "/v1/versions?limit=10000")["versions"]]
     chosen = min(number for number in kept if number >= oldest)
     newest = _newest(system)
-    ask(port, "POST", f"/v1/versions/{chosen}/rollback")
+    request_json(port, "POST", f"/v1/versions/{chosen}/rollback")
     wait_until(lambda: set(system.versions().values()) == {chosen}, f"version {chosen} is served", 60.0)
     time.sleep(ROLLED_BACK_SECONDS)
     memory = system.memory()
-    tell(f"rolled back  {_told(memory)}, versions {system.versions()}")
-    ask(port, "DELETE", "/v1/pin")
+    progress(f"rolled back  {_described(memory)}, versions {system.versions()}")
+    request_json(port, "DELETE", "/v1/pin")
     wait_until(
         lambda: all(version and version > newest for version in system.versions().values()),
         "the newest version is served again",
@@ -173,24 +175,20 @@ def _roll_back_and_follow(system: System, oldest: int, tell: Callable[[str], Non
     return memory
 
 
-def _told(memory: Mapping[int, float]) -> str:
-    return ", ".join(f"{megabytes:,.0f} MB in {processes}" for processes, megabytes in memory.items())
+def _described(memory: Mapping[int, float]) -> str:
+    return ", ".join(f"{megabytes:,.0f} MB with --workers {processes}" for processes, megabytes in memory.items())
 
 
 # ---- what runs
 
 
 @contextmanager
-def _system(folder: Path, tell: Callable[[str], None]) -> Iterator[System]:
+def _system(folder: Path, progress: Callable[[str], None]) -> Iterator[System]:
     with ExitStack() as stack:
-        kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
-        stack.callback(kafka.stop, kill=True)
-        stack.callback(redis.stop, kill=True)
-        kafka.start()
-        redis.start()
+        kafka, redis = stack.enter_context(running_servers(folder))
         backlog = load_events(BACKLOG, visitors=VISITORS, items=ITEMS)
         asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, 1, backlog))
-        tell(f"learning a model of {ITEMS:,} items")
+        progress(f"learning a model of {ITEMS:,} items")
         port, log = free_port(), folder / "worker.log"
         settings = worker_settings(kafka.bootstrap, redis.url, "memory", port)
         worker = stack.enter_context(running(WORKER, settings, log))
@@ -203,7 +201,7 @@ def _system(folder: Path, tell: Callable[[str], None]) -> Iterator[System]:
         system = System(worker, log, servers)
         wait_until(lambda: _all_ready(system), "the servers answer from the model", START_SECONDS)
         for processes, server in servers.items():
-            stack.enter_context(_asking(server, seed=processes))
+            stack.enter_context(_list_traffic(server, seed=processes))
         yield system
 
 
@@ -211,7 +209,7 @@ def _started(stack: ExitStack, processes: int, settings: Mapping[str, str], log:
     port = free_port()
     serve = [*SERVER, "--port", str(port), "--workers", str(processes)]
     process = stack.enter_context(running(serve, {**settings, "CORRENTE_LOG_LEVEL": "warning"}, log))
-    return Server(port, process, log, Asked())
+    return Server(port, process, log, ListCounts())
 
 
 def _all_ready(system: System) -> bool:
@@ -222,10 +220,10 @@ def _all_ready(system: System) -> bool:
 
 
 @contextmanager
-def _asking(server: Server, seed: int) -> Iterator[None]:
-    """Ask for lists, in a thread of its own, as long as this is open."""
+def _list_traffic(server: Server, seed: int) -> Iterator[None]:
+    """Request lists from a server, in a thread of its own, until the context ends."""
     stopping = threading.Event()
-    thread = threading.Thread(target=_ask_on, args=(server, random.Random(seed), stopping), daemon=True)
+    thread = threading.Thread(target=_request_lists, args=(server, random.Random(seed), stopping), daemon=True)
     thread.start()
     try:
         yield
@@ -234,7 +232,7 @@ def _asking(server: Server, seed: int) -> Iterator[None]:
         thread.join(LIST_SECONDS)
 
 
-def _ask_on(server: Server, chance: random.Random, stopping: threading.Event) -> None:
+def _request_lists(server: Server, chance: random.Random, stopping: threading.Event) -> None:
     connections = [
         http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIST_SECONDS) for _ in range(CONNECTIONS)
     ]
@@ -242,20 +240,20 @@ def _ask_on(server: Server, chance: random.Random, stopping: threading.Event) ->
     while not stopping.wait(max(0.0, due - time.monotonic())):
         connection = connections[turn % CONNECTIONS]
         try:
-            _ask_for_list(connection, f"visitor-{chance.randrange(VISITORS)}")
-            server.asked.answered += 1
-        except Exception as error:  # whatever it is, no list came
-            server.asked.failures.append(f"{type(error).__name__}: {error}")
+            _request_list(connection, f"visitor-{chance.randrange(VISITORS)}")
+            server.lists.answered += 1
+        except Exception as error:  # every failure counts as a list that was not answered
+            server.lists.failures.append(f"{type(error).__name__}: {error}")
             connection.close()
         if chance.random() < 1 / LISTS_A_CONNECTION:
             connection.close()  # the next list opens it
-        # Falling behind it does not catch up in bursts.
+        # A thread that falls behind does not catch up in bursts.
         due, turn = max(due + 1 / LISTS_A_SECOND, time.monotonic()), turn + 1
     for connection in connections:
         connection.close()
 
 
-def _ask_for_list(connection: http.client.HTTPConnection, visitor: str) -> None:
+def _request_list(connection: http.client.HTTPConnection, visitor: str) -> None:
     connection.request("GET", f"/v1/recommendations/{visitor}")
     answer = connection.getresponse()
     text = answer.read()
@@ -287,7 +285,7 @@ def _result(
     name = f"memory_{several}_processes_to_{one}"
     figures["versions_published"] = versions
     figures["lists_answered"] = lists
-    figures["lists_failed_share"] = 0.0  # or `System.check` had raised
+    figures["lists_failed_share"] = 0.0  # `System.check` raises otherwise
     figures["minutes"] = minutes
     return {
         "leg": "memory",

@@ -1,8 +1,10 @@
 """Learning and answering in one process: every source, no Kafka, no versions, beside a loop of River's `BiasedMF`.
 
-Two made streams: **sessions** (short visits among 20,000 items) and **dense** (the size of MovieLens 100k: few visitors
-with long histories). Only learning is timed, from columns that are decoded before. An answer is what `Model.recommend`
-does in its kernel: history, candidates of all sources, features, ranker with network, the best ten.
+Two synthetic streams: **sessions** (short visits among 20,000 items) and **dense** (the size of MovieLens 100k: few
+visitors with long histories). Only learning is timed, from batches that were decoded before. An answer is everything
+that `Model.recommend` does: history, candidates of all sources, features, ranker with network, the best ten.
+
+This file decides the streams and what is timed.
 """
 
 from __future__ import annotations
@@ -37,11 +39,16 @@ BATCH = 5_000
 RIVER_FACTORS = 10
 
 
-def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """The JSON object of `corrente bench model`."""
+def measure(runs: int, progress: Callable[[str], None]) -> dict[str, Any]:
+    """The JSON object of `corrente bench model`.
+
+    Args:
+        runs: number of repetitions.
+        progress: is called with one line of text for each step.
+    """
     settings = ModelSettings()
     streams = {"sessions": session_events(), "dense": dense_events()}
-    decoded = {name: columns_of(settings, *events) for name, events in streams.items()}
+    decoded = {name: decoded_batches(settings, *events) for name, events in streams.items()}
     learn(settings, decoded["dense"][:1])  # compiles
     paces: dict[str, list[float]] = {name: [] for name in (*streams, "river_biasedmf")}
     answers: dict[str, list[float]] = {"10": [], "100": []}
@@ -52,7 +59,7 @@ def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
             depth = {"sessions": 10, "dense": 100}[name]
             answers[str(depth)].append(answer_microseconds(settings, learner, streams[name][0], depth))
         paces["river_biasedmf"].append(river_pace(*streams["sessions"]))
-        tell(f"run {run + 1}: " + ", ".join(f"{name} {pace[-1]:,.0f}/s" for name, pace in paces.items()))
+        progress(f"run {run + 1}: " + ", ".join(f"{name} {pace[-1]:,.0f}/s" for name, pace in paces.items()))
     medians = {name: statistics.median(pace) for name, pace in paces.items()}
     return {
         "leg": "model",
@@ -73,7 +80,7 @@ def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 def session_events(seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Visitors and items: visits of about six events around one place in the catalogue, fifty under way at a time."""
+    """Visitors and items, int64 (events,): visits of about six events near one item, fifty visits at a time."""
     random = np.random.default_rng(seed)
     visitors = np.empty(SESSION_EVENTS, np.int64)
     under_way = np.arange(50)
@@ -91,17 +98,17 @@ def session_events(seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def dense_events(seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Visitors and items: a few visitors who know a large part of a small catalogue."""
+    """Visitors and items, int64 (events,): few visitors, each with a large part of a small catalogue."""
     random = np.random.default_rng(seed)
     visitors = zipf(DENSE_VISITORS, DENSE_EVENTS, random, 0.5)
-    tastes = random.integers(0, DENSE_ITEMS, DENSE_VISITORS)
-    near = (tastes[visitors] + zipf(300, DENSE_EVENTS, random, 0.7)) % DENSE_ITEMS
+    centres = random.integers(0, DENSE_ITEMS, DENSE_VISITORS)
+    near = (centres[visitors] + zipf(300, DENSE_EVENTS, random, 0.7)) % DENSE_ITEMS
     anything = zipf(DENSE_ITEMS, DENSE_EVENTS, random, 0.7)
     return visitors, np.where(random.random(DENSE_EVENTS) < 0.5, near, anything)
 
 
-def columns_of(settings: ModelSettings, visitors: NDArray[np.int64], items: NDArray[np.int64]) -> list[EventBatch]:
-    """The events as the worker's decoder hands them to the learner, batch by batch."""
+def decoded_batches(settings: ModelSettings, visitors: NDArray[np.int64], items: NDArray[np.int64]) -> list[EventBatch]:
+    """Decode events as the worker does, into batches for the learner."""
     decoder = Decoder(settings)
     batches = []
     for start in range(0, len(items), BATCH):
@@ -122,7 +129,7 @@ def columns_of(settings: ModelSettings, visitors: NDArray[np.int64], items: NDAr
 
 
 def learn(settings: ModelSettings, batches: list[EventBatch]) -> tuple[Learner, float]:
-    """A learner that has learned the batches, and the CPU seconds that took."""
+    """Learn the batches with a new learner; the learner, and the CPU seconds that it took."""
     learner = Learner(settings)
     started = time.thread_time()
     for batch in batches:
@@ -131,7 +138,7 @@ def learn(settings: ModelSettings, batches: list[EventBatch]) -> tuple[Learner, 
 
 
 def answer_microseconds(settings: ModelSettings, learner: Learner, visitors: NDArray[np.int64], depth: int) -> float:
-    """Median CPU time of a whole `Model.recommend` for visitors with about so many events."""
+    """Median time of a whole `Model.recommend`, in microseconds, for visitors with about `depth` events."""
     model = Model(settings, views_of(learner.tables))
     counts = np.bincount(visitors)
     low, high = (depth - 1, depth) if depth <= 10 else (depth, counts.max())
@@ -147,7 +154,7 @@ def answer_microseconds(settings: ModelSettings, learner: Learner, visitors: NDA
 
 
 def river_pace(visitors: NDArray[np.int64], items: NDArray[np.int64]) -> float:
-    """Events a CPU second of River's `BiasedMF.learn_one` in a bare loop."""
+    """Events per CPU second of River's `BiasedMF.learn_one` in a bare loop."""
     from river import optim, reco
 
     model = reco.BiasedMF(

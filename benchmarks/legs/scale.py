@@ -1,15 +1,17 @@
-"""What more workers, more partitions, more items and more shards cost.
+"""The cost of more workers, more partitions, more items and more shards.
 
-- **Workers and partitions.** Topics are filled before, the producer is gone. One worker, and two of one group, learn
-  the same events of 4 partitions; one worker learns them from 1, 4 and 8. LagEstimator and CPU time are taken of the last two
-  thirds, with every worker learning and testing before, so that neither starting nor the first rebalance is in them,
-  and the same events are compared: the first ones cost less, because histories are short. Two workers
-  share the machine with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
-- **Items and memory.** A model is grown to 10,000, 100,000 and a million visitors and items in a process of its own
-  (`benchmarks.legs.large_model`): CPU time of learning one more event, and memory of learner and server beside what
-  `stream.capacity.memory_plan` computes. 10 million visitors and a million items are computed.
-- **Shards.** The same events learned by one shard and by eight, each loaded as a server loads them; CPU time of
-  the same requests on both.
+- **Workers and partitions.** Topics are filled first, and the producer is gone. One worker, and two of one group, learn
+  the same events of 4 partitions; one worker learns them from 1, 4 and 8. Pace and CPU time are taken of the last two
+  thirds, and only while every worker learns and tests, so that neither start-up nor the first rebalance is in them, and
+  the same events are compared: the first ones cost less, because histories are short. Two workers share the machine
+  with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
+- **Items and memory.** Models of 10,000, 100,000 and a million visitors and items, each in a process of its own
+  (`benchmarks.legs.large_model`): CPU time of learning one more event, and memory of learner and server beside the
+  bytes that `stream.capacity.memory_plan` computes. 10 million visitors and a million items are only computed.
+- **Shards.** The same events learned by one shard and by eight, each loaded as a server loads them; CPU time of the
+  same requests on both.
+
+This file decides the cases and the part of each run that is measured.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from benchmarks.harness.processes import (
     tests,
     worker_settings,
 )
-from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, running_servers
 from serving.loading.shard_memory import ShardMemory, model_of
 from stream.capacity.memory_plan import plan_memory
 from stream.ingest.records import Record
@@ -50,7 +52,7 @@ from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 
 PARTITIONS = (1, 4, 8)
-GROWN = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
+LARGE_MODELS = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 SHARDS = 8
 SHARD_EVENTS = 200_000
 SHARD_ITEMS = 20_000
@@ -60,27 +62,23 @@ BATCH = 4096
 PATIENCE_SECONDS = 300.0
 
 
-def measure(runs: int, events: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, events: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench scale`.
 
     Args:
-        runs: of everything but memory and growth, which are measured once at each size.
-        events: in the topics of each number of partitions.
-        tell: is told what happens.
+        runs: number of repetitions of everything but large models, which are measured once at each size.
+        events: number of events in the topics of each number of partitions.
+        progress: is called with one line of text for each step.
 
     Raises:
-        MissingServer: Kafka or redis-server can't be had here.
+        MissingServer: Kafka or redis-server can't be had on this machine.
     """
     values: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
-        stack.callback(kafka.stop, kill=True)
-        stack.callback(redis.stop, kill=True)
-        kafka.start()
-        redis.start()
+        kafka, redis = stack.enter_context(running_servers(folder))
         for partitions in PARTITIONS:
-            tell(f"filling topics of {partitions} partitions with {events:,} events")
+            progress(f"filling topics of {partitions} partitions with {events:,} events")
             asyncio.run(fill_topics(kafka.bootstrap, _names(partitions), partitions, load_events(events)))
         cases = {"two_workers": (4, 2), **{f"{partitions}_partitions": (partitions, 1) for partitions in PARTITIONS}}
         for run in range(1, runs + 1):
@@ -89,31 +87,33 @@ def measure(runs: int, events: int, tell: Callable[[str], None]) -> dict[str, An
                 values.setdefault(f"{case}_events_per_second", []).append(pace)
                 values.setdefault(f"{case}_events_per_cpu_second", []).append(by_cpu)
                 values.setdefault("start_to_first_event_seconds", []).append(first)
-                tell(
+                progress(
                     f"run {run}  {case:<14}{pace:>10,.0f} events/s {by_cpu:>10,.0f} per CPU second, "
-                    f"begun in {first:.1f} s"
+                    f"first event after {first:.1f} s"
                 )
     one, eight = _models()
     for run in range(1, runs + 1):
         for case, model in (("1_shard", one), (f"{SHARDS}_shards", eight)):
             values.setdefault(f"request_microseconds_{case}", []).append(_answer_microseconds(model))
-        tell(f"run {run}  " + "  ".join(f"{name} {each[-1]:.0f}" for name, each in values.items() if "request" in name))
+        progress(
+            f"run {run}  " + "  ".join(f"{name} {each[-1]:.0f}" for name, each in values.items() if "request" in name)
+        )
     del one, eight
-    grown = {name: _grown(number, tell) for name, number in GROWN.items()}
-    return _result(runs, events, values, grown)
+    large = {name: _large_model(number, progress) for name, number in LARGE_MODELS.items()}
+    return _result(runs, events, values, large)
 
 
 def _result(
-    runs: int, events: int, values: dict[str, list[float]], grown: dict[str, dict[str, float]]
+    runs: int, events: int, values: dict[str, list[float]], large: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     medians = {name: statistics.median(each) for name, each in values.items()}
     figures = {name: round(value, 1) for name, value in medians.items()}
-    for name, found in grown.items():
+    for name, found in large.items():
         figures[f"learn_microseconds_{name}"] = round(found["microseconds"], 2)
         figures[f"worker_mb_{name}"] = round(found["worker_bytes"] / 1e6)
         figures[f"server_mb_{name}"] = round(found["server_bytes"] / 1e6)
     planned = plan_memory(10_000_000, 1_000_000)
-    figures["program_mb"] = round(grown["1m"]["program_bytes"] / 1e6)
+    figures["program_mb"] = round(large["1m"]["program_bytes"] / 1e6)
     figures["worker_gb_planned_10m_visitors_1m_items"] = round(planned.worker_bytes / 1e9, 2)
     figures["server_gb_planned_10m_visitors_1m_items"] = round(planned.server_bytes / 1e9, 2)
 
@@ -138,10 +138,10 @@ def _result(
             "4_partitions_to_1_per_cpu_second": ratio(
                 "4_partitions_events_per_cpu_second", "1_partitions_events_per_cpu_second"
             ),
-            "learn_1m_to_10k": round(grown["1m"]["microseconds"] / grown["10k"]["microseconds"], 3),
+            "learn_1m_to_10k": round(large["1m"]["microseconds"] / large["10k"]["microseconds"], 3),
             "request_8_shards": ratio(f"request_microseconds_{SHARDS}_shards", "request_microseconds_1_shard"),
-            "worker_memory_to_computed_1m": round(grown["1m"]["worker_bytes"] / grown["1m"]["worker_computed"], 3),
-            "server_memory_to_computed_1m": round(grown["1m"]["server_bytes"] / grown["1m"]["server_computed"], 3),
+            "worker_memory_to_computed_1m": round(large["1m"]["worker_bytes"] / large["1m"]["worker_computed"], 3),
+            "server_memory_to_computed_1m": round(large["1m"]["server_bytes"] / large["1m"]["server_computed"], 3),
         },
     }
 
@@ -156,7 +156,7 @@ def _names(partitions: int) -> dict[str, str]:
 def _pace(
     kafka: KafkaServer, redis: RedisServer, folder: Path, name: str, partitions: int, workers: int, events: int
 ) -> tuple[float, float, float]:
-    """Events a second, events a CPU second, and seconds from the start of the last worker to its first event."""
+    """Run workers on filled topics; events per second, per CPU second, and seconds until every worker has learned."""
     topics = {f"CORRENTE_{topic.upper()}_TOPIC": kafka_name for topic, kafka_name in _names(partitions).items()}
     with ExitStack() as stack:
         ports = [free_port() for _ in range(workers)]
@@ -180,22 +180,24 @@ def _pace(
                 first = now
             if now[1] >= events:
                 if first is None:
-                    raise RuntimeError(f"all was learned before every worker tested; take more than {events} events")
+                    raise RuntimeError(
+                        f"all {events} events were learned before every worker tested any; use more --events"
+                    )
                 count, cpu = now[1] - first[1], now[2] - first[2]
                 return count / (now[0] - first[0]), count / cpu, begun
             time.sleep(0.02)
     raise TimeoutError(f"{events} events were not learned within {PATIENCE_SECONDS:.0f} seconds")
 
 
-# ---- growth
+# ---- large models
 
 
-def _grown(number: int, tell: Callable[[str], None]) -> dict[str, float]:
-    said = subprocess.run(
+def _large_model(number: int, progress: Callable[[str], None]) -> dict[str, float]:
+    run = subprocess.run(  # noqa: S603  our own module
         [sys.executable, "-m", "benchmarks.legs.large_model", str(number)], capture_output=True, text=True, check=True
     )
-    found: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
-    tell(
+    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    progress(
         f"{number:>9,} visitors and items: {found['microseconds']:.2f} us an event, "
         f"worker {found['worker_bytes'] / 1e6:,.0f} MB (computed {found['worker_computed'] / 1e6:,.0f}), "
         f"server {found['server_bytes'] / 1e6:,.0f} MB (computed {found['server_computed'] / 1e6:,.0f})"
@@ -207,7 +209,7 @@ def _grown(number: int, tell: Callable[[str], None]) -> dict[str, float]:
 
 
 def _models() -> tuple[Model, Model]:
-    """One shard's model, and that of eight, of the same events."""
+    """The model of one shard, and the merged model of eight shards of the same events."""
     settings = ModelSettings(
         max_items=2 * SHARD_ITEMS, max_visitors=2 * SHARD_VISITORS, max_sessions=2 * SHARD_VISITORS
     )

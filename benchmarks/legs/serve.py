@@ -1,8 +1,10 @@
-"""A whole answer over HTTP beside a bare FastAPI route that returns a constant, on the same server program.
+"""Whole answers over HTTP beside a bare FastAPI route that returns a constant, on the same server program.
 
-A model (`benchmarks.harness.model_fixture`) is published to a Redis of its own; `corrente serve` loads it as it loads any version. wrk
-asks both servers in turn, each pinned to one core, wrk to another. The figures that a busy machine disturbs least are
-the ratios, and of those the ones by CPU time.
+A model (`benchmarks.harness.model_fixture`) is published to a Redis of its own; `corrente serve` loads it as it loads
+any version. wrk loads both servers in turn, each pinned to one core, wrk to another. The figures that a busy machine
+disturbs least are the ratios, and of those the ones by CPU time.
+
+This file decides the load, the sizes of the models and the figures that are reported.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.harness.kafka_jars import MissingServer
 from benchmarks.harness.machine import machine
 from benchmarks.harness.model_fixture import publish_model
 from benchmarks.harness.processes import SERVER, cpu_seconds, get, running, served_version, shared_bytes
-from benchmarks.harness.servers import MissingServer, RedisServer, free_port, wait_until
+from benchmarks.harness.servers import RedisServer, free_port
+from benchmarks.harness.waiting import wait_until
 
 MODEL_NAME = "bench"
 MEMORY_PROCESSES = 4
@@ -36,7 +40,7 @@ CONNECTIONS = (1, 32)
 SIZE_NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
 START_SECONDS = 600.0
 
-ASK_VISITORS = """
+REQUEST_SCRIPT = """
 local users = {}
 for line in io.lines(os.getenv("BENCH_VISITORS")) do users[#users + 1] = line end
 local next = 0
@@ -48,36 +52,36 @@ end
 
 
 class Load(NamedTuple):
-    """What wrk and the server's clock said of one second or more of load."""
+    """Results of one run of wrk: requests per second and per CPU second of the server, and the 99th percentile."""
 
     requests_per_second: float
     requests_per_cpu_second: float
     p99_ms: float
 
 
-def measure(runs: int, sizes: Sequence[int], seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, sizes: Sequence[int], seconds: float, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench serve`.
 
     Args:
-        runs: of everything.
-        sizes: numbers of items in the model.
-        seconds: of load in each measurement.
-        tell: is told what happens.
+        runs: number of repetitions.
+        sizes: numbers of items in the models.
+        seconds: seconds of load in each measurement.
+        progress: is called with one line of text for each step.
 
     Raises:
         MissingServer: wrk or redis-server is not installed.
     """
     if shutil.which("wrk") is None:
-        raise MissingServer("wrk is not installed (apt-get install wrk)")
+        raise MissingServer("wrk is not installed: it is not on the PATH (apt-get install wrk)")
     loads: dict[tuple[str, int], list[Load]] = {}
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name:
         folder = Path(name)
-        (folder / "ask.lua").write_text(ASK_VISITORS, encoding="utf-8")
+        (folder / "request.lua").write_text(REQUEST_SCRIPT, encoding="utf-8")
         for size in sizes:
-            for subject, connections, load in _one_size(size, runs, seconds, folder, figures, tell):
+            for subject, connections, load in _one_size(size, runs, seconds, folder, figures, progress):
                 loads.setdefault((f"{subject} {_named(size)}", connections), []).append(load)
-                tell(
+                progress(
                     f"{subject:<10} {_named(size):<6} {connections:>3} connections "
                     f"{load.requests_per_second:>9,.0f} requests/s, p99 {load.p99_ms:.2f} ms"
                 )
@@ -85,14 +89,13 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, tell: Callable[[str
             one, several = _memory(shards, folder)
             figures[f"memory_mb_{shards}_shards_1_process"] = one
             figures[f"memory_mb_{shards}_shards_{MEMORY_PROCESSES}_processes"] = several
-            tell(f"{shards} shards: {one:,} MB in one process, {several:,} MB in {MEMORY_PROCESSES}")
+            progress(f"{shards} shards: {one:,} MB in one process, {several:,} MB in {MEMORY_PROCESSES}")
     return _result(loads, figures, runs, sizes)
 
 
 def _memory(shards: int, folder: Path) -> Iterator[int]:
-    """Megabytes of one server process and of several after some seconds of load, shared pages counted once."""
-    redis = RedisServer(folder / f"redis-memory-{shards}").start()
-    try:
+    """Megabytes of a server of one process, then of several, after some seconds of load; shared pages count once."""
+    with RedisServer(folder / f"redis-memory-{shards}") as redis:
         visitors = publish_model(MEMORY_ITEMS, redis.url, MODEL_NAME, shards=shards).visitors
         (folder / "list").write_text("\n".join(visitors), encoding="utf-8")
         for processes in (1, MEMORY_PROCESSES):
@@ -100,37 +103,34 @@ def _memory(shards: int, folder: Path) -> Iterator[int]:
             serve = [*SERVER, "--port", str(port), "--workers", str(processes)]
             with running(serve, _settings(redis), folder / "serve.log") as server:
                 wait_until(partial(served_version, port), "the server answers from the model", START_SECONDS)
-                # Few connections at a time, many times over: so each process gets some.
+                # A few connections at a time, several times, so that every process gets some.
                 for connections in (8, 16, 24, 32):
                     _load(
-                        server, f"http://127.0.0.1:{port}", ["-s", str(folder / "ask.lua")], connections,
+                        server, f"http://127.0.0.1:{port}", ["-s", str(folder / "request.lua")], connections,
                         MEMORY_SECONDS / 4, folder / "list",
                     )  # fmt: skip
                 yield round(shared_bytes(server.pid) / 1e6)
-    finally:
-        redis.stop(kill=True)
 
 
 def _settings(redis: RedisServer) -> dict[str, str]:
     return {
         "CORRENTE_REDIS": redis.url,
-        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # nobody there: lists need no Kafka
+        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # no broker listens there: lists need no Kafka
         "CORRENTE_MODEL_NAME": MODEL_NAME,
         "CORRENTE_LOG_LEVEL": "error",
     }
 
 
 def _one_size(
-    size: int, runs: int, seconds: float, folder: Path, figures: dict[str, float], tell: Callable[[str], None]
+    size: int, runs: int, seconds: float, folder: Path, figures: dict[str, float], progress: Callable[[str], None]
 ) -> Iterator[tuple[str, int, Load]]:
-    redis = RedisServer(folder / f"redis-{size}").start()
     port, bare_port = free_port(), free_port()
-    settings = _settings(redis)
-    try:
-        tell(f"learning a model of {size:,} items")
+    with RedisServer(folder / f"redis-{size}") as redis:
+        settings = _settings(redis)
+        progress(f"learning a model of {size:,} items")
         published = publish_model(size, redis.url, MODEL_NAME)
-        asked = {"list": published.visitors, "deep list": published.deep_visitors}
-        for subject, names in asked.items():
+        visitor_lists = {"list": published.visitors, "deep list": published.deep_visitors}
+        for subject, names in visitor_lists.items():
             (folder / subject).write_text("\n".join(names), encoding="utf-8")
         serve = ["-c", "from stream.cli import main; main()", "serve", "--port", str(port)]
         bare = ["-m", "benchmarks.baselines.constant_route", str(bare_port)]
@@ -139,9 +139,9 @@ def _one_size(
             wait_until(lambda: served_version(port), "the server answers from the model", START_SECONDS)
             figures[f"ready_seconds_{_named(size)}"] = round(time.monotonic() - started, 1)
             wait_until(lambda: get(bare_port, "/"), "the constant route answers", START_SECONDS)
-            script = ["-s", str(folder / "ask.lua")]
+            script = ["-s", str(folder / "request.lua")]
             url, bare_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bare_port}/"
-            for visitors in asked:  # what every server has after its first second
+            for visitors in visitor_lists:  # a server's first second is not measured: its caches are cold
                 _load(ours, url, script, CONNECTIONS[-1], 1.0, folder / visitors)
             _load(constant, bare_url, [], CONNECTIONS[-1], 1.0)
             for _ in range(runs):
@@ -150,14 +150,12 @@ def _one_size(
                     yield "list", connections, _load(ours, url, script, connections, seconds, folder / "list")
                 load = _load(ours, url, script, CONNECTIONS[-1], seconds, folder / "deep list")
                 yield "deep list", CONNECTIONS[-1], load
-    finally:
-        redis.stop(kill=True)
 
 
 @contextmanager
 def _process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  our own programs
         [sys.executable, *arguments], env={**inherited, **settings}, stdout=subprocess.DEVNULL
     )
     try:
@@ -184,15 +182,15 @@ def _load(
     cores = sorted(os.sched_getaffinity(0))
     environment = {**os.environ, "BENCH_VISITORS": str(visitors or "")}
     pinned = ["taskset", "-c", str(cores[-1])] if shutil.which("taskset") else []
-    said = subprocess.run(
+    report = subprocess.run(  # noqa: S603  wrk, by an argument list
         [*pinned, *command], capture_output=True, text=True, check=True, env=environment
     ).stdout
-    if "Non-2xx" in said:
-        raise RuntimeError(f"not every answer was a list:\n{said}")
+    if "Non-2xx" in report:
+        raise RuntimeError(f"not every answer was a list:\n{report}")
     spent = cpu_seconds(server.pid) - before
-    requests = re.search(r"(\d+) requests in", said)
-    pace = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
+    requests = re.search(r"(\d+) requests in", report)
+    pace = re.search(r"Requests/sec:\s+([\d.]+)", report)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", report)
     assert requests
     assert pace
     assert p99
@@ -231,7 +229,7 @@ def _result(
             slowest = [load.p99_ms for load in loads[subject, 1]]
             spread[f"{subject} p99_ms"] = [round(min(slowest), 2), round(max(slowest), 2)]
     if {"10k", "1m"} <= set(map(_named, sizes)):
-        # Of the ratios, not of the paces: minutes lie between the two sizes.
+        # A ratio of ratios, because minutes lie between the measurements of the two sizes.
         for ending in ("", "_by_cpu"):
             both = [ratios[f"to_constant_route_{name}{ending}"] for name in ("1m", "10k")]
             ratios[f"1m_to_10k{ending}"] = round(both[0] / both[1], 3)

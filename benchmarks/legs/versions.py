@@ -1,16 +1,20 @@
-"""What versions cost: learning held while they are cut, bytes of a history, and the way back to an older one.
+"""The cost of versions: learning held by checkpoints, bytes of a history, and the time of a rollback.
 
 Three measurements:
 
 - **Holding.** A worker as it is shipped, on a real Kafka and Redis, begins `BACKLOG` events behind and then follows
-  1,000 and 20,000 events a second. It tells itself the longest time for which a cut held learning, and by how much its
-  event loop was ever late; both from the first batch on, the backlog's cut and the import of River included.
-- **History.** One version a minute for 50 minutes, at 100 and at 1,000 events a second, on a model of 100,000 items.
-  The clock is simulated: each simulated minute has its events (learned by the shard, in their own time), six publishes
-  ten seconds apart, and one round of the thinning that a worker runs. Nothing else is different: time only ever comes
-  in as an argument. Bytes are what Redis says that the model's keys take, those that expire by themselves left out.
-- **Rollback.** `corrente serve` on that history is asked to go back to the version that it served before (resident),
-  and to ones that it does not have in memory, each older than all before (cold), until a list comes from there.
+  1,000 and 20,000 events per second. Its own metrics report the longest time for which a checkpoint held learning, and
+  the largest lag of its event loop; both from the first batch on, the backlog's checkpoint and the import of River
+  included.
+- **History.** One version per minute for 50 minutes, at 100 and at 1,000 events per second, on a model of 100,000
+  items. The clock is simulated: each simulated minute has its events (learned by the shard, in their own time), six
+  publishes ten seconds apart, and one round of the compaction that a worker runs. Nothing else differs, because time
+  only ever comes in as an argument. Bytes are the memory that Redis reports for the model's keys, those that expire by
+  themselves left out.
+- **Rollback.** `corrente serve` on that history is rolled back to the version that it served before (resident), and to
+  ones that it does not hold in memory, each older than all before (cold), until a list comes from that version.
+
+This file decides the three measurements and what is read from a worker, from Redis and from a server.
 """
 
 from __future__ import annotations
@@ -33,17 +37,18 @@ from benchmarks.harness.processes import (
     SERVER,
     TOPIC_NAMES,
     WORKER,
-    ask,
     check_running,
     get,
     learned,
     metrics,
+    request_json,
     running,
     tests,
     total,
     worker_settings,
 )
-from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, wait_until
+from benchmarks.harness.servers import RedisServer, free_port, running_servers
+from benchmarks.harness.waiting import wait_until
 from serving.loading.shard_memory import ShardMemory
 from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
@@ -56,7 +61,7 @@ from stream.versions.storage.records import stored_bytes
 ITEMS = 100_000
 VISITORS = 100_000
 FIRST_EVENTS = 600_000
-"""What the model has learned before the first of the 50 minutes."""
+"""Number of events that the model has learned before the first of the 50 minutes."""
 
 MINUTES = 50
 PACES = (100, 1_000)
@@ -64,24 +69,24 @@ PUBLISHES_A_MINUTE = 6
 POLICY = Policy(keep_last=2, keep_minutes=MINUTES + 1, keep_hours=0, keep_days=0)
 BATCH = 4096
 RATE = 0.01
-"""Share of events that is tested."""
+"""Share of events that are tested."""
 
 BACKLOG = 200_000
 FLOWING = (1_000, 20_000)
 """Events a second while a worker publishes."""
 
-LOOK_SECONDS = 0.2
-"""How often a worker that begins is looked at: each page of metrics is milliseconds of its own Python."""
+READING_SECONDS = 0.2
+"""Seconds from one reading of a starting worker to the next: a page of metrics takes milliseconds of its Python."""
 
-LOOKS = 2
-"""How often it is asked at each pace for how long anything was held, every `WINDOW_SECONDS`."""
+READINGS = 2
+"""Number of readings of the longest hold at each pace, `WINDOW_SECONDS` apart."""
 
 
-def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench versions`.
 
     Raises:
-        MissingServer: Kafka or redis-server can't be had here.
+        MissingServer: Kafka or redis-server can't be had on this machine.
     """
     figures: dict[str, float] = {}
     spread: dict[str, list[float]] = {}
@@ -93,13 +98,12 @@ def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name:
         folder = Path(name)
-        for key, values in _holding(folder, runs, tell).items():
+        for key, values in _holding(folder, runs, progress).items():
             put(key, values)
         for pace in PACES:  # bytes are the same in every run
-            redis = RedisServer(folder / f"redis-{pace}").start()
-            try:
+            with RedisServer(folder / f"redis-{pace}") as redis:
                 first = pace == PACES[0]
-                history = _history(redis, pace, tell, resident=first)
+                history = _history(redis, pace, progress, resident=first)
                 suffix = "" if first else f"_{pace}"
                 ratios[f"bytes_50_versions_to_keyframe{suffix}"] = round(history["bytes"] / history["keyframe"], 2)
                 figures[f"history_mb_{pace}"] = round(history["bytes"] / 1e6, 1)
@@ -108,10 +112,8 @@ def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
                     ratios["serving_50_versions_to_one"] = round(history["resident"] / history["one"], 2)
                     figures["resident_50_mb"] = round(history["resident"] / 1e6, 1)
                     figures["resident_one_mb"] = round(history["one"] / 1e6, 1)
-                    for key, values in _rollbacks(redis, folder, runs, tell).items():
+                    for key, values in _rollbacks(redis, folder, runs, progress).items():
                         put(key, values)
-            finally:
-                redis.stop(kill=True)
     return {
         "leg": "versions",
         "machine": machine(),
@@ -125,14 +127,10 @@ def measure(runs: int, tell: Callable[[str], None]) -> dict[str, Any]:
 # ---- holding
 
 
-def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, list[float]]:
+def _holding(folder: Path, runs: int, progress: Callable[[str], None]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     with ExitStack() as stack:
-        kafka, redis = KafkaServer(folder / "kafka"), RedisServer(folder / "redis")
-        stack.callback(kafka.stop, kill=True)
-        stack.callback(redis.stop, kill=True)
-        kafka.start()
-        redis.start()
+        kafka, redis = stack.enter_context(running_servers(folder))
         asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, 1, load_events(BACKLOG)))
         for run in range(1, runs + 1):
             port = free_port()
@@ -140,13 +138,13 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
             settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
             with running(WORKER, settings, log) as worker:
                 with background(kafka.bootstrap, FLOWING[0]):
-                    wait_until(lambda: _has_begun(metrics(port)), "the backlog is learned", 300.0, LOOK_SECONDS)
+                    wait_until(partial(_has_begun, port), "the backlog is learned", 300.0, READING_SECONDS)
                     begun = _held(metrics(port))
                 flowing = []
                 for pace in FLOWING:
                     with background(kafka.bootstrap, pace):
-                        time.sleep(2 * WINDOW_SECONDS)  # what came before is forgotten
-                        for _ in range(LOOKS):
+                        time.sleep(2 * WINDOW_SECONDS)  # until earlier maxima have left the window
+                        for _ in range(READINGS):
                             time.sleep(WINDOW_SECONDS)
                             flowing.append(_held(metrics(port)))
                 check_running(worker, log)
@@ -165,17 +163,18 @@ def _holding(folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, 
             }
             for key, value in values.items():
                 found.setdefault(key, []).append(value)
-            tell(f"run {run}  " + "  ".join(f"{key} {value:.1f}" for key, value in values.items()))
+            progress(f"run {run}  " + "  ".join(f"{key} {value:.1f}" for key, value in values.items()))
     return found
 
 
-def _has_begun(samples: dict[str, float]) -> bool:
-    """Whether the backlog is learned and River, which a worker imports after that, is there."""
+def _has_begun(port: int) -> bool:
+    """True once the backlog is learned and events are tested, which begins with the import of River after it."""
+    samples = metrics(port)
     return learned(samples) >= BACKLOG and tests(samples)
 
 
 def _held(samples: dict[str, float]) -> dict[str, float]:
-    """Milliseconds for which learning and the event loop were held at worst, in the last `WINDOW_SECONDS` or more."""
+    """Longest milliseconds for which learning and the event loop were held, in the last `WINDOW_SECONDS` or more."""
     return {
         what: 1000 * total(samples, "corrente_worker_longest_hold_seconds", f'held="{what}"')
         for what in ("learning", "loop")
@@ -185,8 +184,8 @@ def _held(samples: dict[str, float]) -> dict[str, float]:
 # ---- history
 
 
-def _history(redis: RedisServer, pace: int, tell: Callable[[str], None], *, resident: bool) -> dict[str, float]:
-    """Publish 50 minutes; bytes in Redis and, if `resident`, in serving were all of them in memory."""
+def _history(redis: RedisServer, pace: int, progress: Callable[[str], None], *, resident: bool) -> dict[str, float]:
+    """Publish 50 minutes of versions; bytes in Redis and, if `resident`, of a server that holds all of them."""
     settings = ModelSettings()
     shard = Shard(settings)
     events = load_events(FIRST_EVENTS + MINUTES * 60 * pace, visitors=VISITORS, items=ITEMS)
@@ -211,18 +210,20 @@ def _history(redis: RedisServer, pace: int, tell: Callable[[str], None], *, resi
     assert chain
     keyframe = stored_bytes(chain[-1].keyframe)
     used = _bytes_in_redis(store)
-    tell(f"{pace:>5,} events/s  {len(kept)} versions  {used / 1e6:.0f} MB in Redis, a keyframe {keyframe / 1e6:.0f} MB")
+    progress(
+        f"{pace:>5,} events/s  {len(kept)} versions  {used / 1e6:.0f} MB in Redis, a keyframe {keyframe / 1e6:.0f} MB"
+    )
     found = {"bytes": float(used), "keyframe": float(keyframe)}
     if resident:
-        found |= _resident(store, settings, [state for state in states if state.seq in kept][-MINUTES:], tell)
+        found |= _resident(store, settings, [state for state in states if state.seq in kept][-MINUTES:], progress)
     store.close()
     return found
 
 
 def _resident(
-    store: VersionStore, settings: ModelSettings, states: list[ShardState], tell: Callable[[str], None]
+    store: VersionStore, settings: ModelSettings, states: list[ShardState], progress: Callable[[str], None]
 ) -> dict[str, float]:
-    """Bytes of these states in a server's arena: the first alone, and all of them."""
+    """Bytes of states in a server's arena: of the first alone, and of all of them."""
     memory = ShardMemory(settings)
     views = [memory.load(partial(store.load, 0, states[0]))]
     one = memory.nbytes
@@ -230,7 +231,7 @@ def _resident(
         changes = store.changes(0, before, after)
         assert changes is not None
         views.append(memory.apply(views[-1], changes))
-    tell(f"  {len(views)} resident versions {memory.nbytes / 1e6:.0f} MB, one {one / 1e6:.0f} MB")
+    progress(f"  {len(views)} resident versions {memory.nbytes / 1e6:.0f} MB, one {one / 1e6:.0f} MB")
     return {"resident": float(memory.nbytes), "one": float(one)}
 
 
@@ -262,13 +263,13 @@ def _bytes_in_redis(store: VersionStore) -> int:
 # ---- rollback
 
 
-def _rollbacks(redis: RedisServer, folder: Path, runs: int, tell: Callable[[str], None]) -> dict[str, list[float]]:
+def _rollbacks(redis: RedisServer, folder: Path, runs: int, progress: Callable[[str], None]) -> dict[str, list[float]]:
     store = VersionStore.connect(redis.url, "bench")
     numbers = [version.number for version in store.versions()]  # newest first
     latest = numbers[0]
     found: dict[str, list[float]] = {"rollback_resident_ms": [], "rollback_cold_ms": [], "server_ready_ms": []}
     settings = {
-        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # nobody there: lists need no Kafka
+        "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # no broker listens there: lists need no Kafka
         "CORRENTE_REDIS": redis.url,
         "CORRENTE_MODEL_NAME": "bench",
         "CORRENTE_LOG_LEVEL": "warning",
@@ -277,26 +278,26 @@ def _rollbacks(redis: RedisServer, folder: Path, runs: int, tell: Callable[[str]
         port = free_port()
         started = time.monotonic()
         with running([*SERVER, "--port", str(port)], settings, folder / f"server-{run}.log"):
-            wait_until(lambda: _serves(port) == latest, "the server answers", 300.0)
+            wait_until(partial(_serves, port, latest), "the server answers", 300.0)
             found["server_ready_ms"].append(1000 * (time.monotonic() - started))
             cold = numbers[len(numbers) * run // (runs + 1)]
             found["rollback_cold_ms"].append(_moved(port, "POST", f"/v1/versions/{cold}/rollback", cold))
-            # what was served before is in memory still
+            # the version that was served before is still in memory
             found["rollback_resident_ms"].append(_moved(port, "POST", f"/v1/versions/{latest}/rollback", latest))
-            ask(port, "DELETE", "/v1/pin")
-        tell(f"run {run}  " + "  ".join(f"{key} {values[-1]:.0f}" for key, values in found.items()))
+            request_json(port, "DELETE", "/v1/pin")
+        progress(f"run {run}  " + "  ".join(f"{key} {values[-1]:.0f}" for key, values in found.items()))
     store.close()
     return found
 
 
 def _moved(port: int, method: str, path: str, number: int) -> float:
-    """Milliseconds from the request until a list comes from this version."""
+    """Send a request; milliseconds until a list comes from version `number`."""
     started = time.monotonic()
-    ask(port, method, path)
-    wait_until(lambda: _serves(port) == number, f"version {number} is served", 60.0, every=0.001)
+    request_json(port, method, path)
+    wait_until(partial(_serves, port, number), f"version {number} is served", 60.0, every=0.001)
     return 1000 * (time.monotonic() - started)
 
 
-def _serves(port: int) -> int | None:
+def _serves(port: int, number: int) -> bool:
     answer = get(port, "/v1/recommendations/visitor-1")
-    return answer["version"] if answer else None
+    return bool(answer) and answer["version"] == number

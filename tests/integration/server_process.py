@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.harness.servers import wait_until
+from benchmarks.harness.waiting import wait_until
 
 
 class ServerProcess:

@@ -18,7 +18,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from benchmarks.harness.servers import KafkaServer, wait_until
+from benchmarks.harness.servers import KafkaServer
+from benchmarks.harness.waiting import wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import read_all
 from tests.integration.worker_process import WorkerProcess

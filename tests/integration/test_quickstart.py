@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.servers import free_port, wait_until
+from benchmarks.harness.servers import free_port
+from benchmarks.harness.waiting import wait_until
 
 README = Path(__file__).parent.parent.parent / "README.md"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.harness.servers import KafkaServer, RedisServer, wait_until
+from benchmarks.harness.servers import KafkaServer, RedisServer
+from benchmarks.harness.waiting import wait_until
 from tests.integration.server_process import running_server
 from tests.integration.worker_process import WorkerProcess
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2
 
-from benchmarks.harness.servers import wait_until
+from benchmarks.harness.waiting import wait_until
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query, Ranking

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.processes import metrics, total
-from benchmarks.harness.servers import RedisServer, free_port, wait_until
+from benchmarks.harness.servers import RedisServer, free_port
+from benchmarks.harness.waiting import wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics

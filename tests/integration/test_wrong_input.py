@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from typer.testing import CliRunner
 
-from benchmarks.harness.servers import wait_until
+from benchmarks.harness.waiting import wait_until
 from stream.kafka.dead_letters import DeadLetter, decode_letter
 from tests.integration.checking import assert_every_event_counted_once, learned_everything
 from tests.integration.kafka_client import Message, Stored, produce, read_all

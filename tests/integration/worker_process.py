@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness.processes import WORKER
-from benchmarks.harness.servers import wait_until
+from benchmarks.harness.waiting import wait_until
 
 
 class WorkerProcess:
