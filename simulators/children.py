@@ -1,10 +1,10 @@
-"""Child processes that never outlive the one that started them.
+"""Child processes that never outlive the process that started them.
 
-A child is stopped with SIGTERM and, if it doesn't listen, with SIGKILL. It runs in a session of its own, so that Ctrl-C
-in a terminal reaches the parent alone, which then stops its children in the right order. On Linux the kernel ends a
-child whose parent was killed without a chance to do so; elsewhere only a clean end is covered.
+This file decides how a child is started and ended. It is stopped with SIGTERM and, if it doesn't end, with SIGKILL. It
+runs in a session of its own, so that Ctrl-C in a terminal reaches the parent alone, which then stops its children in
+the right order. On Linux the kernel kills a child whose parent is gone; elsewhere only a clean end is covered.
 
-What the children are and in which order they stop is decided by who starts them.
+The commands of the children and the order in which they stop are decided by the caller.
 """
 
 from __future__ import annotations
@@ -16,14 +16,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LAST_LINES = 20
+"""Lines of output that the error shows."""
 
 
 class ChildEnded(RuntimeError):
-    """A child process is gone though nobody asked it to stop. The text has the end of what it wrote."""
+    """A child process ended without being stopped. The text has the end of its output."""
 
 
 class Child:
-    """One running process. What it writes goes to a file."""
+    """One running process; its output goes to a file.
+
+    Args:
+        name: name of the process in messages.
+        command: program and arguments.
+        environment: all of its environment variables.
+        log: file that its output is written to, emptied first.
+    """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = name
@@ -43,14 +51,14 @@ class Child:
         return self._process.pid
 
     def check(self) -> None:
-        """Raises `ChildEnded` unless the process is running."""
+        """Raise `ChildEnded` unless the process is running."""
         code = self._process.poll()
         if code is not None:
             written = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
             raise ChildEnded("\n".join([f"the {self.name} ended by itself with code {code}:", *written]))
 
     def stop(self, patience_seconds: float = 10.0) -> None:
-        """End it, politely first."""
+        """Send SIGTERM, and SIGKILL if the process has not ended after `patience_seconds`."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:

@@ -1,4 +1,7 @@
-"""`corrente demo` and `corrente replay` as commands: their options, and how their errors are told."""
+"""`corrente demo` and `corrente replay` as commands.
+
+This file decides their options, their exit codes and how their errors are reported.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def demo(
     def ended(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    # Every part ends in its order. SIGINT is set too: a shell starts background jobs with it ignored.
+    # Every part ends in its order. SIGINT is set too, because a shell starts background jobs with it ignored.
     for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, ended)
     story = Story(seconds)
@@ -101,7 +104,7 @@ def replay(
             )
         )
     except httpx.HTTPError as error:
-        print(f"corrente replay: {server} does not answer as it should: {error}", file=sys.stderr)
+        print(f"corrente replay: {server} gave no answer or an error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except (WrongFile, KafkaError, OSError) as error:
         print(f"corrente replay: {str(error) or repr(error)}", file=sys.stderr)

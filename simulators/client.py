@@ -1,6 +1,7 @@
-"""A running Corrente over HTTP, as a shop's own program would use it: post what happened, ask what to show.
+"""A running Corrente over HTTP, as a shop's own program would use it: post events, request lists.
 
-Only the calls that the simulators need, synchronous and one at a time. Whatever is not a success raises.
+This file decides the few calls that simulators make, synchronous and one at a time. Every answer that is no success
+raises.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from urllib.parse import quote
 import httpx
 
 TOPIC_OF_KIND = {"click": "clicks", "purchase": "purchases"}
-"""Where an event of a kind is posted; every other kind is feedback."""
+"""The topic that an event of a kind is posted to; every other kind is feedback."""
 
 
-class Listed(NamedTuple):
-    """A list as it was answered: items best first with their scores, and the version that made it."""
+class ItemList(NamedTuple):
+    """A list as it was answered: items best first, their scores, and the version that made it."""
 
     items: list[str]
     scores: list[float]
@@ -25,9 +26,13 @@ class Listed(NamedTuple):
 
 
 class Client:
-    """Holds one connection. Use it in a `with`, or call `close`.
+    """One connection to a server, closed at the end of its `with` block.
 
-    Raises (every method): `httpx.HTTPError`: no answer, or one that is no success.
+    Every method raises `httpx.HTTPError` if there is no answer, or one that is no success.
+
+    Args:
+        address: URL of the server, such as `http://127.0.0.1:8080`.
+        timeout_seconds: longest wait for an answer.
     """
 
     def __init__(self, address: str, *, timeout_seconds: float = 30.0) -> None:
@@ -39,23 +44,23 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def look(self) -> None:
-        """Raises unless the server is there."""
+    def check_alive(self) -> None:
+        """Raise unless the server answers."""
         self._http.get("/health/live").raise_for_status()
 
     def post(self, topic: str, events: list[dict[str, Any]]) -> int:
-        """How many were accepted: all of them."""
+        """Post events to a topic; the number of accepted ones, which is all of them."""
         return int(self._json("POST", f"/v1/events/{topic}", events)["accepted"])
 
-    def recommend(self, *, user: str | None, session: str | None = None, n: int = 10) -> Listed:
-        asked = {name: value for name, value in (("user", user), ("session", session)) if value is not None}
-        return _listed(self._json("POST", "/v1/recommendations", {**asked, "n": n}))
+    def recommend(self, *, user: str | None, session: str | None = None, n: int = 10) -> ItemList:
+        query = {name: value for name, value in (("user", user), ("session", session)) if value is not None}
+        return _to_item_list(self._json("POST", "/v1/recommendations", {**query, "n": n}))
 
-    def popular(self, n: int = 10) -> Listed:
-        return _listed(self._json("GET", f"/v1/popular?n={n}"))
+    def popular(self, n: int = 10) -> ItemList:
+        return _to_item_list(self._json("GET", f"/v1/popular?n={n}"))
 
     def version(self, name: str | int) -> dict[str, Any] | None:
-        """The manifest of a version; none while there is no such one."""
+        """The manifest of a version by its number or alias, or None if there is no such version."""
         answer = self._http.get(f"/v1/versions/{quote(str(name), safe='')}")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
@@ -73,21 +78,21 @@ class Client:
 
 
 def by_topic(events: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Events that have a `kind`, by the topic each belongs to; clicks and purchases need no kind there.
+    """Group events that have a `kind` by their topic. Clicks and purchases lose the kind, which their topic implies.
 
     >>> by_topic([{"item": "a", "user": "u", "kind": "click"}, {"item": "a", "user": "u", "kind": "return"}])
     {'clicks': [{'item': 'a', 'user': 'u'}], 'feedback': [{'item': 'a', 'user': 'u', 'kind': 'return'}]}
     """
-    sorted_out: dict[str, list[dict[str, Any]]] = {}
+    grouped: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         topic = TOPIC_OF_KIND.get(event["kind"], "feedback")
         kept = {name: value for name, value in event.items() if topic == "feedback" or name != "kind"}
-        sorted_out.setdefault(topic, []).append(kept)
-    return sorted_out
+        grouped.setdefault(topic, []).append(kept)
+    return grouped
 
 
-def _listed(answer: Mapping[str, Any]) -> Listed:
+def _to_item_list(answer: Mapping[str, Any]) -> ItemList:
     items = answer["items"]
-    return Listed(
+    return ItemList(
         [each["item"] for each in items], [each["score"] for each in items], answer["version"], answer["fallback"]
     )

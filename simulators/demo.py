@@ -1,15 +1,16 @@
-"""`corrente demo`: a shop that learns while one watches.
+"""`corrente demo`: a shop that learns while it is watched.
 
-The story, in shares of the given time: the shop opens and the model learns from nothing; at .2 a newcomer looks at a
-few items and gets a list of their own; at .5 an older version is rolled back to, then the newest followed again; at .62
-a new season begins, half of all items go together with others than before, and the model has to unlearn.
+This file decides the story and its measurements. The story, in shares of the given time: the shop opens and the model
+learns from nothing; at 0.2 a newcomer looks at a few items and gets a list of their own; at 0.5 an older version is
+rolled back to, and at 0.57 the newest is followed again; at 0.62 a new season begins: half of all items go together
+with others than before, and the model has to unlearn.
 
-The hit rate is measured from the outside: before a shopper's next click is sent, the server is asked for their list of
-ten, and for the list of what is popular. A click that is in the list is a hit. Nothing is measured while an older
+The hit rate is measured from outside: before a shopper's next click is sent, their list of ten is requested from the
+server, and the list of popular items. A click on an item of the list is a hit. Nothing is measured while an older
 version is pinned, nor in the first tenth, when nothing can be known.
 
-What the shoppers do is decided in `simulators.shoppers`, how the parts are wired in `simulators.system`, how it looks
-in `simulators.demo_view`.
+The shoppers' behaviour is decided in `simulators.shoppers`, the wiring of the parts in `simulators.system`, and the
+display in `simulators.demo_view`.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from simulators.client import Client, Listed, by_topic
+from simulators.client import Client, ItemList, by_topic
 from simulators.shoppers import Shop, Step
 from simulators.system import System, running_system, wait_until
 
 EVENTS_PER_SECOND = 240
 TICK_SECONDS = 0.1
 TESTS_PER_TICK = 3
-MOST_BEHIND = 4_000
-"""Events that may wait to be learned: the embedded broker forgets beyond some megabytes."""
+MAX_BEHIND_EVENTS = 4_000
+"""Events that may wait to be learned: the embedded broker forgets records beyond some megabytes."""
 WINDOW_TESTS = 400
 NEWCOMER_AT, ROLLBACK_AT, FOLLOW_AT, SEASON_AT = 0.2, 0.5, 0.57, 0.62
 MEASURED_FROM = 0.1
-WITNESS_SECONDS = 4.0
-"""How long before the rollback the version to go back to is chosen."""
+REFERENCE_SECONDS = 4.0
+"""Seconds before the rollback at which the version to roll back to is chosen."""
 NEWCOMER_CLICKS = 4
 SETTLE_SECONDS = 20.0
 SETTINGS = {
@@ -41,12 +42,12 @@ SETTINGS = {
     "CORRENTE_MODEL__MAX_VISITORS": "100000",
     "CORRENTE_MODEL__MAX_SESSIONS": "100000",
 }
-"""A small shop needs no tables for millions."""
+"""Settings of the worker and the server: a small shop needs no tables for millions."""
 
 
 @dataclass
 class HitRate:
-    """Of the model and of popularity, on the same clicks: overall, and over the last ones."""
+    """Hit rates of the model and of popularity on the same clicks: overall, and over the last `WINDOW_TESTS`."""
 
     tests: int = 0
     hits: int = 0
@@ -64,14 +65,14 @@ class HitRate:
         return (self.hits / self.tests, self.popularity_hits / self.tests) if self.tests else (0.0, 0.0)
 
     @property
-    def lately(self) -> tuple[float, float]:
+    def recent(self) -> tuple[float, float]:
         seen = len(self.window)
         return (sum(m for m, _ in self.window) / seen, sum(p for _, p in self.window) / seen) if seen else (0.0, 0.0)
 
 
 @dataclass
 class Story:
-    """What is known so far, for the view and for the summary."""
+    """State of a demo so far, for the view and for the summary."""
 
     seconds: float
     address: str = ""
@@ -92,12 +93,12 @@ class Story:
     finished: bool = False
     news: list[tuple[float, str]] = field(default_factory=list)
 
-    def tell(self, text: str) -> None:
-        """Something worth a line of its own."""
+    def add_news(self, text: str) -> None:
+        """Record an event of the story, to be shown on a line of its own."""
         self.news.append((self.elapsed, text))
 
     def summary(self) -> dict[str, Any]:
-        """The JSON object of `--json`."""
+        """The JSON object that `--json` prints."""
         hit_rate, popularity_hit_rate = self.hit_rate.overall
         return {
             "events_sent": self.events_sent,
@@ -117,7 +118,7 @@ class Story:
 
 
 class View(Protocol):
-    """How a story is shown: the live view, or plain lines."""
+    """A display of a story: the live view, or plain lines."""
 
     def starting(self, text: str) -> None: ...
 
@@ -125,42 +126,42 @@ class View(Protocol):
 
 
 def run(story: Story, port: int, view: View, seed: int) -> None:
-    """Start the system, let the story happen, end everything. What happened is in `story`, also if it is interrupted.
+    """Start the system, run the story and end everything. Results are in `story`, also after an interruption.
 
     Raises:
         NotInstalled, ChildEnded, NotStarted: the system did not come up or lost a part.
-        KeyboardInterrupt: somebody ended it.
+        KeyboardInterrupt: the user or a signal ended it.
     """
     with running_system(port, SETTINGS, view.starting) as system, Client(system.address) as client:
         story.address = system.address
         view.starting("waiting for the first version")
-        # Nobody measures how long kernels take to load: the first click is learned before the clock starts.
+        # The first click is learned before the clock starts, so that loading the kernels is in no figure.
         story.events_sent += client.post("clicks", [{"item": "item-0000", "session": "opening"}])
         wait_until(lambda: client.recommend(user=None).items, system, "the first version")
-        _Play(story, system, client, view, Shop(seed, shoppers=500)).until_the_end()
+        _Performance(story, system, client, view, Shop(seed, shoppers=500)).run()
 
 
-class _Play:
-    """One run of the story. Its acts come in the order of their times; between them shoppers shop."""
+class _Performance:
+    """One run of the story: its acts happen in the order of their times, with shopping in between."""
 
     def __init__(self, story: Story, system: System, client: Client, view: View, shop: Shop) -> None:
         self._story, self._system, self._client, self._view, self._shop = story, system, client, view, shop
         self._began = time.monotonic()
         self._learned_at: deque[tuple[float, int]] = deque(maxlen=50)
-        self._witness: tuple[str, Listed] | None = None
+        self._reference: tuple[str, ItemList] | None = None
         self._named: str | None = None
-        witness_at = max(ROLLBACK_AT - WITNESS_SECONDS / story.seconds, (NEWCOMER_AT + ROLLBACK_AT) / 2)
+        reference_at = max(ROLLBACK_AT - REFERENCE_SECONDS / story.seconds, (NEWCOMER_AT + ROLLBACK_AT) / 2)
         self._acts = deque(
             [
                 (NEWCOMER_AT, self._newcomer),
-                (witness_at, self._remember_a_list),
+                (reference_at, self._remember_a_list),
                 (ROLLBACK_AT, self._roll_back),
                 (FOLLOW_AT, self._follow_newest),
                 (SEASON_AT, self._new_season),
             ]
         )
 
-    def until_the_end(self) -> None:
+    def run(self) -> None:
         story = self._story
         owed, last = 0.0, self._began
         while (now := self._now()) < story.seconds:
@@ -168,10 +169,10 @@ class _Play:
                 self._acts.popleft()[1]()
             moment = time.monotonic()
             owed, last = min(owed + (moment - last) * EVENTS_PER_SECOND, EVENTS_PER_SECOND), moment
-            if story.events_sent - story.events_learned < MOST_BEHIND:
-                self._shop_for_a_moment(int(owed))
+            if story.events_sent - story.events_learned < MAX_BEHIND_EVENTS:
+                self._send_steps(int(owed))
                 owed -= int(owed)
-            self._look()
+            self._update()
             time.sleep(max(0.0, TICK_SECONDS - (self._now() - now)))
         story.finished = not self._acts
         self._settle()
@@ -180,7 +181,7 @@ class _Play:
         self._story.elapsed = time.monotonic() - self._began
         return self._story.elapsed
 
-    def _shop_for_a_moment(self, count: int) -> None:
+    def _send_steps(self, count: int) -> None:
         steps = [self._shop.step() for _ in range(count)]
         if self._story.pinned is None and self._story.elapsed > MEASURED_FROM * self._story.seconds:
             self._test(steps)
@@ -193,15 +194,15 @@ class _Play:
             self._story.events_sent += self._client.post(topic, batch)
 
     def _test(self, steps: list[Step]) -> None:
-        """Ask for some shoppers' lists before they do what they are about to do."""
+        """Request the lists of some shoppers before their next clicks are sent, and count the hits."""
         popular = self._client.popular().items
         clicks = [step for step in steps if step.kind == "click"]
         for step in clicks[:TESTS_PER_TICK]:
-            listed = self._client.recommend(user=step.user, session=step.session).items
-            self._story.hit_rate.count(step.item in listed, step.item in popular)
+            items = self._client.recommend(user=step.user, session=step.session).items
+            self._story.hit_rate.count(step.item in items, step.item in popular)
 
-    def _look(self) -> None:
-        """See how far learning is."""
+    def _update(self) -> None:
+        """Read from the newest version how far learning is, and show it."""
         self._system.check()
         newest = self._client.version("latest")
         if newest:
@@ -216,7 +217,7 @@ class _Play:
         self._view.show(self._story)
 
     def _newcomer(self) -> None:
-        """Somebody nobody knows looks at a few items that go together."""
+        """Send a stranger's clicks on items that go together, and wait for the list that reflects them."""
         story, client = self._story, self._client
         story.before = client.recommend(user="newcomer", session="newcomer-visit").items
         story.clicked = self._shop.path(len(self._shop.tastes) - 1, NEWCOMER_CLICKS)
@@ -226,27 +227,27 @@ class _Play:
         )
         known = story.events_sent
 
-        def listed() -> Listed | None:
-            """Their list, once it comes from a version that knows all of these clicks."""
+        def reflecting_list() -> ItemList | None:
+            """The newcomer's list if it comes from a version that knows all of these clicks, else None."""
             answer = client.recommend(user="newcomer", session="newcomer-visit")
             version = client.version(answer.version) if answer.version is not None else None
             return answer if version and version["events"] >= known and answer.fallback is None else None
 
-        answer: Listed = wait_until(listed, self._system, "the newcomer's own list")
+        answer: ItemList = wait_until(reflecting_list, self._system, "the newcomer's own list")
         story.after, story.after_milliseconds = answer.items, (time.monotonic() - began) * 1000
-        story.tell(
+        story.add_news(
             f"a newcomer clicked {NEWCOMER_CLICKS} items: their own list {story.after_milliseconds:.0f} ms later"
         )
 
     def _remember_a_list(self) -> None:
-        """A regular's list now, to see whether a rollback gives back exactly that."""
+        """Keep a known shopper's list, for comparison with the list after the rollback."""
         if self._named:
-            self._witness = self._named, self._client.recommend(user=self._named)
+            self._reference = self._named, self._client.recommend(user=self._named)
 
     def _roll_back(self) -> None:
-        if self._witness is None:
+        if self._reference is None:
             return
-        story, (name, then) = self._story, self._witness
+        story, (name, then) = self._story, self._reference
         if then.version is None:
             return
         now = self._client.recommend(user=name)
@@ -254,21 +255,21 @@ class _Play:
         again = self._client.recommend(user=name)
         story.pinned = again.version
         story.rollback_ok = again == then
-        story.tell(
+        story.add_news(
             f"rolled back from version {now.version} to {then.version}: "
             + ("the very same list and scores as then" if again == then else "NOT the list of that version")
         )
 
     def _follow_newest(self) -> None:
         story, pinned = self._story, self._story.pinned
-        if pinned is None or self._witness is None:
+        if pinned is None or self._reference is None:
             return
         self._client.follow_newest()
         story.pinned = None
-        newest = self._client.recommend(user=self._witness[0]).version
+        newest = self._client.recommend(user=self._reference[0]).version
         ahead = newest is not None and newest > pinned
         story.rollback_ok = story.rollback_ok and ahead
-        story.tell(
+        story.add_news(
             f"following the newest again: version {newest}; learning went on meanwhile"
             if ahead
             else f"following the newest again, but version {newest} is none that came after {pinned}"
@@ -276,19 +277,19 @@ class _Play:
 
     def _new_season(self) -> None:
         self._shop.next_season()
-        self._story.tell("a new season: half of the items go together with others than before")
+        self._story.add_news("a new season: half of the items go together with others than before")
 
     def _settle(self) -> None:
-        """Let the worker learn what was sent."""
+        """Wait until the worker has learned every event that was sent, at most `SETTLE_SECONDS`."""
         story = self._story
         deadline = time.monotonic() + SETTLE_SECONDS
         while story.events_learned < story.events_sent and time.monotonic() < deadline:
             time.sleep(TICK_SECONDS)
-            self._look()
+            self._update()
 
 
 def drift_signals(manifest: dict[str, Any]) -> int:
-    """How many changes the detectors of all shards have told so far."""
+    """Number of changes that the drift detectors of all shards have reported in a version's manifest."""
     return sum(
         signal.get("drifts", 0)
         for shard in manifest["drift"].values()

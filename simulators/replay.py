@@ -1,10 +1,10 @@
 """`corrente replay`: a history from a file, sent into a running system again.
 
-This file decides which events a file becomes, when each is due and what its time says. How events reach the system is
-decided in `simulators.senders`, how a file is read in `stream.ingest.files`.
+This file decides which events a file becomes, when each is due and the time that it carries. Sending is decided in
+`simulators.senders`, reading files in `stream.ingest.files`.
 
-**Counts close.** Every row of the file is either unreadable or sent, and everything sent is acknowledged, refused or
-failed; with `check` the system is asked what became of it, and that has to close too.
+**Counts close.** Every row of the file is either unreadable or sent, and every sent event is acknowledged, refused or
+failed; with `--check` the system's own counters are compared, and they have to close too.
 
 **Times.** `shift` moves the whole history so that it ends when the replay ends, and keeps every distance between
 events; `keep` sends the times of the file as they are. Rows are sent in file order; a row whose time is earlier than
@@ -28,8 +28,8 @@ from stream.ingest.files import NUMBERS, Chunk, WrongFile, read_chunks
 
 BATCH_EVENTS = 500
 BATCH_SECONDS = 0.1
-"""Events that are due so close together travel together."""
-TOLD_PROBLEMS = 5
+"""Events that are due within this time are sent in one batch."""
+MAX_PROBLEMS = 5
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
 
 Times = Literal["shift", "keep"]
@@ -37,7 +37,7 @@ Times = Literal["shift", "keep"]
 
 @dataclass
 class Outcome:
-    """What became of some events: `refused` by the system for what they are, `failed` for lack of an answer."""
+    """Counts of sent events: `refused` were rejected by the system as invalid, `failed` got no answer."""
 
     acknowledged: int = 0
     refused: int = 0
@@ -48,12 +48,12 @@ class Outcome:
         self.acknowledged += other.acknowledged
         self.refused += other.refused
         self.failed += other.failed
-        self.reasons = [*self.reasons, *other.reasons][:TOLD_PROBLEMS]
+        self.reasons = [*self.reasons, *other.reasons][:MAX_PROBLEMS]
 
 
 @dataclass
 class Report:
-    """The counts of one replay; `closed` says whether they do."""
+    """The counts of one replay; `closed` is true if they add up."""
 
     unreadable: int = 0
     sent: int = 0
@@ -62,11 +62,11 @@ class Report:
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     seen: dict[str, int] | None = None
-    """How the system's own counters moved, if it was asked."""
+    """Increase of the system's own counters during the replay, or None if they were not read."""
 
     @property
     def rows(self) -> int:
-        """Rows of the file that were looked at."""
+        """Number of rows of the file that were read."""
         return self.unreadable + self.sent
 
     @property
@@ -79,7 +79,7 @@ class Report:
         return answered and self.seen["read"] == became and self.seen["read"] >= outcome.acknowledged
 
     def summary(self) -> dict[str, Any]:
-        """As JSON."""
+        """The JSON object that `--json` prints."""
         return {
             "rows": self.rows,
             "unreadable": self.unreadable,
@@ -92,28 +92,28 @@ class Report:
             "events_per_second": round(self.sent / self.seconds, 1) if self.seconds else 0.0,
             "seen": self.seen,
             "closed": self.closed,
-            "problems": [*self.problems, *self.outcome.reasons][:TOLD_PROBLEMS],
+            "problems": [*self.problems, *self.outcome.reasons][:MAX_PROBLEMS],
         }
 
 
 class Sender(Protocol):
-    """A way into the system."""
+    """A way into the system: HTTP, or Kafka."""
 
     async def send(self, topic: str, events: list[dict[str, Any]]) -> Outcome: ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to replay and how.
+    """Description of a replay.
 
     Attributes:
-        path: the file.
-        columns: our column name to the file's, where they differ.
-        kind: of every event, for a file that doesn't tell.
-        speed: how much faster than it happened; `None` is as fast as it goes.
-        times: what the events' times say.
-        fields: our field name to the one that the system expects (`CORRENTE_FIELDS`).
-        limit: rows at most.
+        path: file to read.
+        columns: Corrente's column name to the file's, for those that differ.
+        kind: kind of every event, for a file without a column for it.
+        speed: factor by which the replay is faster than the history; `None` sends as fast as possible.
+        times: `shift` or `keep`, see the module.
+        fields: Corrente's field name to the one that the system expects (`CORRENTE_FIELDS`).
+        limit: largest number of rows.
     """
 
     path: Path
@@ -127,14 +127,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Span:
-    """The times in a file: what a replay has to know before it begins."""
+    """The first and last time in a file, in seconds since 1970."""
 
     first: float
     last: float
 
     @classmethod
     def of(cls, plan: Plan) -> Span:
-        """Reads the whole file once. Raises `WrongFile`."""
+        """Read the whole file once.
+
+        Raises:
+            WrongFile: it can't be read, or no row of it is an event.
+        """
         bounds = [
             (chunk.seconds.min(), chunk.seconds.max())
             for chunk in _limited(plan, lambda _, __: None)
@@ -146,16 +150,16 @@ class Span:
 
 
 async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[int, Report], None]) -> Report:
-    """Send a file, to its end or until events fail though they were sent again and again.
+    """Send a file, to its end or until events fail after every retry.
 
     Args:
-        plan: what and how.
-        sender: the way into the system.
-        span: of the same file.
-        progress: called with the bytes of the file that are done, and the counts so far.
+        plan: description of the replay.
+        sender: way into the system.
+        span: first and last time of the same file.
+        progress: is called with the number of bytes of the file that are done, and the counts so far.
 
     Raises:
-        WrongFile: it is not what it was when its span was read.
+        WrongFile: the file changed since its span was read.
     """
     report = Report()
     run = uuid.uuid4().hex[:12]
@@ -164,7 +168,7 @@ async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[
 
     def unreadable(line: int, reason: str) -> None:
         report.unreadable += 1
-        report.problems = [*report.problems, f"line {line}: {reason}"][:TOLD_PROBLEMS]
+        report.problems = [*report.problems, f"line {line}: {reason}"][:MAX_PROBLEMS]
 
     for chunk in _limited(plan, unreadable):
         times = chunk.seconds + shift if plan.times == "shift" else chunk.seconds
@@ -174,13 +178,15 @@ async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[
             await _send(batch, sender, report)
             report.seconds = time.time() - began
             progress(chunk.file_bytes, report)
-            if report.outcome.failed:  # it was tried for long enough
+            if report.outcome.failed:  # the sender has retried already
                 return report
     return report
 
 
-async def learned(client: Client, before: Mapping[str, int], report: Report, patience_seconds: float) -> dict[str, int]:
-    """Wait until the system has read what it acknowledged, and give how its counters moved since `before`."""
+async def wait_until_learned(
+    client: Client, before: Mapping[str, int], report: Report, patience_seconds: float
+) -> dict[str, int]:
+    """Wait until the system has read what it acknowledged; the increase of its counters since `before`."""
     deadline = time.monotonic() + patience_seconds
     while True:
         now = counters(client)
@@ -191,7 +197,7 @@ async def learned(client: Client, before: Mapping[str, int], report: Report, pat
 
 
 def counters(client: Client) -> dict[str, int]:
-    """The counters of the newest version, over all shards and topics."""
+    """Counters of the newest version, summed over all shards and topics."""
     newest = client.version("latest") or {"shards": {}}
     topics = [topic for shard in newest["shards"].values() for topic in shard["counters"].values()]
     return {counter: sum(topic.get(counter, 0) for topic in topics) for counter in COUNTERS}
@@ -212,7 +218,7 @@ def _limited(plan: Plan, bad_row: Callable[[int, str], None]) -> Iterator[Chunk]
 
 
 def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row as (topic, event). Rows without an id get one of this replay, so that sending again counts once."""
+    """Make (topic, event) of each row. Rows without an id get one of this replay, so that a retry counts once."""
     names = {name: plan.fields.get(name, name) for name in (*chunk.cells, "timestamp", "event_id", "kind")}
     columns = list(chunk.cells)
     for line, seconds, row in zip(chunk.lines, times.tolist(), zip(*chunk.cells.values(), strict=True), strict=True):
@@ -229,7 +235,7 @@ def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[t
 async def _paced(
     events: list[tuple[str, dict[str, Any]]], due: np.ndarray | None
 ) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
-    """Events in batches, each when its last is due, so that none comes from the future."""
+    """Yield events in batches, each when its last event is due, so that no event carries a future time."""
     start = 0
     while start < len(events):
         end = min(start + BATCH_EVENTS, len(events))
@@ -241,7 +247,7 @@ async def _paced(
 
 
 async def _send(batch: list[tuple[str, dict[str, Any]]], sender: Sender, report: Report) -> None:
-    """A batch, topic by topic, each in file order."""
+    """Send a batch, topic by topic, each in file order."""
     for topic in ("clicks", "purchases", "feedback"):
         if events := [event for of, event in batch if of == topic]:
             report.sent += len(events)

@@ -1,4 +1,7 @@
-"""One `corrente replay` from its first look at the file to its summary: progress, sending, checking, telling."""
+"""One `corrente replay` from its first reading of the file to its summary.
+
+This file decides the order of the steps (reading, sending, checking) and what is shown of them on standard error.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from simulators.client import Client
-from simulators.replay import COUNTERS, Plan, Report, Sender, Span, counters, learned, replay
+from simulators.replay import COUNTERS, Plan, Report, Sender, Span, counters, replay, wait_until_learned
 from simulators.senders import http_sender, kafka_sender
 from stream.settings import Settings
 
 
 async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, check_seconds: float | None) -> Report:
-    """Replay a file and tell people about it on standard error.
+    """Replay a file, with progress and a summary on standard error.
 
     Args:
-        plan: what to send.
-        settings: where Kafka is and what its topics are called.
+        plan: description of the replay.
+        settings: addresses of Kafka and names of its topics.
         via: `http` or `kafka`.
-        address: of the HTTP server; it is asked for counters even if events go to Kafka.
-        check_seconds: how long to wait until the system has learned everything; `None` doesn't ask it.
+        address: URL of the HTTP server; counters are read from it even if events go to Kafka.
+        check_seconds: longest wait until the system has learned everything; `None` reads no counters.
 
     Raises:
         WrongFile, KafkaError, httpx.HTTPError: the file can't be read, or the system doesn't answer at all.
@@ -36,7 +39,7 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
         before = counters(client) if check_seconds is not None else {}
         sender: Sender
         if via == "http":
-            client.look()
+            client.check_alive()
             sender = await ends.enter_async_context(http_sender(address))
         else:
             sender = await ends.enter_async_context(kafka_sender(settings.kafka, settings.topics, settings.fields))
@@ -57,14 +60,14 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
             report = await replay(plan, sender, span=span, progress=progress)
         if check_seconds is not None:
             with console.status("waiting until the system has learned it"):
-                report.seen = await learned(client, before, report, check_seconds)
-    console.print(_told(report))
+                report.seen = await wait_until_learned(client, before, report, check_seconds)
+    console.print(_table(report))
     for problem in report.summary()["problems"]:
         console.print(f"  {problem}", style="yellow", markup=False, highlight=False)
     return report
 
 
-def _told(report: Report) -> Table:
+def _table(report: Report) -> Table:
     outcome = report.outcome
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = [
@@ -76,7 +79,7 @@ def _told(report: Report) -> Table:
         ("    failed", outcome.failed),
     ]
     if report.seen is not None:
-        rows += [("the system's counters moved by", report.seen["read"])]
+        rows += [("read by the system", report.seen["read"])]
         rows += [(f"  {counter.replace('_', ' ')}", report.seen[counter]) for counter in COUNTERS[1:]]
     for name, count in rows:
         table.add_row(name, f"{count:>12,}")

@@ -1,7 +1,8 @@
 """Two ways into a running system: its HTTP API, and Kafka itself.
 
-Both send again what was not acknowledged, a few times; events carry ids, so that one that arrived all the same counts
-once. What can't be accepted for what it is, is refused and not sent again.
+This file decides how events are sent and when they are sent again: both ways retry what was not acknowledged, a few
+times. Events carry ids, so that one that arrived all the same counts once. An event that the system rejects as invalid
+is not sent again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BUSY = frozenset({429, 500, 502, 503, 504})
 
 
 class HttpSender:
-    """`POST /v1/events/…`, an array at a time."""
+    """Sender by `POST /v1/events/…`, one array at a time."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -46,13 +47,13 @@ class HttpSender:
                     return Outcome(acknowledged=len(events))
                 reason = f"{answer.status_code}: {answer.text[:300]}"
                 if answer.status_code not in BUSY:
-                    return await self._without_the_wrong_one(topic, events, reason)
+                    return await self._send_halves(topic, events, reason)
             await asyncio.sleep(pause)
             pause *= 2
         return Outcome(failed=len(events), reasons=[reason])
 
-    async def _without_the_wrong_one(self, topic: str, events: list[dict[str, Any]], reason: str) -> Outcome:
-        """The server takes all of an array or nothing: halves tell which event it is."""
+    async def _send_halves(self, topic: str, events: list[dict[str, Any]], reason: str) -> Outcome:
+        """Find the invalid event by halving: the server accepts all of an array or nothing."""
         if len(events) == 1:
             return Outcome(refused=1, reasons=[reason])
         middle = len(events) // 2
@@ -68,7 +69,7 @@ async def http_sender(address: str) -> AsyncIterator[HttpSender]:
 
 
 class KafkaSender:
-    """The topics themselves, keyed by visitor with Java's partitioner (murmur2), as the HTTP server does it."""
+    """Sender to the topics themselves, keyed by visitor with Java's partitioner (murmur2), as in the server."""
 
     def __init__(self, producer: AIOKafkaProducer, topics: Mapping[str, str], fields: Mapping[str, str]) -> None:
         self._producer = producer
@@ -97,8 +98,12 @@ class KafkaSender:
 async def kafka_sender(
     servers: str, topics: Mapping[str, str], fields: Mapping[str, str]
 ) -> AsyncIterator[KafkaSender]:
-    """Raises `KafkaError` if no broker answers."""
-    # Idempotent: what the client sends again after a lost acknowledgement is neither doubled nor out of order.
+    """Run a producer until the context ends; the value sends with it.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    # Idempotent: records that the client sends again after a lost acknowledgement are neither doubled nor out of order.
     producer = AIOKafkaProducer(bootstrap_servers=servers.split(","), acks="all", enable_idempotence=True, linger_ms=2)
     await producer.start()
     try:

@@ -1,8 +1,8 @@
 """The whole system on one machine: embedded broker and Redis, one worker, one HTTP server.
 
-The parts are the real ones, started as anybody starts them (`corrente worker`, `corrente serve`), each in a process of
-its own. This file decides how they are wired and that all of them are gone at the end. What happens in the shop is
-decided by who uses it.
+The parts are the real ones, started by their commands (`corrente worker`, `corrente serve`), each in a process of its
+own. This file decides how they are wired, and that all of them are gone at the end. What happens in the shop is decided
+by the caller.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ from simulators.embedded import embedded_kafka, embedded_redis
 
 TOPICS = ("clicks", "purchases", "feedback", "dead-letters")
 START_SECONDS = 600.0
-"""A first start compiles every kernel, on a slow machine too."""
+"""Longest wait for a start: the first one compiles every kernel, even on a slow machine."""
 POLL_SECONDS = 0.05
 
 
 class NotStarted(RuntimeError):
-    """The system did not come up in time. The text has what its parts wrote."""
+    """The system did not start in time. The text has the output of its parts."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A running system. `address` is where HTTP is answered."""
+    """A running system; `address` is the URL of its HTTP server."""
 
     address: str
     worker: Child
     server: Child
 
     def check(self) -> None:
-        """Raises `ChildEnded` if a part is gone."""
+        """Raise `ChildEnded` if a part has ended."""
         self.worker.check()
         self.server.check()
 
 
 @contextmanager
 def running_system(
-    port: int = 0, settings: Mapping[str, str] | None = None, told: Callable[[str], None] = lambda _: None
+    port: int = 0, settings: Mapping[str, str] | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[System]:
-    """Start everything, wait until the server answers, and end everything.
+    """Start everything, wait until the server answers, and end everything with the context.
 
     Args:
-        port: of the HTTP server; 0 picks a free one.
+        port: port of the HTTP server; 0 picks a free one.
         settings: further `CORRENTE_…` variables.
-        told: is called with each step of the start, for people.
+        progress: is called with one line of text for each step of the start.
 
     Raises:
         NotInstalled: the extra `embedded` is missing.
-        ChildEnded, NotStarted: a part did not come up.
+        ChildEnded, NotStarted: a part did not start.
     """
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="corrente-")))
-        told("starting an embedded broker and Redis")
+        progress("starting an embedded broker and Redis")
         environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("CORRENTE_")}
         environment |= {
             "CORRENTE_KAFKA": ends.enter_context(embedded_kafka(TOPICS)),
@@ -80,7 +80,9 @@ def running_system(
             ends.callback(child.stop)
             return child
 
-        told("starting the worker and the server; the first start compiles every kernel, which takes a minute or two")
+        progress(
+            "starting the worker and the server; the first start compiles every kernel, which takes a minute or two"
+        )
         worker = started("worker", "worker")
         server = started("server", "serve", "--host", "127.0.0.1", "--port", str(port))
         system = System(_address(server), worker, server)
@@ -89,11 +91,11 @@ def running_system(
 
 
 def wait_until(condition: Callable[[], Any], system: System, what: str, patience_seconds: float = START_SECONDS) -> Any:
-    """Ask again until the answer is true, and give it.
+    """Wait until `condition` returns a true value, and return it.
 
     Raises:
-        NotStarted: it never was, in all that time.
-        ChildEnded: a part of the system is gone.
+        NotStarted: it did not within `patience_seconds`; the text names `what` was waited for.
+        ChildEnded: a part of the system has ended.
     """
     deadline = time.monotonic() + patience_seconds
     while not (answer := condition()):
@@ -108,14 +110,13 @@ def wait_until(condition: Callable[[], Any], system: System, what: str, patience
 
 
 def _address(server: Child) -> str:
-    """Where the server listens: it says so in its first line."""
+    """The URL that the server prints in its first line."""
     deadline = time.monotonic() + START_SECONDS
     while not (found := re.search(r"http://[^\s/]+", server.log.read_text(errors="replace"))):
         server.check()
         if time.monotonic() > deadline:
-            raise NotStarted(
-                f"the server did not say where it listens:\n{server.log.read_text(errors='replace')[-2000:]}"
-            )
+            written = server.log.read_text(errors="replace")[-2000:]
+            raise NotStarted(f"the server printed no address within {START_SECONDS:.0f} seconds:\n{written}")
         time.sleep(POLL_SECONDS)
     return found.group()
 
