@@ -21,6 +21,10 @@ from pathlib import Path
 from simulators.children import Child
 
 
+REBALANCE_DELAY_MILLISECONDS = 100
+"""Wait of an empty group for further members; librdkafka's default of three seconds delays every start."""
+
+
 class NotInstalled(RuntimeError):
     """The extra `embedded` is missing."""
 
@@ -54,6 +58,8 @@ def embedded_kafka(topics: Sequence[str], partitions: int = 1) -> Iterator[str]:
         raise RuntimeError(f"the embedded broker did not start: {reason.value.decode()}")
     cluster = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(client, 1))
     try:
+        if set_rebalance_delay := getattr(library, "rd_kafka_mock_group_initial_rebalance_delay_ms", None):
+            set_rebalance_delay(cluster, REBALANCE_DELAY_MILLISECONDS)  # newer than the oldest supported library
         for topic in topics:
             if library.rd_kafka_mock_topic_create(cluster, topic.encode(), partitions, 1):
                 raise RuntimeError(f"the embedded broker refuses a topic {topic!r} with {partitions} partitions")

@@ -65,6 +65,8 @@ async def test_records_go_through_the_broker_in_order_and_a_group_remembers_its_
                 group_id="g",
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
+                session_timeout_ms=1000,  # the broker waits so long for the member that left
+                heartbeat_interval_ms=300,
             )
             await consumer.start()
             assert consumer.partitions_for_topic("clicks") == {0, 1}
