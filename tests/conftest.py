@@ -1,4 +1,4 @@
-"""What every test may count on (no setting of the machine reaches it), and what is said of those that did not run."""
+"""Rules for every test: no setting of the machine reaches it, and the reasons why tests did not run are listed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was not run, and why: one line a reason, however many tests it concerns."""
+    """List the reasons why tests were not run, one line for each reason."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped if report.longrepr)
     for reason, count in reasons.items():

@@ -1,4 +1,4 @@
-"""Whether what Redis holds is what an undisturbed shard makes of what Kafka holds."""
+"""Comparison of what Redis holds with what an undisturbed shard makes of what Kafka holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def store_of(environment: Mapping[str, str]) -> VersionStore:
 
 
 def learned_everything(environment: Mapping[str, str], ends: Mapping[tuple[str, int], int]) -> bool:
-    """Whether the newest version has reached these ends, by Kafka's name of the topic and partition."""
+    """True once the newest version has reached these ends, by Kafka's name of the topic and partition."""
     store, names = store_of(environment), load_settings(environment).topics
     newest = store.latest()
     store.close()
@@ -34,7 +34,7 @@ def learned_everything(environment: Mapping[str, str], ends: Mapping[tuple[str, 
 
 
 def logs_of(settings: Settings, partitions: int) -> list[dict[str, list[Record]]]:
-    """What Kafka holds, by partition and our name of the topic."""
+    """Every record that Kafka holds, by partition and Corrente's name of the topic."""
     ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
     logs: list[dict[str, list[Record]]] = [{topic: [] for topic in settings.topics} for _ in range(partitions)]
     for stored in read_all(settings.kafka, list(ours)):
@@ -45,7 +45,7 @@ def logs_of(settings: Settings, partitions: int) -> list[dict[str, list[Record]]
     return logs
 
 
-def undisturbed(
+def undisturbed_shard(
     settings: Settings,
     *,
     store: VersionStore,
@@ -54,7 +54,7 @@ def undisturbed(
     head: ShardState,
     log: Mapping[str, list[Record]],
 ) -> Shard:
-    """A shard in memory, given the records of the log in the journal's order."""
+    """A shard in memory that has learned the records of the log in the journal's order."""
     shard = Shard(
         settings.model,
         partition=partition,
@@ -68,9 +68,9 @@ def undisturbed(
 
 
 def assert_every_event_counted_once(environment: Mapping[str, str], partitions: int) -> dict[int, Shard]:
-    """Counters close, the log was read to its end, and the tables are those of an undisturbed shard, bit for bit.
+    """Assert that counters close, logs were read to their ends, and tables equal an undisturbed shard's bit for bit.
 
-    Gives the undisturbed shards.
+    Returns the undisturbed shards by partition.
     """
     settings, store = load_settings(environment), store_of(environment)
     version, shards = store.latest(), {}
@@ -84,7 +84,7 @@ def assert_every_event_counted_once(environment: Mapping[str, str], partitions: 
             outcomes = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
             assert counts["read"] == outcomes, (partition, topic, counts)
             assert head.offsets.get(topic, 0) == (records[-1].offset + 1 if records else 0)
-        shard = undisturbed(settings, store=store, partition=partition, partitions=partitions, head=head, log=log)
+        shard = undisturbed_shard(settings, store=store, partition=partition, partitions=partitions, head=head, log=log)
         published = Tables([table.spec for table in shard.tables.values()])
         state = store.load(partition, head, TableWriter(published))
         assert list(differing_tables(published, shard.tables)) == []

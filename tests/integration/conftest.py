@@ -1,7 +1,7 @@
-"""A real Kafka and a real Redis for the tests of this folder.
+"""A real Kafka and a real Redis for the tests of this folder: one of each, with topics and a model for each test.
 
-Where Java, the jars or redis-server are missing, these tests are skipped with one line that says so; with CI=true that
-is a failure. Jars come from the folder that KAFKA_LIBS names, else from `.cache/kafka`, else from Maven.
+If Java, the jars or redis-server are missing, these tests are skipped with one line that gives the reason; with CI=true
+they fail. Jars come from the folder that KAFKA_LIBS names, else from `.cache/kafka`, else from Maven.
 """
 
 from __future__ import annotations
@@ -20,37 +20,33 @@ from benchmarks.harness.servers import KafkaServer, RedisServer, missing_servers
 from tests.integration import kafka_client
 from tests.integration.worker_process import WorkerProcess
 
-_HOW = "get Java 17, Maven and redis-server (.ci/run shows how), then: make test"
+_HOW_TO_INSTALL = "get Java 17, Maven and redis-server (.ci/run shows how), then: make test"
 _here = Path(__file__).parent
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is here; skip it where the servers are missing."""
+    """Mark the tests of this folder, and skip them if a server is missing."""
     ours = [item for item in items if _here in item.path.parents]
     missing = missing_servers() if ours and not config.option.collectonly else None
     for item in ours:
         item.add_marker(pytest.mark.integration)
         if missing and os.environ.get("CI") != "true":
-            item.add_marker(pytest.mark.skip(reason=f"integration tests not run: {missing}; {_HOW}"))
+            item.add_marker(pytest.mark.skip(reason=f"integration tests not run: {missing}; {_HOW_TO_INSTALL}"))
 
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """One Kafka for all tests. Whoever stops it starts it again."""
-    server = KafkaServer(
-        tmp_path_factory.mktemp("kafka"),
-        {"message.max.bytes": "33554432", "replica.fetch.max.bytes": "33554432"},
-    )
-    yield server.start()
-    server.stop(kill=True)
+    """One Kafka for all tests. A test that stops it starts it again."""
+    large_records = {"message.max.bytes": "33554432", "replica.fetch.max.bytes": "33554432"}
+    with KafkaServer(tmp_path_factory.mktemp("kafka"), large_records) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server.start()
-    server.stop(kill=True)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -64,9 +60,14 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+def quick_to_time_out(redis_url: str) -> str:
+    """The URL of a Redis whose clients give up waiting for an answer after one second instead of five."""
+    return f"{redis_url}?socket_timeout=1&socket_connect_timeout=1"
+
+
 @pytest.fixture
-def environment(kafka: str, redis_url: str) -> dict[str, str]:
-    """Settings of a system of its own: topics, group and model that no other test has, and a small model."""
+def environment(kafka: str, redis_url: str, compiled_kernels: None) -> dict[str, str]:
+    """Settings of a test's own system: topics, group and model that no other test has, and a small model."""
     name = f"t{os.getpid()}-{next(_numbers)}"
     return {
         "CORRENTE_KAFKA": kafka,
@@ -86,7 +87,7 @@ def environment(kafka: str, redis_url: str) -> dict[str, str]:
 
 @pytest.fixture
 def make_topics(kafka: str, environment: Mapping[str, str]) -> Callable[..., None]:
-    """`make_topics(partitions)`: the event topics of this test."""
+    """`make_topics(partitions)` makes the event topics of this test."""
 
     def make(partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         names = [environment[f"CORRENTE_{topic}_TOPIC"] for topic in ("CLICKS", "PURCHASES", "FEEDBACK")]
@@ -97,23 +98,13 @@ def make_topics(kafka: str, environment: Mapping[str, str]) -> Callable[..., Non
 
 @pytest.fixture(scope="session")
 def compiled_kernels() -> None:
-    """Kernels are compiled once, before anybody waits for a worker: on a fresh checkout that takes minutes."""
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from stream.settings import ModelSettings; from stream.runner.warmup import warm_up; warm_up(ModelSettings())",
-        ],
-        check=True,
-        timeout=280,
-    )
+    """Kernels are compiled once, before a test waits for a process that calls them."""
+    subprocess.run([sys.executable, "-m", "tests.compile_kernels"], check=True)
 
 
 @pytest.fixture
-def worker(
-    environment: dict[str, str], tmp_path: Path, compiled_kernels: None
-) -> Iterator[Callable[..., WorkerProcess]]:
-    """`worker(*program, **more)`: a running worker with this test's settings; whatever still runs later is killed."""
+def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    """`worker(*program, **more)` starts a worker with this test's settings; it is killed after the test."""
     started: list[WorkerProcess] = []
 
     def start(*program: str, **more: str) -> WorkerProcess:

@@ -1,4 +1,4 @@
-"""What tests do to Kafka: make topics, write to them, read them back. Plain functions over aiokafka."""
+"""Kafka as tests use it: make topics, write to them, read them back. Plain functions over aiokafka."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Message(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """One record as it lies in Kafka."""
+    """One record as Kafka holds it."""
 
     topic: str
     partition: int
@@ -55,7 +55,7 @@ def make_topics(bootstrap: str, topics: Mapping[str, int], config: Mapping[str, 
 def produce(
     bootstrap: str, messages: Iterable[Message], *, largest_bytes: int = 1_048_576, compression: str | None = None
 ) -> None:
-    """Write, and return when all of it is acknowledged."""
+    """Write records, and return when all of them are acknowledged."""
 
     async def write() -> None:
         producer = AIOKafkaProducer(
@@ -85,7 +85,7 @@ def produce(
 
 
 def read_all(bootstrap: str, topics: Sequence[str]) -> list[Stored]:
-    """Everything that is in these topics now, by topic, partition and offset."""
+    """Every record of these topics, in the order of topic, partition and offset."""
 
     async def read() -> list[Stored]:
         partitions = await _partitions(bootstrap, topics)
@@ -112,7 +112,7 @@ def read_all(bootstrap: str, topics: Sequence[str]) -> list[Stored]:
 
 
 def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
-    """Offsets that the group has committed, by topic and partition."""
+    """Offsets that a group has committed, by topic and partition."""
 
     async def ask() -> dict[tuple[str, int], int]:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -124,6 +124,11 @@ def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
             await admin.close()
 
     return asyncio.run(ask())
+
+
+def count_partitions(bootstrap: str, topic: str) -> int:
+    """Number of partitions of a topic; 0 if it doesn't exist."""
+    return len(asyncio.run(_partitions(bootstrap, [topic])))
 
 
 async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
@@ -142,7 +147,7 @@ async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartit
 
 
 def delete_records(bootstrap: str, topic: str, *, before: int) -> None:
-    """What retention does: partition 0 begins at this offset from now on."""
+    """Let partition 0 begin at offset `before`, as retention does."""
 
     async def delete() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -156,7 +161,7 @@ def delete_records(bootstrap: str, topic: str, *, before: int) -> None:
 
 
 def delete_topic(bootstrap: str, topic: str) -> None:
-    """Returns when it is gone."""
+    """Delete a topic, and return when Kafka no longer lists it."""
 
     async def delete() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)

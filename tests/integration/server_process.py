@@ -1,4 +1,4 @@
-"""`corrente serve` in a process of its own, asked over HTTP."""
+"""`corrente serve` in a process of its own, reached over HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.harness.waiting import wait_until
 
 
 class ServerProcess:
-    """A running server. `client` has its address."""
+    """A running server; `client` sends requests to its address."""
 
     def __init__(self, process: subprocess.Popen[str], client: httpx.Client) -> None:
         self.process = process
@@ -34,7 +34,7 @@ class ServerProcess:
 
 @contextmanager
 def running_server(environment: Mapping[str, str]) -> Iterator[ServerProcess]:
-    """A server with these settings on a free port; killed if it has not ended by itself."""
+    """Run a server with these settings on a free port, and kill it with the context."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
     process = subprocess.Popen(
         [sys.executable, "-c", "from stream.cli import main; main()", "serve", "--port", "0"],
@@ -46,7 +46,7 @@ def running_server(environment: Mapping[str, str]) -> Iterator[ServerProcess]:
     try:
         line = process.stdout.readline()
         address = re.search(r"http://[0-9.]+:\d+", line)
-        assert address, f"the server said {line!r}"
+        assert address, f"the first line of the server holds no address: {line!r}"
         with httpx.Client(base_url=address[0], timeout=30.0) as client:
             yield ServerProcess(process, client)
     finally:

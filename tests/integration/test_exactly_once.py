@@ -1,13 +1,16 @@
 """Every event is learned exactly once, whatever happens to the workers and to Kafka.
 
-The proof has two parts: the counters close against what lies in Kafka, and the tables equal, bit for bit, those of an
-in-memory shard that was never disturbed and is given the same records in the journal's order.
+The proof has two parts: the counters close against what Kafka holds, and the tables equal, bit for bit, those of an
+in-memory shard that was never disturbed and learned the same records in the journal's order.
+
+The moments of the kills and the load follow from one seed, which is printed; `SEED=…` repeats it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import threading
 import time
@@ -26,14 +29,15 @@ from tests.integration.worker_process import WorkerProcess
 
 PARTITIONS = 2
 EVENTS_A_SECOND = 1500
+BROKEN = b"{broken"
 
 
 class Load:
-    """Shoppers at work, in a thread, until stopped: clicks, purchases, feedback, and now and then something broken."""
+    """Clicks, purchases and feedback, and now and then a broken record, from a thread until it is stopped."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], seed: int) -> None:
         self._environment = environment
-        self._random = random.Random(7)
+        self._random = random.Random(seed)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._produce()), daemon=True)
         self.acknowledged: Counter[str] = Counter()
@@ -43,7 +47,7 @@ class Load:
         return self
 
     def stop(self) -> None:
-        """Returns when everything is acknowledged."""
+        """Stop, and return when every record is acknowledged."""
         self._stopping.set()
         self._thread.join(60.0)
         assert not self._thread.is_alive()
@@ -66,7 +70,7 @@ class Load:
         event = {"item": f"item {int(self._random.paretovariate(0.7)) % 500}", "user": visitor}
         if topic == "FEEDBACK":
             event |= {"kind": "rating", "value": 4}
-        value = json.dumps(event).encode() if self._random.random() > 0.002 else b"{broken"
+        value = json.dumps(event).encode() if self._random.random() > 0.002 else BROKEN
         name = self._environment[f"CORRENTE_{topic}_TOPIC"]
         while True:
             try:
@@ -96,31 +100,33 @@ def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_o
     worker: Callable[..., WorkerProcess],
     kafka_server: KafkaServer,
 ) -> None:
-    chance = random.Random(time.time_ns())
+    seed = int(os.environ.get("SEED") or time.time_ns())
+    print(f"SEED={seed} repeats the load and the moments of the kills")
+    chance = random.Random(seed)
     environment |= {
         "CORRENTE_SESSION_TIMEOUT_SECONDS": "2",
         "CORRENTE_PUBLISH_SECONDS": "0.05",
         "CORRENTE_KEEP_LAST": "1000000",
     }
     make_topics(PARTITIONS)
-    load = Load(environment).start()
+    load = Load(environment, seed).start()
     first = worker()
     wait_for_progress(environment)
 
-    for _ in range(5):  # killed at random moments under load: while learning, cutting, publishing
-        time.sleep(chance.uniform(0.05, 0.6))  # the moment of death is what is random here
+    for _ in range(5):  # killed at random moments under load: while it learns, takes a checkpoint or publishes
+        time.sleep(chance.uniform(0.05, 0.6))  # a random moment, not a wait for something
         first.kill()
         first = worker()
         wait_for_progress(environment)
 
-    second = worker()  # joins: some partition moves to it
+    second = worker()  # joins the group, so that a partition moves to it
     wait_until(lambda: second.logged("learning from here on"), "the second worker to learn", 60.0)
     wait_for_progress(environment, 500)
 
     first.pause()  # the group gives its partitions to the second one
     wait_until(lambda: "partitions=[0, 1]" in second.log.read_text(), "the second worker to take over", 60.0)
     wait_for_progress(environment, 500)
-    first.resume()  # and it wakes up, believing that they are still its own
+    first.resume()  # it goes on as the owner of partitions that it has lost
     wait_until(lambda: first.log.read_text().count("assigned ") >= 2, "the first worker to be back", 60.0)
     wait_for_progress(environment, 500)
 
@@ -128,21 +134,22 @@ def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_o
     kafka_server.start()
     wait_for_progress(environment, 500)
 
-    assert second.stop() == 0  # leaves in good order
+    assert second.stop() == 0  # leaves the group in good order
     wait_for_progress(environment, 500)
     first.kill()
     first = worker()
     wait_for_progress(environment)
 
     load.stop()
-    stored = Counter(
-        (record.topic, record.partition) for record in read_all(environment["CORRENTE_KAFKA"], list(load.acknowledged))
-    )
+    records = read_all(environment["CORRENTE_KAFKA"], list(load.acknowledged))
+    stored = Counter((record.topic, record.partition) for record in records)
     wait_until(lambda: learned_everything(environment, stored), "everything to be learned", 60.0)
     assert first.stop() == 0
     by_topic = Counter({topic: sum(n for (name, _), n in stored.items() if name == topic) for topic, _ in stored})
     assert by_topic == load.acknowledged
     shards = assert_every_event_counted_once(environment, PARTITIONS)
     letters = read_all(environment["CORRENTE_KAFKA"], [environment["CORRENTE_DEAD_LETTERS_TOPIC"]])
-    expected = sum(counts["dead_letters"] for shard in shards.values() for counts in shard.counters.values())
-    assert len({letter.key for letter in letters}) == expected > 0
+    broken = {f"{each.topic}-{each.partition}-{each.offset}".encode() for each in records if each.value == BROKEN}
+    assert broken, "the load has broken records"
+    assert {letter.key for letter in letters} == broken
+    assert sum(counts["dead_letters"] for shard in shards.values() for counts in shard.counters.values()) == len(broken)

@@ -1,4 +1,4 @@
-"""A server outlives Kafka and Redis going away and coming back, whichever goes and however long it takes."""
+"""A server outlives Kafka and Redis going away and coming back, whichever it is and however long it takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.harness.servers import KafkaServer, RedisServer
 from benchmarks.harness.waiting import wait_until
+from tests.integration.conftest import quick_to_time_out
 from tests.integration.server_process import running_server
 from tests.integration.worker_process import WorkerProcess
 
@@ -39,6 +40,7 @@ def test_lists_go_on_while_redis_hangs_and_new_versions_come_after(
     worker: Callable[..., WorkerProcess],
     redis_server: RedisServer,
 ):
+    environment["CORRENTE_REDIS"] = quick_to_time_out(environment["CORRENTE_REDIS"])
     make_topics(1)
     worker().wait_for_log("learning from here on")
     with running_server(environment) as server:

@@ -1,7 +1,7 @@
 """The twin test: HTTP → Kafka → worker → Redis → HTTP gives the lists that a shard in memory gives.
 
-What was posted is compared with what lies in Kafka; an undisturbed shard is given that log in the journal's order; and
-every kind of answer of the server is compared with that shard's, items and scores, exactly.
+The events that were posted are compared with the records in Kafka; an undisturbed shard learns that log in the
+journal's order; and every kind of answer of the server is compared with that shard's, items and scores, exactly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FIRST_SECONDS = 1_750_000_000.0
 
 
 class Shop:
-    """Shoppers who post what they do, and a memory of what was posted."""
+    """Shoppers who post events, and a record of every posted event."""
 
     def __init__(self, server: ServerProcess, partitions: int) -> None:
         self._server = server
@@ -41,7 +41,7 @@ class Shop:
         self.posted: dict[str, list[dict[str, Any]]] = {"clicks": [], "purchases": [], "feedback": []}
 
     def post(self, events: int) -> None:
-        """Arrays of up to 25 events of one kind, in the order of their time."""
+        """Post arrays of up to 25 events of one kind, in the order of their time."""
         while events > 0:
             topic = self._random.choices(["clicks", "purchases", "feedback"], [8, 1, 1])[0]
             batch = [self._event(topic) for _ in range(min(events, self._random.randrange(1, 25)))]
@@ -52,7 +52,7 @@ class Shop:
             events -= len(batch)
 
     def partition_of(self, event: Mapping[str, Any]) -> int:
-        """Where Java's default partitioner puts the event's visitor."""
+        """The partition that Java's default partitioner gives to the event's visitor."""
         visitor = event.get("user") or event["session"]
         return (murmur2(visitor.encode()) & 0x7FFFFFFF) % self.partitions
 
@@ -75,38 +75,38 @@ class Shop:
 def answers_of(server: ServerProcess) -> dict[str, list[tuple[str, float]]]:
     """Every kind of answer, as served."""
     client = server.client
-    asked = {f"user {user}": client.get(f"/v1/recommendations/{user.replace('/', '%2F')}?n=7") for user in VISITORS}
-    asked["stranger"] = client.get("/v1/recommendations/stranger")
-    asked["unseen"] = client.get(f"/v1/recommendations/{VISITORS[3].replace('/', '%2F')}?exclude_seen=true&n=20")
-    asked["session"] = client.post("/v1/recommendations", json={"session": "session 5"})
-    asked["recent"] = client.post("/v1/recommendations", json={"recent": ITEMS[3:6], "exclude": ITEMS[4:5]})
-    asked["candidates"] = client.post("/v1/recommendations", json={"user": VISITORS[0], "candidates": ITEMS[:9]})
-    asked["similar"] = client.get(f"/v1/items/{ITEMS[2]}/similar")
-    asked["popular"] = client.get("/v1/popular?n=30")
-    asked["trending"] = client.get("/v1/trending")
+    answers = {f"user {user}": client.get(f"/v1/recommendations/{user.replace('/', '%2F')}?n=7") for user in VISITORS}
+    answers["stranger"] = client.get("/v1/recommendations/stranger")
+    answers["unseen"] = client.get(f"/v1/recommendations/{VISITORS[3].replace('/', '%2F')}?exclude_seen=true&n=20")
+    answers["session"] = client.post("/v1/recommendations", json={"session": "session 5"})
+    answers["recent"] = client.post("/v1/recommendations", json={"recent": ITEMS[3:6], "exclude": ITEMS[4:5]})
+    answers["candidates"] = client.post("/v1/recommendations", json={"user": VISITORS[0], "candidates": ITEMS[:9]})
+    answers["similar"] = client.get(f"/v1/items/{ITEMS[2]}/similar")
+    answers["popular"] = client.get("/v1/popular?n=30")
+    answers["trending"] = client.get("/v1/trending")
     found = {}
-    for name, answer in asked.items():
+    for name, answer in answers.items():
         assert answer.status_code == 200, answer.text
         found[name] = [(each["item"], each["score"]) for each in answer.json()["items"]]
     return found
 
 
 def answers_in_memory(model: Model) -> dict[str, list[tuple[str, float]]]:
-    """The same answers, straight from a shard's model."""
-    asked: dict[str, Ranking] = {f"user {user}": model.recommend(Query(user=user, n=7)) for user in VISITORS}
-    asked["stranger"] = model.recommend(Query(user="stranger"))
-    asked["unseen"] = model.recommend(Query(user=VISITORS[3], exclude_seen=True, n=20))
-    asked["session"] = model.recommend(Query(session="session 5"))
-    asked["recent"] = model.recommend(Query(recent=ITEMS[3:6], exclude=ITEMS[4:5]))
-    asked["candidates"] = model.recommend(Query(user=VISITORS[0], candidates=ITEMS[:9]))
-    asked["similar"] = model.similar(ITEMS[2], 10)
-    asked["popular"] = model.popular(30)
-    asked["trending"] = model.popular(10, half_life="2h")
-    return {name: list(zip(ranking.items, ranking.scores, strict=True)) for name, ranking in asked.items()}
+    """Every kind of answer, straight from a shard's model."""
+    answers: dict[str, Ranking] = {f"user {user}": model.recommend(Query(user=user, n=7)) for user in VISITORS}
+    answers["stranger"] = model.recommend(Query(user="stranger"))
+    answers["unseen"] = model.recommend(Query(user=VISITORS[3], exclude_seen=True, n=20))
+    answers["session"] = model.recommend(Query(session="session 5"))
+    answers["recent"] = model.recommend(Query(recent=ITEMS[3:6], exclude=ITEMS[4:5]))
+    answers["candidates"] = model.recommend(Query(user=VISITORS[0], candidates=ITEMS[:9]))
+    answers["similar"] = model.similar(ITEMS[2], 10)
+    answers["popular"] = model.popular(30)
+    answers["trending"] = model.popular(10, half_life="2h")
+    return {name: list(zip(ranking.items, ranking.scores, strict=True)) for name, ranking in answers.items()}
 
 
 def wait_until_served(environment: Mapping[str, str], server: ServerProcess, shop: Shop) -> int:
-    """Until everything that was posted is learned and answers; gives the version's number."""
+    """Wait until every posted event is learned and served; returns the version's number."""
     topics = load_settings(environment).topics
     ends = {
         (topics[topic], partition): sum(shop.partition_of(event) == partition for event in events)
@@ -147,7 +147,7 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
 
         shop.post(400)
         older = wait_until_served(environment, server, shop)
-        answers_then = answers_of(server)
+        answers_before = answers_of(server)
 
         shop.post(400)
         wait_until_served(environment, server, shop)
@@ -159,19 +159,19 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         assert sum(counts["learned"] for shard in shards.values() for counts in shard.counters.values()) == 800
         answers_now = answers_of(server)
         assert answers_now == answers_in_memory(model_in_memory(shards))
-        assert answers_now != answers_then
+        assert answers_now != answers_before
 
-        # A rollback gives the exact answers of then, and learning goes on underneath.
+        # A rollback gives exactly the earlier answers, and learning goes on meanwhile.
         pinned = server.client.post(f"/v1/versions/{older}/rollback", json={"who": "test", "why": "twin"})
         assert pinned.json()["served"] == older
-        assert answers_of(server) == answers_then
+        assert answers_of(server) == answers_before
         shop.post(100)
         store = store_of(environment)
         wait_until(lambda: store.latest().events == 900, "what is posted meanwhile is learned", 240.0)
         store.close()
-        assert answers_of(server) == answers_then
+        assert answers_of(server) == answers_before
 
-        # Following again jumps to the newest.
+        # After the pin is removed, the newest version is served.
         assert server.client.delete("/v1/pin").json()["pinned"] is None
         wait_until_served(environment, server, shop)
         shards = assert_every_event_counted_once(environment, partitions)

@@ -1,21 +1,29 @@
-"""How a worker starts, ends, and gets along without Redis."""
+"""A worker's start and end, and its work while Redis is away."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.processes import metrics, total
+from benchmarks.harness.processes import learned, metrics, total
 from benchmarks.harness.servers import RedisServer, free_port
 from benchmarks.harness.waiting import wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
-from tests.integration.kafka_client import Message, committed, delete_records, delete_topic, produce
+from tests.integration.conftest import quick_to_time_out
+from tests.integration.kafka_client import (
+    Message,
+    committed,
+    count_partitions,
+    delete_records,
+    delete_topic,
+    produce,
+)
 from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
 from tests.integration.zombie_worker import LOST
@@ -24,7 +32,7 @@ from tests.integration.zombie_worker import LOST
 def clicks(
     environment: dict[str, str], first: int, count: int, compression: str | None = None
 ) -> dict[tuple[str, int], int]:
-    """Write so many clicks to partition 0; gives the ends to wait for."""
+    """Write `count` clicks to partition 0; returns the ends to wait for."""
     topic = environment["CORRENTE_CLICKS_TOPIC"]
     events = [{"item": f"item {n % 97}", "user": f"visitor {n % 31}"} for n in range(first, first + count)]
     produce(
@@ -42,45 +50,45 @@ def wait_for(environment: dict[str, str], ends: dict[tuple[str, int], int]) -> N
 @pytest.fixture
 def own_redis(environment: dict[str, str], tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that a test may break."""
-    server = RedisServer(tmp_path / "redis").start()
-    environment["CORRENTE_REDIS"] = server.url
-    yield server
-    server.stop(kill=True)
+    with RedisServer(tmp_path / "redis") as server:
+        environment["CORRENTE_REDIS"] = quick_to_time_out(server.url)
+        yield server
 
 
 def test_a_stopped_worker_has_published_and_committed_everything_it_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
-    environment["CORRENTE_PUBLISH_SECONDS"] = "3600"  # but for the last one
+    port = free_port()
+    environment |= {"CORRENTE_METRICS_PORT": str(port), "CORRENTE_PUBLISH_SECONDS": "3600"}
     make_topics(2)
     running = worker()
-    ends = clicks(environment, 0, 1)
-    wait_for(environment, ends)
-    ends = clicks(environment, 1, 999)
-    metrics_of_the_log = "learning from here on"
-    running.wait_for_log(metrics_of_the_log)
-    assert running.stop() == 0
     store = store_of(environment)
+    wait_for(environment, clicks(environment, 0, 1))  # a first version is published at once
+    clicks(environment, 1, 999)
+    wait_until(lambda: learned(metrics(port)) == 1000, "all clicks to be learned", 60.0)
+    newest = store.latest()
+    assert newest is not None
+    assert newest.events == 1, "no interval has passed since the first version"
+    assert running.stop() == 0
     newest = store.latest()
     store.close()
     assert newest is not None
-    reached = newest.shards[0].offsets["clicks"]
-    assert reached == newest.events >= 1
+    assert newest.shards[0].offsets["clicks"] == newest.events == 1000
     offsets = committed(environment["CORRENTE_KAFKA"], environment["CORRENTE_GROUP"])
-    assert offsets[environment["CORRENTE_CLICKS_TOPIC"], 0] == reached
+    assert offsets[environment["CORRENTE_CLICKS_TOPIC"], 0] == 1000
 
 
 def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
     make_topics(1)
-    losing = worker("-m", "tests.integration.zombie_worker")
+    zombie = worker("-m", "tests.integration.zombie_worker")
     wait_for(environment, clicks(environment, 0, 300))
     clicks(environment, 300, 300)
-    losing.wait_for_log(LOST)
+    zombie.wait_for_log(LOST)
     wait_for(environment, clicks(environment, 600, 300))
-    assert losing.logged("fetching again from what is learned")
-    assert losing.stop() == 0
+    assert zombie.logged("fetching again from what is learned")
+    assert zombie.stop() == 0
     assert_every_event_counted_once(environment, 1)
 
 
@@ -100,8 +108,6 @@ def test_the_same_app_runs_under_fausts_own_command(
 ) -> None:
     make_topics(1)
     ends = clicks(environment, 0, 500)
-    import os
-
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
     with (tmp_path / "faust.log").open("wb") as log:
         process = subprocess.Popen(
@@ -118,7 +124,7 @@ def test_the_same_app_runs_under_fausts_own_command(
         process.kill()
 
 
-def test_topics_with_different_partitions_are_refused_with_the_command_that_mends_it(
+def test_topics_with_different_partitions_are_refused_with_the_command_that_fixes_it(
     environment: dict[str, str], worker: Callable[..., WorkerProcess]
 ) -> None:
     names = [environment[f"CORRENTE_{topic}_TOPIC"] for topic in ("CLICKS", "PURCHASES", "FEEDBACK")]
@@ -139,6 +145,8 @@ def test_missing_topics_are_made_unless_that_is_turned_off(
     assert f"--create --topic {environment['CORRENTE_CLICKS_TOPIC']} --partitions 1" in refused.log.read_text()
     running = worker(CORRENTE_PARTITIONS="3")
     running.wait_for_log("learning from here on")
+    for topic in ("CLICKS", "PURCHASES", "FEEDBACK"):
+        assert count_partitions(environment["CORRENTE_KAFKA"], environment[f"CORRENTE_{topic}_TOPIC"]) == 3
     ends = clicks(environment, 0, 10)
     wait_for(environment, ends)
     assert running.stop() == 0
@@ -155,20 +163,18 @@ def test_without_redis_learning_goes_on_and_what_was_learned_is_published_when_i
     running = worker(CORRENTE_METRICS_PORT=str(port))
     wait_for(environment, clicks(environment, 0, 500))
 
-    def metric(name: str) -> float:
-        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
-
     with own_redis.paused():
         for number in range(5):
             clicks(environment, 500 + 100 * number, 100)
         wait_until(
-            lambda: metric('corrente_worker_records_total{outcome="learned",topic="clicks"}') >= 1000,
+            lambda: (
+                total(metrics(port), "corrente_worker_records_total", 'outcome="learned"', 'topic="clicks"') == 1000
+            ),
             "events to be learned without Redis",
             30.0,
         )
     wait_for(environment, {(environment["CORRENTE_CLICKS_TOPIC"], 0): 1000})
-    assert metric("corrente_worker_publish_refusals_total") == 0
+    assert total(metrics(port), "corrente_worker_publish_refusals_total") == 0
     assert running.stop() == 0
     assert_every_event_counted_once(environment, 1)
 
@@ -219,7 +225,7 @@ def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing
     assert_every_event_counted_once(environment, 1)
 
 
-def test_records_that_retention_removed_are_told_and_the_rest_is_learned(
+def test_records_that_retention_removed_are_logged_and_the_rest_is_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
     make_topics(1)
@@ -259,7 +265,7 @@ def test_a_topic_that_was_made_anew_is_not_learned_from(
     assert running.stop() == 0
 
 
-def test_a_worker_far_behind_publishes_less_often_tells_how_long_it_will_take_and_is_soon_its_old_self(
+def test_a_worker_far_behind_publishes_less_often_estimates_its_catch_up_and_then_publishes_as_usual(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
     backlog = 60_000

@@ -1,5 +1,4 @@
-"""Whatever is written to the topics, the worker goes on: bad records become letters, good ones beside them are
-learned."""
+"""Bad records in the topics: the worker goes on, they become dead letters, and good records beside them are learned."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ BAD: dict[str, tuple[str, bytes | None, str]] = {
     "wrong type": ("CLICKS", b'{"item": ["a"], "user": "u"}', "item"),
     "fractional id": ("CLICKS", b'{"item": 1.5, "user": "u"}', "item"),
     "no item": ("CLICKS", b'{"user": "u"}', "item"),
-    "nobody": ("CLICKS", b'{"item": "a"}', "user"),
+    "no visitor": ("CLICKS", b'{"item": "a"}', "user"),
     "empty id": ("CLICKS", b'{"item": "", "user": "u"}', "item"),
     "control character": ("CLICKS", b'{"item": "a\\u0000b", "user": "u"}', "item"),
     "long id": ("CLICKS", b'{"item": "%s", "user": "u"}' % (b"x" * 257), "item"),
@@ -39,7 +38,7 @@ BAD: dict[str, tuple[str, bytes | None, str]] = {
     "before 1970": ("CLICKS", b'{"item": "a", "user": "u", "timestamp": -5}', "timestamp"),
     "no time": ("CLICKS", b'{"item": "a", "user": "u", "timestamp": "yesterday"}', "timestamp"),
     "invalid UTF-8": ("CLICKS", b'{"item": "\xff\xfe", "user": "u"}', "value"),
-    "lone surrogate": ("CLICKS", b'{"item": "\\ud800", "user": "u"}', ""),
+    "lone surrogate": ("CLICKS", b'{"item": "\\ud800", "user": "u"}', "surrogate"),
     "deep": ("CLICKS", b'{"item": "a", "user": "u", "context": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001, "value"),
     "10 MB": ("PURCHASES", b'{"item": "a", "user": "u", "currency": "%s"}' % (b"x" * 10_000_000), "value"),
     "price": ("PURCHASES", b'{"item": "a", "user": "u", "price": "cheap"}', "price"),
@@ -57,11 +56,11 @@ def test_bad_records_become_letters_and_good_ones_beside_them_are_learned(
 ) -> None:
     kafka = environment["CORRENTE_KAFKA"]
     make_topics(1, {"max.message.bytes": "33554432"})
-    # Letters may be smaller than records: what is larger is cut.
+    # The topic of dead letters takes smaller records than the others: larger values are cut.
     make_kafka_topics(kafka, {environment["CORRENTE_DEAD_LETTERS_TOPIC"]: 1}, {"max.message.bytes": "200000"})
     running = worker()
     messages: list[Message] = []
-    for number, (topic, value, _) in enumerate([*BAD.values(), ("CLICKS", AHEAD, "")]):
+    for number, (topic, value, _) in enumerate([*BAD.values(), ("CLICKS", AHEAD, "timestamp")]):
         good = json.dumps({**GOOD, "item": f"beside {number}"}).encode()
         messages += [
             Message(environment["CORRENTE_CLICKS_TOPIC"], good, b"ada"),
@@ -92,7 +91,10 @@ def test_bad_records_become_letters_and_good_ones_beside_them_are_learned(
             assert letter.original_bytes == len(value), name
         else:
             assert letter.value == value, name
-    assert by_key[b"key %d" % len(BAD)][1].refused
+    refused = by_key[b"key %d" % len(BAD)][1]
+    assert refused.refused
+    assert "timestamp" in refused.reason
+    assert len(by_key) == len(BAD) + 1
     assert running.stop() == 0
 
 
@@ -128,7 +130,7 @@ def test_letters_are_listed_and_sent_again(
     rows = [json.loads(line) for line in CliRunner().invoke(app, ["list", "--json"]).output.splitlines()]
     assert [row["value"] for row in rows] == ["junk"]
 
-    running = worker(CORRENTE_FIELDS='{"item": "product"}')  # the reason is mended
+    running = worker(CORRENTE_FIELDS='{"item": "product"}')  # the reason is gone: the field is known now
     wait_until(lambda: learned_everything(environment, {(clicks, 0): 3}), "the letter to be learned", 60.0)
     sent_again = read_all(kafka, [clicks])[2]
     assert (sent_again.key, sent_again.timestamp_ms) == (b"ada", (NOW - 100) * 1000)

@@ -14,7 +14,7 @@ from benchmarks.harness.waiting import wait_until
 
 
 class WorkerProcess:
-    """`corrente worker`, or another `program`, with its own log file. `environment` are its CORRENTE_ variables."""
+    """`corrente worker`, or another `program`, with its own log file; `environment` holds its CORRENTE_ variables."""
 
     def __init__(self, environment: dict[str, str], log: Path, program: Sequence[str] = WORKER) -> None:
         self.environment = environment
@@ -36,7 +36,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def logged(self, text: str) -> bool:
-        """Whether a line with this text has been written; an error if the worker has ended instead."""
+        """True once a line with this text is in the log; raises if the worker has ended without it."""
         found = text in self.log.read_text(errors="replace")
         if not found and not self.running():
             raise RuntimeError(f"the worker ended with {self._process.returncode}:\n{self.tail()}")
@@ -49,7 +49,7 @@ class WorkerProcess:
         return self.log.read_text(errors="replace")[-characters:]
 
     def kill(self) -> None:
-        """SIGKILL: no last publish, no goodbye to the group."""
+        """Send SIGKILL: no last publish, and the group is not left."""
         self._process.kill()
         self._process.wait()
 
@@ -60,7 +60,7 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self, seconds: float = 20.0) -> int:
-        """SIGTERM, as an orchestrator does it; gives the exit code."""
+        """Send SIGTERM, as an orchestrator does; returns the exit code."""
         self.resume()
         self._process.terminate()
         try:
@@ -70,7 +70,7 @@ class WorkerProcess:
             raise AssertionError(f"the worker did not end within {seconds} seconds:\n{self.tail()}") from None
 
     def end(self) -> None:
-        """Whatever it is doing."""
+        """Kill the worker if it runs, paused or not."""
         if self.running():
             self.resume()
             self.kill()

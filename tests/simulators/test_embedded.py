@@ -28,7 +28,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     return True
 
 
-def runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -85,14 +85,14 @@ def test_redis_answers_and_is_gone_afterwards(tmp_path: Path) -> None:
             assert client.get("a") == b"b"
             assert int(client.info()["redis_version"].split(".")[0]) >= 6
             pid = int(client.info()["process_id"])
-    assert not runs(pid)
+    assert not is_running(pid)
 
 
-def test_a_child_that_ends_by_itself_says_what_it_wrote(tmp_path: Path) -> None:
+def test_a_child_that_ends_by_itself_is_reported_with_its_last_lines(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('the last words'); raise SystemExit(3)"]
     child = Child("reader", command, os.environ, tmp_path / "log")
 
-    assert eventually(lambda: not runs(child.pid))
+    assert eventually(lambda: not is_running(child.pid))
     with pytest.raises(ChildEnded, match=r"(?s)the reader ended by itself with code 3.*the last words"):
         child.check()
     child.stop()
@@ -105,7 +105,7 @@ def test_a_child_that_does_not_listen_is_ended_all_the_same(tmp_path: Path) -> N
     child = Child("deaf", [sys.executable, "-c", deaf], os.environ, tmp_path / "log")
     assert eventually(lambda: "deaf" in child.log.read_text())
     child.stop(patience_seconds=0.1)
-    assert not runs(child.pid)
+    assert not is_running(child.pid)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux's kernel ends the children of a killed parent")
@@ -123,4 +123,4 @@ def test_children_go_with_a_parent_that_was_killed(tmp_path: Path) -> None:
         assert eventually(lambda: "sleep" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0])
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert eventually(lambda: not runs(pid))
+    assert eventually(lambda: not is_running(pid))

@@ -1,4 +1,4 @@
-"""Replay: which events a file becomes, when they are due, and that every count closes."""
+"""Replay: the events that a file becomes, the moments when they are due, and counts that close."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stream.ingest.files import WrongFile
 
 
 class Recorder:
-    """A sender that keeps what it was given."""
+    """A sender that keeps the events it was given."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
@@ -85,7 +85,7 @@ async def test_own_ids_numbers_and_field_names_are_kept(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-async def test_rows_that_cannot_be_read_are_counted_and_told(tmp_path: Path) -> None:
+async def test_rows_that_cannot_be_read_are_counted_and_reported(tmp_path: Path) -> None:
     path = file_of(tmp_path, "1\tu\t\ta\tclick", "soon\tu\t\ta\tclick", "3\t\t\ta\tclick", "4\tu\t\tb\tclick")
     recorder, report = await replayed(Plan(path))
     assert (report.rows, report.unreadable, report.sent, report.closed) == (4, 2, 2, True)
@@ -106,7 +106,7 @@ async def test_a_file_without_one_event_is_refused(tmp_path: Path) -> None:
 
 
 class Shop:
-    """An HTTP server that fails as told: first `busy` times with 503, and always on the item `bad`."""
+    """An HTTP server that fails on purpose: first `busy` times with 503, and always on the item `bad`."""
 
     def __init__(self, busy: int = 0) -> None:
         self.busy = busy
@@ -143,12 +143,13 @@ async def test_http_sends_again_while_the_server_is_busy(shop: tuple[Shop, HttpS
     assert server.taken == ["a", "b"]
 
 
-async def test_http_gives_up_and_says_why(shop: tuple[Shop, HttpSender]) -> None:
+async def test_http_gives_up_with_the_reason(shop: tuple[Shop, HttpSender]) -> None:
     server, sender = shop
     server.busy = 1000
     outcome = await sender.send("clicks", events("a", "b"))
     assert (outcome.acknowledged, outcome.failed) == (0, 2)
     assert "503" in outcome.reasons[0]
+    assert server.busy == 1000 - senders.TRIES
 
 
 async def test_one_refused_event_costs_no_other(shop: tuple[Shop, HttpSender]) -> None:
