@@ -1,4 +1,4 @@
-"""What is installed: locked by hash and without addresses, a wheel that has everything, commands that exist."""
+"""Packaging: locks with hashes and without addresses, a wheel that is complete, commands that exist."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+CHECKOUT_VARIABLES = {"PYTHONPATH", "VIRTUAL_ENV"}
 LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))
 
 
@@ -51,7 +53,7 @@ def test_locks_have_all_that_the_project_names() -> None:
 
 
 def test_every_command_is_there() -> None:
-    """Each is imported; one that can't be is a name without a module behind it."""
+    """Every command is imported, so a name without a module behind it fails."""
     commands = entry_points(group="corrente.commands")
     named = PROJECT["project"]["entry-points"]["corrente.commands"]
     assert {found.name: found.value for found in commands} == named, "installed before pyproject.toml changed?"
@@ -60,7 +62,7 @@ def test_every_command_is_there() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """A person waits for it. Kernels, Kafka and the web framework are of no use to it."""
+    """`--help` answers at once, because it loads no kernels, no Kafka client and no web framework."""
     run = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "stream.cli", "--help"], capture_output=True, text=True, check=True
     )
@@ -95,34 +97,91 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_has_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert {"stream", "serving", "simulators", "benchmarks"} == {top for top in tops if not top.endswith(".dist-info")}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
     assert not [name for name in names if name.endswith((".nbi", ".nbc", ".pyc"))]
-    for module in ROOT.glob("stream/**/*.py"):
-        assert module.relative_to(ROOT).as_posix() in names
+    modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert modules == {name for name in names if name.endswith(".py")}
+    assert "benchmarks/harness/kafka/pom.xml" in names
+
+
+class Installed:
+    """Commands of an environment with the locked packages and the wheel, run outside the checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.programs = folder / "venv" / "bin"
+        self.environment = {name: value for name, value in os.environ.items() if name not in CHECKOUT_VARIABLES}
+
+    def run(self, *command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.programs / command[0], *command[1:]],
+            cwd=self.folder,
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def output_of(self, *command: str | Path) -> str:
+        run = self.run(*command)
+        assert run.returncode == 0, f"{command}: {run.stdout[-2000:]}{run.stderr[-2000:]}"
+        return run.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """An environment with nothing but the locked packages and the wheel."""
+    installed = Installed(tmp_path_factory.mktemp("installed"))
+    venv.create(installed.folder / "venv", with_pip=True)
+    # Modules are compiled to bytecode as they are imported, which few of them are.
+    pip = ("python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
+    installed.output_of(*pip, "--require-hashes", "--requirement", ROOT / "requirements.lock")
+    installed.output_of(*pip, "--no-deps", wheel)
+    return installed
 
 
 @pytest.mark.packaging
 @pytest.mark.timeout(1500)
-def test_a_fresh_environment_with_only_the_wheel_runs_help_and_the_demo(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    bin_ = tmp_path / "venv" / "bin"
-    pip = [bin_ / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-
-    def run(*command: str | Path) -> str:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        return done.stdout
-
-    run(*pip, "--require-hashes", "--requirement", ROOT / "requirements.lock")
-    run(*pip, "--no-deps", wheel)
-    run(bin_ / "python", "-m", "pip", "check")
-
-    told = run(bin_ / "corrente", "--help")
+def test_a_fresh_environment_with_only_the_wheel_runs_help_and_the_demo(installed: Installed) -> None:
+    installed.output_of("python", "-m", "pip", "check")
+    help_text = installed.output_of("corrente", "--help")
     for command in PROJECT["project"]["entry-points"]["corrente.commands"]:
-        assert command in told
-    assert "Not available here" not in told
+        assert command in help_text
+    assert "Not available here" not in help_text
 
-    summary = json.loads(run(bin_ / "corrente", "demo", "--json", "--seconds", "30").splitlines()[-1])
+    summary = json.loads(installed.output_of("corrente", "demo", "--json", "--seconds", "20").splitlines()[-1])
+    assert summary["finished"]
     assert summary["rollback_ok"]
     assert summary["events_learned"] == summary["events_sent"] > 1000
-    assert summary["hr_at_10"] > 2 * summary["popularity_hr_at_10"]
+    assert summary["hr_at_10"] > 2 * summary["popularity_hr_at_10"] > 0
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(1500)
+def test_a_benchmark_of_an_installed_wheel_names_the_program_that_is_missing(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """The list of Kafka's jars is part of the wheel, and jars are downloaded into the user's cache folder."""
+    programs, cache = tmp_path / "programs", tmp_path / "cache"
+    programs.mkdir()
+
+    def bench() -> str:
+        run = installed.run("corrente", "bench", "ingest", PATH=str(programs), XDG_CACHE_HOME=str(cache), KAFKA_LIBS="")
+        assert run.returncode == 2, run.stderr
+        assert "Traceback" not in run.stderr
+        return run.stderr
+
+    def install(name: str, script: str) -> None:
+        (programs / name).write_text(f"#!/bin/sh\n{script}")
+        (programs / name).chmod(0o755)
+
+    assert "there is no `java` on the PATH" in bench()
+    install("java", "")
+    message = bench()
+    assert "there is no `mvn` on the PATH" in message
+    assert str(cache / "corrente" / "kafka") in message
+    install("mvn", 'test -f "$4" && echo "jars of $4 are out of reach"; exit 1')
+    message = bench()
+    assert "Maven ended with 1" in message
+    (pom,) = re.findall(r"jars of (\S+) are out of reach", message)
+    assert pom.startswith(str(installed.folder))
