@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11 or newer and make. Everything goes into .venv.
+# `make demo` and `make test` need Python 3.11 or newer and make, and nothing else. Everything goes into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,18 +6,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint unit bench quality faults readme wheel lock clean
+.PHONY: help install demo test ci lint kernels in-process processes unit bench quality faults readme wheel lock clean
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
 	@echo "make demo [SECONDS=90]    watch a shop learn"
 	@echo "make test [PYTEST=...]    ruff, mypy, every test"
+	@echo "make ci                   the same on two cores side by side, with the compiled kernels shared"
 	@echo "make lint                 ruff and mypy alone"
 	@echo "make faults               the tests that kill, pause and restart things, on a real Kafka and Redis"
-	@echo "make bench                the figures of benchmarks/"
+	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
-	@echo "make readme               the tables of the README anew, from the code"
-	@echo "make lock                 lock the newest versions that fit pyproject.toml"
+	@echo "make readme               write the tables of the README from the code"
+	@echo "make lock                 lock the newest versions that pyproject.toml allows"
 
 install: .venv/installed
 
@@ -35,6 +36,22 @@ demo: install
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
 
+# Kernels are compiled by one process while the linters run: the tests' processes then load what lies beside the modules,
+# and no two of them compile the same kernels. `in-process` and `processes` are all tests in two parts of about the same
+# length; the second has the only Kafka.
+ci: install
+	$(MAKE) --jobs=2 --output-sync=line lint kernels
+	$(MAKE) --jobs=2 --output-sync=line --keep-going in-process processes
+
+kernels: install
+	$(BIN)/python -m tests.compile_kernels
+
+in-process: install
+	$(BIN)/python -m pytest -m "not integration and not packaging" $(PYTEST)
+
+processes: install
+	$(BIN)/python -m pytest -m "integration or packaging" $(PYTEST)
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -49,7 +66,7 @@ bench: install
 	$(BIN)/corrente bench ingest
 
 quality: install
-	@test -n "$(DATA)" || { echo "say where the event streams are: make quality DATA=folder"; exit 2; }
+	@test -n "$(DATA)" || { echo "name the folder of the event streams: make quality DATA=folder"; exit 2; }
 	$(BIN)/corrente quality "$(DATA)"
 
 readme: install
@@ -58,7 +75,7 @@ readme: install
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation
 
-# Hashes and versions, and no addresses: where packages come from is decided by the machine that installs.
+# Locks hold versions and hashes and no addresses: the machine that installs decides which index it uses.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --upgrade
 
