@@ -30,13 +30,15 @@ def gone(process: int) -> bool:
         return True
 
 
-def shared_bytes(process: int) -> int:
-    """Bytes of the model that a process has mapped and somebody else has too."""
-    found = re.findall(
-        r"memfd:corrente-(?!message).*?\n(?:.*\n)*?Shared_Clean: +(\d+) kB\n(?:.*\n)*?Shared_Dirty: +(\d+) kB",
-        Path(f"/proc/{process}/smaps").read_text(),
-    )
-    return sum(1024 * (int(clean) + int(dirty)) for clean, dirty in found)
+def segments(process: int) -> set[tuple[int, str]]:
+    """Inode and name of every segment of shared memory that a process has mapped, messages left out."""
+    found = re.findall(r" (\d+) +/memfd:corrente-(?!message)(\w+)", Path(f"/proc/{process}/maps").read_text())
+    return {(int(inode), name) for inode, name in found}
+
+
+def rows(mapped: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """The segments that hold the rows of a table."""
+    return {(inode, name) for inode, name in mapped if name not in {"index", "hints"}}
 
 
 @pytest.fixture
@@ -78,8 +80,21 @@ def test_new_versions_and_rollbacks_reach_every_process(server: tuple[int, str],
 
 
 def test_the_rows_are_there_once(server: tuple[int, str]):
+    """Each table has one segment, which every process maps; indexes and hints are those of the loading process."""
     process, _ = server
-    until(lambda: all(shared_bytes(each) > 0 for each in children(process)), "all of them look at the same memory")
+    loading, *answering = children(process)
+    assert len(answering) == COUNT
+    until(lambda: rows(segments(answering[0])), "the model is mapped")
+    until(
+        lambda: all(segments(each) == segments(answering[0]) for each in answering),
+        "all answering processes map the same segments",
+        30.0,
+    )
+    assert segments(answering[0]) <= segments(loading)
+    assert rows(segments(answering[0])) == rows(segments(loading))
+    tables = [name for _, name in rows(segments(loading))]
+    assert sorted(set(tables)) == sorted(tables)
+    assert {"items", "visitors", "event_ids"} <= set(tables)
 
 
 def test_any_process_may_be_killed(server: tuple[int, str], publisher: Publisher):
