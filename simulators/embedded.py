@@ -20,7 +20,6 @@ from pathlib import Path
 
 from simulators.children import Child
 
-
 REBALANCE_DELAY_MILLISECONDS = 100
 """Wait of an empty group for further members; librdkafka's default of three seconds delays every start."""
 
