@@ -25,14 +25,19 @@ _here = Path(__file__).parent
 _numbers = itertools.count(1)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder, and skip them if a server is missing."""
-    ours = [item for item in items if _here in item.path.parents]
-    missing = missing_servers() if ours and not config.option.collectonly else None
-    for item in ours:
-        item.add_marker(pytest.mark.integration)
-        if missing and os.environ.get("CI") != "true":
-            item.add_marker(pytest.mark.skip(reason=f"integration tests not run: {missing}; {_HOW_TO_INSTALL}"))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder."""
+    for item in items:
+        if _here in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_or_skip() -> None:
+    """Skip the tests of this folder if a server is missing. Looking for one may download Kafka, so it happens here and
+    not while tests are collected that don't run."""
+    if os.environ.get("CI") != "true" and (missing := missing_servers()):
+        pytest.skip(f"integration tests not run: {missing}; {_HOW_TO_INSTALL}")
 
 
 @pytest.fixture(scope="session")
