@@ -14,7 +14,7 @@ help:
 	@echo "make test [PYTEST=...]    ruff, mypy, every test"
 	@echo "make ci                   the same on two cores side by side, with the compiled kernels shared"
 	@echo "make lint                 ruff and mypy alone"
-	@echo "make faults               the tests that kill, pause and restart things, on a real Kafka and Redis"
+	@echo "make faults [SEED=...]    the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make readme               write the tables of the README from the code"

@@ -66,7 +66,11 @@ class ServerProcess:
         log = self.folder / self.log_name
         with log.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        wait_until(lambda: self._accepts(log), f"a server on port {self.port}; see {log}", START_SECONDS)
+        try:
+            wait_until(lambda: self._accepts(log), f"a server on port {self.port}; see {log}", START_SECONDS)
+        except BaseException:  # Ctrl-C included: a server that no caller has got would run on
+            self.stop(kill=True)
+            raise
         return self
 
     def stop(self, *, kill: bool = False) -> None:
