@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from benchmarks.harness.servers import wait_until
+from benchmarks.harness.waiting import wait_until
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, produce
 from tests.integration.worker_process import WorkerProcess
