@@ -15,6 +15,8 @@ tests are skipped if a server is missing is decided by the tests.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -29,8 +31,13 @@ from benchmarks.harness.waiting import wait_until
 
 CLUSTER_ID = "corrente-test-cluster0"
 START_SECONDS = 60.0
+PORTS = range(15_000, 32_000)
+"""Ports of servers: below those that Linux gives to outgoing connections (from 32,768 on), so that no connection of a
+test that runs at the same time takes a port between its choice and the start of the server."""
 STOP_SECONDS = 15.0
 """From SIGTERM to SIGKILL."""
+
+_random = random.SystemRandom()
 
 
 class ServerProcess:
@@ -208,10 +215,17 @@ def missing_servers() -> str | None:
 
 
 def free_port() -> int:
-    """A loopback port that no process listens on at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A loopback port that no process uses at the moment, drawn from `PORTS`.
+
+    Raises:
+        RuntimeError: a hundred drawn ports were all in use.
+    """
+    for _ in range(100):
+        port = _random.choice(PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port found between {PORTS.start} and {PORTS.stop}")
 
 
 def _java(*options: str) -> list[str]:

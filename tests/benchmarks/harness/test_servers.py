@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 import redis
 
+from benchmarks.harness import servers
 from benchmarks.harness.kafka_jars import MissingServer
 from benchmarks.harness.servers import NO_REDIS, RedisServer
 
@@ -71,6 +73,15 @@ def test_a_server_that_ends_while_it_starts_is_reported_with_its_log(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeError, match=r"(?s)the server ended with 3:.*no room for data"):
         RedisServer(tmp_path / "redis").start()
+
+
+def test_a_port_in_use_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = servers.free_port()
+    assert port in servers.PORTS
+    monkeypatch.setattr(servers, "PORTS", range(port, port + 1))
+    assert servers.free_port() == port
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(RuntimeError, match="no free port found"):
+        servers.free_port()
 
 
 def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
