@@ -93,7 +93,7 @@ def wait_for_progress(environment: Mapping[str, str], more: int = 1) -> None:
     wait_until(lambda: progress(environment) >= reached, f"{more} more events to be learned", 60.0)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(240, func_only=True)
 def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_of_kafka(
     environment: dict[str, str],
     make_topics: Callable[..., None],
