@@ -1,10 +1,11 @@
-"""The application: what it is made of, and the order in which its parts start and stop.
+"""Application: its parts, and the order in which they start and stop.
 
-`create_app` reads nothing from the environment and connects to nothing; `lifespan` does. Kafka and Redis may be away at
-the start: the server starts all the same, and says in `/health/ready` what it waits for.
+This file decides which parts an application has and which routes. `create_app` reads nothing from the environment and
+connects to nothing; `lifespan` does. Kafka and Redis may be down at the start: the server starts all the same, and
+`/health/ready` says what it waits for.
 
-There is no middleware. What every request needs (routing by the path as it was sent, counting) is done once around the
-whole application, because a middleware costs about as much as a list.
+There is no middleware. Routing by the path as it was sent and counting, which every request needs, are done once around
+the whole application, because a middleware costs about as much as a list.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from typing import Any
 from fastapi import FastAPI
 
 from serving.answers import item_lists, recommendations
+from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
 from serving.intake import routes
+from serving.intake.event_intake import Accepted, EventIntake
 from serving.intake.event_reader import EventReader
 from serving.intake.producer import EventProducer
 from serving.loading.loader import Loader
 from serving.loading.sharing import SnapshotClient
 from serving.metrics import Metrics
 from serving.operations import health, versions
-from serving.upstream_health import Dependency
+from serving.upstream_health import UpstreamHealth
 from serving.web import openapi
 from serving.web.endpoint import Endpoint, Send
-from serving.web.path_ids import routed_by_raw_path
+from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
 from stream.events import TOPIC_TYPES
 from stream.settings import Settings
@@ -40,10 +43,10 @@ DESCRIPTION = (
 )
 
 ENDPOINTS: list[Endpoint] = [*recommendations.ROUTES, *item_lists.ROUTES]
-SHAPES = [
+STRUCTS = [
     ProblemDetails,
     Recommendations,
-    routes.Accepted,
+    Accepted,
     versions.VersionList,
     versions.Pinned,
     versions.RollbackReason,
@@ -63,18 +66,18 @@ class Server(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        routed_by_raw_path(scope)
+        route_by_raw_path(scope)
         started = time.perf_counter()
         status = 500
 
-        async def noted(message: MutableMapping[str, Any]) -> None:
+        async def send_and_keep_status(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await super().__call__(scope, receive, noted)
+            await super().__call__(scope, receive, send_and_keep_status)
         finally:
             template = scope.get("route_template") or getattr(scope.get("route"), "path_format", "none")
             self.state.metrics.count_request(scope["method"], template, status, time.perf_counter() - started)
@@ -85,12 +88,12 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
 
     Args:
         settings: of the server.
-        shared: name of the socket of the process that loads versions; None: this one loads them itself.
+        shared: name of the socket of the process that loads versions; None: this process loads them itself.
     """
     app = Server(
         title="Corrente", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    # First in the table, because a router looks at one route after the other.
+    # First in the table, because a router tries one route after the other.
     app.router.routes[:0] = [endpoint.route() for endpoint in ENDPOINTS]
     for router in (routes.router, versions.router, health.router):
         app.include_router(router)
@@ -100,7 +103,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
     state.settings = settings
     state.metrics = Metrics()
     state.store = VersionStore.connect(settings.redis, settings.model_name)
-    redis = Dependency("redis", state.metrics)
+    redis = UpstreamHealth("redis", state.metrics)
     if shared is None:
         state.loader = Loader(
             state.store,
@@ -114,20 +117,27 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
         state.loader = SnapshotClient(
             shared, state.store, redis, state.metrics, visitor_salt=settings.model.visitor_salt
         )
+    state.responder = Responder(state.loader, state.metrics)
     state.producer = EventProducer(
         settings.kafka,
         list(settings.topics.values()),
         settings.acknowledge_seconds,
-        Dependency("kafka", state.metrics),
+        UpstreamHealth("kafka", state.metrics),
     )
-    state.inbox = {topic: EventReader(topic, settings.fields, settings.max_future_seconds) for topic in TOPIC_TYPES}
+    state.intake = EventIntake(
+        {topic: EventReader(topic, settings.fields, settings.max_future_seconds) for topic in TOPIC_TYPES},
+        state.producer,
+        settings.topics,
+        settings.max_body_bytes,
+        state.metrics,
+    )
     _document(app)
     return app
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start loading and connecting in the background; on the way out send what was accepted, then stop loading."""
+    """Start loading and connecting in the background; at the end send accepted events, then stop loading."""
     state = app.state
     await state.producer.start()
     state.loader.start()
@@ -140,14 +150,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _document(app: FastAPI) -> None:
-    """`/docs` and `/openapi.json`, which is made when it is first asked for."""
-    made: dict[str, Any] = {}
+    """Add `/docs` and `/openapi.json`. The document is made on its first request."""
+    document: dict[str, Any] = {}
 
-    def whole() -> dict[str, Any]:
-        if not made:
-            event_shapes = {TOPIC_TYPES[topic].__name__: reader.kind for topic, reader in app.state.inbox.items()}
-            made.update(openapi.document(app, ENDPOINTS, SHAPES, event_shapes))
-        return made
+    def openapi_document() -> dict[str, Any]:
+        if not document:
+            readers = app.state.intake.readers
+            event_types = {TOPIC_TYPES[topic].__name__: reader.event_type for topic, reader in readers.items()}
+            document.update(openapi.document(app, ENDPOINTS, STRUCTS, event_types))
+        return document
 
-    app.openapi = whole  # type: ignore[method-assign]
-    openapi.pages(app)
+    app.openapi = openapi_document  # type: ignore[method-assign]  # the way FastAPI documents
+    openapi.add_pages(app)

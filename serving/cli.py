@@ -1,4 +1,7 @@
-"""`corrente serve`: the HTTP server as a command."""
+"""`corrente serve`: the HTTP server as a command.
+
+This file decides which settings have an option, and how an address that can't be bound is reported.
+"""
 
 from __future__ import annotations
 

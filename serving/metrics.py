@@ -1,12 +1,13 @@
-"""What the server counts about itself, for Prometheus.
+"""Counters and gauges of the server, for Prometheus.
 
-A registry of its own for each application, so that two of them in one process don't mix. Labels are route templates and
-a few fixed words, never ids: the number of series is bounded.
+This file decides which metrics the server exports and how several processes are added up. Each application has a
+registry of its own, so that two of them in one process don't mix. Labels are route templates and a few fixed words,
+never ids: the number of series is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,7 +18,7 @@ SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 
 
 class Metrics:
-    """Counters of one application."""
+    """Metrics of one application."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -33,7 +34,7 @@ class Metrics:
 
         self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
         self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
-        self.fallbacks = counter("answers", "Lists answered, by what they were made from.", "fallback")
+        self.answers = counter("answers", "Lists answered, by what they were made from.", "fallback")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
         self.events_refused = counter("http_events_refused", "Events that were not accepted.", "topic", "reason")
         self.served_version = gauge("served_version", "Number of the version that answers.")
@@ -44,12 +45,11 @@ class Metrics:
         self.loads = counter("version_loads", "Versions loaded, whole or by what changed.", "how")
         self.load_seconds = histogram("version_load_seconds", "Time to load a version.", "how")
         self.dependency_up = gauge("dependency_up", "1 while the dependency answers.", "dependency")
-        self._fallback_children: dict[str, Counter] = {}
-        self._request_children: dict[tuple[str, str, int], Counter] = {}
-        self._seconds_children: dict[str, Histogram] = {}
+        self._answer_counters: dict[str, Callable[[], None]] = {}
+        self._request_counters: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     def samples(self) -> list[Any]:
-        """What was counted so far, as (name of the sample, labels and their values, value): counters and histograms."""
+        """Samples of all counters and histograms, as (name of the sample, (label, value) pairs in order, value)."""
         return [
             (sample.name, sorted(sample.labels.items()), sample.value)
             for family in self.registry.collect()
@@ -59,39 +59,58 @@ class Metrics:
         ]
 
     def text(self, totals: list[Any] | None) -> bytes:
-        """The page that Prometheus reads. `totals` stand in the place of what this process has counted."""
+        """The page that Prometheus reads.
+
+        Args:
+            totals: samples of all processes, to be shown instead of the counters and histograms of this one; None: show
+                this process's own.
+        """
         if totals is None:
             return generate_latest(self.registry)
-        return generate_latest(_Totalled(self.registry, totals))
+        return generate_latest(_RegistryWithTotals(self.registry, totals))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One answered request. Labelled children are kept, because looking them up costs more than counting."""
+        """Count one answered request.
+
+        Args:
+            method: of HTTP.
+            route: its template, never a path with ids.
+            status: of the answer.
+            seconds: time to the answer.
+        """
         key = (method, route, status)
-        child = self._request_children.get(key)
-        if child is None:
-            child = self._request_children[key] = self.requests.labels(method, route, str(status))
-        child.inc()
-        timer = self._seconds_children.get(route)
-        if timer is None:
-            timer = self._seconds_children[route] = self.request_seconds.labels(route)
-        timer.observe(seconds)
+        count = self._request_counters.get(key)
+        if count is None:
+            count = self._request_counters[key] = self.request_counter(method, route, status)
+        count(seconds)
+
+    def request_counter(self, method: str, route: str, status: int) -> Callable[[float], None]:
+        """`count_request` for one kind of request. Labels are looked up once, because that costs more than counting."""
+        increment = self.requests.labels(method, route, str(status)).inc
+        observe = self.request_seconds.labels(route).observe
+
+        def count(seconds: float) -> None:
+            increment()
+            observe(seconds)
+
+        return count
 
     def count_answer(self, fallback: str) -> None:
-        """One list that was answered."""
-        child = self._fallback_children.get(fallback)
-        if child is None:
-            child = self._fallback_children[fallback] = self.fallbacks.labels(fallback)
-        child.inc()
+        """Count one answered list by its fallback, `personal` if it has none."""
+        increment = self._answer_counters.get(fallback)
+        if increment is None:
+            increment = self._answer_counters[fallback] = self.answers.labels(fallback).inc
+        increment()
 
 
 class Totals:
-    """What several processes have counted. Processes come and go; what one has counted stays."""
+    """Sums of the counters of several processes. The counts of a process that has ended stay in them."""
 
     def __init__(self) -> None:
         self._by_process: dict[int, list[Any]] = {}
 
     def put(self, process: int, samples: list[Any]) -> None:
-        """All that a process has counted since it began."""
+        """Replace the samples of a process by its newest."""
         self._by_process[process] = samples
 
     def samples(self) -> list[Any]:
@@ -106,13 +125,13 @@ class Totals:
         sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         for samples in list(self._by_process.values()):
             for name, labels, value in samples:
-                key = name, tuple((label, said) for label, said in labels)
+                key = name, tuple((label, text) for label, text in labels)
                 sums[key] = sums.get(key, 0.0) + value
         return [(name, labels, value) for (name, labels), value in sums.items()]
 
 
-class _Totalled(CollectorRegistry):
-    """A registry as it is read, with sums over all processes in the place of its own counts."""
+class _RegistryWithTotals(CollectorRegistry):
+    """Registry as it is read, with sums over all processes instead of its own counters and histograms."""
 
     def __init__(self, registry: CollectorRegistry, totals: list[Any]) -> None:
         super().__init__()

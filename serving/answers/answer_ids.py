@@ -1,4 +1,8 @@
-"""Ids of answers, which no other answer of any server has."""
+"""Ids of answers.
+
+This file decides how an answer gets an id that no other answer of any server has, without asking anything outside the
+process.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import secrets
 
 
 class AnswerIds:
-    """Ids that are random for the process and counted within it.
+    """Generator of ids: 48 random bits for the process, then a count within it.
 
     >>> new_id = AnswerIds()
     >>> new_id() == new_id()

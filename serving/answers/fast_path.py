@@ -1,7 +1,8 @@
-"""`GET /v1/recommendations/{user}` from the served version, without waiting for anything.
+"""Fast HTTP path: `GET /v1/recommendations/{user}` from the served version, without waiting for anything.
 
-The same reading, the same model and the same bytes as `serving.answers.recommendations` gives; what that refuses, or has to
-wait for, is left to it.
+This file decides which requests are answered inside the HTTP protocol. Reading, decision and response are those of
+`serving.answers.recommendations`, so the bytes are the same but for the answer id. A request that is refused, or that
+has to wait for a version to be loaded, is left to the full path through the application.
 """
 
 from __future__ import annotations
@@ -11,49 +12,70 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+import redis.exceptions
 import structlog
 
-from serving.answers.recommendations import RecommendationsOfUser, query_of
-from serving.answers.response import listed
+from serving.answers.requests import RecommendationsOfUser, ask_of_user
+from serving.answers.responder import Responder
 from serving.loading.loader import Loader
 from serving.metrics import Metrics
 from serving.web.parsing import QueryReader
 from serving.web.problems import Problem
+from stream.state.tables import CorruptDelta
+from stream.versions import VersionError
 
 log = structlog.get_logger(__name__)
 
 PREFIX = b"/v1/recommendations/"
+PREFIX_BYTES = len(PREFIX)
 ROUTE = "/v1/recommendations/{user}"
+
+REFUSED = (Problem, UnicodeDecodeError, VersionError, CorruptDelta, redis.exceptions.RedisError)
+"""Errors that the full path answers with a status of its own."""
 
 _read_query = QueryReader(RecommendationsOfUser)
 _encode = msgspec.json.Encoder().encode
 
 
 class FastPath:
-    """Answers targets that begin with `PREFIX`, or says None."""
+    """Answers targets that begin with `PREFIX` if they can be answered without waiting.
+
+    Args:
+        state: of the application: its `loader`, `responder` and `metrics`.
+    """
 
     def __init__(self, state: Any) -> None:
         self._loader: Loader = state.loader
-        self._metrics: Metrics = state.metrics
+        responder: Responder = state.responder
+        self._respond = responder.respond
+        metrics: Metrics = state.metrics
+        self._count_request = metrics.request_counter("GET", ROUTE, 200)
 
     def __call__(self, target: bytes) -> bytes | None:
+        """The JSON body of status 200, or None to leave the request to the full path.
+
+        Args:
+            target: path and query of a GET as they were sent.
+        """
         started = time.perf_counter()
         served = self._loader.served
-        path, _, query = target.partition(b"?")
-        if served is None or b"#" in target or b"/" in path[len(PREFIX) :]:
+        segment, _, query = target[PREFIX_BYTES:].partition(b"?")
+        if served is None or b"/" in segment or b"#" in target:
             return None
         try:
-            user = path[len(PREFIX) :].decode("ascii")
+            user = segment.decode("ascii")
             if "%" in user:
                 user = unquote(user, errors="surrogateescape")
-            ask = _read_query(query)
-            if ask.version is not None:
+            request = _read_query(query)
+            if request.version is not None:
                 return None
-            body = _encode(listed(self._loader, served, served.model.recommend(query_of(user, ask))))
-        except (Problem, UnicodeDecodeError):
+            body = _encode(self._respond(ask_of_user(user, request), served))
+        except REFUSED:
             return None
-        except Exception:
-            log.exception("no answer at once", target=target.decode("ascii", "replace"))
+        except (
+            Exception
+        ):  # an error here must not end the connection: the full path answers, with a 500 if it fails too
+            log.exception("the fast path failed; the full path answers", target=target.decode("ascii", "replace"))
             return None
-        self._metrics.count_request("GET", ROUTE, 200, time.perf_counter() - started)
+        self._count_request(time.perf_counter() - started)
         return body

@@ -1,18 +1,16 @@
-"""What a list says beside its items: which version of which model made it, from what, and under which id.
+"""JSON of a list.
 
-The `answer` id goes back with the events that follow from the list (`"answer": "…"` in a click), so that what came of
-an answer can be told.
+This file decides what a list says beside its items: which version of which model made it, from what, and under which
+id. Events that follow from the list send that id back (`"answer": "…"` in a click), which ties an outcome to its
+answer.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from serving.loading.loader import LoadedVersion, Loader
 from stream.models.query import Ranking
-
-EMPTY = Ranking(items=[], scores=[], fallback="empty")
-"""While no version was ever published there is nothing to recommend, and a page still has to be rendered."""
+from stream.versions import Version
 
 
 class Scored(msgspec.Struct):
@@ -37,14 +35,13 @@ class Recommendations(msgspec.Struct):
     items: list[Scored]
 
 
-def listed(loader: Loader, served: LoadedVersion | None, ranking: Ranking) -> Recommendations:
+def to_response(answer_id: str, model_name: str, version: Version | None, ranking: Ranking) -> Recommendations:
     """A ranking as it is sent."""
-    loader.count_answer(ranking.fallback)
     return Recommendations(
-        loader.answer_id(),
-        loader.model_name,
-        served.version.number if served else None,
-        served.version.id if served else None,
+        answer_id,
+        model_name,
+        version.number if version is not None else None,
+        version.id if version is not None else None,
         ranking.fallback,
         list(map(Scored, ranking.items, ranking.scores)),
     )

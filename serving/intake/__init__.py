@@ -1,1 +1,9 @@
-"""intake."""
+"""Events over HTTP: from a posted body to an acknowledgement of Kafka.
+
+| file | decides |
+|---|---|
+| `event_reader` | how a body becomes events, and which are refused |
+| `producer` | how events are sent, and when Kafka counts as down |
+| `event_intake` | when an event counts as accepted, and how both outcomes are counted |
+| `routes` | the routes of the topics and their documentation |
+"""

@@ -1,11 +1,12 @@
-"""Posted events to Kafka, and how Kafka is doing.
+"""Posted events to Kafka, and Kafka's health.
 
-The key is the visitor and the partitioner is aiokafka's default, which is Java's: murmur2 of the key, so events of one
-visitor stay in order whichever client sent them. A record counts as accepted when all in-sync replicas have it.
+This file decides how records are sent, when one counts as acknowledged (all in-sync replicas have it) and when Kafka
+counts as down. The key is the visitor and the partitioner is aiokafka's default, which is Java's: murmur2 of the key,
+so events of one visitor stay in order whichever client sent them.
 
-While Kafka is away nothing is held back for later: a post is refused at once, so that the client, which knows what its
-event is worth, decides whether to send it again. This file does not create topics; the worker does, with the right
-number of partitions, and until then posts are refused too (asking for a topic by name could make the broker create it).
+While Kafka is down nothing is buffered: a post is refused immediately, and the client decides whether to retry. This
+file does not create topics; the worker does, with the right number of partitions, and until then posts are refused too
+(asking for a topic by name could make the broker create it).
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from serving.upstream_health import Dependency
+from serving.upstream_health import UpstreamHealth
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
-"""How often Kafka is looked at."""
+HEALTH_CHECK_SECONDS = 1.0
+"""Pause between two checks that Kafka answers."""
 
 
 class EventProducer:
@@ -32,44 +33,48 @@ class EventProducer:
 
     Args:
         servers: bootstrap servers, `host:port`, separated by commas.
-        topics: names of the topics in Kafka that must be there.
-        acknowledge_seconds: how long to wait for the broker.
-        kafka: where it is told how Kafka is doing.
+        topics: names in Kafka of the topics that must exist.
+        acknowledge_seconds: time limit for the broker's acknowledgement.
+        kafka: the health that this producer keeps up to date.
     """
 
-    def __init__(self, servers: str, topics: Sequence[str], acknowledge_seconds: float, kafka: Dependency) -> None:
+    def __init__(self, servers: str, topics: Sequence[str], acknowledge_seconds: float, kafka: UpstreamHealth) -> None:
         self.servers = servers
         self.topics = list(topics)
         self.acknowledge_seconds = acknowledge_seconds
         self.kafka = kafka
         self._producer: AIOKafkaProducer | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect in the background: the server answers from its versions while Kafka is not there yet."""
-        self._watch = asyncio.create_task(self._stay_connected(), name="watch Kafka")
+        """Connect in the background: the server answers from its versions before Kafka is there."""
+        self._watcher = asyncio.create_task(self._stay_connected(), name="Kafka health")
 
     async def stop(self) -> None:
-        """What was taken is sent, then the connection is closed."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Send the records that were taken, then close the connection."""
+        if self._watcher is not None:
+            self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+                await self._watcher
         if self._producer is not None:
             with contextlib.suppress(TimeoutError, KafkaError):
                 await asyncio.wait_for(self._producer.stop(), self.acknowledge_seconds)
 
     async def send(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
-        """Send (key, value) records to one topic.
+        """Send records to one topic.
+
+        Args:
+            topic: its name in Kafka.
+            records: as (key, value).
 
         Returns:
-            For each record None if it was acknowledged, else why it was not.
+            For each record None if it was acknowledged, else the reason why it was not.
         """
         if not records:
             return []
         producer = self._producer
         if producer is None or not self.kafka.up:
-            return [f"Kafka is away: {self.kafka.reason}"] * len(records)
+            return [f"Kafka is down: {self.kafka.reason}"] * len(records)
         deadline = asyncio.get_running_loop().time() + self.acknowledge_seconds
         acknowledgements: list[asyncio.Future] = []
         failed: str | None = None
@@ -94,17 +99,17 @@ class EventProducer:
         while True:
             try:
                 if self._producer is None:
-                    self._producer = await self._connected()
-                looked = self._producer.client.force_metadata_update()
-                if await asyncio.wait_for(looked, self.acknowledge_seconds):
+                    self._producer = await self._connect()
+                metadata_update = self._producer.client.force_metadata_update()
+                if await asyncio.wait_for(metadata_update, self.acknowledge_seconds):
                     self.kafka.answered()
                 else:
                     self.kafka.failed(f"no broker of {self.servers} answers", time.time())
             except (KafkaError, OSError, TimeoutError) as error:
                 self.kafka.failed(_reason(error), time.time())
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(HEALTH_CHECK_SECONDS)
 
-    async def _connected(self) -> AIOKafkaProducer:
+    async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             bootstrap_servers=self.servers.split(","),
             client_id="corrente-serving",
@@ -113,8 +118,8 @@ class EventProducer:
         )
         try:
             await producer.start()
-            there: Mapping[str, object] | set[str] = (await producer.client.fetch_all_metadata()).topics()
-            if missing := [topic for topic in self.topics if topic not in there]:
+            existing: Mapping[str, object] | set[str] = (await producer.client.fetch_all_metadata()).topics()
+            if missing := [topic for topic in self.topics if topic not in existing]:
                 raise MissingTopic(f"there is no topic {', '.join(missing)} yet; a worker creates it")
             for topic in self.topics:
                 await producer.client.add_topic(topic)
@@ -125,7 +130,7 @@ class EventProducer:
 
 
 class MissingTopic(KafkaError):
-    """An event topic is not there."""
+    """An event topic does not exist in Kafka."""
 
 
 def _outcome(acknowledgement: asyncio.Future, failed: str | None) -> str | None:

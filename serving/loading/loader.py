@@ -27,12 +27,11 @@ from typing import Any, TypeVar
 import redis.exceptions
 import structlog
 
-from serving.answers.answer_ids import AnswerIds
 from serving.loading.shard_memory import ShardMemory, empty_model, model_of
 from serving.memory.arena import Views
 from serving.memory.pages import Allocate, in_large_pages, private_memory
 from serving.metrics import Metrics
-from serving.upstream_health import Dependency
+from serving.upstream_health import UpstreamHealth
 from serving.web.problems import Problem
 from stream.models.model import Model
 from stream.models.query import Query
@@ -85,7 +84,7 @@ class Loader:
     def __init__(
         self,
         store: VersionStore,
-        redis: Dependency,
+        redis: UpstreamHealth,
         metrics: Metrics,
         *,
         visitor_salt: str,
@@ -97,7 +96,6 @@ class Loader:
         self.model_name = store.model
         self._visitor_salt = visitor_salt
         self.redis = redis
-        self.answer_id = AnswerIds()
         self.served: LoadedVersion | None = None
         """What answers. None until something was learned."""
         self.ready = False
@@ -161,9 +159,6 @@ class Loader:
     async def totals(self) -> list[Any] | None:
         """What all processes that share this one's port have counted; None: there are no others."""
         return None
-
-    def count_answer(self, fallback: str | None) -> None:
-        self._metrics.count_answer(fallback or "personal")
 
     # ---- starting and stopping
 

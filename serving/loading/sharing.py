@@ -36,7 +36,7 @@ from serving.loading.shard_memory import empty_model
 from serving.memory.arena import Views
 from serving.memory.shared_segments import Bytes, Segments, mapped
 from serving.metrics import Metrics, Totals
-from serving.upstream_health import Dependency
+from serving.upstream_health import UpstreamHealth
 from serving.web.problems import Problem
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.model import Model
@@ -224,7 +224,7 @@ class SnapshotClient(Loader):
     """In a serving process: what the loading process has in memory, as requests use it."""
 
     def __init__(
-        self, name: str, store: VersionStore, redis: Dependency, metrics: Metrics, *, visitor_salt: str
+        self, name: str, store: VersionStore, redis: UpstreamHealth, metrics: Metrics, *, visitor_salt: str
     ) -> None:
         super().__init__(store, redis, metrics, visitor_salt=visitor_salt)
         self._name = name

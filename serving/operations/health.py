@@ -14,8 +14,9 @@ from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from serving.upstream_health import Dependency
-from serving.wiring import Producer, ServedVersions, ServerMetrics, refuse_unknown_parameters
+from serving.upstream_health import UpstreamHealth
+from serving.web.unknown_parameters import refuse_unknown_parameters
+from serving.wiring import Producer, ServedVersions, ServerMetrics
 
 
 class DependencyHealth(msgspec.Struct, omit_defaults=True):
@@ -83,7 +84,7 @@ async def metrics(counted: ServerMetrics, loader: ServedVersions) -> Response:
     return Response(counted.text(await loader.totals()), media_type=CONTENT_TYPE_LATEST)
 
 
-def _health(dependency: Dependency) -> DependencyHealth:
+def _health(dependency: UpstreamHealth) -> DependencyHealth:
     if dependency.up:
         return DependencyHealth(True)
     return DependencyHealth(False, None if dependency.since is None else _moment(dependency.since), dependency.reason)

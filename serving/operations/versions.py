@@ -23,7 +23,8 @@ import serving.web.path_ids
 from serving.web.endpoint import problem_responses
 from serving.web.parsing import BodyReader, read_body
 from serving.web.problems import Problem
-from serving.wiring import ServedVersions, Store, refuse_unknown_parameters
+from serving.web.unknown_parameters import refuse_unknown_parameters
+from serving.wiring import ServedVersions, Store
 from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError, redacted
 from stream.versions.manifest import rfc3339
 

@@ -25,8 +25,8 @@ from serving.loading.sharing import SnapshotServer
 from serving.memory.shared_segments import Segments
 from serving.metrics import Metrics
 from serving.process.supervisor import run_processes
-from serving.upstream_health import Dependency
-from serving.web.fast_protocol import answering
+from serving.upstream_health import UpstreamHealth
+from serving.web.fast_protocol import fast_protocol_class
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import return_large_pieces
 from stream.settings import Settings
@@ -92,7 +92,7 @@ def answer(settings: Settings, listening: socket.socket, shared: str | None = No
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http=answering(PREFIX, FastPath(app.state)),
+        http=fast_protocol_class(PREFIX, FastPath(app.state)),
         lifespan="on",
         access_log=False,  # /metrics counts requests; a line for each would cost as much as a list
         log_config=None,
@@ -115,7 +115,7 @@ def load(settings: Settings, shared: str) -> None:
     sharer: list[SnapshotServer] = []
     loader = Loader(
         store,
-        Dependency("redis", metrics),
+        UpstreamHealth("redis", metrics),
         metrics,
         visitor_salt=settings.model.visitor_salt,
         poll_seconds=settings.poll_seconds,

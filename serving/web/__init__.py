@@ -1,1 +1,16 @@
-"""web."""
+"""HTTP itself: requests to typed records, errors to problem details, routes to documentation.
+
+Nothing here knows what a list, an event or a version is. There are two styles of route. Lists are `endpoint.Endpoint`s,
+because FastAPI's resolution of parameters and dependencies takes about as long as a whole list. Events and operations
+are FastAPI routes: there Kafka or Redis takes most of the time, and FastAPI's dependencies keep the routes short.
+
+| file | decides |
+|---|---|
+| `parsing` | how queries and bodies become records, and how errors in them are worded |
+| `unknown_parameters` | that a query parameter that a route doesn't have is refused, on every route |
+| `path_ids` | how ids in paths are routed and decoded |
+| `problems` | how an error looks on the wire |
+| `endpoint` | how the routes of lists are read, answered and documented |
+| `fast_protocol` | which requests may be answered inside the HTTP protocol |
+| `openapi` | the OpenAPI document and the page that shows it |
+"""

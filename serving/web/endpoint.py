@@ -1,10 +1,12 @@
-"""The quick way from a request to an answer, for the routes that are asked thousands of times a second.
+"""Routes for lists, which are asked thousands of times a second.
 
 FastAPI resolves parameters and dependencies in about 50 µs a request, as long as a whole list takes. An `Endpoint` is
 plain ASGI behind the same router, error handling and documentation: query or body to one Struct, a handler, one Struct
 to JSON. Its parameters and schema come from the Structs, as the events' do.
 
-This file decides how such a route is read, answered and documented, not what it answers.
+This file decides how such a route is read, answered and documented, not what it answers. Events and operations stay
+FastAPI routes: they have dependencies, statuses and bodies of several kinds, which an `Endpoint` would have to learn,
+and an acknowledgement of Kafka or an answer of Redis takes much longer than FastAPI does.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from typing import Any
 import msgspec
 from starlette.routing import Route
 
-import serving.web.path_ids
+import serving.web.path_ids  # noqa: F401  # registers the convertor of `{name:id}`
 from serving.web.parsing import BodyReader, QueryReader, Receive, read_body
-from serving.web.problems import Problem
+from serving.web.unknown_parameters import refuse_unknown
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[..., Awaitable[msgspec.Struct]]
@@ -27,29 +29,37 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Endpoint:
-    """One route: `handle(loader, ask, **ids in the path)`, where `ask` is the query of a GET and the body of a POST.
+    """One route, answered by `handle(responder, request, **ids in the path)`.
 
     Args:
         method: GET or POST.
         path: with ids as `{name:id}`.
-        handle: what answers. Its docstring documents the route.
-        asks: Struct of the query or body.
-        answers: Struct of the answer.
+        handle: gets the application's `responder`, and the query of a GET or the body of a POST. Its docstring
+            documents the route.
+        request_type: Struct of the query or body.
+        response_type: Struct of the answer.
     """
 
     def __init__(
-        self, method: str, path: str, handle: Handler, *, asks: type[msgspec.Struct], answers: type[msgspec.Struct]
+        self,
+        method: str,
+        path: str,
+        handle: Handler,
+        *,
+        request_type: type[msgspec.Struct],
+        response_type: type[msgspec.Struct],
     ) -> None:
         self.method = method
         self.path = path
         self.template = path.replace(":id}", "}")
         self.handle = handle
-        self.asks = asks
-        self.answers = answers
-        self._read_query = QueryReader(asks) if method == "GET" else None
-        self._read_body = BodyReader(asks)
+        self.request_type = request_type
+        self.response_type = response_type
+        self._read_query = QueryReader(request_type) if method == "GET" else None
+        self._read_body = BodyReader(request_type)
 
     def route(self) -> Route:
+        """The route to be put into an application's router."""
         return Route(self.path, self, methods=[self.method], name=self.handle.__name__)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -57,13 +67,12 @@ class Endpoint:
         state = scope["app"].state
         query = scope["query_string"]
         if self._read_query is not None:
-            ask = self._read_query(query)
-        elif query:
-            raise Problem(422, f"{self.template} takes a body and no query parameters.")
+            request = self._read_query(query)
         else:
-            ask = self._read_body(await read_body(scope, receive, state.settings.max_body_bytes))
-        answer = await self.handle(state.loader, ask, **scope["path_params"])
-        body = _encode(answer)
+            if query:
+                refuse_unknown(query, ())
+            request = self._read_body(await read_body(scope, receive, state.settings.max_body_bytes))
+        body = _encode(await self.handle(state.responder, request, **scope["path_params"]))
         await send(
             {
                 "type": "http.response.start",
@@ -73,8 +82,13 @@ class Endpoint:
         )
         await send({"type": "http.response.body", "body": body})
 
-    def documented(self, schema_of: Callable[[type], dict[str, Any]], components: Mapping[str, Any]) -> dict[str, Any]:
-        """This route as an OpenAPI operation. `schema_of` gives a reference, `components` what it refers to."""
+    def operation(self, schema_of: Callable[[type], dict[str, Any]], components: Mapping[str, Any]) -> dict[str, Any]:
+        """This route as an OpenAPI operation.
+
+        Args:
+            schema_of: gives the reference to a Struct's schema.
+            components: the schemas by name.
+        """
         summary, _, description = (inspect.getdoc(self.handle) or "").partition("\n")
         parameters: list[dict[str, Any]] = [
             {
@@ -95,13 +109,13 @@ class Endpoint:
             "responses": {
                 "200": {
                     "description": "The list",
-                    "content": {"application/json": {"schema": schema_of(self.answers)}},
+                    "content": {"application/json": {"schema": schema_of(self.response_type)}},
                 },
                 **problem_responses("404", "409", "422", "503", *(("400", "413") if self.method == "POST" else ())),
             },
         }
         if self.method == "GET":
-            shape = components[self.asks.__name__]
+            shape = components[self.request_type.__name__]
             parameters += [
                 {
                     "name": name,
@@ -115,7 +129,7 @@ class Endpoint:
         else:
             operation["requestBody"] = {
                 "required": True,
-                "content": {"application/json": {"schema": schema_of(self.asks)}},
+                "content": {"application/json": {"schema": schema_of(self.request_type)}},
             }
         return operation
 
@@ -136,5 +150,5 @@ _PROBLEM_RESPONSES: dict[str, Any] = {
 
 
 def problem_responses(*statuses: str) -> dict[str, Any]:
-    """What OpenAPI says about these statuses, in their order."""
+    """OpenAPI responses of these statuses, in ascending order."""
     return {status: _PROBLEM_RESPONSES[status] for status in sorted(statuses)}

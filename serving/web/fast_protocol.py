@@ -1,10 +1,14 @@
-"""The shortest way from a request to its list: answered where the last byte of its head is parsed.
+"""HTTP protocol that answers some GETs as soon as their head is parsed.
 
-Of the time that a list took over HTTP, a third went into what a list never needs: a task, an application scope, a stack
-of middlewares and two messages for every answer. `Protocol` is uvicorn's own, except that it first asks the application
-for an answer at once. Whatever the application doesn't answer at once (any other route, a wrong parameter, a version
-that has to be loaded first, a client that reads too slowly) goes uvicorn's long way and is answered there, so this file
-knows no errors.
+This file decides which requests may be answered inside the protocol. Of the time that a list took over HTTP, a third
+went into parts that a list never needs: a task, an application scope, a stack of middlewares and two messages for every
+answer. `Protocol` is uvicorn's own, except that it first calls a function of the application. If that returns None (any
+other route, a wrong parameter, a version that has to be loaded first), or if the client reads too slowly, the request
+goes through uvicorn as usual and is answered there, so this file handles no errors.
+
+It overrides internals of uvicorn, which may change with any minor release: `pyproject.toml` allows none above those
+that were tested, and `tests/serving/web/test_fast_protocol.py` names every attribute that is used and what to look at
+if it is gone.
 """
 
 from __future__ import annotations
@@ -14,23 +18,23 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-AnswerAtOnce = Callable[[bytes], bytes | None]
-"""The target of a GET (path and query as they were sent) to a JSON body of status 200, or None: the long way."""
+FastAnswer = Callable[[bytes], bytes | None]
+"""Target of a GET (path and query as they were sent) to a JSON body of status 200, or None: not answered here."""
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 of one connection. Made by uvicorn; `answering` makes the class for an application."""
+    """HTTP/1.1 of one connection. `fast_protocol_class` makes the class for an application, uvicorn its instances."""
 
     prefix: bytes
-    answer_at_once: AnswerAtOnce
-    _at_once = False
-    """Whether the request that is being read may be answered at once."""
+    fast_answer: FastAnswer
+    _fast = False
+    """True while the request that is being read may be answered by `fast_answer`."""
 
     def on_headers_complete(self) -> None:
-        free = self.cycle is None or self.cycle.response_complete  # else answers would leave in the wrong order
-        self._at_once = (
+        free = self.cycle is None or self.cycle.response_complete  # otherwise answers would be sent in the wrong order
+        self._fast = (
             free
             and self.url.startswith(self.prefix)
             and self.parser.get_method() == b"GET"
@@ -38,34 +42,39 @@ class Protocol(HttpToolsProtocol):
             and not self.flow.write_paused
             and not self.parser.should_upgrade()
         )
-        if not self._at_once:
+        if not self._fast:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self._at_once:  # a GET's body says nothing
+        if not self._fast:  # the body of a GET has no meaning
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._at_once:
+        if not self._fast:
             super().on_message_complete()
             return
-        body = type(self).answer_at_once(self.url)
+        body = type(self).fast_answer(self.url)
         if body is None:
             super().on_headers_complete()
             super().on_message_complete()
             return
-        stays = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
         head = [JSON_HEAD, b"%d" % len(body)]
         for name, value in self.server_state.default_headers:
             head += [b"\r\n", name, b": ", value]
-        head += [b"\r\n\r\n" if stays else b"\r\nconnection: close\r\n\r\n", body]
+        head += [b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n", body]
         self.transport.write(b"".join(head))
-        if not stays:
+        if not keep_alive:
             self.transport.close()
         self.on_response_complete()
 
 
-def answering(prefix: bytes, answer_at_once: AnswerAtOnce) -> type[Protocol]:
-    """The protocol of an application that answers targets beginning with `prefix`."""
-    made: dict[str, Any] = {"prefix": prefix, "answer_at_once": staticmethod(answer_at_once)}
-    return type("AnsweringProtocol", (Protocol,), made)
+def fast_protocol_class(prefix: bytes, fast_answer: FastAnswer) -> type[Protocol]:
+    """The protocol class of an application.
+
+    Args:
+        prefix: GETs whose target begins with it are offered to `fast_answer`.
+        fast_answer: answers a target, or returns None.
+    """
+    attributes: dict[str, Any] = {"prefix": prefix, "fast_answer": staticmethod(fast_answer)}
+    return type("FastProtocol", (Protocol,), attributes)

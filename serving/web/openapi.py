@@ -1,8 +1,9 @@
-"""The OpenAPI document and the page to read it and try it out, both without anything from the internet.
+"""The OpenAPI document and the page that shows it, both without anything from the internet.
 
-FastAPI documents its own routes; the lists and every Struct are added here from msgspec's schema, the same definitions
-that decode. FastAPI's page at `/docs` loads Swagger UI from a content network, which a shop's servers often can't
-reach; here its files come from the package `fastapi-offline`.
+This file decides what the document holds and where the page gets its files. FastAPI documents its own routes; the lists
+and every Struct are added here from msgspec's schema, the same definitions that decode. FastAPI's page at `/docs` loads
+Swagger UI from a content network, which a shop's servers often can't reach; here its files come from the package
+`fastapi-offline`.
 """
 
 from __future__ import annotations
@@ -20,49 +21,49 @@ from starlette.staticfiles import StaticFiles
 from serving.web.endpoint import Endpoint
 
 REFERENCE = "#/components/schemas/{name}"
-PROGRAM = "/docs/program"
+SWAGGER_FILES = "/docs/program"
 
 
 def document(
-    app: FastAPI, endpoints: Sequence[Endpoint], shapes: Sequence[type], renamed_shapes: Mapping[str, type]
+    app: FastAPI, endpoints: Sequence[Endpoint], structs: Sequence[type], renamed_structs: Mapping[str, type]
 ) -> dict[str, Any]:
     """The whole OpenAPI document.
 
     Args:
-        app: with its FastAPI routes.
+        app: the application, with its FastAPI routes.
         endpoints: routes that FastAPI does not know.
-        shapes: Structs that FastAPI routes refer to.
-        renamed_shapes: Structs to be shown under a name of ours, as the events are under other field names.
+        structs: Structs that FastAPI routes refer to.
+        renamed_structs: Structs by the name to show them under; the events, whose fields may be renamed, are such.
     """
-    kinds = [*shapes, *(each for endpoint in endpoints for each in (endpoint.asks, endpoint.answers))]
+    kinds = [*structs, *(each for endpoint in endpoints for each in (endpoint.request_type, endpoint.response_type))]
     kinds = list(dict.fromkeys(kinds))
     references, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     reference_of = dict(zip(kinds, references, strict=True))
-    for name, kind in renamed_shapes.items():
+    for name, kind in renamed_structs.items():
         _, of_kind = msgspec.json.schema_components([kind], ref_template=REFERENCE)
         components[name] = of_kind[kind.__name__]
-    whole = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    whole.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    made.setdefault("components", {}).setdefault("schemas", {}).update(components)
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
-        operation = endpoint.documented(reference_of.__getitem__, components)
+        operation = endpoint.operation(reference_of.__getitem__, components)
         paths.setdefault(endpoint.template, {})[endpoint.method.lower()] = operation
-    whole["paths"] = {**paths, **whole["paths"]}
-    return whole
+    made["paths"] = {**paths, **made["paths"]}
+    return made
 
 
-def pages(app: FastAPI) -> None:
-    """Swagger UI at `/docs`, and the files it consists of."""
-    app.mount(PROGRAM, StaticFiles(packages=[("fastapi_offline", "static")]), name="docs")
+def add_pages(app: FastAPI) -> None:
+    """Add Swagger UI at `/docs`, and the files it consists of."""
+    app.mount(SWAGGER_FILES, StaticFiles(packages=[("fastapi_offline", "static")]), name="docs")
 
     async def docs(request: Request) -> Response:
         root = request.scope.get("root_path", "")
         return get_swagger_ui_html(
             openapi_url=f"{root}/openapi.json",
             title=app.title,
-            swagger_js_url=f"{root}{PROGRAM}/swagger-ui-bundle.js",
-            swagger_css_url=f"{root}{PROGRAM}/swagger-ui.css",
-            swagger_favicon_url=f"{root}{PROGRAM}/favicon.png",
+            swagger_js_url=f"{root}{SWAGGER_FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{SWAGGER_FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{SWAGGER_FILES}/favicon.png",
             swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
         )
 

@@ -1,7 +1,7 @@
-"""Queries and bodies to Structs, and what msgspec says about a wrong one to a problem that names element and field.
+"""Queries and bodies to Structs, and msgspec's errors to problems that name element and field.
 
-One way of reading what a client sends, for every route: an unknown name is refused and told which names there are,
-because a misspelt `exclude_sen=true` that is silently ignored shows only in the lists.
+This file decides how every route reads what a client sends. An unknown name is refused with a list of the known ones,
+because a misspelt `exclude_sen=true` that is silently ignored would show only in the lists.
 """
 
 from __future__ import annotations
@@ -19,37 +19,41 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>\$.*)`)?$", re.DOTALL)
+_MESSAGE_AND_PATH = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>\$.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>.*?)`")
 _INDEX = re.compile(r"^\$\[(?P<index>\d+)\]")
 
 
 class QueryReader:
-    """Reads the query string of a GET as one Struct, whose fields are the parameters.
+    """Reader of the query string of a GET as one Struct, whose fields are the parameters.
 
-    >>> class Page(msgspec.Struct, forbid_unknown_fields=True):
+    Args:
+        struct_type: frozen, because requests without a query share one instance.
+
+    >>> class Page(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ...     n: int = 10
     ...     tag: list[str] = []
     >>> QueryReader(Page)(b"n=3&tag=a&tag=b")
     Page(n=3, tag=['a', 'b'])
     """
 
-    def __init__(self, shape: type[T]) -> None:
-        self.shape = shape
-        self.names = shape.__struct_encode_fields__
-        struct = msgspec.inspect.type_info(shape)
+    def __init__(self, struct_type: type[T]) -> None:
+        self.struct_type = struct_type
+        self.names = struct_type.__struct_encode_fields__
+        struct = msgspec.inspect.type_info(struct_type)
         assert isinstance(struct, msgspec.inspect.StructType)
-        kinds = {field.encode_name: _plain(field.type) for field in struct.fields}
+        kinds = {field.encode_name: _without_metadata(field.type) for field in struct.fields}
+        self._defaults = struct_type()
         self.lists = {name for name, kind in kinds.items() if isinstance(kind, msgspec.inspect.ListType)}
 
     def __call__(self, query: bytes) -> Any:
-        """Raises `Problem` 422 where the query doesn't fit."""
+        """The Struct. Raises `Problem` 422 if the query doesn't fit it."""
         if not query:
-            return self.shape()
+            return self._defaults
         values: dict[str, Any] = {}
         try:
-            # An invalid escape would become U+FFFD and answer for somebody else.
+            # Leniently decoded, an invalid escape would become U+FFFD and answer for another visitor.
             pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
         except ValueError:
             raise Problem(422, "The query string is not percent-encoded UTF-8.") from None
@@ -61,93 +65,104 @@ class QueryReader:
             else:
                 values[name] = value
         try:
-            return msgspec.convert(values, self.shape, strict=False)
+            return msgspec.convert(values, self.struct_type, strict=False)
         except msgspec.ValidationError as error:
-            raise explained(error, self.names, values) from None
+            raise to_problem(error, self.names, values) from None
 
 
-def _plain(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
-    """A type without its description."""
+def _without_metadata(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The type without its limits and description."""
     return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
 
 
 class BodyReader:
-    """Reads a JSON body as one Struct."""
+    """Reader of a JSON body as one Struct."""
 
-    def __init__(self, shape: type[T]) -> None:
-        self.names = shape.__struct_encode_fields__
-        self._decode = msgspec.json.Decoder(shape).decode
+    def __init__(self, struct_type: type[T]) -> None:
+        self.names = struct_type.__struct_encode_fields__
+        self._decode = msgspec.json.Decoder(struct_type).decode
 
     def __call__(self, body: bytes) -> Any:
-        """Raises `Problem` 400 for what is no JSON and 422 for what doesn't fit."""
-        return decoded(self._decode, body, self.names)
+        """The Struct. Raises `Problem` 400 if the body is no JSON and 422 if it doesn't fit."""
+        return decode_body(self._decode, body, self.names)
 
 
-def decoded(decode: Callable[[bytes], Any], body: bytes, names: tuple[str, ...]) -> Any:
-    """`decode(body)`, with what goes wrong told as a `Problem`."""
+def decode_body(decode: Callable[[bytes], Any], body: bytes, names: tuple[str, ...]) -> Any:
+    """`decode(body)`, with decoding errors raised as `Problem` 400 or 422.
+
+    Args:
+        decode: msgspec's decoder of the expected type.
+        body: JSON as it was sent.
+        names: the known fields, for the text of the problem.
+    """
     try:
         return decode(body)
     except msgspec.ValidationError as error:
-        raise explained(error, names) from None
+        raise to_problem(error, names) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, f"The body is not JSON: {error}.") from None
 
 
-def explained(
+def to_problem(
     error: msgspec.ValidationError, names: tuple[str, ...], values: Mapping[str, Any] | None = None
 ) -> Problem:
-    """What msgspec found wrong, as a problem with the element's index and the field's name.
+    """A validation error of msgspec as a problem with the element's index and the field's name.
 
-    >>> str(explained(msgspec.ValidationError("Expected `str`, got `float` - at `$[3].item`"), ("item",)))
+    Args:
+        error: as msgspec raised it.
+        names: the known fields.
+        values: the query's parameters as they were sent, to quote the wrong one.
+
+    >>> str(to_problem(msgspec.ValidationError("Expected `str`, got `float` - at `$[3].item`"), ("item",)))
     'element 3: item: expected str, got float'
     """
-    found = _WHERE.match(str(error))
+    found = _MESSAGE_AND_PATH.match(str(error))
     assert found is not None
-    what, path = found["what"], found["path"] or "$"
-    place = _INDEX.match(path)
-    index = int(place["index"]) if place else None
-    field = path[place.end() if place else 1 :].removeprefix(".").replace("[...]", "") or None
-    if unknown := _UNKNOWN.search(what):
+    message, path = found["message"], found["path"] or "$"
+    element_index = _INDEX.match(path)
+    index = int(element_index["index"]) if element_index else None
+    field = path[element_index.end() if element_index else 1 :].removeprefix(".").replace("[...]", "") or None
+    if unknown := _UNKNOWN.search(message):
         field = unknown["name"]
         text = f"there is no such name; there are {', '.join(names)}"
-    elif missing := _MISSING.search(what):
+    elif missing := _MISSING.search(message):
         field = missing["name"]
         text = "is required"
     else:
-        text = what.replace("`", "").replace("Expected", "expected", 1)
+        text = message.replace("`", "").replace("Expected", "expected", 1)
         if values and field is not None and field in values:
             text = f"{text.partition(', got ')[0]}, not {str(values[field])[:80]!r}"
     element = f"element {index}: " if index is not None else ""
     return Problem(422, f"{element}{field}: {text}" if field else f"{element}{text}", index=index, field=field)
 
 
-async def read_body(scope: Mapping[str, Any], receive: Receive, most_bytes: int) -> bytes:
-    """The whole body, but never more than `most_bytes`.
+async def read_body(scope: Mapping[str, Any], receive: Receive, max_bytes: int) -> bytes:
+    """The whole body, of at most `max_bytes`.
 
     Raises:
-        Problem: 413 if it is larger, before the rest is read where the client says its size.
+        Problem: 413 if it is larger; nothing is read if the client has sent its size. 400 if the client disconnects.
     """
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > most_bytes:
-            raise _too_large(most_bytes)
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise _too_large(max_bytes)
     chunks = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Problem(400, "The client went away before the body was complete.")
+            raise Problem(400, "The client disconnected before the body was complete.")
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > most_bytes:
-            raise _too_large(most_bytes)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _too_large(most_bytes: int) -> Problem:
+def _too_large(max_bytes: int) -> Problem:
     return Problem(
         413,
-        f"The body is larger than {most_bytes} bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once.",
+        f"The body is larger than {max_bytes} bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once.",
         headers={"Connection": "close"},
     )

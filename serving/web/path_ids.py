@@ -1,8 +1,9 @@
-"""Ids in paths that may hold any character, a slash too.
+"""Ids in paths, which may hold any character, a slash too.
 
-A server hands over the path twice: decoded, where `a%2Fb` has become two segments, and as it was sent.
-`routed_by_raw_path` lets routes match what was sent, so that `{user:id}` is always one segment, and the `id` convertor
-decodes that segment afterwards. What an id may look like is decided by `stream.events`.
+This file decides how such an id is routed and decoded. A server hands over the path twice: decoded, where `a%2Fb` has
+become two segments, and as it was sent. `route_by_raw_path` lets routes match the path as it was sent, so that
+`{user:id}` is always one segment, and the `id` convertor decodes that segment afterwards. Which ids are valid is
+decided by `stream.events`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 
 class IdConvertor(Convertor[str]):
-    """One segment, percent-decoded. Bytes that are not UTF-8 become lone surrogates, which no id may have.
+    """Convertor of one path segment, percent-decoded. Bytes that are not UTF-8 become lone surrogates: no id has them.
 
     >>> IdConvertor().convert("a%2Fb%20c")
     'a/b c'
@@ -33,8 +34,8 @@ class IdConvertor(Convertor[str]):
 register_url_convertor("id", IdConvertor())
 
 
-def routed_by_raw_path(scope: MutableMapping[str, Any]) -> None:
-    """Put the path as it was sent in place of the decoded one (both are the same for most requests)."""
+def route_by_raw_path(scope: MutableMapping[str, Any]) -> None:
+    """Replace the decoded path by the path as it was sent. For most requests both are the same."""
     raw = scope.get("raw_path")
     if raw and b"%" in raw:
         scope["path"] = raw.decode("ascii")

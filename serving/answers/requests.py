@@ -1,0 +1,115 @@
+"""Requests for lists as they come over HTTP, and the ask that each stands for.
+
+This file decides which parameters and fields a list can be asked with, their limits, and which ids are refused. What a
+field does to the list is decided by `serving.answers.decision`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from serving.answers.decision import Ask
+from serving.web.problems import Problem
+from stream.events import Id, InvalidEvent, check_id, text_of
+
+Count = Annotated[int, Meta(ge=1, le=500, description="How many items.")]
+VersionName = Annotated[
+    str, Meta(min_length=1, max_length=64, description="Answer from this version: a number, an alias or an id.")
+]
+Ids = Annotated[list[Id], Meta(max_length=1000)]
+
+
+class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Query of `GET /v1/recommendations/{user}`."""
+
+    n: Count = 10
+    session: Annotated[str, Meta(description="Of the visitor; its events count beside the user's.")] | None = None
+    exclude: Annotated[list[str], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = []
+    exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
+    version: VersionName | None = None
+
+
+class RecommendationsFor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Body of `POST /v1/recommendations`. Without user, session and recent items the list is what is popular."""
+
+    user: Id | None = None
+    session: Id | None = None
+    recent: Ids = []
+    """Items the visitor just had, oldest first: for visitors who are not to be known, or events not yet sent."""
+    candidates: Ids | None = None
+    """Rank only these."""
+    exclude: Ids = []
+    exclude_seen: bool = False
+    n: Count = 10
+    version: VersionName | None = None
+
+
+class ListOfItems(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Query of the lists that are not about a visitor."""
+
+    n: Count = 10
+    version: VersionName | None = None
+
+
+def ask_of_user(user: str, request: RecommendationsOfUser) -> Ask:
+    """The ask of `GET /v1/recommendations/{user}`. Raises `Problem` 422, naming the field, for an invalid id."""
+    _check("user", user)
+    if request.session is not None:
+        _check("session", request.session)
+    for item in request.exclude:
+        _check("exclude", item)
+    return Ask(
+        user=user,
+        session=request.session,
+        exclude=request.exclude,
+        exclude_seen=request.exclude_seen,
+        n=request.n,
+    )
+
+
+def ask_of_body(request: RecommendationsFor) -> Ask:
+    """The ask of `POST /v1/recommendations`. Raises `Problem` 422, naming the field, for an invalid id."""
+    return Ask(
+        user=_id("user", request.user),
+        session=_id("session", request.session),
+        recent=_ids("recent", request.recent),
+        candidates=None if request.candidates is None else _ids("candidates", request.candidates),
+        exclude=_ids("exclude", request.exclude),
+        exclude_seen=request.exclude_seen,
+        n=request.n,
+    )
+
+
+def ask_of_item(item: str, request: ListOfItems) -> Ask:
+    """The ask of `GET /v1/items/{item}/similar`. Raises `Problem` 422 for an invalid id."""
+    _check("item", item)
+    return Ask(item=item, n=request.n)
+
+
+def ask_of_counts(half_life: str, request: ListOfItems) -> Ask:
+    """The ask of `GET /v1/popular` and `GET /v1/trending`: items by decayed counts over one half-life."""
+    return Ask(half_life=half_life, n=request.n)
+
+
+def _ids(field: str, ids: Sequence[Id]) -> list[str]:
+    for identifier in ids:
+        _check(field, identifier)
+    return [text_of(identifier) for identifier in ids]
+
+
+def _id(field: str, identifier: Id | None) -> str | None:
+    if identifier is None:
+        return None
+    _check(field, identifier)
+    return text_of(identifier)
+
+
+def _check(field: str, identifier: Id) -> None:
+    try:
+        check_id(field, identifier)
+    except InvalidEvent as error:
+        raise Problem(422, str(error), field=field) from None

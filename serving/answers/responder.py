@@ -1,0 +1,48 @@
+"""Steps from a checked request to its response, for both HTTP ways.
+
+This file decides that every list is decided by `serving.answers.decision`, gets an id of its own and is counted,
+whether it is answered inside the HTTP protocol or by an `Endpoint`. It is kept in the application's state as
+`responder`.
+"""
+
+from __future__ import annotations
+
+from serving.answers.answer_ids import AnswerIds
+from serving.answers.decision import Ask, Context, decide
+from serving.answers.response import Recommendations, to_response
+from serving.loading.loader import LoadedVersion, Loader
+from serving.metrics import Metrics
+
+
+class Responder:
+    """Answers asks from the versions of a loader.
+
+    Args:
+        loader: holds the versions in memory.
+        metrics: of the server; each answer is counted by its fallback.
+    """
+
+    def __init__(self, loader: Loader, metrics: Metrics) -> None:
+        self._loader = loader
+        self._model_name = loader.model_name
+        self._metrics = metrics
+        self._new_id = AnswerIds()
+
+    async def respond_from(self, version: str | None, ask: Ask) -> Recommendations:
+        """The response from the served version, or from the one of this number, alias or id; loaded if need be.
+
+        Raises:
+            VersionError: the version is unknown or can't be read; `serving.web.problems` maps it to 404 or 409.
+            RedisError: the version is not in memory and Redis is down; mapped to 503.
+        """
+        return self.respond(ask, await self._loader.answering(version))
+
+    def respond(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
+        """The response from a version in memory; None: no version was ever published."""
+        if served is None:
+            version, ranking = None, decide(ask, None)
+        else:
+            version = served.version
+            ranking = decide(ask, Context(version, served.model))
+        self._metrics.count_answer(ranking.fallback or "personal")
+        return to_response(self._new_id(), self._model_name, version, ranking)
