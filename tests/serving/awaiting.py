@@ -1,4 +1,4 @@
-"""Waiting for a condition of a running application without guessing how long it takes."""
+"""Waiting for a condition of a running application, without fixed sleeps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import httpx
 
 
 async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 240.0) -> Any:
+    """Wait until `holds` returns something true, and return that; `what` names the condition if it never does."""
+
     async def wait() -> Any:
         while not (found := await holds()):
             await asyncio.sleep(0.01)
@@ -18,11 +20,11 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: fl
     try:
         return await asyncio.wait_for(wait(), seconds)
     except TimeoutError:
-        raise AssertionError(f"waited {seconds} s and it never held that {what}") from None
+        raise AssertionError(f"waited {seconds} s for this to hold: {what}") from None
 
 
 async def served_version(client: httpx.AsyncClient, number: int) -> None:
-    """Until the server answers from this version."""
+    """Wait until the server answers from this version."""
 
     async def serves() -> bool:
         health = await client.get("/health/ready")
@@ -32,7 +34,9 @@ async def served_version(client: httpx.AsyncClient, number: int) -> None:
 
 
 async def kafka_up(client: httpx.AsyncClient) -> None:
+    """Wait until the server has reached Kafka."""
+
     async def up() -> bool:
         return (await client.get("/health/ready")).json()["kafka"]["up"]
 
-    await eventually(up, "Kafka is reached")
+    await eventually(up, "Kafka is up")

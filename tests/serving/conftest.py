@@ -1,4 +1,4 @@
-"""A real Redis, librdkafka's in-process broker, a shard that publishes, and the application asked over ASGI."""
+"""Fixtures: a real Redis, librdkafka's in-process broker, a shard that publishes, and the application over ASGI."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RedisServer:
         until(self._answers, "redis-server answers")
 
     def stop(self) -> None:
-        """Keeps the data for the next start."""
+        """Stop it and keep the data for the next start."""
         with contextlib.suppress(redis.ConnectionError):
             self.client.save()
         self.kill()
@@ -68,11 +68,11 @@ class RedisServer:
 
 
 def until(holds: Callable[[], Any], what: str, seconds: float = 240.0) -> Any:
-    """Wait for a condition; fails the test if it never holds."""
+    """Wait for a condition and return its value; fail the test if it never holds."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds} s and it never held that {what}")
+            pytest.fail(f"waited {seconds} s for this to hold: {what}")
         time.sleep(0.01)
     return found
 
@@ -97,7 +97,7 @@ def redis_server(_redis: RedisServer) -> Iterator[RedisServer]:
 
 
 class Broker:
-    """librdkafka's in-process broker: real protocol, no durability. `stop` takes it away for good."""
+    """librdkafka's in-process broker: real protocol, no durability. After `stop` it can't be started again."""
 
     def __init__(self) -> None:
         self._broker: Any = confluent_kafka.Producer(
@@ -114,7 +114,7 @@ class Broker:
         self._broker = None
 
     def records(self, topic: str, count: int) -> list[Any]:
-        """The first records of a topic, from every partition, in the order in which they arrive here."""
+        """The first records of a topic, from all partitions, in the order in which they arrive here."""
         consumer = confluent_kafka.Consumer(
             {"bootstrap.servers": self.servers, "group.id": f"test-{time.monotonic_ns()}"}
         )
@@ -137,7 +137,7 @@ def broker() -> Iterator[Broker]:
 
 
 class Publisher:
-    """A shard that learns in this process and publishes versions, as a worker does."""
+    """Shard that learns in this process and publishes versions, as a worker does."""
 
     def __init__(
         self, store: VersionStore, model: ModelSettings = MODEL, *, partition: int = 0, shards: int = 1
@@ -193,7 +193,7 @@ def settings_for(redis_server: RedisServer, broker: Broker | None = None, **more
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
-    """The application, started and stopped as a server would, and a client of it."""
+    """The application, started and stopped as a server would do it, and a client of it."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (

@@ -1,4 +1,4 @@
-"""What is answered over HTTP is what the model answers, and every answer says where it comes from."""
+"""Lists over HTTP equal those of the model, and every answer says which version made it and from what."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ async def test_answers_equal_those_of_the_shard_that_learned(redis_server: Redis
     first = publisher.learn(*CLICKS[:60])
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, first.number)
-        second = publisher.learn(*CLICKS[60:])  # arrives as changes upon the first
+        second = publisher.learn(*CLICKS[60:])  # loaded as changes to the first
         await served_version(client, second.number)
         model = publisher.shard.model()
 
-        for user in ["u0", "u5", "nobody"]:
+        for user in ["u0", "u5", "unknown"]:
             answer = (await client.get(f"/v1/recommendations/{user}", params={"n": 8})).json()
             ranking = model.recommend(Query(user=user, n=8))
             assert shown(answer) == ranked(ranking)
@@ -51,14 +51,14 @@ async def test_unknown_visitors_and_items_get_a_useful_list(redis_server: RedisS
     version = publisher.learn(*CLICKS)
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, version.number)
-        for path in ["/v1/recommendations/nobody", "/v1/items/nothing/similar"]:
+        for path in ["/v1/recommendations/unknown", "/v1/items/unknown/similar"]:
             answer = await client.get(path)
             assert answer.status_code == 200
             assert answer.json()["items"]
             assert answer.json()["fallback"] in {"trending", "popular", "newest"}
 
 
-async def test_before_anything_was_learned_lists_are_empty_and_say_so(redis_server: RedisServer):
+async def test_before_the_first_version_lists_are_empty_and_say_so(redis_server: RedisServer):
     async with running(settings_for(redis_server)) as (_, client):
         for path in ["/v1/recommendations/u", "/v1/items/i/similar", "/v1/popular", "/v1/trending"]:
             answer = (await client.get(path)).json()

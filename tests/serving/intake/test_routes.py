@@ -1,4 +1,4 @@
-"""Posted events reach Kafka as the worker reads them, or the answer says which did not and why."""
+"""Posted events reach Kafka as the worker reads them, or the answer says which did not, and why."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_wrong_events_are_refused_by_element_and_field(redis_server: Redis
             assert field in answer.json()["detail"]
 
 
-async def test_a_body_without_a_length_is_cut_off_too(redis_server: RedisServer):
+async def test_a_body_without_a_declared_length_is_limited_too(redis_server: RedisServer):
     async def endless():
         while True:
             yield b" " * 65536
@@ -123,7 +123,7 @@ async def test_feedback_needs_a_kind(redis_server: RedisServer):
         assert (answer.status_code, answer.json()["field"]) == (422, "kind")
 
 
-async def test_without_kafka_posts_are_refused_with_a_status_for_each(redis_server: RedisServer):
+async def test_without_kafka_posts_are_refused_with_a_status_for_each_event(redis_server: RedisServer):
     async with running(settings_for(redis_server)) as (_, client):
         answer = await client.post("/v1/events/clicks", json=[{"item": "a", "user": "u", "event_id": "e"}])
         assert answer.status_code == 503
@@ -132,14 +132,14 @@ async def test_without_kafka_posts_are_refused_with_a_status_for_each(redis_serv
         assert (element["event_id"], element["status"]) == ("e", "failed")
 
 
-async def test_topics_that_are_missing_are_named_and_waited_for(redis_server: RedisServer):
+async def test_missing_topics_are_named_until_they_exist(redis_server: RedisServer):
     broker = Broker()
     async with running(settings_for(redis_server, broker)) as (_, client):
 
         async def missing() -> bool:
             return "no topic" in ((await client.get("/health/ready")).json()["kafka"].get("reason") or "")
 
-        await eventually(missing, "the missing topics are told")
+        await eventually(missing, "the health names the missing topics")
         assert (await client.post("/v1/events/clicks", json={"item": "a", "user": "u"})).status_code == 503
         broker.create("clicks", "purchases", "feedback")
         await kafka_up(client)
@@ -147,15 +147,15 @@ async def test_topics_that_are_missing_are_named_and_waited_for(redis_server: Re
     broker.stop()
 
 
-async def test_kafka_that_goes_away_is_told_and_lists_go_on(redis_server: RedisServer, broker: Broker):
+async def test_lists_are_answered_while_kafka_is_down_and_the_health_says_so(redis_server: RedisServer, broker: Broker):
     async with running(settings_for(redis_server, broker)) as (_, client):
         await kafka_up(client)
         broker.stop()
 
-        async def away() -> bool:
+        async def down() -> bool:
             return not (await client.get("/health/ready")).json()["kafka"]["up"]
 
-        await eventually(away, "Kafka is seen to be away")
+        await eventually(down, "the health says that Kafka is down")
         health = await client.get("/health/ready")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
         assert health.json()["kafka"]["since"]

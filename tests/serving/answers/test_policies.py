@@ -1,0 +1,279 @@
+"""Every policy, one row each, through both HTTP ways and through `decision` directly.
+
+To add a policy, add a row. A field of a request that no row uses, and a policy function that no row names, fail a test.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import pytest
+
+from serving.answers import decision
+from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, decide
+from serving.answers.fast_path import FastPath
+from serving.answers.requests import ListOfItems, RecommendationsFor, RecommendationsOfUser
+from serving.answers.response import to_response
+from stream.models.query import Query
+from tests.serving.answers.shop import CLICKS, EARLY_CLICKS, ITEMS, InMemory, application, shop
+
+SEEN_BY_U1 = {item for user, item in CLICKS if user == "u1"}
+LEARNED_EARLY = {item for _, item in CLICKS[:EARLY_CLICKS]}
+FIRST_VERSION = "1"
+STEPS = {"plan", "allowed_items", "score", "arrange", "decide"}
+"""Functions of `decision` that are steps and no policies."""
+
+
+class Row(NamedTuple):
+    """One policy: the requests that use it, the ask they stand for, and what it promises of the list."""
+
+    policy: str
+    ask: Ask
+    promise: Callable[[list[str], Any], bool]
+    """Items of the list and the model to true if the policy holds."""
+    body: Mapping[str, Any] | None = None
+    """`POST /v1/recommendations`; None: the list is not about a visitor."""
+    query: Mapping[str, Any] | None = None
+    """`GET /v1/recommendations/{user}`, where the user is the ask's; None: this GET can't ask for it."""
+    path: str | None = None
+    """GET of a list that is not about a visitor."""
+    parameters: Mapping[str, Any] = {}
+    """Query of `path`."""
+    version: str | None = None
+    settings: Mapping[str, Any] = {}
+    """Settings of the model."""
+    functions: tuple[str, ...] = ()
+    """Functions of `decision` that make up the policy."""
+
+
+def recommended(**fields: Any) -> Callable[[list[str], Any], bool]:
+    """True if the list is the model's own for this query."""
+    return lambda items, model: items == model.recommend(Query(**fields)).items
+
+
+ROWS = [
+    Row(
+        "user",
+        Ask(user="u1"),
+        recommended(user="u1"),
+        body={"user": "u1"},
+        query={},
+    ),
+    Row(
+        "user whose id needs percent-encoding",
+        Ask(user="ü/1"),
+        recommended(user="ü/1"),
+        body={"user": "ü/1"},
+        query={},
+    ),
+    Row(
+        "user and session",
+        Ask(user="u1", session="v2"),
+        recommended(user="u1", session="v2"),
+        body={"user": "u1", "session": "v2"},
+        query={"session": "v2"},
+    ),
+    Row(
+        "session alone",
+        Ask(session="v2"),
+        recommended(session="v2"),
+        body={"session": "v2"},
+    ),
+    Row(
+        "n",
+        Ask(user="u1", n=3),
+        lambda items, _: len(items) == 3,
+        body={"user": "u1", "n": 3},
+        query={"n": 3},
+        functions=("cut_to_length",),
+    ),
+    Row(
+        "exclude",
+        Ask(user="u1", exclude=ITEMS[:9], n=24),
+        lambda items, _: sorted(items) == sorted(ITEMS[9:]),
+        body={"user": "u1", "exclude": ITEMS[:9], "n": 24},
+        query={"exclude": ITEMS[:9], "n": 24},
+        functions=("excluded_items",),
+    ),
+    Row(
+        "exclude_seen",
+        Ask(user="u1", exclude_seen=True, n=24),
+        lambda items, _: set(items) == set(ITEMS) - SEEN_BY_U1,
+        body={"user": "u1", "exclude_seen": True, "n": 24},
+        query={"exclude_seen": "true", "n": 24},
+    ),
+    Row(
+        "recent",
+        Ask(recent=["item 20", "item 21"]),
+        recommended(recent=["item 20", "item 21"]),
+        body={"recent": ["item 20", "item 21"]},
+        functions=("recent_items",),
+    ),
+    Row(
+        "candidates",
+        Ask(user="u1", candidates=["item 3", "item 23", "unknown"]),
+        lambda items, _: sorted(items) == ["item 23", "item 3"],
+        body={"user": "u1", "candidates": ["item 3", "item 23", "unknown"]},
+    ),
+    Row(
+        "version",
+        Ask(user="u1", n=24),
+        lambda items, _: set(items) == LEARNED_EARLY,
+        body={"user": "u1", "n": 24, "version": FIRST_VERSION},
+        query={"n": 24, "version": FIRST_VERSION},
+        version=FIRST_VERSION,
+    ),
+    Row(
+        "repeats = first",
+        Ask(user="u1", n=24),
+        lambda items, _: items != [] and not SEEN_BY_U1 & set(items),
+        body={"user": "u1", "n": 24},
+        query={"n": 24},
+        settings={"repeats": "first"},
+    ),
+    Row(
+        "similar",
+        Ask(item="item 20", n=24),
+        lambda items, model: items == model.similar("item 20", 24).items and "item 20" not in items,
+        path="/v1/items/item%2020/similar",
+        parameters={"n": 24},
+        functions=("recent_items", "excluded_items"),
+    ),
+    Row(
+        "similar, from a version",
+        Ask(item="item 3"),
+        lambda items, _: set(items) <= LEARNED_EARLY - {"item 3"},
+        path="/v1/items/item%203/similar",
+        parameters={"version": FIRST_VERSION},
+        version=FIRST_VERSION,
+    ),
+    Row(
+        "popular",
+        Ask(half_life=POPULAR_HALF_LIFE, n=5),
+        lambda items, model: items == model.popular(5).items,
+        path="/v1/popular",
+        parameters={"n": 5},
+    ),
+    Row(
+        "trending",
+        Ask(half_life=TRENDING_HALF_LIFE, n=5),
+        lambda items, model: items == model.popular(5, half_life="2h").items,
+        path="/v1/trending",
+        parameters={"n": 5},
+    ),
+]
+NAMES = [row.policy for row in ROWS]
+
+
+@cache
+def versions_under(settings: frozenset[tuple[str, Any]]) -> InMemory:
+    return shop(**dict(settings))
+
+
+def versions_of(row: Row) -> InMemory:
+    return versions_under(frozenset(row.settings.items()))
+
+
+def loaded_of(row: Row):
+    loader = versions_of(row)
+    return loader.served if row.version is None else loader.loaded[int(row.version) - 1]
+
+
+def without_id(answer: bytes) -> bytes:
+    """The bytes of an answer with its id replaced, which no two answers share."""
+    replaced, times = re.subn(rb'^\{"answer":"[0-9a-f]{12}-[0-9a-f]+"', b'{"answer":"-"', answer)
+    assert times == 1, answer
+    return replaced
+
+
+def decided(row: Row) -> bytes:
+    loaded = loaded_of(row)
+    return msgspec.json.encode(to_response("-", "shop", loaded.version, decide(row.ask, loaded.context)))
+
+
+def target_of(row: Row) -> str:
+    return f"/v1/recommendations/{quote(row.ask.user, safe='')}"
+
+
+async def over_http(row: Row, method: str, path: str, **request: Any) -> httpx.Response:
+    transport = httpx.ASGITransport(app=application(versions_of(row)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
+        return await client.request(method, path, **request)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_the_decision_keeps_the_promise_of_the_policy(row: Row):
+    loaded = loaded_of(row)
+    assert row.promise(decide(row.ask, loaded.context).items, loaded.model)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.query is not None], ids=lambda row: row.policy)
+def test_the_fast_path_answers_with_the_decision(row: Row):
+    target = httpx.URL(f"http://corrente{target_of(row)}", params=row.query).raw_path
+    answer = FastPath(application(versions_of(row)).state)(target)
+    if row.version is not None:
+        assert answer is None, (
+            "a version that is asked for by name may have to be loaded, which the full path waits for"
+        )
+    else:
+        assert answer is not None
+        assert without_id(answer) == decided(row)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.query is not None], ids=lambda row: row.policy)
+async def test_the_get_route_answers_with_the_decision(row: Row):
+    answer = await over_http(row, "GET", target_of(row), params=row.query)
+    assert answer.status_code == 200
+    assert without_id(answer.content) == decided(row)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.body is not None], ids=lambda row: row.policy)
+async def test_the_post_route_answers_with_the_decision(row: Row):
+    answer = await over_http(row, "POST", "/v1/recommendations", content=json.dumps(row.body))
+    assert answer.status_code == 200
+    assert without_id(answer.content) == decided(row)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.path is not None], ids=lambda row: row.policy)
+async def test_the_routes_of_items_answer_with_the_decision(row: Row):
+    answer = await over_http(row, "GET", row.path, params=row.parameters)
+    assert answer.status_code == 200
+    assert without_id(answer.content) == decided(row)
+
+
+@pytest.mark.parametrize(
+    ("struct", "used"),
+    [
+        (RecommendationsOfUser, [row.query for row in ROWS if row.query is not None]),
+        (RecommendationsFor, [row.body for row in ROWS if row.body is not None]),
+        (ListOfItems, [row.parameters for row in ROWS if row.path is not None]),
+    ],
+    ids=["GET for a user", "POST", "lists of items"],
+)
+def test_every_field_of_a_request_has_a_row(struct: type[msgspec.Struct], used: list[Mapping[str, Any]]):
+    assert set(struct.__struct_encode_fields__) == {name for each in used for name in each}
+
+
+def test_every_field_of_an_ask_has_a_row():
+    fields, default = Ask.__struct_fields__, Ask()
+    changed = {name for row in ROWS for name in fields if getattr(row.ask, name) != getattr(default, name)}
+    assert changed == set(fields)
+
+
+def test_every_policy_function_has_a_row():
+    functions = {name for name, each in inspect.getmembers(decision, inspect.isfunction)}
+    assert functions - STEPS == {name for row in ROWS for name in row.functions}
+
+
+def test_every_row_says_by_which_way_it_comes():
+    for row in ROWS:
+        assert (row.path is None) != (row.body is None), row.policy
+    assert len(set(NAMES)) == len(NAMES)
