@@ -38,8 +38,8 @@ from stream.settings import Settings
 from stream.versions import VersionStore
 
 DESCRIPTION = (
-    "A streaming, online-learning recommender. Post what visitors do; ask what they should see. Every answer names the "
-    "version of the model that made it, and every version can be gone back to."
+    "A streaming, online-learning recommender. Post what visitors do; get what they should see. Every answer names the "
+    "version of the model that made it, and every version that is kept can be served again."
 )
 
 ENDPOINTS: list[Endpoint] = [*recommendations.ROUTES, *item_lists.ROUTES]

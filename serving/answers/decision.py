@@ -9,8 +9,8 @@ network and no loader: the same ask and context always give the same list.
 A policy is one small pure function:
 
 - **Before scoring.** An option of ranking is a field of `stream.models.query.Query`, filled in by `plan`. A policy that
-  hides items returns a mask over item rows and is listed in `MASKS`; hidden items are never scored, so the list still
-  fills up with others.
+  hides items returns a mask over item rows and is listed in `MASKS`; hidden items never become candidates, so the
+  list still fills up with others.
 - **After scoring.** A policy that cuts, reorders or relabels takes a ranking and returns one, and is listed in
   `ARRANGEMENTS`.
 
@@ -63,7 +63,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         exclude_seen: leave out every item in the visitor's history.
         n: length of the list.
         item: items similar to this one, instead of items for a visitor.
-        half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor.
+        half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor. Only `n` and masks
+            apply to such a list.
     """
 
     user: str | None = None
@@ -148,7 +149,7 @@ def allowed_items(ask: Ask, context: Context, masks: Sequence[MaskPolicy]) -> Ma
 
 
 def plan(ask: Ask, context: Context, masks: Sequence[MaskPolicy] = MASKS) -> Plan:
-    """The candidates that are allowed and the options of ranking, before anything is scored."""
+    """Allowed candidates and options of ranking, before anything is scored."""
     query = Query(
         user=ask.user,
         session=ask.session,
@@ -165,10 +166,10 @@ def plan(ask: Ask, context: Context, masks: Sequence[MaskPolicy] = MASKS) -> Pla
 
 
 def score(model: Model, planned: Plan) -> Ranking:
-    """The ranking of a model under a plan.
+    """Score a plan with its model.
 
     The moment of the list is the model's own clock, the time of its last learned event, not the server's: one version
-    gives one list, whenever and wherever it is asked, and a rollback gives back the very same scores.
+    gives one list, at any time and on any server, and a rollback gives back the very same scores.
     """
     if planned.half_life is not None:
         return model.popular(planned.query.n, half_life=planned.half_life, allowed=planned.allowed)
@@ -179,7 +180,7 @@ def score(model: Model, planned: Plan) -> Ranking:
 
 
 def cut_to_length(ranking: Ranking, ask: Ask, _: Context) -> Ranking:
-    """No more items than were asked for, however many the plan had scored."""
+    """Cut the ranking to the requested length; a plan may score more items than that."""
     if len(ranking.items) <= ask.n:
         return ranking
     return Ranking(ranking.items[: ask.n], ranking.scores[: ask.n], ranking.fallback)
@@ -192,7 +193,7 @@ ARRANGEMENTS: tuple[ArrangementPolicy, ...] = (cut_to_length,)
 def arrange(
     ranking: Ranking, ask: Ask, context: Context, arrangements: Sequence[ArrangementPolicy] = ARRANGEMENTS
 ) -> Ranking:
-    """The list to give back: its order, its length and what it says it was made from."""
+    """The list to give back: its order, its length and its `fallback`."""
     for policy in arrangements:
         ranking = policy(ranking, ask, context)
     return ranking

@@ -1,7 +1,7 @@
 """Requests for lists as they come over HTTP, and the ask that each stands for.
 
-This file decides which parameters and fields a list can be asked with, their limits, and which ids are refused. What a
-field does to the list is decided by `serving.answers.decision`.
+This file decides which parameters and fields a request for a list may have, their limits, and which ids are refused.
+The effect of a field on the list is decided by `serving.answers.decision`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Routes for lists, which are asked thousands of times a second.
+"""Routes for lists, which get thousands of requests a second.
 
 FastAPI resolves parameters and dependencies in about 50 µs a request, as long as a whole list takes. An `Endpoint` is
 plain ASGI behind the same router, error handling and documentation: query or body to one Struct, a handler, one Struct
@@ -145,7 +145,7 @@ _PROBLEM_RESPONSES: dict[str, Any] = {
     "409": _problem_response("The version is there and can't be read"),
     "413": _problem_response("The body is too large"),
     "422": _problem_response("A parameter or field is wrong; it is named"),
-    "503": _problem_response("A dependency is away; trying again later helps"),
+    "503": _problem_response("Redis or Kafka is down; trying again later helps"),
 }
 
 

@@ -4,7 +4,7 @@ This file decides which requests may be answered inside the protocol. Of the tim
 went into parts that a list never needs: a task, an application scope, a stack of middlewares and two messages for every
 answer. `Protocol` is uvicorn's own, except that it first calls a function of the application. If that returns None (any
 other route, a wrong parameter, a version that has to be loaded first), or if the client reads too slowly, the request
-goes through uvicorn as usual and is answered there, so this file handles no errors.
+is passed to uvicorn and answered as usual, so this file handles no errors.
 
 It overrides internals of uvicorn, which may change with any minor release: `pyproject.toml` allows none above those
 that were tested, and `tests/serving/web/test_fast_protocol.py` names every attribute that is used and what to look at

@@ -42,14 +42,14 @@ def document(
     for name, kind in renamed_structs.items():
         _, of_kind = msgspec.json.schema_components([kind], ref_template=REFERENCE)
         components[name] = of_kind[kind.__name__]
-    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    made.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    whole_document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    whole_document.setdefault("components", {}).setdefault("schemas", {}).update(components)
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
         operation = endpoint.operation(reference_of.__getitem__, components)
         paths.setdefault(endpoint.template, {})[endpoint.method.lower()] = operation
-    made["paths"] = {**paths, **made["paths"]}
-    return made
+    whole_document["paths"] = {**paths, **whole_document["paths"]}
+    return whole_document
 
 
 def add_pages(app: FastAPI) -> None:
