@@ -30,7 +30,13 @@ PREFIX = b"/v1/recommendations/"
 PREFIX_BYTES = len(PREFIX)
 ROUTE = "/v1/recommendations/{user}"
 
-REFUSED = (Problem, UnicodeDecodeError, VersionError, CorruptDelta, redis.exceptions.RedisError)
+REFUSED: tuple[type[Exception], ...] = (
+    Problem,
+    UnicodeDecodeError,
+    VersionError,
+    CorruptDelta,
+    redis.exceptions.RedisError,
+)
 """Errors that the full path answers with a status of its own."""
 
 _read_query = QueryReader(RecommendationsOfUser)
