@@ -25,7 +25,7 @@ from serving.intake.event_intake import Accepted, EventIntake
 from serving.intake.event_reader import EventReader
 from serving.intake.producer import EventProducer
 from serving.loading.loader import Loader
-from serving.loading.sharing import SnapshotClient
+from serving.loading.shared import SnapshotClient
 from serving.metrics import Metrics
 from serving.operations import health, versions
 from serving.upstream_health import UpstreamHealth

@@ -1,1 +1,17 @@
-"""loading."""
+"""Versions in memory: loaded from the store by one thread, or mapped from another process that has loaded them.
+
+A server of one process has a `Loader`. With several processes one of them loads (`Loader` and `SnapshotServer`), and
+those that answer map its memory (`SnapshotClient`). Errors are those of `stream.versions` and redis-py; nothing here
+knows HTTP.
+
+| file | decides |
+|---|---|
+| `served` | what a request may ask of a loader |
+| `loader` | which versions are in memory and which one answers |
+| `version_memory` | how a version is loaded and which versions share memory |
+| `shard_memory` | what is kept beside a shard's rows, and how a model is made of several shards |
+| `warm_up` | what is compiled before a server is ready |
+| `shared` | how a process follows the one that loads, and what it does while that one is away |
+| `shared_server` | how the process that loads serves others, and when they hold a version no longer |
+| `messages` | what these processes send each other |
+"""

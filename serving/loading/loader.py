@@ -1,14 +1,14 @@
 """From versions in Redis to the model that answers: one thread that loads, one reference that is swapped.
 
-Of a new version only what changed is loaded, into arenas that the versions share; while it loads, the one before
-answers. The one before also stays in memory, so that going back to it costs nothing, and so do some that were asked for
-by number. What is away or broken never takes the last good version away.
+Only the changes of a new version are loaded, into arenas that the versions share; while it loads, the one before
+answers. The one before also stays in memory, so that going back to it costs nothing, and so do some that were requested
+by number. A version or a store that is away or broken never takes the last good version away.
 
 All loading happens in one thread, as jobs in a queue. Another thread listens to announcements and, because an
-announcement may be lost, looks by itself after every silence.
+announcement may be lost, makes the loading thread check the store after every `poll_seconds` of silence.
 
-This file decides which versions are in memory and which one answers. What "served" means (pinned, else the newest) is
-decided by the version store, and how versions share memory by the arena.
+This file decides which versions are in memory and which one answers. The version to be served (pinned, else the newest)
+is decided by the version store, and the way in which a version is loaded by `serving.loading.version_memory`.
 """
 
 from __future__ import annotations
@@ -20,65 +20,46 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import redis.exceptions
 import structlog
 
-from serving.loading.shard_memory import ShardMemory, empty_model, model_of
-from serving.memory.arena import Views
-from serving.memory.pages import Allocate, in_large_pages, private_memory
+from serving.loading.served import CAUGHT_UP_SECONDS, STOP_SECONDS, LoadedVersion, VersionSource
+from serving.loading.version_memory import VersionMemory
+from serving.loading.warm_up import empty_model, warm_up
+from serving.memory.pages import Allocate
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
-from serving.web.problems import Problem
-from stream.models.model import Model
-from stream.models.query import Query
-from stream.models.settings import ModelSettings
 from stream.state.tables import CorruptDelta
-from stream.versions import ShardState, UnknownVersion, Version, VersionError, VersionStore, settings_of
+from stream.versions import Version, VersionError, VersionStore
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
-"""TcpProxy two attempts to hear announcements while Redis is away."""
-
-CAUGHT_UP_SECONDS = 10.0
-"""How long a rollback waits for this server to follow it before it answers anyway."""
-
-STOP_SECONDS = 10.0
+"""Pause between two attempts to listen to announcements while Redis is away."""
 
 OLDER_VERSIONS = 20
-"""How many versions a starting server tries when the one to be served can't be read."""
+"""Most versions that a starting server tries if the one to be served can't be read."""
 
 UNREADABLE = (VersionError, CorruptDelta, ValueError)
-"""What a broken version raises; ValueError comes from settings that this release doesn't know."""
+"""Errors of a version that can't be read; ValueError comes from settings that this release doesn't know."""
 
 
-@dataclass(frozen=True)
-class LoadedVersion:
-    """One version in memory, as requests use it."""
-
-    version: Version
-    model: Model
-    views: dict[int, Views]
-    """By shard. They keep the version's rows in the arena."""
-
-
-class Loader:
+class Loader(VersionSource):
     """Keeps the served version in memory, and a few more.
 
     Args:
         store: of versions.
-        redis: where it is told how Redis is doing.
+        redis: state of the connection to the store, which the loader updates.
         metrics: of the server.
         visitor_salt: of the model, which manifests don't carry.
-        poll_seconds: how often to look when nothing is announced.
-        resident_versions: most versions in memory: the served one, the one before, and those asked for.
-        allocate: where what requests read lies; memory of this process if None.
+        poll_seconds: longest time between two checks of the store if nothing is announced.
+        resident_versions: most versions in memory: the served one, the one before, and those requested by name.
+        allocate: source of the memory that requests read; memory of this process if None.
+        changed: called in the loading thread after each check of the store.
     """
 
     def __init__(
@@ -93,28 +74,17 @@ class Loader:
         allocate: Allocate | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.model_name = store.model
-        self._visitor_salt = visitor_salt
-        self.redis = redis
-        self.served: LoadedVersion | None = None
-        """What answers. None until something was learned."""
-        self.ready = False
-        """Whether the store was asked and what it had is loaded."""
-        self.problem: str | None = None
-        """Why the version that should be served can't be loaded."""
-        self.problem_since: float | None = None
+        super().__init__(store.model, redis)
         self._store = store
         self._metrics = metrics
-        self._allocate = allocate
-        self._changed_state = changed
+        self._call_changed = changed
         self._poll_seconds = poll_seconds
-        self._most_asked = max(0, resident_versions - 2)
+        self._max_requested = max(0, resident_versions - 2)
         self._previous: LoadedVersion | None = None
-        self._asked: tuple[LoadedVersion, ...] = ()
-        self._memories: dict[tuple[int, str, bool], ShardMemory] = {}
-        """By shard and settings (as JSON: other capacities are other tables)."""
+        self._requested: tuple[LoadedVersion, ...] = ()
+        self.memory = VersionMemory(store, visitor_salt, allocate)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._look_pending = threading.Event()
+        self._check_pending = threading.Event()
         self._rests_until = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -122,55 +92,33 @@ class Loader:
     # ---- for requests
 
     async def answering(self, version: str | None) -> LoadedVersion | None:
-        """The served version, or the one of this number, alias or id; loaded if need be.
-
-        Raises:
-            Problem: 404 there is no such version, 409 it can't be read, 503 Redis is away.
-        """
         if version is None:
             return self.served
         for each in self.in_memory():
             if version in (str(each.version.number), each.version.id):
                 return each
-        try:
-            return await asyncio.wrap_future(self._submit(lambda: self._asked_for(version)))
-        except UnknownVersion as error:
-            raise Problem(404, str(error), field="version") from None
-        except (VersionError, CorruptDelta) as error:
-            raise Problem(409, f"version {version!r} can't be loaded: {error}", field="version") from None
-        except redis.exceptions.RedisError as error:
-            raise Problem(
-                503,
-                f"Version {version!r} is not in memory, and the store of versions (Redis) does not answer: {error}. "
-                "The served version still answers.",
-                field="version",
-                headers={"Retry-After": "1"},
-            ) from None
+        return await asyncio.wrap_future(self._submit(lambda: self._load_requested(version)))
 
     async def caught_up(self) -> None:
-        """Wait until this server has looked at what is to be served, and has loaded it."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(self.submitted_look()), CAUGHT_UP_SECONDS)
+            await asyncio.wait_for(asyncio.wrap_future(self.submit_check()), CAUGHT_UP_SECONDS)
 
-    def submitted_look(self) -> Future[None]:
-        """Look at what is to be served, in the loading thread."""
-        return self._submit(self.look)
+    def submit_check(self) -> Future[None]:
+        """Check the store in the loading thread; done once the version that it names is served, or can't be."""
+        return self._submit(self.check_store)
 
     async def totals(self) -> list[Any] | None:
-        """What all processes that share this one's port have counted; None: there are no others."""
         return None
 
     # ---- starting and stopping
 
     def start(self) -> None:
-        """Start loading, in threads of its own."""
         for name, run in (("load versions", self._work), ("hear announcements", self._listen)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
     async def stop(self) -> None:
-        """Stop loading; what is in memory goes on answering."""
         self._stopping.set()
         self._jobs.put(None)
         for thread in self._threads:
@@ -178,74 +126,81 @@ class Loader:
 
     # ---- the loading thread
 
-    def look(self) -> None:
-        """Load and swap in what is to be served, if that is another version than what is."""
+    def check_store(self) -> None:
+        """Load and swap in the version that the store names, unless it is served already."""
         try:
             wanted = self._store.served()
             self.redis.answered()
             if not self.ready:
-                for caution in self._store.redis_problems():
-                    log.warning("caution", dependency="redis", caution=caution)
+                for problem in self._store.redis_problems():
+                    log.warning("redis is not configured for versions", dependency="redis", problem=problem)
             if wanted is not None and (self.served is None or wanted.id != self.served.version.id):
                 self._swap(self._in_memory_or_loaded(wanted))
         except redis.exceptions.RedisError as error:
             self.redis.failed(f"{type(error).__name__}: {error}", time.time())
         except UNREADABLE as error:
-            self._troubled(str(error))
+            self._note_problem(str(error))
             if self.served is None:
                 self._serve_an_older_one()
-        except Exception as error:  # whatever it is, the last good version must go on answering
+        except Exception as error:  # an unforeseen error is logged and shown by health; the last good version answers
             log.exception("loading failed")
-            self._troubled(f"{type(error).__name__}: {error}")
+            self._note_problem(f"{type(error).__name__}: {error}")
         else:
             self.problem, self.problem_since = None, None
-            self._is_ready()
-        self._changed_state()
+            self._note_ready()
+        self._call_changed()
 
     def _serve_an_older_one(self) -> None:
-        """At a start there is no last good version yet: the newest that can be read is better than none."""
+        """Serve the newest version that can be read: at a start there is no last good one yet."""
         try:
             for version in self._store.versions()[:OLDER_VERSIONS]:
                 with contextlib.suppress(*UNREADABLE):
                     self._swap(self._in_memory_or_loaded(version))
-                    self._is_ready()
+                    self._note_ready()
                     return
         except redis.exceptions.RedisError as error:
             self.redis.failed(f"{type(error).__name__}: {error}", time.time())
 
-    def _is_ready(self) -> None:
+    def _note_ready(self) -> None:
         if not self.ready:
             log.info("ready", version=self.served.version.number if self.served else None)
         self.ready = True
 
+    def _note_problem(self, problem: str) -> None:
+        if self.problem != problem:
+            log.warning("the version to be served can't be loaded", problem=problem)
+        if self.problem is None:
+            self.problem_since = time.time()
+        self.problem = problem
+
     def _work(self) -> None:
-        warm_up(empty_model())  # before the first look, so that a shop's first version answers as soon as it is there
+        warm_up(empty_model())  # before the first check, so that a shop's first version answers as soon as it is there
         while (job := self._jobs.get()) is not None:
             job()
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
-            self._look_soon()
+            self._check_soon()
             try:
                 for _ in self._store.announcements(self._poll_seconds):
                     if self._stopping.is_set():
                         return
-                    self._look_soon()
+                    self._check_soon()
             except redis.exceptions.RedisError as error:
                 self.redis.failed(f"{type(error).__name__}: {error}", time.time())
-            except Exception:  # a message that nobody of ours has sent must not end the listening
+            except Exception:  # a foreign message on the channel must not end the thread; it is logged
                 log.exception("listening to announcements failed")
             self._stopping.wait(RETRY_SECONDS)
 
-    def _look_soon(self) -> None:
-        """Many announcements while one version loads are one look afterwards."""
-        if time.monotonic() >= self._rests_until and not self._look_pending.is_set():
-            self._look_pending.set()
-            self._jobs.put(self._look_now)
+    def _check_soon(self) -> None:
+        """Queue one check, however many announcements arrive while a version loads."""
+        if time.monotonic() >= self._rests_until and not self._check_pending.is_set():
+            self._check_pending.set()
+            self._jobs.put(self._check_now)
 
-    def _look_now(self) -> None:
-        self._look_pending.clear()
-        self.look()
+    def _check_now(self) -> None:
+        self._check_pending.clear()
+        self.check_store()
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -255,7 +210,7 @@ class Loader:
                 return
             try:
                 future.set_result(work())
-            except Exception as error:  # told to who asked
+            except Exception as error:  # raised again where the future is awaited
                 future.set_exception(error)
 
         self._jobs.put(job)
@@ -264,114 +219,49 @@ class Loader:
     def _swap(self, served: LoadedVersion) -> None:
         before, self.served = self.served, served
         if before is not None and before.version.lineage != served.version.lineage:
-            # Numbers may have been given twice: what is in memory can't be asked for by number any more.
-            before, self._asked = None, ()
+            # The store began anew and may give a number twice, so resident versions can't be found by number any more.
+            before, self._requested = None, ()
         self._previous = before
-        self._forget_unused_memories()
+        residents = list(self.in_memory())
+        self.memory.forget_unused(residents)
         version = served.version
         self._metrics.served_version.set(version.number)
         self._metrics.served_created_seconds.set(version.created_at)
-        self._metrics.resident_versions.set(len(list(self.in_memory())))
+        self._metrics.resident_versions.set(len(residents))
         log.debug("serving", version=version.number, id=version.id[:12])
 
-    def _asked_for(self, name: str) -> LoadedVersion:
+    def _load_requested(self, name: str) -> LoadedVersion:
         version = self._store.version(name)
         self.redis.answered()
-        served = self._in_memory_or_loaded(version)
-        if served is not self.served and served is not self._previous and self._most_asked:
-            others = tuple(each for each in self._asked if each is not served)
-            self._asked = (served, *others)[: self._most_asked]
+        loaded = self._in_memory_or_loaded(version)
+        if loaded is not self.served and loaded is not self._previous and self._max_requested:
+            others = tuple(each for each in self._requested if each is not loaded)
+            self._requested = (loaded, *others)[: self._max_requested]
         self._metrics.resident_versions.set(len(list(self.in_memory())))
-        return served
+        return loaded
 
     def in_memory(self) -> Iterator[LoadedVersion]:
-        """Every version that is held."""
+        """Every version that is held, each once."""
         seen = set()
-        for each in (self.served, self._previous, *self._asked):
+        for each in (self.served, self._previous, *self._requested):
             if each is not None and id(each) not in seen:
                 seen.add(id(each))
                 yield each
 
     def _in_memory_or_loaded(self, version: Version) -> LoadedVersion:
-        for each in self.in_memory():
+        residents = list(self.in_memory())
+        for each in residents:
             if each.version.id == version.id:
                 return each
         started = time.perf_counter()
-        settings = settings_of(version.settings, self._visitor_salt)
-        views: dict[int, Views] = {}
-        memories: dict[int, ShardMemory] = {}
-        how = "changes"
-        for partition, state in sorted(version.shards.items()):
-            memory = memories[partition] = self._memory(partition, settings, alone=len(version.shards) == 1)
-            found = self._changed(partition, settings, state, memory, alone=len(version.shards) == 1)
-            if found is None:
-                how = "whole"
-                like = self._nearest(partition, settings, state, alone=len(version.shards) == 1)
-                found = memory.load(partial(self._store.load, partition, state), like)
-            views[partition] = found
-        model = model_of(settings, views, memories, self._allocate)
+        loaded, how = self.memory.load(version, residents)
         if self.served is None:
-            warm_up(model)
-        if len(views) > 1:
-            # Shards are merged whole, whatever has changed: at most half of the time, or requests would wait for it.
-            # A version of several shards is so at most two merges and one `poll_seconds` late.
-            self._rests_until = time.monotonic() + time.perf_counter() - started
+            warm_up(loaded.model)
+        seconds = time.perf_counter() - started
+        if len(loaded.views) > 1:
+            # Shards are merged as a whole, whatever has changed. Merging at most half of the time leaves the other half
+            # to requests; a version of several shards is then at most two merges and one `poll_seconds` late.
+            self._rests_until = time.monotonic() + seconds
         self._metrics.loads.labels(how).inc()
-        self._metrics.load_seconds.labels(how).observe(time.perf_counter() - started)
-        return LoadedVersion(version, model, views)
-
-    def _memory(self, partition: int, settings: ModelSettings, *, alone: bool) -> ShardMemory:
-        """Where a shard's versions lie. Of several shards nobody else reads: what answers is made of them here."""
-        key = (partition, settings.model_dump_json(), alone)
-        if key not in self._memories:
-            self._memories[key] = ShardMemory(settings, (self._allocate or in_large_pages) if alone else private_memory)
-        return self._memories[key]
-
-    def _changed(
-        self, partition: int, settings: ModelSettings, state: ShardState, memory: ShardMemory, *, alone: bool
-    ) -> Views | None:
-        """A shard's state made from the nearest older one in memory, or None if there is none to make it from."""
-        older = [found for found in self._residents(partition, settings, alone=alone) if found[0].seq <= state.seq]
-        if not older:
-            return None
-        base, views = max(older, key=lambda found: found[0].seq)
-        changes = self._store.changes(partition, base, state)
-        return None if changes is None else memory.apply(views, changes)
-
-    def _nearest(self, partition: int, settings: ModelSettings, state: ShardState, *, alone: bool) -> Views | None:
-        """The version in memory that a shard's state is likely to have most in common with."""
-        found = self._residents(partition, settings, alone=alone)
-        return min(found, key=lambda found: abs(found[0].seq - state.seq))[1] if found else None
-
-    def _residents(self, partition: int, settings: ModelSettings, *, alone: bool) -> list[tuple[ShardState, Views]]:
-        """A shard's states in memory, of versions with the same settings."""
-        return [
-            (each.version.shards[partition], each.views[partition])
-            for each in self.in_memory()
-            if each.model.settings == settings and (len(each.views) == 1) == alone and partition in each.version.shards
-        ]
-
-    def _forget_unused_memories(self) -> None:
-        used = {
-            (partition, each.model.settings.model_dump_json(), len(each.views) == 1)
-            for each in self.in_memory()
-            for partition in each.views
-        }
-        self._memories = {key: memory for key, memory in self._memories.items() if key in used}
-
-    def _troubled(self, problem: str) -> None:
-        if self.problem != problem:
-            log.warning("the version to be served can't be loaded", problem=problem)
-        if self.problem is None:
-            self.problem_since = time.time()
-        self.problem = problem
-
-
-def warm_up(model: Model) -> None:
-    """Ask each kind of question once, so that no visitor waits while kernels are compiled or read from disk."""
-    popular = model.popular(5).items
-    model.popular(5, half_life="2h")
-    model.recommend(Query(user="nobody", session="nothing", recent=popular, exclude_seen=True))
-    model.recommend(Query(user="nobody", candidates=popular))
-    for item in popular[:1]:
-        model.similar(item, 5)
+        self._metrics.load_seconds.labels(how).observe(seconds)
+        return loaded

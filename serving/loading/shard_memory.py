@@ -1,33 +1,35 @@
-"""One shard's versions in memory: an arena of rows, and where to find a visitor or an item in them.
+"""One shard's versions in memory: an arena of rows, and hints that lead to a visitor or an item in them.
 
-This file decides what is kept beside the rows so that a model can answer from them. Which versions are kept is decided
-by the loader.
+This file decides what is kept beside the rows so that a model can answer from them, and how a model is made of several
+shards. The choice of versions to keep is made by `serving.loading.loader`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 
 from serving.memory.arena import Arena, Views
-from serving.memory.pages import Allocate, private_memory
+from serving.memory.pages import Allocate, allocate_small_pages
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
-from stream.state.codec import decode_delta, encode_delta
-from stream.state.folding import fold_all
-from stream.state.table_writer import DeltaSink, put_all
-from stream.state.tables import Delta, TableDelta
+from stream.state.table_writer import DeltaSink
+from stream.state.tables import Delta
 
 
 class ShardMemory:
-    """Memory that all versions of one shard with the same settings share."""
+    """Memory that all versions of one shard with equal settings share.
 
-    def __init__(self, settings: ModelSettings, allocate: Allocate = private_memory) -> None:
+    Args:
+        settings: of the model; they decide the shapes of the tables.
+        allocate: source of the memory.
+    """
+
+    def __init__(self, settings: ModelSettings, allocate: Allocate = allocate_small_pages) -> None:
         specs = table_specs(settings)
         self._arena = Arena(specs, allocate=allocate)
         self._allocate = allocate
@@ -35,7 +37,11 @@ class ShardMemory:
         self.hints: dict[str, KeyHints] = {}
 
     def load(self, read: Callable[[DeltaSink], object], like: Views | None = None) -> Views:
-        """A state from everything that was ever written, sharing what is equal with `like`."""
+        """A state made from everything that was ever written, sharing rows that are equal with `like`.
+
+        Raises:
+            CorruptDelta: the blocks do not fit the tables; and whatever `read` raises.
+        """
         views = self._arena.load(read, like)
         for name in Model.HINTED:
             index = views[name][1]
@@ -43,7 +49,11 @@ class ShardMemory:
         return views
 
     def apply(self, base: Views, changes: Delta) -> Views:
-        """A state from an older one, which stays what it is."""
+        """A state made from an older one, which stays as it is.
+
+        Raises:
+            CorruptDelta: the blocks do not fit the tables.
+        """
         views = self._arena.apply(base, changes)
         for name in Model.HINTED:
             blocks = changes[name].blocks if name in changes else np.empty(0, np.uint32)
@@ -62,37 +72,22 @@ class ShardMemory:
             self.hints[name].add(*views[name], rows)
 
 
-def empty_model() -> Model:
-    """A model that has learned nothing: what kernels are compiled for does not depend on the rows.
-
-    It is loaded from made-up pieces in both ways in which versions are kept, so that whatever a first version needs is
-    compiled or read from the disk.
-    """
-    settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
-    memory = ShardMemory(settings)
-    nothing = {
-        spec.name: TableDelta(np.arange(2, dtype=np.uint32), np.zeros((2, spec.block_bytes), np.uint8))
-        for spec in table_specs(settings)
-        if spec.blocks > 1
-    }
-    views = None
-    for planes in (False, True):
-        piece = decode_delta(encode_delta(nothing, planes=planes))
-        views = memory.load(partial(put_all, pieces=[piece]), views)
-    assert views is not None
-    return Model(settings, memory.apply(views, fold_all([nothing, nothing])), hints=memory.hints)
-
-
 def model_of(
     settings: ModelSettings,
     views: Mapping[int, Views],
     memories: Mapping[int, ShardMemory],
     allocate: Allocate | None = None,
 ) -> Model:
-    """What answers from the shards' states.
+    """The model that answers from the shards' states.
 
     Several shards are merged here and now, so that a request costs the same however many there are; one shard is read
     where it lies.
+
+    Args:
+        settings: of the model.
+        views: state by shard.
+        memories: by shard; they have the hints.
+        allocate: source of the memory of merged tables; None leaves them where the merge has put them.
     """
     if len(views) == 1:
         ((partition, only),) = views.items()

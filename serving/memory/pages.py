@@ -1,7 +1,8 @@
-"""Memory of one process in which versions lie: address space that costs what is written of it, in pages small or large.
+"""Anonymous memory of one process: address space that costs what is written to it, in small or large pages.
 
-This file decides how it is asked for. What lies where in it is decided by `serving.memory.arena`, and memory that several
-processes share is made in `serving.memory.shared_segments`.
+This file decides how such memory is requested from the operating system, and in which page size. The layout of rows in
+it is decided by `serving.memory.arena`; memory that several processes share comes from
+`serving.memory.shared_segments`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Allocate = Callable[[str, int], NDArray[np.uint8]]
-"""Table name and bytes to a zeroed buffer: private memory, or memory that processes share."""
+"""Function from a table's name and a number of bytes to a zeroed buffer, private or shared between processes."""
 
 LINUX = sys.platform.startswith("linux")
 
@@ -24,42 +25,50 @@ MAP_NORESERVE = 0x4000 if LINUX else 0
 """From Linux's `mman.h`; Python names it from 3.13 on. Elsewhere address space costs nothing anyway."""
 
 LARGE_PAGE = 2 * 1024 * 1024
+"""Bytes of a large ("huge") page on x86-64 and on ARM with pages of 4 KiB."""
 
 
-def private_memory(name: str, nbytes: int) -> NDArray[np.uint8]:
-    """Zeroed memory that is committed page by page as it is written, so that more may be asked for than there is.
+def allocate_small_pages(name: str, nbytes: int) -> NDArray[np.uint8]:  # noqa: ARG001  shared memory needs the name
+    """Zeroed memory that is committed page by page as it is written, so that more may be reserved than there is.
 
-    It begins with a page, so that a row of 64 bytes comes from one line of the caches, not from halves of two.
+    The buffer begins with a page, so that a row of 64 bytes lies in one cache line, not in halves of two.
+
+    Args:
+        name: of the table; not used here, but shared segments are named after it.
+        nbytes: size of the buffer.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     return np.frombuffer(mmap.mmap(-1, max(1, nbytes), flags=flags), np.uint8)[:nbytes]
 
 
-def in_large_pages(name: str, nbytes: int) -> NDArray[np.uint8]:
-    """The same in pages of 2 MiB where the system has them, for what requests read: with a million items lists take a
-    twelfth less time.
+def allocate_large_pages(name: str, nbytes: int) -> NDArray[np.uint8]:
+    """Zeroed memory in pages of 2 MiB, if the system has them, for what requests read.
+
+    With a million items lists take a twelfth less time than from small pages. Buffers below two large pages stay in
+    small ones.
     """
-    memory = private_memory(name, nbytes)
+    memory = allocate_small_pages(name, nbytes)
     if nbytes >= 2 * LARGE_PAGE:
-        large_pages_from(memory, 0)
+        use_large_pages_from(memory, 0)
     return memory
 
 
-def large_pages_from(data: np.ndarray, used: int) -> None:
-    """What is written from now on beyond the first `used` rows comes in large pages."""
+def use_large_pages_from(data: np.ndarray, used: int) -> None:
+    """Request large pages for everything beyond the first `used` rows that is first written from now on."""
     _advise(data, used, "MADV_HUGEPAGE")
 
 
-def small_pages_from(data: np.ndarray, used: int) -> None:
-    """What is written from now on beyond the first `used` rows comes in small pages.
+def use_small_pages_from(data: np.ndarray, used: int) -> None:
+    """Request small pages for everything beyond the first `used` rows that is first written from now on.
 
-    A large one that the system has not at hand takes it milliseconds, too many where a row is needed here and there.
+    If no large page is free, making one takes the kernel milliseconds: too long if single rows are written here and
+    there.
     """
     _advise(data, used, "MADV_NOHUGEPAGE")
 
 
 def _advise(data: np.ndarray, used: int, name: str) -> None:
-    """Only whole large pages; and it is advice, which a system may not know or not follow."""
+    """Call `madvise` for the whole large pages beyond `used` rows. A system that doesn't know the advice ignores it."""
     begin = data.ctypes.data
     start = -(-(begin + used * data.strides[0]) // LARGE_PAGE) * LARGE_PAGE
     if LINUX and start < begin + data.nbytes:

@@ -1,12 +1,12 @@
-"""Which arena row stands for each row of a table, in every version that somebody still reads.
+"""Indexes from logical rows to arena rows, one for each table of each version that is still read.
 
-An index is derived from another by giving some rows another place. That history says where two indexes can differ at
-all, so deriving one and burying one cost what changed between versions, not what the table could hold:
+An index is derived from another one by giving some rows another place. This history bounds where two indexes can differ
+at all, so deriving and freeing one costs what changed between versions, not what the table could hold:
 
-- when an index is gone, only rows in which it differed from its nearest relative can be free;
+- once an index is gone, only rows in which it differed from its nearest relative can be free;
 - its memory becomes the next index, after those few rows have been set to the relative's.
 
-This file decides when an arena row is free. What is in the rows is decided by `serving.memory.arena`.
+This file decides when an arena row is free. The contents of the rows are decided by `serving.memory.table_arena`.
 """
 
 from __future__ import annotations
@@ -19,52 +19,61 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Index = NDArray[np.int32]
+RowIndex = NDArray[np.int32]
+"""Arena row of each logical row; 0 is the row of zeros."""
+
 Rows = NDArray[np.int32]
+"""Row numbers, rising."""
 
 _SPARSE = 4
-"""Beyond one row in so many, where two indexes differ is no longer remembered: looking at all rows is as quick."""
+"""Most rows in which two indexes may differ, as a divisor of all rows, before the difference is forgotten: beyond it,
+comparing all rows is as fast."""
 
 
 @dataclass(eq=False)
-class _Relative:
-    """One index that is read. It differs from `parent` in `rows` at most; None says that it might in any."""
+class _LiveIndex:
+    """One index that is still read. It differs from `parent` at most in `rows`; None: possibly in any row."""
 
-    buffer: Index
+    buffer: RowIndex
     handed: int
-    parent: _Relative | None
+    parent: _LiveIndex | None
     rows: Rows | None
-    children: list[_Relative] = field(default_factory=list)
+    children: list[_LiveIndex] = field(default_factory=list)
 
 
-class Indexes:
-    """All indexes of one table that are still read."""
+class RowIndexes:
+    """All indexes of one table that are still read.
+
+    Args:
+        rows: logical rows of the table.
+        allocate: source of the memory.
+    """
 
     def __init__(self, rows: int, allocate: Callable[[str, int], NDArray[np.uint8]]) -> None:
         self._allocate = allocate
         self._rows = rows
         self.used = 0
-        """Rows from here on were never written by anyone, so they are 0 in every index. To copy them would only turn
-        untouched memory, which costs nothing, into zeros that are there."""
-        self.empty: Index = self._zeros()
-        """Of the table in which nothing was ever written."""
-        self._living: dict[int, _Relative] = {}
-        self._by_handed: dict[int, _Relative] = {}
+        """End of the rows that any version has written; beyond it every index is 0. Copying those rows would turn
+        untouched memory, which costs nothing, into zeros that take memory."""
+        self.empty: RowIndex = self._zeros()
+        """Index of the table in which nothing was ever written."""
+        self._living: dict[int, _LiveIndex] = {}
+        self._by_handed: dict[int, _LiveIndex] = {}
         self._released: deque[int] = deque()
         self._next_key = 0
-        self._spare: tuple[Index, _Relative] | None = None
-        """Memory of a buried index, and the living one that it equals by now."""
+        self._spare: tuple[RowIndex, _LiveIndex] | None = None
+        """Memory of a freed index, and the living index that it is equal to by now."""
 
     def __len__(self) -> int:
         return len(self._living)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that have been written: an index takes no more than the rows in use."""
+        """Bytes that have been written: an index takes no more memory than the rows in use."""
         return (len(self._living) + (self._spare is not None)) * self.empty.itemsize * self.used
 
-    def copy(self, base: Index) -> Index:
-        """Memory that equals `base` and that nobody else sees yet."""
+    def copy(self, base: RowIndex) -> RowIndex:
+        """A buffer equal to `base` that no reader has seen yet."""
         if base is self.empty:
             return self._zeros()
         relative = self._by_handed.get(id(base))
@@ -81,15 +90,18 @@ class Indexes:
         buffer[: self.used] = base[: self.used]
         return buffer
 
-    def _zeros(self) -> Index:
+    def _zeros(self) -> RowIndex:
         return self._allocate("index", 4 * self._rows).view(np.int32)
 
-    def hand_out(self, buffer: Index, base: Index, rows: Rows) -> Index:
-        """The index that versions hold: a copy of `base` that was given other places for `rows`."""
-        self.used = max(self.used, int(rows[-1]) + 1)  # they rise
+    def hand_out(self, buffer: RowIndex, base: RowIndex, rows: Rows) -> RowIndex:
+        """The index that versions hold: `buffer`, a copy of `base` in which `rows` were given other places.
+
+        Its rows become free, if no other index has them, some time after the returned array was garbage-collected.
+        """
+        self.used = max(self.used, int(rows[-1]) + 1)  # rows rise
         handed = buffer.view()
         parent = self._by_handed.get(id(base)) if base is not self.empty else None
-        relative = _Relative(buffer, id(handed), parent, rows if parent is not None else None)
+        relative = _LiveIndex(buffer, id(handed), parent, rows if parent is not None else None)
         if parent is not None:
             parent.children.append(relative)
         key, self._next_key = self._next_key, self._next_key + 1
@@ -98,13 +110,13 @@ class Indexes:
         return handed
 
     def freed(self) -> Rows:
-        """Arena rows that no index has any more, since the last call."""
+        """Arena rows that became free since the last call: no index has them any more."""
         freed = [np.zeros(0, np.int32)]
         while self._released:
-            freed.append(self._bury(self._living.pop(self._released.popleft())))
+            freed.append(self._free(self._living.pop(self._released.popleft())))
         return np.concatenate(freed)
 
-    def _bury(self, gone: _Relative) -> Rows:
+    def _free(self, gone: _LiveIndex) -> Rows:
         if self._by_handed.get(gone.handed) is gone:
             del self._by_handed[gone.handed]
         nearest, differing = self._nearest(gone)
@@ -119,17 +131,17 @@ class Indexes:
             self._spare = gone.buffer, nearest
         elif self._spare is not None and self._spare[1] is gone:
             self._spare = None
-        self._leave(gone)
+        self._unlink(gone)
         return free
 
-    def _nearest(self, gone: _Relative) -> tuple[_Relative | None, Rows | None]:
+    def _nearest(self, gone: _LiveIndex) -> tuple[_LiveIndex | None, Rows | None]:
         for child in gone.children:
             if child.rows is not None:
                 return child, child.rows
         return gone.parent, gone.rows
 
-    def _leave(self, gone: _Relative) -> None:
-        """Children of a buried index become its parent's."""
+    def _unlink(self, gone: _LiveIndex) -> None:
+        """Make the children of a freed index its parent's."""
         for child in gone.children:
             child.parent = gone.parent
             child.rows = self._joined(child.rows, gone.rows) if gone.parent is not None else None

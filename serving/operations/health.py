@@ -1,8 +1,10 @@
-"""`/health/live`, `/health/ready` and `/metrics`.
+"""Routes for operators and their tools: `/health/live`, `/health/ready` and `/metrics`.
 
-Ready means: the store of versions has been asked, the newest version (if there is one) is loaded and its kernels are
-compiled. From then on the server stays ready, because it goes on answering from its last good version; what is away is
-told as `degraded`, with since when and why.
+A server is ready once the version store was asked, the newest version (if there is one) is loaded and its kernels are
+compiled. From then on it stays ready, because it goes on answering from its last good version; while Redis, Kafka or
+the newest version is unavailable, the status is `degraded`, with the moment and the reason.
+
+This file decides when a server counts as starting, ready or degraded.
 """
 
 from __future__ import annotations
@@ -24,24 +26,24 @@ class DependencyHealth(msgspec.Struct, omit_defaults=True):
 
     up: bool
     since: str | None = None
-    """When it went away."""
+    """Moment at which it became unavailable (RFC 3339)."""
     reason: str | None = None
 
 
 class Health(msgspec.Struct):
-    """How this server is doing."""
+    """State of this server."""
 
     status: str
-    """`starting` (503), `ready`, or `degraded`: it answers, but something that it needs is away."""
+    """`starting` (503), `ready`, or `degraded`: it answers, but something that it needs is unavailable."""
     since: str | None
-    """Since when it is degraded."""
+    """Moment since which it is degraded (RFC 3339)."""
     model: str
     version: int | None
     version_id: str | None
     redis: DependencyHealth
     kafka: DependencyHealth
     problem: str | None
-    """Why the newest version could not be loaded, if so."""
+    """Reason why the version to be served can't be loaded; null if there is none."""
 
 
 router = APIRouter(tags=["operations"], dependencies=[Depends(refuse_unknown_parameters)])
@@ -55,9 +57,9 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", response_class=Response)
 async def ready(loader: ServedVersions, producer: Producer) -> Response:
-    """Say whether this server answers, from which version, and what is away."""
+    """Say whether this server answers, from which version, and what is unavailable."""
     away = [each.since for each in (loader.redis, producer.kafka) if not each.up]
-    troubled = [moment for moment in (*away, loader.problem_since) if moment is not None]
+    problem_moments = [moment for moment in (*away, loader.problem_since) if moment is not None]
     if not loader.ready:
         status = "starting"
     elif away or loader.problem:
@@ -67,7 +69,7 @@ async def ready(loader: ServedVersions, producer: Producer) -> Response:
     served = loader.served.version if loader.served else None
     health = Health(
         status=status,
-        since=_moment(min(troubled)) if status == "degraded" and troubled else None,
+        since=_rfc3339(min(problem_moments)) if status == "degraded" and problem_moments else None,
         model=loader.model_name,
         version=served.number if served else None,
         version_id=served.id if served else None,
@@ -87,8 +89,9 @@ async def metrics(counted: ServerMetrics, loader: ServedVersions) -> Response:
 def _health(dependency: UpstreamHealth) -> DependencyHealth:
     if dependency.up:
         return DependencyHealth(True)
-    return DependencyHealth(False, None if dependency.since is None else _moment(dependency.since), dependency.reason)
+    return DependencyHealth(False, None if dependency.since is None else _rfc3339(dependency.since), dependency.reason)
 
 
-def _moment(seconds: float) -> str:
+def _rfc3339(seconds: float) -> str:
+    """A moment in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

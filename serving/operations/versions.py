@@ -1,10 +1,11 @@
-"""The history of versions over HTTP: what there is, what is in one, what moved between two, and going back.
+"""Versions over HTTP: the list of them, one manifest, the difference between two, rollback and its end.
 
 A rollback moves the alias `pinned` and takes effect on every server; this one answers from the chosen version before
-the call returns. Learning goes on underneath, and `DELETE /v1/pin` goes back to the newest.
+the call returns. Learning goes on, and `DELETE /v1/pin` returns to the newest version.
 
-What aliases and versions are is decided by `stream.versions`. Redis is asked in a thread: the event loop goes on
-answering from the version that it has.
+This file decides which operations on versions there are over HTTP and what they return. Aliases and versions themselves
+are decided by `stream.versions`; its errors become problems in `serving.web.problems`. Redis is asked in a thread, so
+that the event loop goes on answering lists.
 """
 
 from __future__ import annotations
@@ -15,22 +16,21 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-import redis.exceptions
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-import serving.web.path_ids
+import serving.web.path_ids  # noqa: F401  registers the convertor of `{name:id}` in paths
 from serving.web.endpoint import problem_responses
 from serving.web.parsing import BodyReader, read_body
-from serving.web.problems import Problem
 from serving.web.unknown_parameters import refuse_unknown_parameters
 from serving.wiring import ServedVersions, Store
-from stream.versions import PINNED, AliasMove, UnknownVersion, Version, VersionError, redacted
+from stream.versions import PINNED, AliasMove, UnknownVersion, Version, redacted
 from stream.versions.manifest import rfc3339
 
 T = TypeVar("T")
 
 VERSION_NAME_LENGTH = 64
+"""Longest name of a version: an id in full."""
 
 
 class VersionSummary(msgspec.Struct):
@@ -44,11 +44,11 @@ class VersionSummary(msgspec.Struct):
     events: int
     aliases: list[str]
     served: bool
-    """Whether this server answers from it."""
+    """True for the version that this server answers from."""
 
 
 class VersionList(msgspec.Struct):
-    """Kept versions, newest first, and who moved which alias."""
+    """Kept versions, newest first, and the history of aliases."""
 
     model: str
     served: int | None
@@ -59,14 +59,14 @@ class VersionList(msgspec.Struct):
 
 
 class RollbackReason(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Body of a rollback; both go into the history."""
+    """Body of a rollback; both fields go into the history."""
 
     who: Annotated[str, msgspec.Meta(max_length=200)] = ""
     why: Annotated[str, msgspec.Meta(max_length=2000)] = ""
 
 
 class Pinned(msgspec.Struct):
-    """What this server answers from now, and what is pinned."""
+    """Version that this server answers from now, and the pinned one."""
 
     served: int | None
     served_id: str | None
@@ -80,7 +80,7 @@ router = APIRouter(
 )
 
 
-def _answers(shape: str, *problems: str) -> dict[int | str, dict[str, Any]]:
+def _responses(shape: str, *problems: str) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": f"#/components/schemas/{shape}"} if shape else {"type": "object"}
     responses: dict[int | str, dict[str, Any]] = {
         "200": {"description": "Done", "content": {"application/json": {"schema": schema}}}
@@ -97,16 +97,16 @@ _REASON_BODY = {
 }
 
 
-@router.get("/versions", responses=_answers("VersionList"))
+@router.get("/versions", responses=_responses("VersionList"))
 async def list_versions(
     loader: ServedVersions, store: Store, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
 ) -> Response:
-    """List kept versions, newest first, with aliases and who moved them."""
+    """List kept versions, newest first, with aliases and the history of their moves."""
 
     def read() -> tuple[list[Version], dict[str, int], list[AliasMove]]:
         return store.versions()[:limit], store.aliases(), store.history()
 
-    versions, aliases, history = await asked(read)
+    versions, aliases, history = await from_store(read)
     served = loader.served.version if loader.served else None
     return _json(
         VersionList(
@@ -132,26 +132,26 @@ async def list_versions(
     )
 
 
-@router.get("/versions/{version:id}", responses=_answers("", "404"))
+@router.get("/versions/{version:id}", responses=_responses("", "404"))
 async def show_version(version: str, store: Store) -> Response:
     """Show the manifest of a version, by number, alias or id."""
-    found = await asked(lambda: store.version(checked_name(version)))
+    found = await from_store(lambda: store.version(checked_name(version)))
     return _json({"id": found.id, **redacted(found.manifest)})
 
 
-@router.get("/versions/{a:id}/diff/{b:id}", responses=_answers("", "404"))
+@router.get("/versions/{a:id}/diff/{b:id}", responses=_responses("", "404"))
 async def compare_versions(a: str, b: str, store: Store) -> Response:
-    """Show what moved from one version to another."""
-    return _json(await asked(lambda: store.diff(checked_name(a), checked_name(b))))
+    """Show what changed from one version to another."""
+    return _json(await from_store(lambda: store.diff(checked_name(a), checked_name(b))))
 
 
 @router.post(
     "/versions/{version:id}/rollback",
-    responses=_answers("Pinned", "400", "404", "413"),
+    responses=_responses("Pinned", "400", "404", "413"),
     openapi_extra=_REASON_BODY,
 )
 async def roll_back(version: str, request: Request, loader: ServedVersions, store: Store) -> Response:
-    """Pin a version: every server answers from it until another is pinned or the pin is taken away."""
+    """Pin a version: every server answers from it until another is pinned or the pin is removed."""
     reason = await _reason(request)
 
     def pin() -> Version:
@@ -159,44 +159,29 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
         store.move_alias(PINNED, found.number, who=reason.who, why=reason.why, now=time.time())
         return found
 
-    pinned = await asked(pin)
+    pinned = await from_store(pin)
     await loader.caught_up()
     return _json(_pinned(loader, pinned.number))
 
 
-@router.delete("/pin", responses=_answers("Pinned", "400", "413"), openapi_extra=_REASON_BODY)
+@router.delete("/pin", responses=_responses("Pinned", "400", "413"), openapi_extra=_REASON_BODY)
 async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
-    """Take the pin away: answer from the newest version again."""
+    """Remove the pin: answer from the newest version again."""
     reason = await _reason(request)
-    await asked(lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time()))
+    await from_store(lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time()))
     await loader.caught_up()
     return _json(_pinned(loader, None))
 
 
-async def asked(question: Callable[[], T]) -> T:
-    """Ask the version store in a thread.
-
-    Raises:
-        Problem: 404 there is no such version, 409 the store can't do it, 503 Redis is away.
-    """
-    try:
-        return await asyncio.to_thread(question)
-    except UnknownVersion as error:
-        raise Problem(404, str(error)) from None
-    except VersionError as error:
-        raise Problem(409, str(error)) from None
-    except redis.exceptions.RedisError as error:
-        raise Problem(
-            503,
-            f"The store of versions (Redis) does not answer: {error}. Lists are still answered.",
-            headers={"Retry-After": "1"},
-        ) from None
+async def from_store(read: Callable[[], T]) -> T:
+    """Ask the version store in a thread. Its errors are answered by the table in `serving.web.problems`."""
+    return await asyncio.to_thread(read)
 
 
 def checked_name(name: str) -> str:
-    """The name, if a version could have it. Raises `UnknownVersion`."""
+    """The name, unless no version can have it. Raises `UnknownVersion` then, without asking Redis."""
     if not (0 < len(name) <= VERSION_NAME_LENGTH and name.isascii() and name.isprintable()):
-        raise UnknownVersion(f"no version has the name {name[:40]!r}: a number, an alias or an id has")
+        raise UnknownVersion(f"no version can have the name {name[:40]!r}: name it by its number, an alias or its id")
     return name
 
 

@@ -1,8 +1,12 @@
-"""The process: one event loop, one socket, a graceful end.
+"""The server's process: one event loop, one listening socket, an orderly end.
 
-uvicorn with httptools and uvloop was measured against granian: the same requests a second on these routes, and here the
-program itself owns the socket (so that port 0 can be told) and the order in which things stop. On SIGTERM or Ctrl-C it
-takes no more connections, finishes the requests that it has, and sends what it accepted to Kafka.
+uvicorn with httptools and uvloop was measured against granian: the same requests per second on these routes, and here
+the program itself owns the socket (so that it can print the port that 0 stands for) and the order in which things stop.
+On SIGTERM or Ctrl-C it accepts no more connections, finishes the requests that have begun, and sends the events that it
+accepted to Kafka.
+
+This file decides what a server does before its first and after its last request, as one process or as several. Several
+processes are started and restarted by `serving.process.supervisor`.
 """
 
 from __future__ import annotations
@@ -19,10 +23,10 @@ import uvicorn
 
 from serving.answers.fast_path import PREFIX, FastPath
 from serving.app import create_app
-from serving.loading.loader import Loader, warm_up
-from serving.loading.shard_memory import empty_model
-from serving.loading.sharing import SnapshotServer
-from serving.memory.shared_segments import Segments
+from serving.loading.loader import Loader
+from serving.loading.shared_server import SnapshotServer
+from serving.loading.warm_up import empty_model, warm_up
+from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics
 from serving.process.supervisor import run_processes
 from serving.upstream_health import UpstreamHealth
@@ -33,45 +37,51 @@ from stream.settings import Settings
 from stream.versions import VersionStore
 
 SHUTDOWN_SECONDS = 15
-"""How long requests that have begun may still take."""
+"""Longest time that requests which have begun may still take after SIGTERM."""
 
 BACKLOG = 2048
+"""Most connections that wait to be accepted."""
 
 
 def run(settings: Settings) -> None:
-    """Serve until told to stop.
+    """Serve until SIGTERM or Ctrl-C.
 
     Raises:
         OSError: the address can't be bound.
     """
     return_large_pieces()
-    listening = bound(settings.host, settings.port)
-    host, port = listening.getsockname()[:2]
     logs = configure_logs(settings.log_format, settings.log_level)
-    # While Kafka is away aiokafka says so several times a second; `serving.upstream_health` says it once.
+    # While Kafka is away aiokafka logs it several times a second; `serving.upstream_health` logs it once.
     logs["loggers"]["aiokafka"] = {"level": "CRITICAL"}
     logging.config.dictConfig(logs)
+    listening = bound_socket(settings.host, settings.port)
+    try:
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    host, port = listening.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    print(
+    print(  # noqa: T201  the result of the command, on stdout; logs go to stderr
         f"serving on {address} (docs: {address}/docs)",
         flush=True,
     )
     if settings.server_processes == 1:
-        answer(settings, listening)
+        answer_requests(settings, listening)
     else:
-        load_once()
+        preload()
         run_processes(
             settings.server_processes,
-            lambda socket_name: load(settings, socket_name),
-            lambda socket_name: answer(settings, listening, socket_name),
+            lambda socket_name: load_versions(settings, socket_name),
+            lambda socket_name: answer_requests(settings, listening, socket_name),
         )
 
 
-def load_once() -> None:
-    """Load what every process needs into this one, whose memory those that it forks share until they write to it.
+def preload() -> None:
+    """Load everything that each process needs into this one, whose memory its forks share until they write to it.
 
-    Modules and compiled kernels are 150 MB. Python would write to all of its objects when it looks for garbage among
-    them, so those that are there now are left out of that for good.
+    Modules and compiled kernels are 150 MB. Python's garbage collector writes to all objects that it examines, which
+    would copy them, so the objects that exist now are excluded from collection for good.
     """
     for name in ("httptools", "uvloop", "uvicorn.lifespan.on", "stream.models.merging.merge"):
         importlib.import_module(name)
@@ -80,8 +90,8 @@ def load_once() -> None:
     gc.freeze()
 
 
-def answer(settings: Settings, listening: socket.socket, shared: str | None = None) -> None:
-    """Answer requests from a listening socket until told to stop.
+def answer_requests(settings: Settings, listening: socket.socket, shared: str | None = None) -> None:
+    """Answer requests from a listening socket until SIGTERM or Ctrl-C.
 
     Args:
         settings: of the server.
@@ -100,19 +110,24 @@ def answer(settings: Settings, listening: socket.socket, shared: str | None = No
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         backlog=BACKLOG,
     )
-    # uvicorn passes the signal that ended it on to whoever handled it before; a graceful end is exit code 0.
+    # uvicorn raises the signal that ended it once more for the handler before; an orderly end is exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def load(settings: Settings, shared: str) -> None:
-    """Load versions for other processes until the process is ended."""
+def load_versions(settings: Settings, shared: str) -> None:
+    """Load versions for other processes until this process is ended.
+
+    Args:
+        settings: of the server.
+        shared: name of the socket to bind for them.
+    """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a version is some eighty files
-    metrics, segments = Metrics(), Segments()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a version takes some eighty files
+    metrics, segments = Metrics(), SharedSegments()
     store = VersionStore.connect(settings.redis, settings.model_name)
-    sharer: list[SnapshotServer] = []
+    server: list[SnapshotServer] = []
     loader = Loader(
         store,
         UpstreamHealth("redis", metrics),
@@ -121,21 +136,20 @@ def load(settings: Settings, shared: str) -> None:
         poll_seconds=settings.poll_seconds,
         resident_versions=settings.resident_versions,
         allocate=segments.allocate,
-        changed=lambda: sharer[0].tell_all(),
+        changed=lambda: server[0].send_to_all(),
     )
-    sharer.append(SnapshotServer(shared, loader, segments, metrics))
+    server.append(SnapshotServer(shared, loader, segments, metrics))
     loader.start()
-    sharer[0].run()
+    server[0].run()
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `OSError` if the address is taken or not ours."""
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound and does not listen yet. Raises `OSError` if the address is taken or not local."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise

@@ -1,8 +1,9 @@
-"""Several processes as one server: who is started, who is started again, and how all of them end.
+"""Several processes as one server: the first one listens, starts the others, and restarts those that fail.
 
-The first process listens and starts the others: one that loads versions, and those that answer from the listening
-socket that they inherit. Whoever ends although nobody said so is started again. The others end with the first one, even
-if it is killed.
+The others are one that loads versions and those that answer from the listening socket that they inherit. A child that
+exits unexpectedly is restarted. The children end with the first process, even if it is killed.
+
+This file decides when a process is started and ended, not what it does.
 """
 
 from __future__ import annotations
@@ -21,16 +22,22 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-AGAIN_SECONDS = 0.5
-"""Before a process that ended by itself is started again."""
+RESTART_SECONDS = 0.5
+"""Pause before a process that exited unexpectedly is restarted."""
 PR_SET_PDEATHSIG = 1
+"""From Linux's `prctl.h`: the signal that a process gets when its parent ends."""
 
 Program = Callable[[str], None]
-"""What a process does, given the name of the socket of the one that loads."""
+"""Body of a process. Its argument is the name of the loading process's socket."""
 
 
 def run_processes(count: int, load: Program, answer: Program) -> None:
-    """Run `count` processes that answer and one that loads, until told to stop.
+    """Run one process that loads versions and `count` that answer, until SIGTERM or Ctrl-C.
+
+    Args:
+        count: processes that answer.
+        load: body of the process that loads.
+        answer: body of each process that answers.
 
     Raises:
         OSError: this is not Linux.
@@ -52,7 +59,7 @@ def run_processes(count: int, load: Program, answer: Program) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     for role, program in programs:
-        running[_started(program, socket_name)] = (role, program)
+        running[_start(program, socket_name)] = (role, program)
     while running:
         try:
             process, status = os.wait()
@@ -60,13 +67,14 @@ def run_processes(count: int, load: Program, answer: Program) -> None:
             continue
         role, program = running.pop(process)
         if not stopping:
-            log.warning("a process ended and is started again", role=role, status=os.waitstatus_to_exitcode(status))
-            time.sleep(AGAIN_SECONDS)
+            log.warning("a child exited and is restarted", role=role, status=os.waitstatus_to_exitcode(status))
+            time.sleep(RESTART_SECONDS)
         if not stopping:
-            running[_started(program, socket_name)] = (role, program)
+            running[_start(program, socket_name)] = (role, program)
 
 
-def _started(program: Program, socket_name: str) -> int:
+def _start(program: Program, socket_name: str) -> int:
+    """Fork a process that runs a program and exits; returns its id."""
     parent = os.getpid()
     process = os.fork()
     if process:
@@ -76,7 +84,7 @@ def _started(program: Program, socket_name: str) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() == parent:  # else it went before we asked to be told
+        if os.getppid() == parent:  # otherwise the parent ended before the signal was requested
             program(socket_name)
         status = 0
     except Exception:

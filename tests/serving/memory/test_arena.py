@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.memory.arena import RESERVED_PER_ROW, Arena
-from serving.memory.pages import in_large_pages
+from serving.memory.arena import Arena
+from serving.memory.pages import allocate_large_pages
+from serving.memory.table_arena import RESERVED_PER_ROW
 from stream.state.table_writer import put_all
 from stream.state.tables import CorruptDelta, Tables, TableSpec
 
@@ -247,7 +248,7 @@ def test_a_delta_of_other_tables_is_refused_and_changes_nothing():
 
 def test_large_pages_change_nothing_of_what_is_read():
     specs = [TableSpec("wide", 100_000, np.dtype(("<u8", (8,))), 64)]
-    arena, tables = Arena(specs, allocate=in_large_pages), Tables(specs)
+    arena, tables = Arena(specs, allocate=allocate_large_pages), Tables(specs)
     rows = np.arange(1, 60_000)
     tables["wide"].data[rows] = rows[:, None]
     tables["wide"].mark_rows(rows)

@@ -234,7 +234,7 @@ async def test_memory_does_not_grow_with_the_versions_that_were_served(redis_ser
         for start in range(0, 600, 10):
             version = publisher.learn(*[CLICKS[at % 120] for at in range(start, start + 10)])
             await served_version(client, version.number)
-            held = sum(memory.nbytes for memory in app.state.loader._memories.values())
+            held = app.state.loader.memory.nbytes
             shares.append(held / delta_bytes(publisher.shard.snapshot().delta))
         # The model itself grows with what it learns; beside it, the served version and the one before share what one
         # batch has not written, so what is held stays in proportion to one model however many versions were served.

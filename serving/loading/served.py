@@ -1,0 +1,90 @@
+"""Versions in memory as requests see them: the interface that both loaders keep.
+
+`serving.loading.loader.Loader` loads versions into this process. `serving.loading.shared.SnapshotClient` maps the
+versions that another process of this machine has loaded. Routes, health and metrics work with either.
+
+This file decides what a request may ask of a loader, and which errors it has to expect.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from serving.memory.arena import Views
+from serving.upstream_health import UpstreamHealth
+from stream.models.model import Model
+from stream.versions import Version
+
+CAUGHT_UP_SECONDS = 10.0
+"""Longest time that a rollback waits for this server to follow it before it is answered anyway."""
+
+STOP_SECONDS = 10.0
+"""Longest time that a stopping loader waits for each of its threads."""
+
+
+class LoaderAway(ConnectionError):
+    """The process that loads versions for this one doesn't answer. The supervisor restarts it within a second."""
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """One version in memory."""
+
+    version: Version
+    model: Model
+    views: dict[int, Views]
+    """Views by shard, which keep the version's rows in the arena; empty in a process that maps another one's rows."""
+
+
+class VersionSource(ABC):
+    """The served version, and others on request.
+
+    Attributes:
+        model_name: name under which versions are published.
+        redis: state of the connection to the version store.
+        served: the version that answers; None until one was published. It is replaced as a whole, so a request reads
+            this attribute once and needs no lock.
+        ready: True once the store was asked and the version it named is loaded; it stays True.
+        problem: reason why the version that should be served can't be loaded; None if there is none.
+        problem_since: seconds since the epoch at which the problem began.
+    """
+
+    def __init__(self, model_name: str, redis: UpstreamHealth) -> None:
+        self.model_name = model_name
+        self.redis = redis
+        self.served: LoadedVersion | None = None
+        self.ready = False
+        self.problem: str | None = None
+        self.problem_since: float | None = None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start loading, in threads of its own."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop loading. Versions in memory go on answering."""
+
+    @abstractmethod
+    async def answering(self, version: str | None) -> LoadedVersion | None:
+        """The served version, or the one of this number, alias or id, which is loaded if it is not in memory.
+
+        Raises:
+            UnknownVersion: the store has no such version.
+            VersionError, CorruptDelta: it has, and the version can't be read.
+            RedisError: the version is not in memory, and the store does not answer.
+            LoaderAway: it is not in memory, and the process that loads versions does not answer.
+        """
+
+    @abstractmethod
+    async def caught_up(self) -> None:
+        """Wait until the version that the store names now is served, but at most `CAUGHT_UP_SECONDS`."""
+
+    @abstractmethod
+    async def totals(self) -> list[Any] | None:
+        """Samples of counters and histograms, summed over all processes of this server.
+
+        None if there are no other processes, or if the process that has the sums does not answer.
+        """

@@ -1,0 +1,259 @@
+"""A process that answers from another one's memory: it maps the versions that the loading process sends.
+
+If the loading process is gone, this one keeps what it has mapped, goes on answering, reports that it is degraded, and
+connects to the successor.
+
+This file decides when a version is mapped, served and released, and what happens while the loading process is away. The
+messages are defined in `serving.loading.messages`; the other side is `serving.loading.shared_server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import structlog
+
+from serving.loading.messages import (
+    CatchUp,
+    Counted,
+    Done,
+    Failed,
+    GetTotals,
+    GetVersion,
+    Released,
+    SendAgain,
+    StateMessage,
+    VersionMessage,
+    decode_to_client,
+    receive,
+    restored_error,
+    send,
+)
+from serving.loading.served import CAUGHT_UP_SECONDS, STOP_SECONDS, LoadedVersion, LoaderAway, VersionSource
+from serving.loading.warm_up import empty_model, warm_up
+from serving.memory.arena import Views
+from serving.memory.shared_segments import Bytes, map_segment
+from serving.metrics import Metrics
+from serving.upstream_health import UpstreamHealth
+from stream.models.kernels.key_hints import KeyHints
+from stream.models.model import Model
+from stream.models.schema import table_specs
+from stream.versions import VersionStore, settings_of
+from stream.versions.manifest import read_manifest
+
+log = structlog.get_logger(__name__)
+
+COUNT_SECONDS = 0.5
+"""Interval at which the loading process is sent what this one has counted."""
+
+REQUESTS = 3
+"""Most requests for one version. The loading process skips a version that it believes is still mapped here, so one that
+was just released has to be requested again."""
+
+AWAY_SECONDS = 0.1
+"""Pause between two attempts to connect to the loading process."""
+
+Request = GetVersion | CatchUp | GetTotals
+Reply = Done | Failed
+
+
+class SnapshotClient(VersionSource):
+    """Versions that the loading process has in memory, mapped into this process.
+
+    Args:
+        name: of the loading process's socket.
+        store: only its model's name is read; the loading process asks the store.
+        redis: state of the loading process's connection to the store.
+        metrics: of this process.
+        visitor_salt: of the model, which manifests don't carry.
+    """
+
+    def __init__(
+        self, name: str, store: VersionStore, redis: UpstreamHealth, metrics: Metrics, *, visitor_salt: str
+    ) -> None:
+        super().__init__(store.model, redis)
+        self._visitor_salt = visitor_salt
+        self._metrics = metrics
+        self._name = name
+        self._connection: socket.socket | None = None
+        self._known: dict[str, LoadedVersion] = {}
+        """By id: the versions that the loading process has in memory."""
+        self._mapped: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        """By number: segments that some version here still uses."""
+        self._waiting: dict[int, Future[Reply]] = {}
+        self._numbers = itertools.count(1)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # ---- for requests
+
+    async def answering(self, version: str | None) -> LoadedVersion | None:
+        if version is None:
+            return self.served
+        for each in list(self._known.values()):
+            if version in (str(each.version.number), each.version.id):
+                return each
+        for _ in range(REQUESTS):
+            reply = await self._request(GetVersion(next(self._numbers), version))
+            if reply is None:
+                break
+            if isinstance(reply, Failed):
+                raise restored_error(reply)
+            if reply.version_id is None or reply.version_id in self._known:
+                return self._known.get(reply.version_id or "")
+            # Released here while the other side believed it was mapped; it has read the release by now.
+        raise LoaderAway("the process that loads versions does not answer")
+
+    async def caught_up(self) -> None:
+        await self._request(CatchUp(next(self._numbers)))
+
+    async def totals(self) -> list[Any] | None:
+        self._send_counts()
+        reply = await self._request(GetTotals(next(self._numbers)))
+        return reply.samples if isinstance(reply, Done) else None
+
+    async def _request(self, request: Request) -> Reply | None:
+        """The reply to a request; None if the loading process is away or takes too long."""
+        future = self._waiting[request.number] = Future()
+        try:
+            if self._connection is None:
+                return None
+            send(self._connection, request)
+            return await asyncio.wait_for(asyncio.wrap_future(future), CAUGHT_UP_SECONDS)
+        except (OSError, TimeoutError):
+            return None
+        finally:
+            self._waiting.pop(request.number, None)
+
+    # ---- starting and stopping
+
+    def start(self) -> None:
+        for name, run in (("map versions", self._run), ("send counts", self._keep_sending_counts)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        if self._connection is not None:
+            self._send_counts()
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+    # ---- the thread that maps versions
+
+    def _run(self) -> None:
+        warm_up(empty_model())
+        while not self._stopping.is_set():
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+                    connection.connect(self._name)
+                    self._connection = connection
+                    self._follow(connection)
+            except OSError:
+                pass  # health shows it, and the next attempt follows
+            except Exception:  # an unforeseen error is logged; the last good version goes on answering
+                log.exception("following the process that loads versions failed")
+            if self._connection is not None:
+                self._connection = None
+                self._note_away()
+            self._stopping.wait(AWAY_SECONDS)
+
+    def _note_away(self) -> None:
+        """End the requests that wait for the process that has gone, and report the problem."""
+        for future in list(self._waiting.values()):
+            with contextlib.suppress(Exception):  # it was answered or cancelled a moment ago
+                future.set_exception(OSError("the process that loads versions has ended"))
+        if not self._stopping.is_set():
+            self.problem, self.problem_since = "the process that loads versions is away", time.time()
+
+    def _follow(self, connection: socket.socket) -> None:
+        """Take messages until the loading process is gone."""
+        while not self._stopping.is_set():
+            received = receive(connection, decode_to_client)
+            if received is None:
+                return
+            message, files = received
+            match message:
+                case VersionMessage():
+                    loaded = self._map(message, files)
+                    self._known[loaded.version.id] = loaded
+                    weakref.finalize(loaded.model, self._release, connection, loaded.version.id).atexit = False
+                case StateMessage():
+                    self._take_state(connection, message)
+                case Done() | Failed():
+                    future = self._waiting.get(message.number)
+                    if future is not None and not future.done():
+                        future.set_result(message)
+
+    def _map(self, message: VersionMessage, files: list[int]) -> LoadedVersion:
+        """A version from its segments. A segment that is mapped already is not mapped again."""
+        parts: list[Bytes] = []
+        for (number, nbytes), file in zip(message.segments, files, strict=True):
+            known = self._mapped.get(number)
+            if known is None:
+                known = self._mapped[number] = map_segment(file, nbytes)
+            else:
+                os.close(file)
+            parts.append(known)
+        version = read_manifest(message.manifest.encode())
+        settings = settings_of(version.settings, self._visitor_salt)
+        specs = {spec.name: spec for spec in table_specs(settings)}
+        views: Views = {}
+        for place, (name, rows) in enumerate(message.tables.items()):
+            kind, shape = specs[name].dtype.subdtype or (specs[name].dtype, ())
+            count = parts[2 * place].nbytes // specs[name].row_bytes
+            data = parts[2 * place][: count * specs[name].row_bytes].view(kind).reshape(count, *shape)
+            views[name] = (data, parts[2 * place + 1].view(np.int32)[:rows])
+        cells = parts[2 * len(views) :]
+        hints = {name: KeyHints.of_cells(part.view(np.uint64)) for name, part in zip(Model.HINTED, cells, strict=True)}
+        model = Model(settings, views, hints=hints)
+        if self.served is None:
+            warm_up(model)
+        return LoadedVersion(version, model, {})
+
+    def _take_state(self, connection: socket.socket, state: StateMessage) -> None:
+        if state.redis_up:
+            self.redis.answered()
+        else:
+            self.redis.failed(state.redis_reason, state.redis_since or time.time())
+        self.problem, self.problem_since = state.problem, state.problem_since
+        if state.served is not None:
+            served = self._known.get(state.served)
+            if served is None:  # released here while the other side believed it was mapped
+                send(connection, SendAgain(state.served))
+            elif served is not self.served:
+                self.served = served
+                self._metrics.served_version.set(served.version.number)
+                self._metrics.served_created_seconds.set(served.version.created_at)
+        for gone in set(self._known) - set(state.resident):
+            del self._known[gone]
+        self._metrics.resident_versions.set(len(self._known))
+        self.ready = self.ready or state.ready
+
+    def _release(self, connection: socket.socket, version_id: str) -> None:
+        """Tell the loading process that the last request that read a version has ended."""
+        with contextlib.suppress(OSError):
+            send(connection, Released(version_id))
+
+    def _keep_sending_counts(self) -> None:
+        while not self._stopping.wait(COUNT_SECONDS):
+            self._send_counts()
+
+    def _send_counts(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                send(connection, Counted(os.getpid(), self._metrics.samples()))

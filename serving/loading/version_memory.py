@@ -1,0 +1,124 @@
+"""A version from the store to a model in memory, by the cheapest way that there is.
+
+If an older version of the same settings is in memory, only what changed since is fetched. Otherwise the whole state is
+fetched, and rows that are equal with the nearest resident version are shared all the same.
+
+This file decides how a version is loaded and which versions share memory. The choice of versions to load and to keep is
+made by `serving.loading.loader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+from serving.loading.served import LoadedVersion
+from serving.loading.shard_memory import ShardMemory, model_of
+from serving.memory.arena import Views
+from serving.memory.pages import Allocate, allocate_large_pages, allocate_small_pages
+from stream.models.settings import ModelSettings
+from stream.versions import ShardState, Version, VersionStore, settings_of
+
+How = Literal["changes", "whole"]
+"""Label of the metrics: every shard was made from an older one, or at least one was fetched whole."""
+
+Resident = tuple[ShardState, Views]
+"""A shard's state in memory."""
+
+
+class MemoryKey(NamedTuple):
+    """Versions with equal keys share memory: one shard, equal settings (other capacities are other tables)."""
+
+    partition: int
+    settings_json: str
+    only_shard: bool
+    """Requests read the memory of a version's only shard; several shards are merged, and requests read the result."""
+
+
+class VersionMemory:
+    """Loads versions, into memory that they share.
+
+    Args:
+        store: of versions.
+        visitor_salt: of the model, which manifests don't carry.
+        allocate: source of the memory that requests read; large pages of this process if None.
+    """
+
+    def __init__(self, store: VersionStore, visitor_salt: str, allocate: Allocate | None) -> None:
+        self._store = store
+        self._visitor_salt = visitor_salt
+        self._allocate = allocate
+        self._memories: dict[MemoryKey, ShardMemory] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of rows and indexes that some version needs."""
+        return sum(memory.nbytes for memory in self._memories.values())
+
+    def load(self, version: Version, residents: Sequence[LoadedVersion]) -> tuple[LoadedVersion, How]:
+        """A version in memory, and how it came there.
+
+        Args:
+            version: as the store describes it.
+            residents: versions that are in memory now.
+
+        Raises:
+            VersionError, CorruptDelta, ValueError: the version can't be read (ValueError: its settings are unknown).
+            RedisError: the store does not answer.
+        """
+        settings = settings_of(version.settings, self._visitor_salt)
+        only_shard = len(version.shards) == 1
+        alike = [each for each in residents if each.model.settings == settings and (len(each.views) == 1) == only_shard]
+        views: dict[int, Views] = {}
+        memories: dict[int, ShardMemory] = {}
+        how: How = "changes"
+        for partition, state in sorted(version.shards.items()):
+            memory = memories[partition] = self._memory(partition, settings, only_shard=only_shard)
+            states = [
+                (each.version.shards[partition], each.views[partition])
+                for each in alike
+                if partition in each.version.shards
+            ]
+            found = self._changed(partition, state, memory, states)
+            if found is None:
+                how = "whole"
+                found = memory.load(partial(self._store.load, partition, state), _nearest(state, states))
+            views[partition] = found
+        return LoadedVersion(version, model_of(settings, views, memories, self._allocate), views), how
+
+    def forget_unused(self, residents: Sequence[LoadedVersion]) -> None:
+        """Free the memories that none of these versions lies in."""
+        used = {
+            MemoryKey(partition, each.model.settings.model_dump_json(), len(each.views) == 1)
+            for each in residents
+            for partition in each.views
+        }
+        self._memories = {key: memory for key, memory in self._memories.items() if key in used}
+
+    def _memory(self, partition: int, settings: ModelSettings, *, only_shard: bool) -> ShardMemory:
+        """The memory of a shard's versions.
+
+        If there are several shards, requests read the merged tables instead, so small private pages do.
+        """
+        key = MemoryKey(partition, settings.model_dump_json(), only_shard)
+        if key not in self._memories:
+            allocate = (self._allocate or allocate_large_pages) if only_shard else allocate_small_pages
+            self._memories[key] = ShardMemory(settings, allocate)
+        return self._memories[key]
+
+    def _changed(
+        self, partition: int, state: ShardState, memory: ShardMemory, residents: Sequence[Resident]
+    ) -> Views | None:
+        """A shard's state made from the nearest older one in memory; None if that is not possible."""
+        older = [found for found in residents if found[0].seq <= state.seq]
+        if not older:
+            return None
+        base, views = max(older, key=lambda found: found[0].seq)
+        changes = self._store.changes(partition, base, state)
+        return None if changes is None else memory.apply(views, changes)
+
+
+def _nearest(state: ShardState, residents: Sequence[Resident]) -> Views | None:
+    """The state in memory that is likely to have most in common with this one."""
+    return min(residents, key=lambda found: abs(found[0].seq - state.seq))[1] if residents else None
