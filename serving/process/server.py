@@ -28,6 +28,7 @@ from serving.loading.shared_server import SnapshotServer
 from serving.loading.warm_up import empty_model, warm_up
 from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics
+from serving.process.salt_check import check_salt
 from serving.process.supervisor import run_processes
 from serving.upstream_health import UpstreamHealth
 from serving.web.fast_protocol import fast_protocol_class
@@ -48,6 +49,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         OSError: the address can't be bound.
+        WrongSetting: the salt of visitors' hashes is too weak for the address.
     """
     return_large_pieces()
     logs = configure_logs(settings.log_format, settings.log_level)
@@ -56,8 +58,9 @@ def run(settings: Settings) -> None:
     logging.config.dictConfig(logs)
     listening = bound_socket(settings.host, settings.port)
     try:
+        check_salt(listening, settings.model.visitor_salt)
         listening.listen(BACKLOG)
-    except OSError:
+    except (OSError, ValueError):
         listening.close()
         raise
     host, port = listening.getsockname()[:2]
