@@ -124,11 +124,12 @@ class SnapshotClient(VersionSource):
 
     async def _request(self, request: Request) -> Reply | None:
         """The reply to a request; None if the loading process is away or takes too long."""
+        connection = self._connection
+        if connection is None:
+            return None
         future = self._waiting[request.number] = Future()
         try:
-            if self._connection is None:
-                return None
-            send(self._connection, request)
+            send(connection, request)
             return await asyncio.wait_for(asyncio.wrap_future(future), CAUGHT_UP_SECONDS)
         except (OSError, TimeoutError):
             return None
@@ -145,10 +146,11 @@ class SnapshotClient(VersionSource):
 
     async def stop(self) -> None:
         self._stopping.set()
-        if self._connection is not None:
+        connection = self._connection  # the other thread may set it to None at any moment
+        if connection is not None:
             self._send_counts()
             with contextlib.suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             await asyncio.to_thread(thread.join, STOP_SECONDS)
 

@@ -1,4 +1,4 @@
-"""`corrente serve` as a process: says where it listens, ends gracefully, refuses what it can't do."""
+"""`corrente serve` as a process: prints its address, ends in an orderly way, refuses a start that can't be right."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import pytest
 
 from tests.serving.conftest import Broker, Publisher, RedisServer, until
 
 COMMAND = [sys.executable, "-c", "from stream.cli import main; main()", "serve"]
 
 
+SALT = "0123456789abcdef"
+
+
 @contextmanager
-def serving(redis_server: RedisServer, broker: Broker | None, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
+def serving(
+    redis_server: RedisServer, broker: Broker | None, *options: str, **more: str
+) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A server process and its address; `more` are environment variables."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "CORRENTE_REDIS": redis_server.url,
@@ -25,13 +32,14 @@ def serving(redis_server: RedisServer, broker: Broker | None, *options: str) -> 
         "CORRENTE_MODEL_NAME": "shop",
         "CORRENTE_POLL_SECONDS": "0.05",
         "PYTHONPATH": ":".join(sys.path),
+        **more,
     }
     process = subprocess.Popen(
         [*COMMAND, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        found = re.search(r"http://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)", line)
         assert found, line + process.stderr.read()
         yield process, found[0]
     finally:
@@ -40,12 +48,13 @@ def serving(redis_server: RedisServer, broker: Broker | None, *options: str) -> 
         process.communicate()
 
 
-def ended(*options: str) -> subprocess.CompletedProcess:
-    environment = {"PYTHONPATH": ":".join(sys.path)}
+def ended(*options: str, **more: str) -> subprocess.CompletedProcess:
+    """A server process that ends by itself; `more` are environment variables."""
+    environment = {"PYTHONPATH": ":".join(sys.path), **more}
     return subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=environment, check=False)
 
 
-def test_port_0_is_told_and_a_post_under_way_is_finished(
+def test_the_port_that_0_stands_for_is_printed_and_a_post_that_has_begun_is_finished(
     redis_server: RedisServer, broker: Broker, publisher: Publisher
 ):
     version = publisher.learn(("u", "a"), ("v", "b"))
@@ -66,7 +75,7 @@ def test_port_0_is_told_and_a_post_under_way_is_finished(
     assert len(broker.records("clicks", 1)) == 1
 
 
-def test_an_address_that_is_taken_is_told(redis_server: RedisServer):
+def test_an_address_that_is_taken_is_named(redis_server: RedisServer):
     with serving(redis_server, None, "--port", "0") as (_, address):
         port = address.rpartition(":")[2]
         second = ended("--port", port)
@@ -75,8 +84,39 @@ def test_an_address_that_is_taken_is_told(redis_server: RedisServer):
     assert "Traceback" not in second.stderr
 
 
-def test_a_wrong_setting_is_told():
+def test_a_wrong_setting_is_named():
     wrong = ended("--port", "70000")
     assert wrong.returncode == 2
     assert "CORRENTE_PORT" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("salt", ["corrente", "fifteen bytes!!"])
+def test_a_server_that_other_machines_can_reach_refuses_a_weak_salt(salt: str):
+    refused = ended("--host", "0.0.0.0", "--port", "0", CORRENTE_MODEL__VISITOR_SALT=salt)
+    assert refused.returncode == 2, refused.stderr
+    assert "CORRENTE_MODEL__VISITOR_SALT" in refused.stderr, "the setting to change"
+    assert "docs/visitor-salt.md" in refused.stderr, "the way to migrate a model"
+    assert "16" in refused.stderr, "the length that is needed"
+    assert salt == "corrente" or salt not in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert refused.stdout == "", "it said nowhere that it serves"
+
+
+def test_a_server_with_a_salt_of_16_bytes_starts_on_every_address(redis_server: RedisServer):
+    options = ("--host", "0.0.0.0", "--port", "0")
+    with serving(redis_server, None, *options, CORRENTE_MODEL__VISITOR_SALT=SALT) as (process, address):
+        assert httpx.get(f"{address.replace('0.0.0.0', '127.0.0.1')}/health/live").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert "weak visitor salt" not in errors
+    assert SALT not in errors
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_on_loopback_a_weak_salt_is_one_warning(redis_server: RedisServer, processes: str):
+    with serving(redis_server, None, "--port", "0", "--workers", processes) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert errors.count("weak visitor salt") == 1, errors
+    assert "docs/visitor-salt.md" in errors

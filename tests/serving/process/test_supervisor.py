@@ -1,4 +1,4 @@
-"""Several processes on one port: the same answers, a rollback for all, counts of all, and no process that is missed."""
+"""Several processes on one port: equal answers, a rollback for all, counts of all, and a restart of each that fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -19,11 +20,11 @@ COUNT = 2
 
 
 def children(process: int) -> list[int]:
-    """Processes of a server: first the one that loads, then those that answer."""
+    """Children of a server's first process: the one that loads, then those that answer."""
     return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-def gone(process: int) -> bool:
+def has_ended(process: int) -> bool:
     try:
         return "Z" in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -41,6 +42,41 @@ def rows(mapped: set[tuple[int, str]]) -> set[tuple[int, str]]:
     return {(inode, name) for inode, name in mapped if name not in {"index", "hints"}}
 
 
+class Segment(NamedTuple):
+    """A shared segment as one process has it mapped, in bytes."""
+
+    resident: int
+    proportional: int
+    """Each page divided by the number of processes that have it."""
+    private: int
+    """Pages that no other process has."""
+
+
+def memory_of_segments(process: int) -> dict[str, Segment]:
+    """Memory of the segments that a process has mapped, by inode, messages left out."""
+    found: dict[str, list[Segment]] = {}
+    mapping = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ (\d+) +(.*)$")
+    inode = None
+    sizes: dict[str, int] = {}
+    for line in Path(f"/proc/{process}/smaps").read_text().splitlines():
+        if head := mapping.match(line):
+            named = re.match(r"/memfd:corrente-(?!message)", head[2])
+            inode, sizes = (head[1] if named else None), {}
+        elif inode is not None:
+            name, _, value = line.partition(":")
+            sizes[name] = 1024 * int(value.split()[0]) if value.strip().endswith("kB") else 0
+            if name == "VmFlags":  # the last line of a mapping
+                private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+                found.setdefault(inode, []).append(Segment(sizes["Rss"], sizes["Pss"], private))
+    return {each: Segment(*map(sum, zip(*parts, strict=True))) for each, parts in found.items()}
+
+
+def allocated_bytes(process: int) -> int:
+    """Memory that the segments take which a process has open."""
+    files = [each for each in Path(f"/proc/{process}/fd").iterdir() if "memfd:corrente-" in str(each.readlink())]
+    return sum(512 * each.stat().st_blocks for each in files)
+
+
 @pytest.fixture
 def server(redis_server: RedisServer, publisher: Publisher) -> Iterator[tuple[int, str]]:
     publisher.learn(("u", "a"), ("u", "b"), ("v", "b"), ("v", "c"))
@@ -53,11 +89,11 @@ def server(redis_server: RedisServer, publisher: Publisher) -> Iterator[tuple[in
             started = children(process.pid)
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-            until(lambda: all(map(gone, started)), "no process is left")
+            until(lambda: all(map(has_ended, started)), "no process is left")
 
 
 def versions(address: str, tries: int = 12) -> set[int | None]:
-    """Numbers of the versions that answer, over new connections, which any process may take."""
+    """Numbers of the versions that answer, over new connections, each of which any process may accept."""
     try:
         return {httpx.get(f"{address}/v1/recommendations/u").json()["version"] for _ in range(tries)}
     except httpx.TransportError:
@@ -97,7 +133,30 @@ def test_the_rows_are_there_once(server: tuple[int, str]):
     assert {"items", "visitors", "event_ids"} <= set(tables)
 
 
-def test_any_process_may_be_killed(server: tuple[int, str], publisher: Publisher):
+def test_pages_of_the_model_are_in_memory_once_however_many_processes_answer(server: tuple[int, str]):
+    process, _ = server
+    loading, *answering = children(process)
+
+    def mapped_by_all() -> bool:
+        return all(memory_of_segments(each) for each in answering)
+
+    until(mapped_by_all, "every process has mapped the version")
+    made = memory_of_segments(loading)
+    assert made, "the loading process has the version in segments"
+    for each in answering:
+        theirs = memory_of_segments(each)
+        assert set(theirs) <= set(made), "a process maps only what the loading process has made"
+        assert set(theirs) == set(memory_of_segments(answering[0])), "and all of them map the same"
+        assert sum(segment.private for segment in theirs.values()) == 0, "no page is a process's own copy"
+        assert sum(segment.resident for segment in theirs.values()) > 0, "and it has read from them"
+    # A page counts with one n-th in each of the n processes that have it: all of them together are what the segments
+    # take, and no more.
+    everywhere = [memory_of_segments(each) for each in (loading, *answering)]
+    counted_once = sum(segment.proportional for found in everywhere for segment in found.values())
+    assert counted_once <= allocated_bytes(loading)
+
+
+def test_a_process_that_is_killed_is_restarted(server: tuple[int, str], publisher: Publisher):
     process, address = server
     for place in range(1 + COUNT):
         before = children(process)
@@ -110,7 +169,7 @@ def test_any_process_may_be_killed(server: tuple[int, str], publisher: Publisher
     assert health["redis"]["up"]
 
 
-def test_counts_are_of_all_processes(server: tuple[int, str]):
+def test_metrics_are_sums_over_all_processes(server: tuple[int, str]):
     _, address = server
 
     def counted() -> float:
@@ -118,16 +177,19 @@ def test_counts_are_of_all_processes(server: tuple[int, str]):
         wanted = 'corrente_http_requests_total{method="GET",route="/v1/popular",status="200"} '
         return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
-    for more, asked in ((20, 20), (1, 21)):  # whoever counts twice has told by the second time
+    for more, asked in (
+        (20, 20),
+        (1, 21),
+    ):  # a process that counted twice would have sent its counts by the second time
         for _ in range(more):
             assert httpx.get(f"{address}/v1/popular").status_code == 200
         until(lambda asked=asked: counted() == asked, "every request is counted once")
 
 
-def test_the_others_end_with_the_first(redis_server: RedisServer, publisher: Publisher):
+def test_children_end_with_the_first_process(redis_server: RedisServer, publisher: Publisher):
     publisher.learn(("u", "a"))
     with serving(redis_server, None, "--port", "0", "--workers", str(COUNT)) as (process, address):
         until(lambda: versions(address) == {1}, "it answers")
         started = children(process.pid)
         process.kill()
-        until(lambda: all(map(gone, started)), "they have gone too")
+        until(lambda: all(map(has_ended, started)), "they have gone too")
