@@ -1,4 +1,4 @@
-"""The compose file and what it mounts: valid, complete, and speaking of settings that exist."""
+"""The compose file, the Dockerfile and what they mount: valid, complete, and of settings that exist."""
 
 from __future__ import annotations
 
@@ -14,10 +14,21 @@ import pytest
 import yaml
 
 from stream.settings import load_settings
+from stream.versions.salt import salt_problem
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+SALT = "CORRENTE_MODEL__VISITOR_SALT"
+
+REQUIRED = re.compile(r"\$\{(\w+):\?[^}]*\}")
+"""A variable without which compose does not start."""
+
+
+def with_variables(text: str, given: dict[str, str]) -> str:
+    """A value as compose makes it of the environment."""
+    text = REQUIRED.sub(lambda found: given[found[1]], text)
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), text)
 
 
 def test_it_follows_the_compose_specification() -> None:
@@ -32,7 +43,7 @@ def test_it_has_every_part() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_part_is_watched_and_limited(name: str) -> None:
     service = SERVICES[name]
-    assert service["healthcheck"]["test"][0] == "CMD", "no shell is needed to see whether it is well"
+    assert service["healthcheck"]["test"][0] == "CMD", "no shell is needed for a health check"
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
     assert service["restart"] == "unless-stopped"
     for port in service.get("ports", []):
@@ -48,7 +59,7 @@ def test_what_must_last_is_in_volumes() -> None:
 
 
 def test_workers_can_be_many() -> None:
-    """A published port or a name of its own would let only one of them start."""
+    """With a published port or a name of its own, only one of them could start."""
     assert "ports" not in SERVICES["worker"]
     assert "container_name" not in SERVICES["worker"]
 
@@ -56,10 +67,40 @@ def test_workers_can_be_many() -> None:
 @pytest.mark.parametrize("name", ["worker", "serving"])
 def test_its_settings_are_settings(name: str) -> None:
     given = {variable: str(value) for variable, value in SERVICES[name]["environment"].items()}
-    defaulted = {variable: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for variable, value in given.items()}
-    settings = load_settings(defaulted)
+    settings = load_settings(
+        {each: with_variables(value, {SALT: "a secret of a test"}) for each, value in given.items()}
+    )
+    assert settings.model.visitor_salt == "a secret of a test"
     assert settings.kafka == "kafka:9092"
     assert SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].startswith("INSIDE://kafka:9092,")
+
+
+def test_a_server_that_binds_every_address_is_given_a_salt_of_its_own() -> None:
+    """Without one compose says so at once; a default would be known to everyone, and the server would refuse it."""
+    command = SERVICES["serving"]["command"]
+    assert command[command.index("--host") + 1] == "0.0.0.0"
+    for name in ("worker", "serving"):
+        assert REQUIRED.fullmatch(SERVICES[name]["environment"][SALT]), "no default, and no start without it"
+    assert salt_problem(load_settings({}).model.visitor_salt) is not None, "what a default would come to"
+    assert SALT not in re.sub(r"^#.*$", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE), "none in the image"
+
+
+def test_the_readme_gives_every_variable_that_compose_needs() -> None:
+    needed = set(REQUIRED.findall((ROOT / "docker-compose.yml").read_text()))
+    assert needed == {"GRAFANA_PASSWORD", SALT}
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("printf 'GRAFANA"))
+    assert line.removeprefix("printf") in (ROOT / "docker-compose.yml").read_text(), "the same line in both"
+    assert ".env\n" in (ROOT / ".gitignore").read_text(), "secrets are not committed"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_readme_s_line_writes_secrets_that_are_good_enough(tmp_path: Path) -> None:
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("printf 'GRAFANA"))
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    written = dict(each.split("=", 1) for each in (tmp_path / ".env").read_text().splitlines())
+    assert set(written) == {"GRAFANA_PASSWORD", SALT}
+    assert salt_problem(written[SALT]) is None
+    assert len(written["GRAFANA_PASSWORD"]) >= 16
 
 
 def test_images_have_versions() -> None:
@@ -86,7 +127,7 @@ def test_prometheus_scrapes_the_ports_that_are_served() -> None:
     assert SERVICES["serving"]["command"][-1] == str(ports["corrente-serving"])
 
 
-def test_rules_speak_of_metrics_that_there_are() -> None:
+def test_rules_use_metrics_that_exist() -> None:
     from serving.metrics import Metrics
     from stream.runner.metrics import WorkerMetrics
 
@@ -98,7 +139,7 @@ def test_rules_speak_of_metrics_that_there_are() -> None:
         assert used <= known, f"{rule['alert']}: {used - known}"
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not here")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
 def test_promtool_accepts_the_rules() -> None:
     checked = subprocess.run(
         ["promtool", "check", "rules", ROOT / "monitoring/rules.yml"], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Dashboards and alerts: metrics that there are, labels that they have, expressions that Prometheus reads."""
+"""Dashboards and alerts: metrics that exist, labels that they have, expressions that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DASHBOARD_SCHEMA = {
         },
     },
 }
-"""What Grafana needs to show a dashboard that is given to it as a file."""
+"""Fields that Grafana needs to show a dashboard from a file."""
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -75,12 +75,12 @@ def test_a_dashboard_can_be_shown(path: Path) -> None:
         for x in range(place["x"], place["x"] + place["w"])
         for y in range(place["y"], place["y"] + place["h"])
     ]
-    assert len(set(squares)) == len(squares), "panels lie upon each other"
-    assert max(x for x, _ in squares) == 23, "and are as wide as the page"
+    assert len(set(squares)) == len(squares), "no two panels overlap"
+    assert max(x for x, _ in squares) == 23, "panels use the full width of the page"
 
 
 @pytest.mark.parametrize(("where", "expression"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
-def test_it_asks_for_metrics_that_there_are_by_labels_that_they_have(where: str, expression: str) -> None:
+def test_an_expression_uses_metrics_that_exist_and_labels_that_they_have(where: str, expression: str) -> None:
     labels: dict[str, set[str]] = {}
     for registry in (Metrics().registry, WorkerMetrics().registry):
         for metric, names in registry._collector_to_names.items():
@@ -118,7 +118,7 @@ def test_paths_of_measurements_are_those_of_a_state() -> None:
         assert found, f"{where}: no state has {path} in {known[metric][:20]}"
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not here")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
 def test_promtool_reads_every_expression(tmp_path: Path) -> None:
     rules = [{"record": f"asked:{number}", "expr": each} for number, (_, each) in enumerate(EXPRESSIONS)]
     path = tmp_path / "rules.yml"
