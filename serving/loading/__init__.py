@@ -9,9 +9,9 @@ knows HTTP.
 | `served` | what a request may ask of a loader |
 | `loader` | which versions are in memory and which one answers |
 | `version_memory` | how a version is loaded and which versions share memory |
-| `shard_memory` | what is kept beside a shard's rows, and how a model is made of several shards |
+| `shard_memory` | which hints accompany a shard's rows, and how a model is made of several shards |
 | `warm_up` | what is compiled before a server is ready |
-| `shared` | how a process follows the one that loads, and what it does while that one is away |
-| `shared_server` | how the process that loads serves others, and when they hold a version no longer |
-| `messages` | what these processes send each other |
+| `shared` | when a process maps and releases versions of the loading process, and its behaviour without that process |
+| `shared_server` | which versions the loading process sends to the others, and how long it holds them |
+| `messages` | the messages between these processes, and how errors cross |
 """

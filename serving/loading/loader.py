@@ -1,8 +1,8 @@
 """From versions in Redis to the model that answers: one thread that loads, one reference that is swapped.
 
-Only the changes of a new version are loaded, into arenas that the versions share; while it loads, the one before
-answers. The one before also stays in memory, so that going back to it costs nothing, and so do some that were requested
-by number. A version or a store that is away or broken never takes the last good version away.
+Only the changes of a new version are loaded, into arenas that the versions share; meanwhile the previous version
+answers. The previous version also stays in memory, so that a rollback to it costs nothing, and so do some versions that
+were requested by name. While the store is down or a version is broken, the last good version answers.
 
 All loading happens in one thread, as jobs in a queue. Another thread listens to announcements and, because an
 announcement may be lost, makes the loading thread check the store after every `poll_seconds` of silence.
@@ -57,7 +57,7 @@ class Loader(VersionSource):
         metrics: of the server.
         visitor_salt: of the model, which manifests don't carry.
         poll_seconds: longest time between two checks of the store if nothing is announced.
-        resident_versions: most versions in memory: the served one, the one before, and those requested by name.
+        resident_versions: most versions in memory: the served one, the previous one, and those requested by name.
         allocate: source of the memory that requests read; memory of this process if None.
         changed: called in the loading thread after each check of the store.
     """
@@ -113,7 +113,7 @@ class Loader(VersionSource):
     # ---- starting and stopping
 
     def start(self) -> None:
-        for name, run in (("load versions", self._work), ("hear announcements", self._listen)):
+        for name, run in (("load versions", self._work), ("listen for announcements", self._listen)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -219,7 +219,7 @@ class Loader(VersionSource):
     def _swap(self, served: LoadedVersion) -> None:
         before, self.served = self.served, served
         if before is not None and before.version.lineage != served.version.lineage:
-            # The store began anew and may give a number twice, so resident versions can't be found by number any more.
+            # The store was emptied and its numbers start again, so a number no longer identifies a resident version.
             before, self._requested = None, ()
         self._previous = before
         residents = list(self.in_memory())

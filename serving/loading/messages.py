@@ -1,7 +1,7 @@
 """Messages between the process that loads versions and those that answer, over a Unix socket.
 
 A message is a datagram (`SOCK_SEQPACKET`) of eight bytes, the length of its text, with open files attached: first an
-anonymous file with the message as JSON, then the segments that a version lies in. The text travels in a file because
+anonymous file with the message as JSON, then the segments of a version. The text travels in a file because
 datagrams are short. Both sides run the same release: they are forks of one process.
 
 This file decides which messages there are, how they are encoded, and how an error crosses from one process to the
@@ -36,7 +36,7 @@ _LENGTH = struct.Struct("<q")
 
 
 class VersionMessage(msgspec.Struct, tag="version", frozen=True):
-    """A complete version: its manifest, and the segments that its rows, indexes and hints lie in.
+    """A complete version: its manifest, and the segments of its rows, indexes and hints.
 
     The files of the segments are attached in the order of `segments`: rows and index of each table in the order of
     `tables`, then the cells of each hint in the order of `Model.HINTED`.
@@ -50,12 +50,12 @@ class VersionMessage(msgspec.Struct, tag="version", frozen=True):
 
 
 class StateMessage(msgspec.Struct, tag="state", frozen=True):
-    """Everything else that requests see of a loader. Sent after the versions that it names."""
+    """All other state of the loader that requests see. Sent after the versions that it names."""
 
     served: str | None
     """Id of the version that answers."""
     resident: list[str]
-    """Ids of all versions in memory. A receiver lets go of others."""
+    """Ids of all versions in memory. A receiver releases all others."""
     ready: bool
     problem: str | None
     problem_since: float | None

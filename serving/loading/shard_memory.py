@@ -1,7 +1,7 @@
 """One shard's versions in memory: an arena of rows, and hints that lead to a visitor or an item in them.
 
-This file decides what is kept beside the rows so that a model can answer from them, and how a model is made of several
-shards. The choice of versions to keep is made by `serving.loading.loader`.
+This file decides which hints accompany the rows, so that a model can answer from them, and how a model is made of
+several shards. The choice of versions to keep is made by `serving.loading.loader`.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def model_of(
 ) -> Model:
     """The model that answers from the shards' states.
 
-    Several shards are merged here and now, so that a request costs the same however many there are; one shard is read
-    where it lies.
+    Several shards are merged once, so that a request costs the same however many there are; a single shard is read in
+    place.
 
     Args:
         settings: of the model.

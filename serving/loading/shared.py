@@ -1,7 +1,7 @@
-"""A process that answers from another one's memory: it maps the versions that the loading process sends.
+"""Versions mapped from the loading process, in a process that answers.
 
-If the loading process is gone, this one keeps what it has mapped, goes on answering, reports that it is degraded, and
-connects to the successor.
+If the loading process is gone, this one keeps its mapped versions, continues to answer from them, reports that it is
+degraded, and connects to the successor.
 
 This file decides when a version is mapped, served and released, and what happens while the loading process is away. The
 messages are defined in `serving.loading.messages`; the other side is `serving.loading.shared_server`.
@@ -87,10 +87,11 @@ class SnapshotClient(VersionSource):
         self._name = name
         self._connection: socket.socket | None = None
         self._known: dict[str, LoadedVersion] = {}
-        """By id: the versions that the loading process has in memory."""
+        """Versions that the loading process has in memory, by id."""
         self._mapped: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        """By number: segments that some version here still uses."""
+        """Segments that some version here still uses, by number."""
         self._waiting: dict[int, Future[Reply]] = {}
+        """Requests without a reply, by number."""
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -166,7 +167,7 @@ class SnapshotClient(VersionSource):
                     self._follow(connection)
             except OSError:
                 pass  # health shows it, and the next attempt follows
-            except Exception:  # an unforeseen error is logged; the last good version goes on answering
+            except Exception:  # an unforeseen error is logged; the last good version continues to answer
                 log.exception("following the process that loads versions failed")
             if self._connection is not None:
                 self._connection = None

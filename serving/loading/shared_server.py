@@ -148,8 +148,9 @@ class SnapshotServer:
             except OSError:
                 received = None
             if received is None:
-                with self._lock:
+                with self._lock:  # nothing is sent meanwhile
                     self._drop(connection)
+                    connection.close()
                 return
             self._answer(connection, received[0])
 
@@ -175,13 +176,13 @@ class SnapshotServer:
 
                 self._loader.submit_check().add_done_callback(reply)
             case GetVersion(number, name):
-                # In a thread of its own, because the version may have to be loaded first.
+                # The version may have to be loaded first, which must not hold up the client's other messages.
                 threading.Thread(target=self._load, args=(connection, number, name), daemon=True).start()
 
     def _load(self, connection: socket.socket, number: int, name: str) -> None:
         try:
             loaded = asyncio.run(self._loader.answering(name))
-        except Exception as error:  # raised again in the process that asked; one that does not cross is logged here
+        except Exception as error:  # raised again in the client; logged here if its class does not cross
             kind = error_name(error)
             if not kind:
                 log.exception("loading a requested version failed", version=name)

@@ -1,4 +1,4 @@
-"""A version from the store to a model in memory, by the cheapest way that there is.
+"""From a version in the store to a model in memory, by the cheapest way.
 
 If an older version of the same settings is in memory, only what changed since is fetched. Otherwise the whole state is
 fetched, and rows that are equal with the nearest resident version are shared all the same.
@@ -88,7 +88,7 @@ class VersionMemory:
         return LoadedVersion(version, model_of(settings, views, memories, self._allocate), views), how
 
     def forget_unused(self, residents: Sequence[LoadedVersion]) -> None:
-        """Free the memories that none of these versions lies in."""
+        """Free the memories that none of these versions uses."""
         used = {
             MemoryKey(partition, each.model.settings.model_dump_json(), len(each.views) == 1)
             for each in residents

@@ -1,4 +1,4 @@
-"""Kernels before the first request: every kind of question is asked once of a model that has learned nothing.
+"""Warm-up before the first request: a model that has learned nothing gets each kind of question once.
 
 This file decides what is compiled, or read from the compilers' cache, before a server says that it is ready.
 """

@@ -1,4 +1,4 @@
-"""Anonymous memory of one process: address space that costs what is written to it, in small or large pages.
+"""Anonymous memory of one process: only written pages are committed, small or large ones.
 
 This file decides how such memory is requested from the operating system, and in which page size. The layout of rows in
 it is decided by `serving.memory.arena`; memory that several processes share comes from

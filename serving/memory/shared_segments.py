@@ -52,7 +52,7 @@ class SharedSegments:
         return len(self._by_address)
 
     def allocate(self, name: str, nbytes: int) -> Bytes:
-        """Zeroed memory that costs what is written to it. The segment is freed with the last view of the array."""
+        """Zeroed memory, committed as it is written. The segment is freed with the last view of the array."""
         nbytes = max(1, nbytes)
         file = os.memfd_create(f"corrente-{name}", os.MFD_CLOEXEC)
         os.ftruncate(file, nbytes)

@@ -1,7 +1,7 @@
 """Routes for operators and their tools: `/health/live`, `/health/ready` and `/metrics`.
 
 A server is ready once the version store was asked, the newest version (if there is one) is loaded and its kernels are
-compiled. From then on it stays ready, because it goes on answering from its last good version; while Redis, Kafka or
+compiled. From then on it stays ready, because it continues to answer from its last good version; while Redis, Kafka or
 the newest version is unavailable, the status is `degraded`, with the moment and the reason.
 
 This file decides when a server counts as starting, ready or degraded.

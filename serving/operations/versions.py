@@ -1,11 +1,11 @@
 """Versions over HTTP: the list of them, one manifest, the difference between two, rollback and its end.
 
 A rollback moves the alias `pinned` and takes effect on every server; this one answers from the chosen version before
-the call returns. Learning goes on, and `DELETE /v1/pin` returns to the newest version.
+the call returns. Learning continues, and `DELETE /v1/pin` returns to the newest version.
 
 This file decides which operations on versions there are over HTTP and what they return. Aliases and versions themselves
 are decided by `stream.versions`; its errors become problems in `serving.web.problems`. Redis is asked in a thread, so
-that the event loop goes on answering lists.
+that the event loop continues to answer lists.
 """
 
 from __future__ import annotations

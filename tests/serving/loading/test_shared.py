@@ -1,11 +1,13 @@
-"""A client of the loading process serves the same versions, raises the same errors, and lets go of what it released."""
+"""A client of the loading process serves the same versions, raises the same errors, and releases unused versions."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import secrets
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -36,6 +38,11 @@ class Pair(NamedTuple):
     client: SnapshotClient
 
 
+def accept_until_closed(server: SnapshotServer) -> None:
+    with server._listening, contextlib.suppress(OSError):
+        server.run()
+
+
 @asynccontextmanager
 async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
     """A loader, its server and a client of it, all in this process."""
@@ -51,7 +58,8 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
         changed=lambda: server[0].send_to_all(),
     )
     server.append(SnapshotServer(name, loader, segments, metrics))
-    threading.Thread(target=server[0].run, daemon=True).start()
+    running = threading.Thread(target=accept_until_closed, args=(server[0],), daemon=True)
+    running.start()
     client = SnapshotClient(name, store, Dependency("redis"), Metrics())
     loader.start()
     client.start()
@@ -60,6 +68,9 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
     finally:
         await client.stop()
         await loader.stop()
+        with contextlib.suppress(OSError):
+            server[0]._listening.shutdown(socket.SHUT_RDWR)
+        running.join(10.0)
 
 
 def serves(client: SnapshotClient, number: int) -> Callable[[], Awaitable[bool]]:
@@ -94,7 +105,7 @@ async def test_a_client_answers_as_the_shard_that_learned(store: VersionStore, p
 
 
 async def test_a_client_maps_memory_and_copies_none(store: VersionStore, publisher: Publisher):
-    """What is written to the loader's rows afterwards would show in the client's: they are the same memory."""
+    """A byte written to the loader's rows shows in the client's, because they are the same memory."""
     version = publisher.learn(*CLICKS)
     async with sharing(store) as (loader, _, client):
         await eventually(serves(client, version.number), "the client serves it")
@@ -136,7 +147,7 @@ async def test_a_loading_process_that_is_gone_is_an_error_of_its_own(store: Vers
     version = publisher.learn(*CLICKS)
     async with sharing(store) as (_, server, client):
         await eventually(serves(client, version.number), "the client serves it")
-        server._listening.close()
+        server._listening.shutdown(socket.SHUT_RDWR)
         with server._lock:
             for connection in list(server._sent):
                 server._drop(connection)
@@ -144,7 +155,7 @@ async def test_a_loading_process_that_is_gone_is_an_error_of_its_own(store: Vers
         async def away() -> bool:
             return client.problem is not None
 
-        await eventually(away, "the client sees that it is alone")
+        await eventually(away, "the client notices that the loading process is gone")
         with pytest.raises(LoaderAway):
             await client.answering("99")
         assert await client.totals() is None
@@ -194,7 +205,7 @@ async def test_a_version_is_released_with_the_last_request_that_reads_it(store: 
 
 
 async def test_a_version_that_was_released_too_early_is_sent_again(store: VersionStore, publisher: Publisher):
-    """The state names a version that the client let go of meanwhile; it has to be served all the same."""
+    """If the state names a version that the client has just released, the client requests and serves it again."""
     version = publisher.learn(*CLICKS)
     async with sharing(store) as (loader, server, client):
         await eventually(serves(client, version.number), "the client serves it")

@@ -1,4 +1,4 @@
-"""Every resident version reads what its own tables say, whatever others come and go; what none needs is freed."""
+"""Every resident version reads its own tables while others come and go; rows that no version needs are freed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPECS = [
 
 
 ALL_BITS = 0x9E3779B97F4A7C15
-"""No number but an integer of 64 bits holds it."""
+"""A value that only an integer of 64 bits can hold."""
 
 
 def read(views, name):
@@ -52,10 +52,10 @@ def write(tables, rows, value):
 
 
 def pieces(*deltas, breaks=False):
-    """What writes these, the newest first, in any order."""
+    """A reader that writes these deltas, given newest first, in another order."""
 
     def read(into):
-        put_all(into, deltas[: len(deltas) // 2])  # and then all, for something had moved
+        put_all(into, deltas[: len(deltas) // 2])  # a first attempt that was interrupted; `begin` starts again
         into.begin()
         for age in sorted(range(len(deltas)), key=lambda age: -age % 3):
             into.put(age, deltas[age])
@@ -133,7 +133,7 @@ def test_the_arena_stays_small_when_versions_pass_through():
     assert len(views["pairs"][0]) == RESERVED_PER_ROW * 30 + 1, "it never had to grow"
 
 
-def test_what_readers_hold_stays_when_the_arena_grows():
+def test_views_that_readers_hold_stay_valid_when_the_arena_grows():
     arena, tables = Arena(SPECS), Tables(SPECS)
     held = [(arena.load(pieces(write(tables, range(60), 1))), copied(tables))]
     for number in range(2, 12):
@@ -143,7 +143,7 @@ def test_what_readers_hold_stays_when_the_arena_grows():
     assert all(same(views, tables) for views, tables in held)
 
 
-def test_a_state_that_is_loaded_whole_costs_its_differences():
+def test_a_state_that_is_loaded_whole_takes_memory_for_its_differences():
     arena, tables = Arena(SPECS), Tables(SPECS)
     older = write(tables, range(60), 1) and tables.snapshot()
     newer = arena.load(pieces(write(tables, [4], 2) and tables.snapshot()))
@@ -157,7 +157,7 @@ def test_a_state_that_is_loaded_whole_costs_its_differences():
     assert same(newer, tables)
 
 
-def test_what_a_newer_version_added_to_a_row_is_not_in_the_older_one():
+def test_blocks_that_a_newer_version_added_to_a_row_are_not_in_the_older_one():
     arena, tables = Arena(SPECS), Tables(SPECS)
     older = write(tables, [3, 9], 5)
     of_older = copied(tables)
@@ -168,7 +168,7 @@ def test_what_a_newer_version_added_to_a_row_is_not_in_the_older_one():
     assert same(newer, tables)
 
 
-def test_a_version_costs_the_rows_that_it_changed():
+def test_a_version_takes_memory_for_the_rows_that_it_changed():
     arena, tables = Arena(SPECS), Tables(SPECS)
     first = arena.load(pieces(write(tables, range(60), 1)))
     before = {name: usage.rows for name, usage in arena.usage().items()}
@@ -180,8 +180,8 @@ def test_a_version_costs_the_rows_that_it_changed():
     assert {name: usage.rows for name, usage in arena.usage().items()} == before
 
 
-def test_a_held_model_keeps_its_rows_after_everybody_else_let_go():
-    """What a request in flight reads is not written over, even when its version is the oldest of all."""
+def test_a_version_in_use_keeps_its_rows_after_all_others_were_released():
+    """Rows that a request in flight reads are not overwritten, even if its version is the oldest of all."""
     arena, tables = Arena(SPECS), Tables(SPECS)
     in_flight = arena.load(pieces(write(tables, range(60), 1)))
     expected = copied(tables)
@@ -217,7 +217,7 @@ def test_readers_beside_a_writer_never_see_a_row_change():
     assert torn == []
 
 
-def test_memory_is_taken_where_rows_are_written_not_where_they_might_be():
+def test_memory_is_committed_for_written_rows_not_for_reserved_ones():
     spec = TableSpec("wide", 50_000_000, np.dtype(("<f8", (8,))), 64)
     taken = []
 
@@ -246,7 +246,7 @@ def test_a_delta_of_other_tables_is_refused_and_changes_nothing():
     assert arena.usage()["pairs"].rows == 30
 
 
-def test_large_pages_change_nothing_of_what_is_read():
+def test_large_pages_change_no_value_that_is_read():
     specs = [TableSpec("wide", 100_000, np.dtype(("<u8", (8,))), 64)]
     arena, tables = Arena(specs, allocate=allocate_large_pages), Tables(specs)
     rows = np.arange(1, 60_000)

@@ -1,4 +1,4 @@
-"""What people and machines look at: metrics, the OpenAPI document, the page of routes."""
+"""Pages for people and machines: metrics, the OpenAPI document, the page of routes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_every_route_is_documented(redis_server: RedisServer):
         files = [await client.get(path) for path in re.findall(r'(?:href|src)="([^"]+)"', page.text)]
     assert {(method, path) for path, methods in document["paths"].items() for method in methods} == ROUTES
     assert page.headers["content-type"].startswith("text/html")
-    assert "https://" not in page.text  # readable where the internet is not
+    assert "https://" not in page.text  # readable without an internet connection
     assert [file.status_code for file in files] == [200, 200, 200]
     for operations in document["paths"].values():
         for operation in operations.values():

@@ -1,4 +1,4 @@
-"""New versions are followed without a restart, any kept one can be gone back to, and what breaks takes nothing away."""
+"""New versions are served without a restart, a rollback reaches any kept one, and failures leave the last good one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ async def test_versions_can_be_listed_shown_and_named_in_every_way(redis_server:
             assert (await client.get(f"/v1/popular?version={name}")).json()["version_id"] == first.id
 
 
-async def test_what_moved_between_two_versions_is_told(redis_server: RedisServer, publisher: Publisher):
+async def test_the_difference_between_two_versions_is_that_of_the_store(
+    redis_server: RedisServer, publisher: Publisher
+):
     first, second = publisher.learn(*CLICKS[:50]), publisher.learn(*CLICKS[50:])
     async with running(settings_for(redis_server)) as (_, client):
         answer = await client.get(f"/v1/versions/{first.number}/diff/{second.id}")
@@ -104,7 +106,7 @@ async def test_unknown_versions_are_404_everywhere(redis_server: RedisServer, pu
         assert (await client.get("/health/ready")).json()["version"] == version.number
 
 
-async def test_memory_holds_only_so_many_versions(redis_server: RedisServer, publisher: Publisher):
+async def test_memory_holds_at_most_the_configured_number_of_versions(redis_server: RedisServer, publisher: Publisher):
     for start in range(0, 100, 10):
         last = publisher.learn(*CLICKS[start : start + 10])
     async with running(settings_for(redis_server, resident_versions=3)) as (app, client):
@@ -114,7 +116,7 @@ async def test_memory_holds_only_so_many_versions(redis_server: RedisServer, pub
         assert len(list(app.state.loader.in_memory())) <= 3
 
 
-async def test_redis_that_goes_away_takes_no_answer_away(redis_server: RedisServer, publisher: Publisher):
+async def test_lists_are_answered_while_redis_is_down(redis_server: RedisServer, publisher: Publisher):
     version = publisher.learn(*CLICKS)
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, version.number)
@@ -125,7 +127,7 @@ async def test_redis_that_goes_away_takes_no_answer_away(redis_server: RedisServ
             health = (await client.get("/health/ready")).json()
             return health["status"] == "degraded" and not health["redis"]["up"] and health["redis"]["since"]
 
-        await eventually(degraded, "health says degraded")
+        await eventually(degraded, "health is degraded")
         assert await lists(client) == before
         assert (await client.get("/health/ready")).status_code == 200
         assert (await client.get("/v1/versions")).status_code == 503
@@ -156,13 +158,15 @@ async def test_a_server_that_starts_without_redis_waits_for_it(redis_server: Red
         assert await lists(client) == lists_of(publisher)
 
 
-async def test_a_store_with_other_contents_is_loaded_anew(redis_server: RedisServer, publisher: Publisher):
+async def test_a_store_with_other_contents_replaces_the_version_in_memory(
+    redis_server: RedisServer, publisher: Publisher
+):
     for start in range(0, 60, 20):
         old = publisher.learn(*CLICKS[start : start + 20])
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, old.number)
         redis_server.client.flushall()
-        assert await lists(client) == lists_of(publisher)  # nothing to serve instead
+        assert await lists(client) == lists_of(publisher)  # the store has no other version to serve
         other = Publisher(publisher.store)
         version = other.learn(("somebody", "another shop's item"))
         assert version.number < old.number
@@ -172,7 +176,9 @@ async def test_a_store_with_other_contents_is_loaded_anew(redis_server: RedisSer
         assert by_number.json()["version_id"] == version.id
 
 
-async def test_other_settings_are_other_tables(redis_server: RedisServer, publisher: Publisher, store: VersionStore):
+async def test_a_version_with_other_settings_gets_tables_of_its_own(
+    redis_server: RedisServer, publisher: Publisher, store: VersionStore
+):
     small = publisher.learn(*CLICKS)
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, small.number)

@@ -1,4 +1,4 @@
-"""Every error of the store has one status on every route, whichever kind of route it is and whoever raises it."""
+"""Every error of the store has one status on every route, of whichever kind the route is."""
 
 from __future__ import annotations
 
