@@ -20,7 +20,7 @@ from stream.versions.salt import salt_problem
 log = structlog.get_logger(__name__)
 
 
-def check_salt(listening: socket.socket, salt: str) -> None:
+def require_strong_salt(listening: socket.socket, salt: str) -> None:
     """Refuse a weak salt on a socket that other machines can reach; warn about it on any other.
 
     Args:

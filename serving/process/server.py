@@ -28,7 +28,7 @@ from serving.loading.shared_server import SnapshotServer
 from serving.loading.warm_up import empty_model, warm_up
 from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics
-from serving.process.salt_check import check_salt
+from serving.process.salt_check import require_strong_salt
 from serving.process.supervisor import run_processes
 from serving.upstream_health import UpstreamHealth
 from serving.web.fast_protocol import fast_protocol_class
@@ -58,7 +58,7 @@ def run(settings: Settings) -> None:
     logging.config.dictConfig(logs)
     listening = bound_socket(settings.host, settings.port)
     try:
-        check_salt(listening, settings.model.visitor_salt)
+        require_strong_salt(listening, settings.model.visitor_salt)
         listening.listen(BACKLOG)
     except (OSError, ValueError):
         listening.close()

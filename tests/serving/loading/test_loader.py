@@ -82,10 +82,8 @@ class FakeStore:
         if state.seq in self.broken:
             raise CorruptVersion("a chunk's checksum differs")
 
-    def cautions(self) -> list[str]:
+    def redis_problems(self) -> list[str]:
         return []
-
-    redis_problems = cautions  # the store's own name for them
 
     def announcements(self, _: float) -> Iterator[Any]:
         while True:
@@ -93,7 +91,7 @@ class FakeStore:
 
 
 def loader_of(store: FakeStore, **more: Any) -> Loader:
-    return Loader(store, Dependency("redis"), Metrics(), poll_seconds=0.01, **more)
+    return Loader(store, Dependency("redis"), Metrics(), visitor_salt="corrente", poll_seconds=0.01, **more)
 
 
 def request(loader: Loader, number: int):

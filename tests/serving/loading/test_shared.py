@@ -53,6 +53,7 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
         store,
         Dependency("redis", metrics),
         metrics,
+        visitor_salt="corrente",
         poll_seconds=0.05,
         allocate=segments.allocate,
         changed=lambda: server[0].send_to_all(),
@@ -60,7 +61,7 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
     server.append(SnapshotServer(name, loader, segments, metrics))
     running = threading.Thread(target=accept_until_closed, args=(server[0],), daemon=True)
     running.start()
-    client = SnapshotClient(name, store, Dependency("redis"), Metrics())
+    client = SnapshotClient(name, store, Dependency("redis"), Metrics(), visitor_salt="corrente")
     loader.start()
     client.start()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from serving.process.salt_check import check_salt, is_loopback
+from serving.process.salt_check import is_loopback, require_strong_salt
 from stream.settings import WrongSetting
 
 STRONG = "16 bytes or more"
@@ -36,7 +36,7 @@ BEYOND = ["0.0.0.0", "::", "::ffff:0.0.0.0"]
 def test_on_loopback_a_weak_salt_is_a_warning(host: str):
     with bound(host) as listening, capture_logs() as logs:
         assert is_loopback(listening)
-        check_salt(listening, WEAK)
+        require_strong_salt(listening, WEAK)
     assert [(line["log_level"], line["event"]) for line in logs] == [("warning", "weak visitor salt")]
     assert WEAK not in str(logs)
 
@@ -46,7 +46,7 @@ def test_beyond_loopback_a_weak_salt_is_refused(host: str):
     with bound(host) as listening:
         assert not is_loopback(listening)
         with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__VISITOR_SALT.*docs/visitor-salt\.md") as refused:
-            check_salt(listening, WEAK)
+            require_strong_salt(listening, WEAK)
     assert WEAK not in str(refused.value)
 
 
@@ -54,23 +54,23 @@ def test_beyond_loopback_a_weak_salt_is_refused(host: str):
 def test_a_salt_of_16_bytes_is_good_everywhere(host: str):
     assert len(STRONG) == 16
     with bound(host) as listening, capture_logs() as logs:
-        check_salt(listening, STRONG)
+        require_strong_salt(listening, STRONG)
     assert logs == []
 
 
 def test_bytes_count_not_letters():
     """Ten letters of two bytes each are enough; fifteen of one byte are not."""
     with bound("0.0.0.0") as listening:
-        check_salt(listening, "ä" * 10)
+        require_strong_salt(listening, "ä" * 10)
         with pytest.raises(WrongSetting):
-            check_salt(listening, "a" * 15)
+            require_strong_salt(listening, "a" * 15)
 
 
 def test_the_default_salt_is_refused_whatever_its_length():
     from stream.settings import Settings
 
     with bound("0.0.0.0") as listening, pytest.raises(WrongSetting):
-        check_salt(listening, Settings().model.visitor_salt)
+        require_strong_salt(listening, Settings().model.visitor_salt)
 
 
 def test_a_unix_socket_is_this_machine_s_own(tmp_path: Path):
