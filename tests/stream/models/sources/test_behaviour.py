@@ -23,21 +23,21 @@ START = 1_700_000_000.0
 DAY = 86_400.0
 
 FILES = {
-    "transition": ("transitions", "pairs"),
-    "transition_fast": ("transitions", "pairs"),
-    "transitions": ("transitions", "pairs"),
-    "cosine": ("cosine", "pairs"),
-    "cosine_flat": ("cosine", "pairs"),
-    "vsknn": ("vsknn", "sessions"),
-    "stan": ("stan", "sessions"),
-    "embedding": ("embedding", "embedding"),
+    "transition": ("sources.transitions", "sources.pairs"),
+    "transition_fast": ("sources.transitions", "sources.pairs"),
+    "transitions": ("sources.transitions", "sources.pairs"),
+    "cosine": ("sources.cosine", "sources.pairs"),
+    "cosine_flat": ("sources.cosine", "sources.pairs"),
+    "vsknn": ("sources.vsknn", "entities.sessions"),
+    "stan": ("sources.stan", "entities.sessions"),
+    "embedding": ("sources.embedding", "sources.embedding"),
 }
 """Files in which a source scores and learns; the popular ones share one."""
 TABLES = {
-    "pairs": {"pairs", "sums"},
-    "sessions": {"sessions", "session_items", "postings"},
-    "embedding": {"vectors", "reservoir"},
-    "popularity": {"sums", "top"},
+    "sources.pairs": {"pairs", "sums"},
+    "entities.sessions": {"sessions", "session_items", "postings"},
+    "sources.embedding": {"vectors", "reservoir"},
+    "sources.popularity": {"sums", "top"},
 }
 FADING = {source for source in SOURCES if source.startswith("popular")} | {"transition_fast", "stan"}
 ADDITIVE = set(SOURCES) - {"embedding"}
@@ -47,11 +47,11 @@ every_source = pytest.mark.parametrize("source", SOURCES)
 
 
 def scored_in(source):
-    return FILES.get(source, ("popularity", "popularity"))[0]
+    return FILES.get(source, ("sources.popularity", "sources.popularity"))[0]
 
 
 def learned_in(source):
-    return FILES.get(source, ("popularity", "popularity"))[1]
+    return FILES.get(source, ("sources.popularity", "sources.popularity"))[1]
 
 
 def walks(happened, *, visitors=60, steps=8, items=20, seed=0, prefix="u"):
@@ -83,8 +83,8 @@ def taught(model, happened):
 
 @every_source
 def test_it_has_a_file_with_its_paper_and_functions_that_learn_and_score(source):
-    scoring = importlib.import_module(f"stream.models.sources.{scored_in(source)}")
-    learning = importlib.import_module(f"stream.models.sources.{learned_in(source)}")
+    scoring = importlib.import_module(f"stream.models.{scored_in(source)}")
+    learning = importlib.import_module(f"stream.models.{learned_in(source)}")
     assert re.search(r"\b(19|20)\d\d\b", scoring.__doc__), "no paper is named"
     assert callable(learning.learn)
     assert any(name.startswith(("score", "finish", "gain", "place")) for name in vars(scoring))
