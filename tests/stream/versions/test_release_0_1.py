@@ -15,7 +15,8 @@ from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
-from stream.shard.shard import Shard, views_of
+from stream.models.workspace.scoring_view import views_of
+from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
 from stream.versions import Policy, VersionStore, WrongSalt, compaction, redacted, settings_of
