@@ -17,6 +17,7 @@ from typing import Any
 from stream.evaluation.measures.result import BLEND
 from stream.evaluation.measures.significance import Difference, compare_blocks, compare_shares, corrected
 from stream.evaluation.protocol import WrongInput
+from stream.models.settings import RENAMED, with_new_names
 
 Report = Mapping[str, Any]
 
@@ -135,8 +136,9 @@ def _same_tests(before: Report, after: Report) -> bool:
 
 
 def _setting_changes(before: Report, after: Report) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Every setting, rule and size that differs. Results of release 0.1 hold some settings under older names."""
     for part in ("protocol", "settings"):
-        old, new = before.get(part) or {}, after.get(part) or {}
+        old, new = (with_new_names(report.get(part) or {}, RENAMED) for report in (before, after))
         for key in sorted({*old, *new}):
             if old.get(key) != new.get(key):
                 yield f"{part}.{key}", (old.get(key), new.get(key))

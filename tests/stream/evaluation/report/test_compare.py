@@ -36,6 +36,14 @@ def test_a_result_compared_with_itself_has_not_changed(planted):
     assert all(change.difference.p == 1.0 for change in compare_reports(report, report).changes)
 
 
+def test_settings_under_their_names_in_release_0_1_are_the_same_settings(planted):
+    report = planted(with_hits(50, 0.3, 1), with_hits(50, 0.2, 2)).report()
+    old, new = {**report, "settings": {"items": 64, "seed": 0}}, {**report, "settings": {"max_items": 64, "seed": 0}}
+    assert compare_reports(old, new).settings == {}
+    new["settings"] = {"max_items": 128, "seed": 0}
+    assert compare_reports(old, new).settings == {"settings.max_items": (64, 128)}
+
+
 def test_results_of_other_tests_are_not_paired(planted):
     one = planted(with_hits(500, 0.3, 1), with_hits(500, 0.2, 2)).report()
     other = planted(with_hits(400, 0.9, 1), with_hits(400, 0.2, 2)).report()
