@@ -6,13 +6,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test ci lint kernels in-process processes unit bench quality faults readme wheel lock clean
+.PHONY: help install demo test lint kernels in-process processes unit bench quality faults readme wheel lock clean
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
 	@echo "make demo [SECONDS=90]    watch a shop learn"
 	@echo "make test [PYTEST=...]    ruff, mypy, every test"
-	@echo "make ci                   the same on two cores side by side, with the compiled kernels shared"
 	@echo "make lint                 ruff and mypy alone"
 	@echo "make faults [SEED=...]    the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
@@ -33,15 +32,18 @@ install: .venv/installed
 demo: install
 	@$(BIN)/corrente demo --seconds $(SECONDS)
 
-test: lint
-	$(BIN)/python -m pytest $(PYTEST)
-
+# Every test, in two parts side by side on two cores; some tests alone with PYTEST="tests/... -k ...".
 # Kernels are compiled by one process while the linters run: the tests' processes then load what lies beside the modules,
 # and no two of them compile the same kernels. `in-process` and `processes` are all tests in two parts of about the same
 # length; the second has the only Kafka.
-ci: install
+ifeq ($(strip $(PYTEST)),)
+test: install
 	$(MAKE) --jobs=2 --output-sync=line lint kernels
 	$(MAKE) --jobs=2 --output-sync=line --keep-going in-process processes
+else
+test: lint
+	$(BIN)/python -m pytest $(PYTEST)
+endif
 
 kernels: install
 	$(BIN)/python -m tests.compile_kernels

@@ -52,7 +52,7 @@ class Challenger:
         model = linear_model.LogisticRegression(optimizer=optim.SGD(RATE), intercept_lr=0.0)
         # All features from the start and in order: sums then have one order, before and after a restore.
         weights = self._table.data[0, :FEATURES].tolist()
-        model._weights = utils.VectorDict(dict(enumerate(weights)))
+        model._weights = utils.VectorDict(dict(enumerate(weights)))  # noqa: SLF001  no public way
         return model
 
     def learn(self, differences: NDArray[np.float32]) -> None:
