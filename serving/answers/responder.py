@@ -10,7 +10,7 @@ from __future__ import annotations
 from serving.answers.answer_ids import AnswerIds
 from serving.answers.decision import Ask, Context, decide
 from serving.answers.response import Recommendations, to_response
-from serving.loading.loader import LoadedVersion, Loader
+from serving.loading.served import LoadedVersion, VersionSource
 from serving.metrics import Metrics
 
 
@@ -22,7 +22,7 @@ class Responder:
         metrics: of the server; each answer is counted by its fallback.
     """
 
-    def __init__(self, loader: Loader, metrics: Metrics) -> None:
+    def __init__(self, loader: VersionSource, metrics: Metrics) -> None:
         self._loader = loader
         self._model_name = loader.model_name
         self._metrics = metrics
