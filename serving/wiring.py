@@ -12,12 +12,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from serving.intake.producer import EventProducer
-from serving.loading.loader import Loader
+from serving.loading.served import VersionSource
 from serving.metrics import Metrics
 from stream.versions import VersionStore
 
 
-async def _loader(request: Request) -> Loader:
+async def _loader(request: Request) -> VersionSource:
     return request.app.state.loader
 
 
@@ -33,7 +33,7 @@ async def _metrics(request: Request) -> Metrics:
     return request.app.state.metrics
 
 
-ServedVersions = Annotated[Loader, Depends(_loader)]
+ServedVersions = Annotated[VersionSource, Depends(_loader)]
 Store = Annotated[VersionStore, Depends(_store)]
 Producer = Annotated[EventProducer, Depends(_producer)]
 ServerMetrics = Annotated[Metrics, Depends(_metrics)]

@@ -12,17 +12,14 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-import redis.exceptions
 import structlog
 
 from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
-from serving.loading.loader import Loader
+from serving.loading.served import VersionSource
 from serving.metrics import Metrics
 from serving.web.parsing import QueryReader
-from serving.web.problems import Problem
-from stream.state.tables import CorruptDelta
-from stream.versions import VersionError
+from serving.web.problems import STORE_PROBLEMS, Problem
 
 log = structlog.get_logger(__name__)
 
@@ -30,13 +27,7 @@ PREFIX = b"/v1/recommendations/"
 PREFIX_BYTES = len(PREFIX)
 ROUTE = "/v1/recommendations/{user}"
 
-REFUSED: tuple[type[Exception], ...] = (
-    Problem,
-    UnicodeDecodeError,
-    VersionError,
-    CorruptDelta,
-    redis.exceptions.RedisError,
-)
+REFUSED: tuple[type[Exception], ...] = (Problem, UnicodeDecodeError, *STORE_PROBLEMS)
 """Errors that the full path answers with a status of its own."""
 
 _read_query = QueryReader(RecommendationsOfUser)
@@ -51,7 +42,7 @@ class FastPath:
     """
 
     def __init__(self, state: Any) -> None:
-        self._loader: Loader = state.loader
+        self._loader: VersionSource = state.loader
         responder: Responder = state.responder
         self._respond = responder.respond
         metrics: Metrics = state.metrics

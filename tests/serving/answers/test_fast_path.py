@@ -13,6 +13,7 @@ import redis.exceptions
 import structlog
 
 from serving.answers.fast_path import REFUSED, FastPath
+from serving.loading.served import LoaderAway
 from serving.web.problems import Problem
 from stream.state.tables import CorruptDelta
 from stream.versions import CorruptVersion, UnknownVersion, VersionError
@@ -142,6 +143,7 @@ class Failing:
         VersionError("not readable"),
         CorruptDelta("a block is missing"),
         redis.exceptions.ConnectionError("connection refused"),
+        LoaderAway("the socket was closed"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -14,7 +14,7 @@ import redis.exceptions
 
 from serving.loading.loader import OLDER_VERSIONS, Loader
 from serving.metrics import Metrics
-from serving.upstream_health import Dependency
+from serving.upstream_health import UpstreamHealth
 from stream.models.settings import ModelSettings
 from stream.versions import CorruptVersion, ShardState, UnknownVersion, Version
 
@@ -91,7 +91,7 @@ class FakeStore:
 
 
 def loader_of(store: FakeStore, **more: Any) -> Loader:
-    return Loader(store, Dependency("redis"), Metrics(), visitor_salt="corrente", poll_seconds=0.01, **more)
+    return Loader(store, UpstreamHealth("redis"), Metrics(), visitor_salt="corrente", poll_seconds=0.01, **more)
 
 
 def request(loader: Loader, number: int):

@@ -22,7 +22,7 @@ from serving.loading.shared import SnapshotClient
 from serving.loading.shared_server import SnapshotServer
 from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics
-from serving.upstream_health import Dependency
+from serving.upstream_health import UpstreamHealth
 from stream.models.query import Query
 from stream.versions import CorruptVersion, UnknownVersion, VersionStore
 from tests.serving.awaiting import eventually
@@ -51,7 +51,7 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
     server: list[SnapshotServer] = []
     loader = Loader(
         store,
-        Dependency("redis", metrics),
+        UpstreamHealth("redis", metrics),
         metrics,
         visitor_salt="corrente",
         poll_seconds=0.05,
@@ -61,7 +61,7 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
     server.append(SnapshotServer(name, loader, segments, metrics))
     running = threading.Thread(target=accept_until_closed, args=(server[0],), daemon=True)
     running.start()
-    client = SnapshotClient(name, store, Dependency("redis"), Metrics(), visitor_salt="corrente")
+    client = SnapshotClient(name, store, UpstreamHealth("redis"), Metrics(), visitor_salt="corrente")
     loader.start()
     client.start()
     try:
