@@ -11,15 +11,15 @@ did. Functions that take places return how many they took.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.memory.row_index import RowIndex
+from stream.state.compiled import compiled
 from stream.state.tables import Words
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
     """Logical rows, rising and without repetition, that rising block numbers belong to."""
     rows = np.empty(blocks.size, np.int32)
@@ -32,7 +32,7 @@ def distinct_rows(blocks: NDArray[np.uint32], width: int) -> NDArray[np.int32]:
     return rows[:count]
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def copy_and_write(
     words: Words,
     index: RowIndex,
@@ -57,7 +57,7 @@ def copy_and_write(
             words[target, word] = data[at, word]
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def put_newer_blocks(
     words: Words,
     index: RowIndex,
@@ -103,7 +103,7 @@ def put_newer_blocks(
     return taken
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def partly_written_rows(words: Words, index: RowIndex, ages: NDArray[np.uint16], width: int) -> NDArray[np.int32]:
     """Rows in which some blocks were written while others, which no delta wrote, are not zero.
 
@@ -131,7 +131,7 @@ def partly_written_rows(words: Words, index: RowIndex, ages: NDArray[np.uint16],
     return found[:count]
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def clear_unwritten_blocks(
     words: Words,
     index: RowIndex,

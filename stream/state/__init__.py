@@ -4,6 +4,7 @@ Pure: no clock, no environment, no network, no chance. This room knows blocks of
 
 | file | decides |
 |---|---|
+| `compiled` | how functions are compiled that may allocate, and when machine code on disk is outdated |
 | `tables` | how tables are stored, marked, copied and compared |
 | `checkpoint` | what one shard hands over for a version |
 | `journal` | how the batches that were applied are kept and encoded |

@@ -19,6 +19,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
+from stream.state.compiled import compiled
+
 Bytes = NDArray[np.uint8]
 
 SIDE = 8
@@ -62,7 +64,7 @@ def _exchanged(one: np.uint64, other: np.uint64, shift: np.uint64, mask: np.uint
     return one ^ (both << shift), other ^ both
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def transpose(data: Bytes, out: Bytes) -> None:
     """Write the (rows, columns) bytes of `data` to `out`, (columns, rows). Both are contiguous."""
     rows, columns = data.shape

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.state.compiled import compiled
 from stream.state.tables import Blocks, CorruptDelta, Delta, TableDelta
 
 
@@ -65,14 +65,14 @@ def _words(data: NDArray[np.uint8]) -> NDArray[np.uint32]:
 # learned and no request answered.
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def mark(present: NDArray[np.uint8], blocks: Blocks) -> None:
     """Set the flag of each of these blocks."""
     for block in blocks:
         present[block] = 1
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def places(present: NDArray[np.uint8]) -> tuple[Blocks, Blocks]:
     """Numbers of the marked blocks, rising, and the place of each marked block among them, by its number."""
     blocks = np.empty(present.size, np.uint32)
@@ -86,7 +86,7 @@ def places(present: NDArray[np.uint8]) -> tuple[Blocks, Blocks]:
     return blocks[:count].copy(), place
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def put(data: NDArray[np.uint32], place: Blocks, blocks: Blocks, words: NDArray[np.uint32]) -> None:
     """Copy the words of each block to the block's place."""
     for number in range(blocks.size):

@@ -12,10 +12,10 @@ import threading
 from collections.abc import Iterable
 from typing import Protocol
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.state.compiled import compiled
 from stream.state.tables import Blocks, Delta, Tables, Words, words_of
 
 
@@ -79,7 +79,7 @@ def put_all(sink: DeltaSink, pieces: Iterable[Delta]) -> None:
         sink.put(age, piece)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def put_newer(table: Words, ages: NDArray[np.uint16], age: int, blocks: Blocks, data: Words) -> None:
     """Copy each block to its place unless a newer one is there. `ages` holds age + 1; 0 means never written."""
     for at in range(blocks.size):

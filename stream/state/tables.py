@@ -22,9 +22,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.state.compiled import compiled, compiled_keeping_gil
 
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint32]
@@ -302,7 +303,7 @@ def words_of(data: Bytes) -> Words:
     return data.view(np.uint64) if data.shape[1] % 8 == 0 else data.view(np.uint32)
 
 
-@nb.njit(cache=True)
+@compiled_keeping_gil
 def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Blocks, NDArray, int]:
     """Copy at most `most` marked blocks from block `start` on, and clear their marks.
 
@@ -341,7 +342,7 @@ def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Bloc
     return blocks, data, at
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def skip_clear(words: NDArray[np.uint64], start: int) -> int:
     """The first word from `start` on that may have a mark. Nearly all are clear, so eight are tested at once.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.schema import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS
 from stream.models.source_names import SOURCES
+from stream.state.compiled import compiled_keeping_gil
 from stream.state.tables import Table, Tables
 
 NAMES = (*SOURCES, "blend", "challenger")
@@ -91,7 +91,7 @@ def named(means: NDArray[np.float64]) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-@nb.njit(cache=True)
+@compiled_keeping_gil
 def add_up(outcomes: np.ndarray, first: int, last: int, cutoffs: np.ndarray, sums: np.ndarray) -> None:
     """Add the measures of tests `first` to `last` (not included) to `sums`, (cutoffs, measures, rankings).
 

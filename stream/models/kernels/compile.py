@@ -1,80 +1,71 @@
-"""How a hot loop is compiled, and how sixty arrays reach it as one argument.
+"""Kernels: loops that allocate nothing, and sixty arrays as one argument of such a loop.
 
 A kernel gets the tables as a `NamedTuple` of arrays that went through `packed`. To Python the result has the same
-attributes. To a kernel it is one pointer to a block of addresses and shapes: a tuple of sixty arrays by value is some
+attributes. To a kernel it is one pointer to a block of addresses and shapes. A tuple of sixty arrays by value is some
 five hundred machine words that every call would copy and every compilation would carry along, which made calls dozens
-of times slower and compiling take minutes. The addresses never change while the object lives, and the compiler is told
-so, so an inner loop loads them once.
+of times slower and compiling take minutes. The addresses never change while the object lives, and the compiler is
+given that guarantee, so an inner loop loads them once.
 
-Kernels are compiled without Numba's reference counting: they borrow arrays, hand them on and allocate none.
+Kernels are compiled without Numba's reference counting: they borrow arrays, pass them on and allocate none.
+
+This file decides how a kernel is compiled (`kernel`, `inlined`, `vectored`) and how arrays reach it (`packed`).
+Functions that allocate, and the rule for machine code on disk, are in `stream.state.compiled`.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, config, types
+from numba.core import cgutils, types
 from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
-SOURCES_STAMP = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+from stream.state.compiled import compiled_with
+
+LANES = 64
+"""Elements that a `vectored` loop takes at a time; lengths of its arrays are multiples of it (see `padded`)."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """A compiled function that allocates nothing and returns no array."""
-    return _stamped(nb.njit(cache=True, nogil=True, _nrt=False)(function))
+    """Compile a function that allocates nothing and returns no array. It releases Python's lock."""
+    return compiled_with(function, nogil=True, _nrt=False)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """The same, for a few lines that a hot loop repeats."""
-    return _stamped(nb.njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))
+    """Compile a kernel of a few lines into each kernel that calls it, for code that a hot loop repeats."""
+    return compiled_with(function, nogil=True, _nrt=False, forceinline=True)
 
 
 def vectored(function: Callable[..., Any]) -> Any:
-    """A kernel for one loop over whole arrays, many elements at a time: its sums may be taken in any order, and none of
-    its numbers is NaN.
+    """Compile a kernel with one loop over whole arrays that handles many elements at a time.
 
-    Lengths are multiples of `LANES` (see `padded`), because the compiler handles what is left of a vector element by
-    element, which for a hundred candidates took longer than all the vectors. A loop within the loop is not vectored.
+    Its sums may be taken in any order, and none of its numbers may be NaN. Lengths are multiples of `LANES` (see
+    `padded`), because the compiler handles what is left of a vector element by element, which for a hundred candidates
+    took longer than all the vectors. A loop within the loop is not vectored.
     """
     options = {"reassoc", "contract", "nnan", "nsz", "arcp"}
-    return _stamped(nb.njit(cache=True, nogil=True, _nrt=False, fastmath=options)(function))
-
-
-LANES = 64
-
-
-def _stamped(dispatcher: Any) -> Any:
-    """Tie what is cached on disk to the sources of all kernels.
-
-    Numba looks only at the file of the function itself, so a kernel would go on calling the old code of another file.
-    """
-    if config.DISABLE_JIT:
-        return dispatcher
-    cached = dispatcher._cache._cache_file
-    cached._source_stamp = (cached._source_stamp, SOURCES_STAMP)
-    return dispatcher
+    return compiled_with(function, nogil=True, _nrt=False, fastmath=options)
 
 
 @inlined
 def padded(count: int) -> int:
-    """The next multiple of `LANES`."""
+    """Round a length up to the next multiple of `LANES`."""
     return (count + (LANES - 1)) & -LANES
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, row: Any) -> Any:
-    """Ask for the first 64 bytes of a row before they are needed. Rows of large tables come from main memory, which
-    takes as long as a hundred additions; asked for in time, dozens of them arrive at once.
+def prefetch(typing_context: Any, array: Any, row: Any) -> Any:  # noqa: ARG001  Numba's signature
+    """Start to load the first 64 bytes of a row into the caches before they are needed.
+
+    Rows of large tables come from main memory, which takes as long as a hundred additions. If they are requested in
+    time, dozens of them arrive at once.
     """
     if not isinstance(array, types.Array) or not isinstance(row, types.Integer):
         return None
@@ -95,11 +86,11 @@ def prefetch(typing_context: Any, array: Any, row: Any) -> Any:
 
 
 def _same_bits(source: types.Type, target: types.Type) -> Any:
-    def typed(typing_context: Any, value: Any) -> Any:
+    def typed(typing_context: Any, value: Any) -> Any:  # noqa: ARG001  Numba's signature
         if value != source:
             return None
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001  Numba's signature
             return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(source), generate
@@ -108,15 +99,16 @@ def _same_bits(source: types.Type, target: types.Type) -> Any:
 
 
 bits_of = _same_bits(types.float32, types.int32)
-"""The bits of a float32. Those of numbers from 0 on are in the order of the numbers."""
+"""The bits of a float32 as an int32. For numbers from 0 on, the bits are in the order of the numbers."""
 float_of = _same_bits(types.int32, types.float32)
+"""The float32 that has these bits."""
 
 
 @inlined
 def natural_log(value: np.float32) -> np.float32:
     """The logarithm of a positive float32, to about one unit in the last place, in a form that can be vectored.
 
-    Cephes' `logf` (Moshier): the exponent apart, a polynomial around 1 for the rest.
+    Cephes' `logf` (Moshier): the exponent is taken off, a polynomial around 1 gives the logarithm of the rest.
     """
     bits = bits_of(value)
     high = (bits & np.int32(0x7FFFFF)) > np.int32(0x3504F3)  # beyond the square root of 2
@@ -141,7 +133,7 @@ Fields = TypeVar("Fields", bound=NamedTuple)
 
 
 class Packed:
-    """Arrays by name, and the block that a kernel finds them by. Made by `packed`."""
+    """Arrays by name, and the block of addresses and shapes by which a kernel finds them. Made by `packed`."""
 
     def __init__(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         self.__dict__.update(arrays)
@@ -156,20 +148,35 @@ class Packed:
         self.address = self._block.ctypes.data
         self._numba_type_ = _packed_type(name, tuple(fields))
 
+    def __getattr__(self, name: str) -> Any:
+        there = ", ".join(
+            field for field, value in vars(self).items() if isinstance(value, np.ndarray) and field[0] != "_"
+        )
+        raise AttributeError(f"no array {name!r} is packed here, and packed arrays are no tuple; there are {there}")
+
     def __reduce__(self) -> Any:
         raise TypeError("packed arrays are addresses in this process; pack the arrays again where they are needed")
 
 
 def packed(fields: Fields, more: Mapping[str, np.ndarray] | None = None) -> Fields:
-    """The same arrays as one argument for kernels, and `more` of them by name.
+    """Pack arrays into one argument for kernels.
 
-    Holds on to the arrays; none may be resized.
+    The result is annotated as the `NamedTuple` that it was made of, because a kernel and its callers read fields by
+    name, and a type checker then knows them. At run time it is a `Packed`: attributes are all that it has. It can't be
+    unpacked, indexed, compared or changed with `_replace`. This cast is the only one of its kind.
+
+    Args:
+        fields: contiguous arrays. The result keeps them alive; none may be resized.
+        more: further arrays by name, for kernels whose field names are made from settings.
+
+    Raises:
+        ValueError: an array is not contiguous.
     """
     return cast(Fields, Packed(type(fields).__name__, fields._asdict() | dict(more or {})))
 
 
 class PackedType(types.Type):
-    """The type of packed arrays: field names with their array types and places in the block."""
+    """Numba's type of packed arrays: field names with their array types and places in the block."""
 
     def __init__(self, name: str, fields: tuple[tuple[str, types.Array, int], ...]) -> None:
         self.fields = fields
@@ -177,6 +184,7 @@ class PackedType(types.Type):
         super().__init__(name=f"{name}{described:08x}")
 
     def field(self, name: str) -> tuple[types.Array, int] | None:
+        """Type and place of a field, or None if there is no such field."""
         for field, array, at in self.fields:
             if field == name:
                 return array, at
@@ -189,7 +197,7 @@ _types: dict[Any, PackedType] = {}
 def _packed_type(name: str, fields: tuple[tuple[str, np.dtype, int, int], ...]) -> PackedType:
     key = (name, tuple((field, str(dtype.descr), ndim, at) for field, dtype, ndim, at in fields))
     if key not in _types:
-        # Whether an array may be written to does not matter here: read-only arenas need no kernels of their own.
+        # Read-only arrays get the type of writable ones, so that read-only arenas need no kernels of their own.
         _types[key] = PackedType(
             name,
             tuple(
@@ -256,4 +264,4 @@ def _lower_field(context: Any, builder: Any, typ: PackedType, value: Any, attr: 
         itemsize=context.get_constant(types.intp, itemsize),
         meminfo=None,
     )
-    return impl_ret_borrowed(context, builder, array_type, array._getvalue())
+    return impl_ret_borrowed(context, builder, array_type, array._getvalue())  # noqa: SLF001  as in Numba's extensions

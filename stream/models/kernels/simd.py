@@ -1,8 +1,11 @@
-"""Four things that an answer does many thousand times, written as vector instructions for any processor.
+"""SIMD: four operations of an answer's inner loops, written as vector instructions for any processor.
 
-Numba leaves it to the compiler to find loops that can be vectored, and it finds most (`kernels.vectored`). These four
-it does not find, or only with more bookkeeping than work for the hundred candidates of an answer. Lengths are multiples
-of `LANES`; LLVM splits vectors of so many elements into what the processor has.
+Numba leaves it to the compiler to find loops that can be vectored, and the compiler finds most (`compile.vectored`). It
+does not find these four, or only with more bookkeeping than work for the hundred candidates of an answer. Lengths are
+multiples of `LANES`; LLVM splits vectors of that many elements into those that the processor has.
+
+This file decides which vector instructions count (`count_above`, `count_from`), multiply (`product`) and add up
+(`combine`).
 """
 
 from __future__ import annotations
@@ -21,21 +24,23 @@ LONG = ir.IntType(64)
 
 
 def _vector(builder: Any, pointer: Any, at: Any, lanes: int) -> Any:
-    """`lanes` numbers from `at` on, wherever they lie."""
+    """Load `lanes` numbers from `at` on, from any alignment."""
     kind = ir.VectorType(FLOAT, lanes)
     place = builder.bitcast(builder.gep(pointer, [at]), kind.as_pointer())
     return builder.load(place, align=4)
 
 
 def _spread(builder: Any, value: Any, lanes: int) -> Any:
-    """One number in every lane."""
+    """A vector with one number in every lane."""
     empty = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)
     one = builder.insert_element(empty, value, ir.IntType(32)(0))
     return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
 def _counting(comparison: str) -> Any:
-    def typed(typing_context: Any, values: Any, at: Any, value: Any) -> Any:
+    """An intrinsic that counts in how many of `LANES` values a comparison with one value holds."""
+
+    def typed(typing_context: Any, values: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  Numba's signature
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             held = make_array(signature.args[0])(context, builder, arguments[0])
             lanes = _vector(builder, held.data, arguments[1], LANES)
@@ -53,7 +58,7 @@ _from = _counting(">=")
 
 @inlined
 def count_above(values, value):
-    """How many are larger."""
+    """The number of values that are larger than `value`."""
     count = 0
     for at in range(0, values.size, LANES):
         count += _above(values, at, value)
@@ -62,7 +67,7 @@ def count_above(values, value):
 
 @inlined
 def count_from(values, value):
-    """How many are not smaller."""
+    """The number of values that are not smaller than `value`."""
     count = 0
     for at in range(0, values.size, LANES):
         count += _from(values, at, value)
@@ -70,8 +75,11 @@ def count_from(values, value):
 
 
 @intrinsic
-def product(typing_context: Any, one: Any, first: Any, other: Any, second: Any, lanes: Any) -> Any:
-    """The dot product of `lanes` numbers of one array, from `first` on, and of another, from `second` on."""
+def product(typing_context: Any, one: Any, first: Any, other: Any, second: Any, lanes: Any) -> Any:  # noqa: ARG001  Numba's signature
+    """The dot product of `lanes` numbers of one array from `first` on and of another from `second` on.
+
+    `lanes` is a constant and a power of two.
+    """
     if not isinstance(lanes, types.IntegerLiteral):
         return None
     size = lanes.literal_value
@@ -98,32 +106,34 @@ def product(typing_context: Any, one: Any, first: Any, other: Any, second: Any, 
 
 
 def size_of(vector: Any) -> int:
+    """Lanes of a vector."""
     return int(vector.type.count)
 
 
 @intrinsic
 def combine(
-    typing_context,
-    rows,
-    wide,
-    at,
-    weights,
-    count,
-    start,
-    out,
+    typing_context: Any,  # noqa: ARG001  Numba's signature, as in the next lines
+    rows: Any,
+    wide: Any,  # noqa: ARG001
+    at: Any,  # noqa: ARG001
+    weights: Any,
+    count: Any,
+    start: Any,  # noqa: ARG001
+    out: Any,
 ) -> Any:
     """`out[at : at + LANES] = start + Σ weights[r] · rows[r, at : at + LANES]` over the first `count` rows.
 
-    The sums stay in registers all along.
+    The sums stay in registers from the first row to the last.
 
     Args:
-        rows: (any, wide) of float32.
+        typing_context: given by Numba.
+        rows: (any, wide) float32.
         wide: numbers in a row of `rows`.
-        at: where, a multiple of `LANES`.
-        weights: of the rows.
-        count: how many rows, a constant.
-        start: what is added to everything.
-        out: (at least at + LANES).
+        at: first column, a multiple of `LANES`.
+        weights: (at least count) float32.
+        count: number of rows, a constant.
+        start: the number that each sum starts from.
+        out: (at least at + LANES) float32.
     """
     if not isinstance(count, types.IntegerLiteral):
         return None

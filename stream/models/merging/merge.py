@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +65,7 @@ from stream.models.schema import (
 from stream.models.settings import ModelSettings
 from stream.models.source_names import CUSTOM, HALF_LIVES, HALF_LIVES_SECONDS
 from stream.models.sources.pairs import FAST_HALF_LIFE_SECONDS
+from stream.state.compiled import compiled
 from stream.state.tables import Tables
 
 Views = Mapping[str, tuple[NDArray, NDArray]]
@@ -247,7 +247,7 @@ def _merge_names_and_items(tables: Tables, parts: Sequence[_Part], items: _Union
     tables["scalars"].data[0, NAME_CELLS] = cells
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _copy_names(source: NDArray, firsts: Rows, target: NDArray, cell: int) -> NDArray:
     """Copy chains of cells; returns where each begins now, and last how many cells were used."""
     begins = np.zeros(firsts.size + 1, np.int64)
@@ -325,7 +325,7 @@ def _pointers(union: _Union, columns: Sequence[NDArray], sizes: Sequence[int]) -
     return pointers
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _class_for(entries: int, each: int) -> int:
     """The class of the shortest run with room for so many entries, `each` a row."""
     size = 0
@@ -334,7 +334,7 @@ def _class_for(entries: int, each: int) -> int:
     return size
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _unite_pairs(pointers: NDArray, pool: NDArray, owners: NDArray, out: NDArray, cells: NDArray) -> None:
     rows, shards = pointers.shape
     place = np.full(rows, -1, np.int64)
@@ -446,7 +446,7 @@ def _merge_sessions(
     return by_row
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _unite_sessions(place: Rows, inside: NDArray, counts: NDArray, out: NDArray) -> None:
     """Append the items of each session to its row: each once, the newest last, the oldest make room."""
     for number in range(place.size):
@@ -506,7 +506,7 @@ def _take_postings(data: NDArray, index: Rows, ordinals: NDArray, rows: int, new
             out[row, column] = new[session] if alive else 0
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _unite_postings(
     pointers: NDArray, pool: NDArray, posted: NDArray, owners: NDArray, out: NDArray, cells: NDArray
 ) -> None:
@@ -608,7 +608,7 @@ def _take_histories(data: NDArray, index: Rows, items: Rows, out: NDArray) -> No
             target.learned = source.learned
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _unite_histories(
     pointers: NDArray,
     entries: NDArray,
@@ -707,7 +707,7 @@ def _add_vectors(data: NDArray, index: Rows, live: Rows, targets: Rows, counts: 
             out[targets[number], place] += np.float32(counts[number] * data[row, place])
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _take_seen(out: NDArray, seen: NDArray) -> None:
     """Write what visitors had into sets of another size, oldest first."""
     for row in range(seen.shape[0]):
