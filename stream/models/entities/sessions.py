@@ -1,9 +1,12 @@
-"""Sessions: what was looked at together, kept as neighbours for others.
+"""Sessions: items that were looked at together, kept as neighbours for others.
 
-A session is the declared one, else the visitor. Its row holds up to fifty items, each once, by when it was last seen. A
-session's ordinal says how many had begun before; its row is the ordinal modulo the capacity, so the oldest session
-makes room for the newest. Each item has the ordinals of the newest sessions that it was posted to (up to 128). An
-ordinal that is too old to have a row still is recognised by arithmetic alone.
+A session is the one that the event declares, else the visitor. Its row holds up to fifty items, each once, ordered by
+when they were last seen. A session's *ordinal* is the number of sessions that had begun when it did, itself included.
+Its row is the ordinal modulo the capacity, so the newest session takes the row of the oldest. Each item has a list of
+the ordinals of the newest sessions that it was *posted* to (up to 128). An ordinal that is too old to have a row is
+recognised by arithmetic alone.
+
+This file decides what a session holds, and which sessions an item can be found by.
 """
 
 from __future__ import annotations
@@ -14,18 +17,19 @@ from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find
 from stream.models.kernels.row_pool import CLASSES, give_back, ring_row, run_class, run_row, run_rows, take
 from stream.models.schema import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
-from stream.models.workspace.learning_view import State
+from stream.models.workspace.learning_view import SESSION_INDEX, State
 
 BLOCK_ITEMS = 10
+"""Items of a session in one block of the table `session_items`."""
 
 
 @kernel
 def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
-    """The row of a session, a new one if it has none (or lost it to newer ones)."""
+    """The row of a session; a session that has none, or whose row went to a newer one, gets the next."""
     row = find(state.session_cells, state.sessions, key0, key1)
     if row:
         return row
-    ordinal = np.int64(state.scalars[SESSIONS_BEGUN]) + 1
+    ordinal = int(state.scalars[SESSIONS_BEGUN]) + 1
     state.scalars[SESSIONS_BEGUN] = ordinal
     row = ring_row(ordinal, state.sessions.size)
     session = state.sessions[row]
@@ -38,27 +42,36 @@ def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
         mark(state, row, column)
     session.items = 0
     state.sessions_dirty[row] = 1
-    enter(state.session_cells, state.cells_used, 3, state.sessions, row)
+    enter(state.session_cells, state.cells_used, SESSION_INDEX, state.sessions, row)
     return row
 
 
 @inlined
 def mark(state: State, row: int, column: int) -> None:
+    """Mark the block of an item of a session as written."""
     state.session_items_dirty[row * (SESSION_ITEMS // BLOCK_ITEMS) + column // BLOCK_ITEMS] = 1
 
 
 @kernel
 def learn(state: State, row: int, item: int, seconds: float, posted: bool) -> None:
-    """Write an item to the end of the session. `posted`: others may find the session by it."""
+    """Write an item to the end of a session.
+
+    Args:
+        state: the tables.
+        row: of the session.
+        item: row of the item.
+        seconds: time of the event.
+        posted: true if others may find the session by the item.
+    """
     session = state.sessions[row]
     count = np.int64(session.items)
     at = count
     for column in range(count):
         if state.session_items[row, column] == item:
-            at = column
+            at = np.int64(column)
     known = at < count
     if at == SESSION_ITEMS:
-        at = 0
+        at = np.int64(0)
     last = at
     if known or count == SESSION_ITEMS:
         for column in range(at, count - 1):
@@ -78,7 +91,7 @@ def learn(state: State, row: int, item: int, seconds: float, posted: bool) -> No
 
 @kernel
 def post(state: State, item: int, ordinal: int) -> None:
-    """Write a session into the list of an item; the oldest makes room."""
+    """Write a session into the list of an item, over the oldest if the list can't grow."""
     row = state.items[item]
     posted = np.int64(row.posted)
     if row.postings == 0:
@@ -88,7 +101,7 @@ def post(state: State, item: int, ordinal: int) -> None:
         if row.postings == 0:
             return
     length = run_rows(row.postings) * POSTING_ENTRIES
-    # A ring that moves when it has gone round exactly to the old length is in order as it is.
+    # If a ring moves when its next position is 0, its entries are in order as they are.
     if run_class(row.postings) + 1 < CLASSES and posted % (4 * length) == length:
         lengthen(state, item)
         length = run_rows(row.postings) * POSTING_ENTRIES
@@ -102,6 +115,7 @@ def post(state: State, item: int, ordinal: int) -> None:
 
 @kernel
 def lengthen(state: State, item: int) -> None:
+    """Move an item's list into the next longer run. No change if the pool can't spare one."""
     old = state.items[item].postings
     new = take(
         state.postings_words,
@@ -124,7 +138,7 @@ def lengthen(state: State, item: int) -> None:
 
 @kernel
 def forget(state: State, item: int) -> None:
-    """Free the list of an item that goes out."""
+    """Free the list of an item that is evicted."""
     pointer = state.items[item].postings
     if pointer:
         give_back(state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, pointer, True)
@@ -134,7 +148,7 @@ def forget(state: State, item: int) -> None:
 
 @kernel
 def erase(state: State, row: int) -> None:
-    """Empty a session. It keeps its place among the ordinals and is nobody's neighbour any more."""
+    """Empty a session. It keeps its ordinal and its row, and no answer finds it as a neighbour any more."""
     for column in range(SESSION_ITEMS):
         state.session_items[row, column] = 0
         mark(state, row, column)
@@ -148,14 +162,14 @@ def erase(state: State, row: int) -> None:
 
 
 @kernel
-def forget_items(state: State, going: np.ndarray) -> None:
-    """Take items that went out from all sessions."""
+def forget_items(state: State, evict_flags: np.ndarray) -> None:
+    """Take evicted items out of all sessions."""
     for row in range(1, state.sessions.size):
         count = np.int64(state.sessions[row].items)
         kept = 0
         for column in range(count):
             item = state.session_items[row, column]
-            if not going[item]:
+            if not evict_flags[item]:
                 state.session_items[row, kept] = item
                 kept += 1
         if kept < count:

@@ -1,8 +1,18 @@
-"""From a key to its row: open addressing over keys that live in the rows themselves.
+"""Hash index of one model: from a key to its row, by open addressing over keys that are in the rows themselves.
 
-The cells are no part of a version. They are rebuilt from the rows on restore, and a cell that points at a row which
-meanwhile belongs to another key is harmless, because a hit is only ever a row whose own key matches. So nothing is ever
-deleted from the cells; they are rebuilt when too many are used.
+A cell holds the number of a row, and the row has the key, so a cell is four bytes. The cells are no part of a version:
+they are rebuilt from the rows on restore. If a row gets another key, the cell of the old key stays. It is harmless,
+because a row is only found if its own key matches. Nothing is ever deleted from the cells; they are rebuilt when too
+many are used.
+
+Two kinds of keys are indexed. Rows of items, visitors and sessions have 128 bits in the fields `key0` and `key1`, and
+row 0 is no row. The window of event ids is a flat ring of 64-bit words whose place 0 is in use, so its cells hold the
+place plus one. Filling a cell is the same code for both (`put_cell`); finding is not, because keys are read and
+compared differently. Two other hash tables of the project stay apart: `key_hints` serves several versions at once, so
+its cells keep 32 bits of the key, and `workspace.scratch` numbers the items of one answer, keeps whole keys in its
+cells and is emptied for each answer.
+
+This file decides where a key is looked up, and when the cells are rebuilt.
 """
 
 from __future__ import annotations
@@ -10,19 +20,47 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels.compile import kernel
+from stream.models.kernels.compile import inlined, kernel
 
 Cells = NDArray[np.uint32]
-MOST_USED_SHARE = 0.6
+
+MAX_USED_SHARE = 0.6
+"""Share of cells in use at which all are rebuilt."""
 
 
 def cells_for(rows: int) -> Cells:
-    """Empty cells for so many rows: a power of two, at least twice as many."""
+    """Empty cells for a number of rows: a power of two, at least twice as many as rows.
+
+    >>> cells_for(100).size
+    256
+    """
     return np.zeros(1 << max(6, int(rows * 2 - 1).bit_length()), np.uint32)
 
 
+@inlined
+def put_cell(cells, start, content):
+    """Write into the first free cell from `start` on, unless a cell before it has the same content.
+
+    Args:
+        cells: a power of two; 0 is a free cell.
+        start: unsigned; its lowest bits are the first place.
+        content: not 0.
+
+    Returns:
+        The number of cells that were taken: 0 or 1.
+    """
+    mask = np.uint64(cells.size - 1)
+    at = start & mask
+    while cells[at] != 0:
+        if cells[at] == content:
+            return 0
+        at = (at + np.uint64(1)) & mask
+    cells[at] = content
+    return 1
+
+
 @kernel
-def find(cells, rows, key0, key1):  # type: ignore[no-untyped-def]
+def find(cells, rows, key0, key1):
     """The row with this key, or 0."""
     mask = np.uint64(cells.size - 1)
     at = key0 & mask
@@ -36,55 +74,35 @@ def find(cells, rows, key0, key1):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def enter(cells, used, which, rows, row):  # type: ignore[no-untyped-def]
-    """Make a row findable by the key it now has. `used[which]` counts cells; too many, and all are rebuilt."""
-    if used[which] > cells.size * MOST_USED_SHARE:
+def enter(cells, used, which, rows, row):
+    """Make a row findable by the key that it has now.
+
+    Args:
+        cells: of this index.
+        used: by index, the number of cells in use.
+        which: number of this index in `used`. If too many cells are in use, all are rebuilt.
+        rows: the table.
+        row: the row.
+    """
+    if used[which] > cells.size * MAX_USED_SHARE:
         used[which] = rebuild(cells, rows)
-    mask = np.uint64(cells.size - 1)
-    at = rows[row].key0 & mask
-    while cells[at] != 0:
-        if cells[at] == row:
-            return
-        at = (at + np.uint64(1)) & mask
-    cells[at] = row
-    used[which] += 1
+    used[which] += put_cell(cells, rows[row].key0, row)
 
 
 @kernel
-def rebuild(cells, rows):  # type: ignore[no-untyped-def]
-    """Cells for every row that has a key; returns how many."""
+def rebuild(cells, rows):
+    """Fill the cells with every row that has a key; returns the number of cells in use."""
     cells[:] = 0
-    mask = np.uint64(cells.size - 1)
     count = 0
     for row in range(1, rows.size):
         if rows[row].key0 or rows[row].key1:
-            at = rows[row].key0 & mask
-            while cells[at] != 0:
-                at = (at + np.uint64(1)) & mask
-            cells[at] = row
-            count += 1
+            count += put_cell(cells, rows[row].key0, row)
     return count
 
 
 @kernel
-def rebuild_words(cells, words):  # type: ignore[no-untyped-def]
-    """The same over a flat ring of 64-bit keys: a cell holds the place in the ring plus one."""
-    cells[:] = 0
-    mask = np.uint64(cells.size - 1)
-    count = 0
-    for place in range(words.size):
-        if words[place]:
-            at = words[place] & mask
-            while cells[at] != 0:
-                at = (at + np.uint64(1)) & mask
-            cells[at] = place + 1
-            count += 1
-    return count
-
-
-@kernel
-def find_word(cells, words, key):  # type: ignore[no-untyped-def]
-    """True if the ring holds this key."""
+def find_word(cells, words, key):
+    """True if a ring of 64-bit words holds this key."""
     mask = np.uint64(cells.size - 1)
     at = key & mask
     while True:
@@ -97,15 +115,19 @@ def find_word(cells, words, key):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def enter_word(cells, used, which, words, place):  # type: ignore[no-untyped-def]
-    """Make a place of the ring findable by the key it now has."""
-    if used[which] > cells.size * MOST_USED_SHARE:
+def enter_word(cells, used, which, words, place):
+    """Make a place of a ring of words findable by the key that it has now. Arguments are those of `enter`."""
+    if used[which] > cells.size * MAX_USED_SHARE:
         used[which] = rebuild_words(cells, words)
-    mask = np.uint64(cells.size - 1)
-    at = words[place] & mask
-    while cells[at] != 0:
-        if cells[at] == place + 1:
-            return
-        at = (at + np.uint64(1)) & mask
-    cells[at] = place + 1
-    used[which] += 1
+    used[which] += put_cell(cells, words[place], place + 1)
+
+
+@kernel
+def rebuild_words(cells, words):
+    """Fill the cells with every place of a ring of words that has a key; returns the number of cells in use."""
+    cells[:] = 0
+    count = 0
+    for place in range(words.size):
+        if words[place]:
+            count += put_cell(cells, words[place], place + 1)
+    return count

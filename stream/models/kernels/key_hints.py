@@ -1,5 +1,11 @@
-"""This file decides how a version in serving finds the row of a key: an index that all versions share, of hints that the
-version's own row confirms.
+"""Key hints: an index from keys to rows that all versions in a server share.
+
+Rows of one key may differ from version to version, and an index for each version would cost as much memory as its
+rows. So one index has a *hint* for every key that any version has, and a hint counts only if its row has the key in the
+version that asks. Reading while another thread adds is safe.
+
+This file decides what a hint is (32 bits of the key and 32 of the row, so cells can grow without reading keys from any
+version) and when hints of evicted rows are dropped. The index of a model that learns is `hash_index`.
 """
 
 from __future__ import annotations
@@ -10,13 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import kernel
+from stream.models.kernels.hash_index import MAX_USED_SHARE, put_cell
+
+MAX_CELLS_PER_ROW = 16
+"""Cells for each row of a version beyond which hints are made anew, because most are of rows evicted long ago."""
 
 
 class KeyHints:
-    """Where a key's row may be. Several versions share one: a hit counts only if the version's own row has the key.
+    """Rows that a key may have, in any of several versions that share this index.
 
-    Built from the keys of one version, and told of the rows that later versions wrote. Reading while another thread
-    adds is safe. A cell is 32 bits of the key and the row, so cells can grow without asking any version for its keys.
+    Args:
+        keys: records with the fields `key0` and `key1`.
+        index: (rows,) int32; the record of row r is `keys[index[r]]`. All rows of this version get a hint.
+        allocate: memory of its own for the cells, by purpose and bytes; ordinary memory if not given.
     """
 
     def __init__(
@@ -27,12 +39,17 @@ class KeyHints:
         self._used = add_hints(self.cells, keys, index, np.arange(1, len(index)))
 
     def add(self, keys: NDArray, index: NDArray, rows: NDArray) -> None:
-        """Rows that got a key they may not have had before."""
-        if self._used + len(rows) > self.cells.size * 0.6:
+        """Add hints for rows that got a key in a later version.
+
+        Args:
+            keys, index: of that version.
+            rows: numbers of the rows that may have another key than before.
+        """
+        if self._used + len(rows) > self.cells.size * MAX_USED_SHARE:
             cells = self._cells(2 * self.cells.size)
-            if cells.size <= MOST_HINTS_A_ROW * len(index):
+            if cells.size <= MAX_CELLS_PER_ROW * len(index):
                 self._used = move_hints(self.cells, cells)
-            else:  # mostly keys of rows that were evicted long ago: begin again with those of today
+            else:
                 cells = self._cells(2 * len(index))
                 self._used = add_hints(cells, keys, index, np.arange(1, len(index)))
             self.cells = cells
@@ -40,13 +57,13 @@ class KeyHints:
 
     @classmethod
     def of_cells(cls, cells: NDArray[np.uint64]) -> KeyHints:
-        """KeyHints that another process fills in: only to be asked."""
+        """Hints in cells that another process fills; they are read only."""
         hints = cls.__new__(cls)
         hints.cells = cells
         return hints
 
     def find(self, keys: NDArray, index: NDArray, key: NDArray) -> int:
-        """The row of this version that has the key, or 0."""
+        """The row that has a key in the version with these records and this index, or 0."""
         return int(find_hint(self.cells, keys, index, key[0], key[1]))
 
     def _cells(self, wanted: int) -> NDArray[np.uint64]:
@@ -54,43 +71,31 @@ class KeyHints:
         return self._allocate("hints", 8 * count).view(np.uint64) if self._allocate else np.zeros(count, np.uint64)
 
 
-MOST_HINTS_A_ROW = 16
-
-
-@kernel
-def put_hint(cells: NDArray, hint: np.uint64) -> int:
-    """Enter a hint unless it is there; returns how many cells that took."""
-    mask = np.uint64(cells.size - 1)
-    at = (hint >> np.uint64(32)) & mask
-    while cells[at] != 0:
-        if cells[at] == hint:
-            return 0
-        at = (at + np.uint64(1)) & mask
-    cells[at] = hint
-    return 1
-
-
 @kernel
 def move_hints(old: NDArray, new: NDArray) -> int:
+    """Enter all hints of some cells into others; returns the number of cells in use."""
     moved = 0
     for hint in old:
         if hint:
-            moved += put_hint(new, hint)
+            moved += put_cell(new, hint >> np.uint64(32), hint)
     return moved
 
 
 @kernel
 def add_hints(cells: NDArray, keys: NDArray, index: NDArray, rows: NDArray) -> int:
+    """Enter hints for those of these rows that have a key; returns the number of cells that were taken."""
     added = 0
     for row in rows:
         record = keys[index[row]]
         if record.key0 or record.key1:
-            added += put_hint(cells, (record.key0 << np.uint64(32)) | np.uint64(row))
+            hint = (record.key0 << np.uint64(32)) | np.uint64(row)
+            added += put_cell(cells, hint >> np.uint64(32), hint)
     return added
 
 
 @kernel
 def find_hint(cells: NDArray, keys: NDArray, index: NDArray, key0: np.uint64, key1: np.uint64) -> int:
+    """The row that has this key in the version with these records and this index, or 0."""
     mask = np.uint64(cells.size - 1)
     tag = key0 & np.uint64(0xFFFFFFFF)
     at = tag & mask
@@ -100,6 +105,6 @@ def find_hint(cells: NDArray, keys: NDArray, index: NDArray, key0: np.uint64, ke
             if row < index.size:
                 record = keys[index[row]]
                 if record.key0 == key0 and record.key1 == key1:
-                    return row  # type: ignore[return-value]
+                    return row  # type: ignore[return-value]  # Numba gives an int
         at = (at + np.uint64(1)) & mask
     return 0

@@ -1,4 +1,7 @@
-"""The k-th smallest of some numbers, in place and without allocating: who makes room in a full table."""
+"""Quickselect: the k-th smallest of some numbers, in place and without allocating.
+
+This file decides how the limit is found below which rows of a full table are evicted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from stream.models.kernels.compile import kernel
 
 @kernel
 def smallest(values: np.ndarray, count: int, rank: int) -> float:
-    """The number that would be at place `rank` (from 0) if `values[:count]` were sorted. Reorders them.
+    """The number that would be at place `rank` (from 0) if `values[:count]` were sorted. Reorders these values.
 
     Hoare, "Algorithm 65: Find", CACM 1961.
     """

@@ -1,12 +1,16 @@
-"""Runs of rows: short, middle and long ones out of one pool, given out and taken back.
+"""Runs of rows: short, middle and long ones out of one pool, handed out and taken back.
 
-An item that few visitors ever see needs one row of pairs, a busy one sixteen. A pool hands out runs of `RUNS[class]`
-neighbouring rows. What was given back is kept in a list per class (the number of the next free run is in the first four
-bytes of the run itself), so a restored pool goes on exactly as the original. A longer run is refused when that would
-leave an owner without a first row: then the owner stays with what it has, which costs quality, never correctness.
+An item that few visitors ever see needs one row of pairs, a busy one sixteen. A pool hands out runs of `RUNS[size]`
+neighbouring rows, where `size` is the run's *size class*. A pointer to a run is 32 bits: the size class in the upper
+two, the first row in the other 30; 0 means no run. A run that is given back is kept in a list per class (the first row
+of the next free run is in the first four bytes of the run itself), so a restored pool goes on exactly as the original.
+A longer run is refused if that would leave an owner without a first row. The owner then stays with the run that it has,
+which costs quality, never correctness.
 
-The cells of a pool in `scalars`, from its `base`: 0 rows handed out so far, 1 to 3 first free run of each class,
-4 rows in these lists, 5 owners, 6 refusals.
+The state of a pool is in the table `scalars`, in the cells `POOL_USED` to `POOL_REFUSALS` after the pool's base
+(`POOL_PAIRS`, `POOL_POSTINGS`, `POOL_HISTORY`).
+
+This file decides how pointers to runs are composed, and which run an owner gets.
 """
 
 from __future__ import annotations
@@ -20,102 +24,146 @@ CLASSES = len(RUNS)
 ROW_MASK = np.uint32(0x3FFFFFFF)
 CLASS_SHIFT = np.uint32(30)
 
+POOL_USED = 0
+"""Cell of a pool: rows below this one have been handed out at some time. 0 means as little as 1: row 0 is no row."""
+POOL_FREE_RUNS = 1
+"""First of `CLASSES` cells of a pool: the first free run of each class, 0 if there is none."""
+POOL_FREE_ROWS = POOL_FREE_RUNS + CLASSES
+"""Cell of a pool: rows in the lists of free runs."""
+POOL_OWNERS = POOL_FREE_ROWS + 1
+"""Cell of a pool: owners that have a run."""
+POOL_REFUSALS = POOL_OWNERS + 1
+"""Cell of a pool: requests that were refused."""
+
 
 @inlined
-def run_row(pointer):  # type: ignore[no-untyped-def]
+def run_row(pointer):
+    """The first row of a run."""
     return np.int64(pointer & ROW_MASK)
 
 
 @inlined
-def run_class(pointer):  # type: ignore[no-untyped-def]
+def run_class(pointer):
+    """The size class of a run."""
     return np.int64(pointer >> CLASS_SHIFT)
 
 
 @inlined
-def run_rows(pointer):  # type: ignore[no-untyped-def]
-    return 1 << (2 * np.int64(pointer >> CLASS_SHIFT))
+def run_rows(pointer):
+    """The number of rows of a run."""
+    return rows_of_class(np.int64(pointer >> CLASS_SHIFT))
+
+
+@inlined
+def rows_of_class(size):
+    """The number of rows of a run of this size class: `RUNS[size]`, by arithmetic."""
+    return 1 << (2 * size)
+
+
+@inlined
+def run_pointer(row, size):
+    """The pointer to the run of this size class that begins at this row."""
+    return np.uint32(row) | (np.uint32(size) << CLASS_SHIFT)
+
+
+@inlined
+def class_for(entries, entries_per_row):
+    """The size class of the shortest run with room for so many entries; the longest if none has."""
+    size = 0
+    while size < CLASSES - 1 and entries > entries_per_row * rows_of_class(size):
+        size += 1
+    return size
 
 
 @kernel
-def take(words, dirty, scalars, base, owners, size, replaced):  # type: ignore[no-untyped-def]
-    """A pointer to a zeroed run of class `size`, or 0 if the pool can't spare one.
+def take(words, dirty, scalars, base, owners, size, replaced):
+    """Hand out a zeroed run; returns its pointer, 0 if the pool can't spare one.
 
     Args:
         words: the pool as (rows, words of 4 bytes).
-        owners: how many owners there may be.
-        replaced: rows that the owner will give back for it (0 for a new owner).
+        dirty: marks of the pool's blocks.
+        scalars: the table with the pool's cells.
+        base: first of these cells.
+        owners: number of owners there may be.
+        size: size class of the run.
+        replaced: number of rows that the owner will give back for it; 0 for a new owner.
     """
     rows = words.shape[0]
-    handed = max(1, np.int64(scalars[base]))
-    length = 1 << (2 * size)
-    spare = rows - handed + np.int64(scalars[base + 4])
-    if replaced > 0 and spare - (length - replaced) < owners - np.int64(scalars[base + 5]):
-        scalars[base + 6] += 1
+    used = max(1, int(scalars[base + POOL_USED]))
+    length = rows_of_class(size)
+    spare = rows - used + int(scalars[base + POOL_FREE_ROWS])
+    if replaced > 0 and spare - (length - replaced) < owners - int(scalars[base + POOL_OWNERS]):
+        scalars[base + POOL_REFUSALS] += 1
         return np.uint32(0)
-    first = np.int64(scalars[base + 1 + size])
+    first = int(scalars[base + POOL_FREE_RUNS + size])
     if first:
-        scalars[base + 1 + size] = words[first, 0]
+        scalars[base + POOL_FREE_RUNS + size] = words[first, 0]
         words[first, 0] = 0
         dirty[first * (dirty.size // words.shape[0])] = 1
-        scalars[base + 4] -= length
-    elif handed + length <= rows:
-        first = handed
-        scalars[base] = handed + length
+        scalars[base + POOL_FREE_ROWS] -= length
+    elif used + length <= rows:
+        first = used
+        scalars[base + POOL_USED] = used + length
     elif replaced > 0:
-        scalars[base + 6] += 1
+        scalars[base + POOL_REFUSALS] += 1
         return np.uint32(0)
     else:
         first = split(words, dirty, scalars, base)
         if first == 0:
-            scalars[base + 6] += 1
+            scalars[base + POOL_REFUSALS] += 1
             return np.uint32(0)
     if replaced == 0:
-        scalars[base + 5] += 1
-    return np.uint32(first) | (np.uint32(size) << CLASS_SHIFT)
+        scalars[base + POOL_OWNERS] += 1
+    return run_pointer(first, size)
 
 
 @kernel
-def split(words, dirty, scalars, base):  # type: ignore[no-untyped-def]
-    """One row cut off the front of a longer free run; the rest become single free rows."""
+def split(words, dirty, scalars, base):
+    """Cut one row off the front of a longer free run; the others become free runs of one row. Returns it, or 0."""
     blocks = dirty.size // words.shape[0]
     for size in range(1, CLASSES):
-        first = np.int64(scalars[base + 1 + size])
+        first = int(scalars[base + POOL_FREE_RUNS + size])
         if first:
-            length = 1 << (2 * size)
-            scalars[base + 1 + size] = words[first, 0]
+            scalars[base + POOL_FREE_RUNS + size] = words[first, 0]
             words[first, 0] = 0
-            for row in range(first + length - 1, first, -1):
-                words[row, 0] = np.uint32(scalars[base + 1])
-                scalars[base + 1] = row
+            for row in range(first + rows_of_class(size) - 1, first, -1):
+                words[row, 0] = np.uint32(scalars[base + POOL_FREE_RUNS])
+                scalars[base + POOL_FREE_RUNS] = row
                 dirty[row * blocks] = 1
             dirty[first * blocks] = 1
-            scalars[base + 4] -= 1
+            scalars[base + POOL_FREE_ROWS] -= 1
             return first
     return 0
 
 
 @kernel
-def give_back(words, dirty, scalars, base, pointer, leaves):  # type: ignore[no-untyped-def]
-    """Zero a run and put it on its free list. `leaves`: the owner is gone, not moved to another run."""
+def give_back(words, dirty, scalars, base, pointer, leaves):
+    """Zero a run and put it on its free list.
+
+    Args:
+        words, dirty, scalars, base: as `take` gets them.
+        pointer: to the run.
+        leaves: true if the owner is gone, false if it has moved to another run.
+    """
     first = run_row(pointer)
     length = run_rows(pointer)
     size = run_class(pointer)
     words[first : first + length] = 0
-    words[first, 0] = np.uint32(scalars[base + 1 + size])
-    scalars[base + 1 + size] = first
-    scalars[base + 4] += length
+    words[first, 0] = np.uint32(scalars[base + POOL_FREE_RUNS + size])
+    scalars[base + POOL_FREE_RUNS + size] = first
+    scalars[base + POOL_FREE_ROWS] += length
     if leaves:
-        scalars[base + 5] -= 1
+        scalars[base + POOL_OWNERS] -= 1
     blocks = dirty.size // words.shape[0]
     dirty[first * blocks : (first + length) * blocks] = 1
 
 
 @inlined
 def ring_row(ordinal, rows):
-    """The row of the `ordinal`-th owner of a table whose oldest row is always reused; row 0 is none.
+    """The row of an owner in a table whose oldest row is reused for the newest owner; row 0 is no owner's.
 
     Args:
-        ordinal: from 1.
+        ordinal: number of the owner, from 1. Arrays of ordinals give arrays of rows.
         rows: of the table.
     """
     return 1 + ordinal % (rows - 1)

@@ -21,6 +21,10 @@ from stream.models.source_names import CUSTOM
 from stream.state.tables import Table, Tables
 
 
+ITEM_INDEX, VISITOR_INDEX, EVENT_INDEX, SESSION_INDEX = range(4)
+"""Cells of `cells_used`: the numbers of cells in use of the four hash indexes."""
+
+
 class State(NamedTuple):
     """Arrays that learning reads and writes, named after the tables.
 
@@ -80,8 +84,8 @@ class State(NamedTuple):
     event_cells: NDArray
     session_cells: NDArray
     cells_used: NDArray
-    going: NDArray  # scratch of evictions: a flag a row
-    order: NDArray  # scratch of evictions: a number a row
+    evict_flags: NDArray  # scratch of evictions: a flag a row
+    evict_order: NDArray  # scratch of evictions: a number a row
 
 
 def state_of(tables: Tables, *, directories: bool = True) -> State:
@@ -102,8 +106,8 @@ def state_of(tables: Tables, *, directories: bool = True) -> State:
         arrays[flat] = arrays[flat].reshape(-1)
     arrays |= cells_of(tables) if directories else no_cells()
     longest = max(len(tables["items"].data), len(tables["visitors"].data))
-    arrays["going"] = np.zeros(longest, np.uint8)
-    arrays["order"] = np.zeros(longest)
+    arrays["evict_flags"] = np.zeros(longest, np.uint8)
+    arrays["evict_order"] = np.zeros(longest)
     more = {f"{name}{part}": arrays[f"{name}{part}"] for name in CUSTOM for part in ("", "_dirty")}
     return packed(State(**{field: arrays[field] for field in State._fields}), more)
 
@@ -117,10 +121,11 @@ def cells_of(tables: Mapping[str, Table]) -> dict[str, NDArray]:
         "session_cells": hash_index.cells_for(len(tables["sessions"].data)),
         "cells_used": np.zeros(4, np.int64),
     }
-    cells["cells_used"][0] = hash_index.rebuild(cells["item_cells"], tables["items"].data)
-    cells["cells_used"][1] = hash_index.rebuild(cells["visitor_cells"], tables["visitors"].data)
-    cells["cells_used"][2] = hash_index.rebuild_words(cells["event_cells"], tables["event_ids"].data.reshape(-1))
-    cells["cells_used"][3] = hash_index.rebuild(cells["session_cells"], tables["sessions"].data)
+    cells["cells_used"][ITEM_INDEX] = hash_index.rebuild(cells["item_cells"], tables["items"].data)
+    cells["cells_used"][VISITOR_INDEX] = hash_index.rebuild(cells["visitor_cells"], tables["visitors"].data)
+    event_ids = tables["event_ids"].data.reshape(-1)
+    cells["cells_used"][EVENT_INDEX] = hash_index.rebuild_words(cells["event_cells"], event_ids)
+    cells["cells_used"][SESSION_INDEX] = hash_index.rebuild(cells["session_cells"], tables["sessions"].data)
     return cells
 
 

@@ -28,7 +28,7 @@ def test_a_shard_holds_what_was_computed():
     state = learner.state
     cells = (state.item_cells, state.visitor_cells, state.session_cells, state.event_cells)
     assert computed.worker["directories"] == pytest.approx(sum(each.nbytes for each in cells), rel=0.01)
-    assert computed.worker["scratch"] == pytest.approx(state.going.nbytes + state.order.nbytes, rel=0.01)
+    assert computed.worker["scratch"] == pytest.approx(state.evict_flags.nbytes + state.evict_order.nbytes, rel=0.01)
 
 
 def test_a_server_with_every_row_written_holds_what_was_computed():
