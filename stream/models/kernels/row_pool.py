@@ -163,7 +163,7 @@ def ring_row(ordinal, rows):
     """The row of an owner in a table whose oldest row is reused for the newest owner; row 0 is no owner's.
 
     Args:
-        ordinal: number of the owner, from 1. Arrays of ordinals give arrays of rows.
+        ordinal: number of the owner, from 1.
         rows: of the table.
     """
     return 1 + ordinal % (rows - 1)

@@ -1,13 +1,14 @@
-"""Rehearsal: the ranker of merged shards goes through the visitors' last events once more.
+"""Rehearsal: the ranker of merged shards learns from the visitors' last events once more.
 
-A shard's ranker has learned how far to trust counts that its own visitors made alone. Over all shards the same counts
-are surer, and a ranker that doesn't know it leans on popularity more than it should. The merged tables have all that it
-takes to teach it: an event near the end of a visitor's history is ranked as it would have been before it happened (the
-event and what came after are no history, and as own events they are taken out of the counts), and the ranker learns
-from the outcome. Merits begin anew with it: what the shards' rankers expected of an item says nothing of what this one
-expects.
+A shard's ranker has learned how far to trust counts that its own visitors made alone. Over all shards these counts are
+surer, and a ranker that was not trained on them leans on popularity more than it should. The merged tables have all
+that its training takes: an event near the end of a visitor's history is ranked as it would have been before it happened
+(the event and what came after are no history, and as own events they are taken out of the counts), and the ranker
+learns from the outcome. The item bias begins anew with it, because what the shards' rankers expected of an item says
+nothing about what this one expects.
 
-Which events those are is decided by the tables alone, so whoever merges the same shards gets the same weights.
+This file decides which events these are. The choice depends on the tables alone, so every process that merges the same
+shards gets the same weights.
 """
 
 from __future__ import annotations
@@ -36,13 +37,21 @@ from stream.models.workspace.visitor_context import join, mark_unique, put_sessi
 from stream.state.tables import Tables
 
 LESSONS = 2000
-"""Events that are gone through, in a fifth of a second on dense histories."""
+"""Events at most; they take a fifth of a second on dense histories."""
 LESSONS_EACH = 5
-"""Events of one visitor at most: own events are corrected for as far as twelve back."""
+"""Events of one visitor at most: own events are taken out of the counts as far as twelve back."""
+
+PAST_ITEMS = 3
+"""Items of the history that stand for a session of which nothing is left."""
 
 
 def rehearse(tables: Tables, options: Options) -> None:
-    """Teach the ranker in these tables the last events in them."""
+    """Train the ranker in these tables on the last events in them.
+
+    Args:
+        tables: of the merge; its weights and item biases change.
+        options: what may be ranked.
+    """
     visitors = tables["visitors"].data
     rows = np.arange(1, int(tables["scalars"].data[0, VISITOR_ROWS]))
     rows = rows[np.lexsort((rows, visitors["last_seconds"][rows]))][::-1]
@@ -54,11 +63,14 @@ def rehearse(tables: Tables, options: Options) -> None:
 
 @kernel
 def choose(reader: Reader, work: Work, visitors: np.ndarray, firsts: bool, lessons: np.ndarray) -> int:
-    """Fill in lessons, (n, 2): a visitor's row, and how many events they had afterwards; returns how many there are.
+    """Choose the events that the ranker learns from; returns how many there are.
 
     Args:
+        reader: the merged tables.
+        work: scratch.
         visitors: their rows, the one seen last first.
-        firsts: a visitor's first event teaches, too.
+        firsts: true if a visitor's first event counts, too.
+        lessons: (n, 2), filled in: the visitor's row, and how many events the visitor had afterwards.
     """
     count = 0
     for visitor in visitors:
@@ -77,6 +89,14 @@ def choose(reader: Reader, work: Work, visitors: np.ndarray, firsts: bool, lesso
 
 @kernel
 def teach(state: State, reader: Reader, work: Work, options: Options, lessons: np.ndarray) -> None:
+    """Rank each of these events as before it happened, and learn from the outcome.
+
+    Args:
+        state, reader: the merged tables, to be written and to be read.
+        work: scratch.
+        options: what may be ranked.
+        lessons: (n, 2), as `choose` fills them in; learned in this order.
+    """
     for lesson in range(lessons.shape[0]):
         visitor = lessons[lesson, 0]
         item = look_back(reader, work, visitor, lessons[lesson, 1])
@@ -96,7 +116,14 @@ def teach(state: State, reader: Reader, work: Work, options: Options, lessons: n
 
 @kernel
 def look_back(reader: Reader, work: Work, visitor: int, age: int) -> int:
-    """Gather what was known before the event that `age` others followed; returns its item."""
+    """Gather what was known before one of a visitor's events; returns its item.
+
+    Args:
+        reader: the tables.
+        work: gets the history, the session and the own events up to then.
+        visitor: row of the visitor.
+        age: number of the visitor's events after that one.
+    """
     clear(work)
     work.visit[0].now = reader.scalars[CLOCK]
     work.visit[0].visitor = visitor
@@ -106,7 +133,7 @@ def look_back(reader: Reader, work: Work, visitor: int, age: int) -> int:
     own_events(reader, work)
     item = work.history_items[age]
     work.visit[0].moment = work.history_seconds[age]
-    for later in range(age + 1):  # these had not been had
+    for later in range(age + 1):  # not yet in the history then
         local = local_of(work, work.history_items[later])
         if local >= 0:
             work.flags[local] |= CHECKED
@@ -124,7 +151,7 @@ def look_back(reader: Reader, work: Work, visitor: int, age: int) -> int:
 
 @kernel
 def take_past_session(reader: Reader, work: Work, visitor: int) -> None:
-    """Items of the visitor's last session as far as they are in what is left of the history."""
+    """Take those items of the visitor's last session that are in what is left of the history, else the last three."""
     count = 0
     row = reader.visitors[reader.visitors_index[visitor]]
     session = reader.sessions[reader.sessions_index[row.session]]
@@ -138,7 +165,7 @@ def take_past_session(reader: Reader, work: Work, visitor: int) -> None:
                     break
     work.visit[0].session_length = count
     if count == 0:
-        for place in range(min(3, work.counts[UNIQUE])):
+        for place in range(min(PAST_ITEMS, work.counts[UNIQUE])):
             work.session[place] = work.unique[place]
             count += 1
     work.counts[SESSION] = count
