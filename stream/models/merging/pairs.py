@@ -134,7 +134,7 @@ def add_up_pairs(pointers: NDArray, pool: NDArray, place_of: Rows, others: Rows,
 
 @kernel
 def write_strongest(others: Rows, counts: NDArray, least: np.float32, ties: int, out: NDArray, first: int) -> None:
-    """Write the pairs that are stronger than `least`, and the first `ties` as strong ones, into the run at row `first`."""
+    """Write the pairs stronger than `least`, and the first `ties` that are as strong, into the run at row `first`."""
     written = 0
     for at in range(others.size):
         strength = counts[at, TOGETHER] + counts[at, FORWARD]

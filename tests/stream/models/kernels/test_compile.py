@@ -39,14 +39,14 @@ def test_a_kernel_reads_and_writes_packed_arrays_in_place():
 def test_packed_arrays_say_that_they_are_no_tuple():
     fields = packed(Fields(np.array([1, 2]), np.zeros(2)))
     assert fields.first.tolist() == [1, 2]
-    with pytest.raises(AttributeError, match="no array '_replace' is packed here, .*there are first, second$"):
+    with pytest.raises(AttributeError, match=r"no array '_replace' is packed here, .*there are first, second$"):
         fields._replace(first=np.zeros(1))
     with pytest.raises(TypeError):
         fields[0]
 
 
 def test_arrays_that_are_not_contiguous_are_refused():
-    with pytest.raises(ValueError, match="Fields.second is not contiguous"):
+    with pytest.raises(ValueError, match=r"Fields\.second is not contiguous"):
         packed(Fields(np.zeros(2), np.zeros((4, 4))[:, 1]))
 
 
