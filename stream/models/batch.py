@@ -1,6 +1,7 @@
-"""This file decides what a batch of events is to a model: one array a field, one row an event.
+"""Event batch: events as arrays, one array for each field, one row for each event.
 
-It also decides the numbers of the kinds of events, and the salts under which ids of items and events are hashed.
+This file decides what a model gets to know of an event, the numbers of the kinds of events, and the salts under which
+ids of items and events are hashed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from stream.models.kernels.hashing import Keys
 
 ITEM_SALT = "corrente items"
 EVENT_SALT = "corrente events"
+"""Fixed salts: the keys of items and events are equal in every model."""
 
 CLICK, PURCHASE, VIEW, RATING, OTHER_KIND = 1, 2, 3, 7, 15
 KINDS: Mapping[str, int] = {
@@ -27,24 +29,26 @@ KINDS: Mapping[str, int] = {
     "rating": RATING,
     "return": 8,
 }
+"""Number of each kind of event in a visitor's history; other kinds are `OTHER_KIND`."""
 
 WEIGHT_MOST = 100.0
-"""Weights are cut to this, either way."""
+"""Largest weight of an event; the smallest is its negative."""
 
 
 class EventBatch(NamedTuple):
     """Events as arrays, in the order in which they are learned.
 
     Attributes:
-        items, visitors, sessions: (n, 2) uint64 keys. Without a session, the visitor's key.
-        event_ids: (n,) uint64 hashes; 0 = the event has none.
-        seconds: (n,) float64.
+        items, visitors, sessions: (n, 2) uint64 keys. The session of an event that names none has the visitor's key.
+        event_ids: (n,) uint64 hashes; 0 for an event without id.
+        seconds: (n,) float64, Unix time.
         weights: (n,) int16 in 1/WEIGHT_ONE; negative takes weight back.
-        kinds: (n,) uint8.
+        kinds: (n,) uint8, see `KINDS`.
         values: (n,) float32, the value of a rating, else NaN.
-        learned: (n,) uint8; 0 = shown to the visitor's history, and nothing is learned from it.
-        tested: (n,) uint8; 1 = test before learning.
-        names, starts: names of the items joined by NUL, and where each starts (n + 1).
+        learned: (n,) uint8; 0 for an event that goes into the visitor's history and changes no counts.
+        tested: (n,) uint8, bits of `learning.event_loop`: `TEST` and `UPDATE`; 0 for an event that is not tested.
+        names: uint8, names of the items joined by NUL.
+        starts: (n + 1,) int64, start of each name, and last one past the end.
     """
 
     items: Keys

@@ -27,7 +27,8 @@ from stream.events import check_id, seconds_of
 from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
-from stream.models.learning.learner import TEST, UPDATE, Learner
+from stream.models.learning.event_loop import TEST, UPDATE
+from stream.models.learning.learner import Learner
 from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import options_of, order_these
 from stream.models.schema import CLOCK, WEIGHT_ONE, table_specs

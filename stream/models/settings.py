@@ -1,6 +1,7 @@
-"""This file decides what may be set about a model: capacities, weights, what is learned again. Part of every version.
+"""Model settings: capacities, weights of events, and what is learned again. They are part of every version.
 
-Two shards with the same model settings, given the same records, hold the same tables.
+This file decides what may be set about a model, and within which bounds. Two shards with equal model settings that get
+equal records hold equal tables.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ RENAMED: Mapping[str, str] = {
     "sessions": "max_sessions",
     "event_ids": "max_event_ids",
 }
-"""Names of model settings in release 0.1 to today's."""
+"""Today's names of model settings by their names in release 0.1."""
 
 
 def with_new_names(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The same settings under today's names.
+    """Replace old names of settings by today's.
 
     Raises:
         ValueError: a setting is given under both names.
@@ -36,7 +37,7 @@ def with_new_names(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dic
 
 
 class ModelSettings(BaseModel):
-    """What the model is. Written into every version; changing a capacity starts a new model."""
+    """Settings of a model. They are written into every version; changing a capacity starts a new model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,16 +48,18 @@ class ModelSettings(BaseModel):
         return with_new_names(values, RENAMED) if isinstance(values, Mapping) else values
 
     max_items: Annotated[int, Field(ge=64, le=16_000_000)] = Field(
-        200_000, description="Most items a shard remembers; beyond that the weakest make room."
+        200_000, description="Most items a shard remembers; if there are more, the weakest are evicted."
     )
     max_visitors: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
-        1_000_000, description="Most visitors a shard remembers; beyond that the least recently active make room."
+        1_000_000,
+        description="Most visitors a shard remembers; if there are more, the least recently active are evicted.",
     )
     max_sessions: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
-        1_000_000, description="Most sessions a shard remembers as neighbours; beyond that the oldest make room."
+        1_000_000,
+        description="Most sessions a shard remembers as neighbours; if there are more, the oldest are evicted.",
     )
     max_event_ids: Annotated[int, Field(ge=64, le=1_000_000_000)] = Field(
-        1_000_000, description="How many event ids back a repeated event is recognised."
+        1_000_000, description="Newest event ids among which a repeated event is recognised."
     )
     repeats: Literal["all", "first"] = Field(
         "all",
@@ -65,7 +68,8 @@ class ModelSettings(BaseModel):
     )
     ranker: Literal["blend", "river"] = Field(
         "blend",
-        description="Who orders the list: `blend`, the compiled ranker, or `river`, the linear challenger. Both learn.",
+        description="Model that orders the list: `blend`, the compiled ranker, or `river`, the linear challenger. Both "
+        "learn.",
     )
     disabled_sources: tuple[str, ...] = Field(
         (), description='Sources that propose nothing and count for nothing, as JSON: `["embedding"]`.'
@@ -80,8 +84,8 @@ class ModelSettings(BaseModel):
             "dislike": -2.0,
             "return": -3.0,
         },
-        description="What an event of each kind weighs; negative takes weight back. Kinds not listed weigh 1, and a "
-        "`rating` weighs by its value.",
+        description="Weight of an event by its kind; negative takes weight back. Other kinds have weight 1, and the "
+        "weight of a `rating` follows from its value.",
     )
 
     @field_validator("disabled_sources")

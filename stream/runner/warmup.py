@@ -18,7 +18,8 @@ import numpy as np
 
 from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record
-from stream.models.learning.learner import TEST, UPDATE, Learner
+from stream.models.learning.event_loop import TEST, UPDATE
+from stream.models.learning.learner import Learner
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard

@@ -25,7 +25,8 @@ from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record, Rejection
 from stream.models.batch import EventBatch
 from stream.models.kernels.hashing import hash_ids, salt_key
-from stream.models.learning.learner import DUPLICATE, TEST, UPDATE, Learner
+from stream.models.learning.event_loop import DUPLICATE, TEST, UPDATE
+from stream.models.learning.learner import Learner
 from stream.models.model import Model
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings

@@ -1,9 +1,9 @@
 """The compiled replay loop: the model's own kernels, one event after the other, under a plan.
 
 This file decides in which order the steps of one event are taken. A worker learns a batch with
-`stream.models.learning.learner`; this loop calls the same functions for the same steps (find, gather, rank, train the
-ranker, learn the event). The difference is that here the `Action` bits of an event decide whether it is tested, trains
-the ranker, is learned or only becomes context. A test alone changes no table.
+`stream.models.learning.event_loop`; this loop calls the same functions for the same steps (find, gather, rank, train
+the ranker, learn the event). The difference is that here the `Action` bits of an event decide whether it is tested,
+trains the ranker, is learned or only becomes context. A test alone changes no table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import find
-from stream.models.learning.learner import contrast, learn_event, remembered_by
+from stream.models.learning.event_loop import contrast, learn_event, remembered_by
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.answer import fill

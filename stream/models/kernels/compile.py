@@ -27,7 +27,10 @@ from numba.extending import NativeValue, intrinsic, models, register_model, type
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
-from stream.state.compiled import compiled_with
+from stream.models.source_registry import source_files
+from stream.state.compiled import compiled_with, include_sources
+
+include_sources(source_files())  # kernels call sources of one's own, which live in other packages
 
 LANES = 64
 """Elements that a `vectored` loop takes at a time; lengths of its arrays are multiples of it (see `padded`)."""

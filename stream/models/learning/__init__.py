@@ -1,1 +1,11 @@
-"""learning."""
+"""Learning: one batch of events, in order, through everything that remembers.
+
+The tables are written in one compiled loop. River's models, which are Python objects, learn after it from its outcomes.
+
+| file | decides |
+|---|---|
+| `learner` | what a batch teaches, in the loop and after it |
+| `event_loop` | what happens for each event: skip, test, learn |
+| `counting` | which counts over all visitors an event changes |
+| `prefetch` | which memory is loaded some events before it is needed |
+"""

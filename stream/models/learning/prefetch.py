@@ -1,12 +1,14 @@
-"""Asking main memory for what the next events will touch, some events before they do.
+"""Prefetching: memory that the next events will touch is loaded some events before.
 
 An event touches some sixty places that have nothing to do with those of the event before. In a model of a million items
-each of them comes from main memory, which takes as long as a hundred additions, and what one place says leads to the
-next: directory, row, run. So each step of that way is asked for a few events ahead of the one that follows it, and
+each of them comes from main memory, which takes as long as a hundred additions, and the content of one place leads to
+the next: hash index, row, run. So each step of that way is prefetched a few events before the step that needs it, and
 dozens of places arrive side by side.
 
-Nothing here decides or writes anything. Where an event in between moves something, the wrong place was asked for and
-the right one is read later, as it would have been anyway.
+Nothing here changes a result. If an event in between moves something, the wrong place was prefetched, and the right
+one is read later, as it would have been without prefetching.
+
+This file decides what is prefetched, and how many events ahead.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from stream.models.schema import HISTORY_ENTRIES, POSTING_ENTRIES, SESSION_ITEMS
 from stream.models.sources.pairs import MEETINGS, first_set, set_of, sets_of
 from stream.models.workspace.learning_view import State
 
-CELLS, ROWS, INSIDES, MET = 8, 6, 4, 2
-"""How many events before theirs the steps of the way are asked for."""
+CELLS_AHEAD, ROWS_AHEAD, RUNS_AHEAD, MET_AHEAD = 8, 6, 4, 2
+"""Events between prefetching a step of the way and needing it."""
 
 LINE_WORDS = 16
 """Words of 4 bytes in a line of the caches. A set of pairs is two lines."""
@@ -30,39 +32,39 @@ LINE_WORDS = 16
 
 @inlined
 def first_row(cells: np.ndarray, key: np.uint64) -> int:
-    """The row that the key leads to first. Nearly always it is the key's own."""
+    """The first row that a key leads to. Nearly always it is the key's own."""
     return np.int64(cells[key & np.uint64(cells.size - 1)])  # type: ignore[return-value]  # Numba gives an int
 
 
 @kernel
-def ask(state: State, columns: EventBatch, event: int) -> None:
-    """One step for each of the events that follow this one."""
-    last = columns.seconds.size - 1
-    if event + CELLS <= last:
-        cells(state, columns, event + CELLS)
-    if event + ROWS <= last:
-        rows(state, columns, event + ROWS)
-    if event + INSIDES <= last:
-        insides(state, columns, event + INSIDES)
-    if event + MET <= last:
-        met(state, columns, event + MET)
+def prefetch_following(state: State, batch: EventBatch, event: int) -> None:
+    """Prefetch one step for each of the events that follow this one."""
+    last = batch.seconds.size - 1
+    if event + CELLS_AHEAD <= last:
+        prefetch_cells(state, batch, event + CELLS_AHEAD)
+    if event + ROWS_AHEAD <= last:
+        prefetch_rows(state, batch, event + ROWS_AHEAD)
+    if event + RUNS_AHEAD <= last:
+        prefetch_runs(state, batch, event + RUNS_AHEAD)
+    if event + MET_AHEAD <= last:
+        prefetch_met(state, batch, event + MET_AHEAD)
 
 
 @inlined
-def cells(state: State, columns: EventBatch, event: int) -> None:
-    """Where the directories begin to look."""
-    prefetch(state.item_cells, np.int64(columns.items[event, 0] & np.uint64(state.item_cells.size - 1)))
-    prefetch(state.visitor_cells, np.int64(columns.visitors[event, 0] & np.uint64(state.visitor_cells.size - 1)))
-    prefetch(state.session_cells, np.int64(columns.sessions[event, 0] & np.uint64(state.session_cells.size - 1)))
-    prefetch(state.event_cells, np.int64(columns.event_ids[event] & np.uint64(state.event_cells.size - 1)))
+def prefetch_cells(state: State, batch: EventBatch, event: int) -> None:
+    """Prefetch the first cells in which the hash indexes look."""
+    prefetch(state.item_cells, np.int64(batch.items[event, 0] & np.uint64(state.item_cells.size - 1)))
+    prefetch(state.visitor_cells, np.int64(batch.visitors[event, 0] & np.uint64(state.visitor_cells.size - 1)))
+    prefetch(state.session_cells, np.int64(batch.sessions[event, 0] & np.uint64(state.session_cells.size - 1)))
+    prefetch(state.event_cells, np.int64(batch.event_ids[event] & np.uint64(state.event_cells.size - 1)))
 
 
 @inlined
-def rows(state: State, columns: EventBatch, event: int) -> None:
-    """Rows of item, visitor and session, and their marks."""
-    item = first_row(state.item_cells, columns.items[event, 0])
-    visitor = first_row(state.visitor_cells, columns.visitors[event, 0])
-    session = first_row(state.session_cells, columns.sessions[event, 0])
+def prefetch_rows(state: State, batch: EventBatch, event: int) -> None:
+    """Prefetch the rows of item, visitor and session, and their marks."""
+    item = first_row(state.item_cells, batch.items[event, 0])
+    visitor = first_row(state.visitor_cells, batch.visitors[event, 0])
+    session = first_row(state.session_cells, batch.sessions[event, 0])
     prefetch(state.items, item)
     prefetch(state.items_dirty, 2 * item)
     prefetch(state.sums, item)
@@ -76,15 +78,15 @@ def rows(state: State, columns: EventBatch, event: int) -> None:
 
 
 @inlined
-def insides(state: State, columns: EventBatch, event: int) -> None:
-    """What the rows point at: the newest of the visitor's history, and where the item's next session is written."""
-    visitor = state.visitors[first_row(state.visitor_cells, columns.visitors[event, 0])]
+def prefetch_runs(state: State, batch: EventBatch, event: int) -> None:
+    """Prefetch places in runs: the newest events of the visitor, and the place of the item's next session."""
+    visitor = state.visitors[first_row(state.visitor_cells, batch.visitors[event, 0])]
     if visitor.history:
         length = run_rows(visitor.history) * HISTORY_ENTRIES
         at = np.int64(visitor.entries) % length
         prefetch(state.history, run_row(visitor.history) + at // HISTORY_ENTRIES)
         prefetch(state.history, run_row(visitor.history) + (at + length - MEETINGS) % length // HISTORY_ENTRIES)
-    item = state.items[first_row(state.item_cells, columns.items[event, 0])]
+    item = state.items[first_row(state.item_cells, batch.items[event, 0])]
     if item.postings:
         length = run_rows(item.postings) * POSTING_ENTRIES
         row = run_row(item.postings) + np.int64(item.posted) % length // POSTING_ENTRIES
@@ -93,9 +95,9 @@ def insides(state: State, columns: EventBatch, event: int) -> None:
 
 
 @inlined
-def met(state: State, columns: EventBatch, event: int) -> None:
-    """Rows of the items that the event will meet in the visitor's history."""
-    visitor = state.visitors[first_row(state.visitor_cells, columns.visitors[event, 0])]
+def prefetch_met(state: State, batch: EventBatch, event: int) -> None:
+    """Prefetch the rows of the items that the event will meet in the visitor's history."""
+    visitor = state.visitors[first_row(state.visitor_cells, batch.visitors[event, 0])]
     if visitor.history:
         length = run_rows(visitor.history) * HISTORY_ENTRIES
         entries = np.int64(visitor.entries)
@@ -109,15 +111,16 @@ def met(state: State, columns: EventBatch, event: int) -> None:
 
 
 @kernel
-def pair_sets(state: State, item: int, met: np.ndarray, count: int) -> None:
-    """The sets in which an event on `item` will look for its pairs with `met[:count]`, both ways."""
+def prefetch_pair_sets(state: State, item: int, met: np.ndarray, count: int) -> None:
+    """Prefetch the sets in which an event on `item` will look up its pairs with `met[:count]`, both ways."""
     for k in range(count):
-        pair_set(state, met[k], item)
-        pair_set(state, item, met[k])
+        prefetch_pair_set(state, met[k], item)
+        prefetch_pair_set(state, item, met[k])
 
 
 @inlined
-def pair_set(state: State, item: int, other: int) -> None:
+def prefetch_pair_set(state: State, item: int, other: int) -> None:
+    """Prefetch the set of `item` in which `other` is looked up."""
     pointer = state.items[item].pairs
     if pointer:
         row = first_set(pointer) + set_of(other, sets_of(pointer))

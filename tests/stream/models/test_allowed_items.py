@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.models.learning.learner import TEST, UPDATE
+from stream.models.learning.event_loop import TEST, UPDATE
 from stream.models.query import Query
 
 START = 1_700_000_000.0

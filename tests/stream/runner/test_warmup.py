@@ -12,7 +12,7 @@ PROGRAM = """
 import sys
 import stream.worker
 from stream.models.schema import table_specs
-from stream.models.learning.learner import learn_batch
+from stream.models.learning.event_loop import learn_batch
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.ingest.records import Record
-from stream.models.learning.learner import MISS
+from stream.models.learning.event_loop import MISS
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stream.models.feature_names import ITEM_BIAS
-from stream.models.learning.learner import TEST, UPDATE
+from stream.models.learning.event_loop import TEST, UPDATE
 from stream.models.merging.merge import merged
 from stream.models.query import Query
 from stream.models.schema import CHOSEN, EXPECTED, ITEMS_EVICTED, UPDATES
