@@ -20,7 +20,6 @@ from stream.models.schema import RUN_SETS
 from stream.models.source_names import CUSTOM
 from stream.state.tables import Table, Tables
 
-
 ITEM_INDEX, VISITOR_INDEX, EVENT_INDEX, SESSION_INDEX = range(4)
 """Cells of `cells_used`: the numbers of cells in use of the four hash indexes."""
 

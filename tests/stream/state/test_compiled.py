@@ -59,7 +59,7 @@ class Copy:
         (folder / "stream" / "evaluation" / "probe.py").write_text(PROBE)
 
     def run(self) -> dict[str, list]:
-        """By function: its result, and how often machine code was found on disk."""
+        """Results by function, each with the number of times that its machine code was found on disk."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
         done = subprocess.run(
             [sys.executable, "-c", f"KINDS = {KINDS}\n{RUN}"],

@@ -1,4 +1,4 @@
-"""Whatever happens: restored equals original, batches may be cut anywhere, shards add up, numbers stay numbers."""
+"""Properties for any stream: restored equals original, batches are cut anywhere, shards add up, numbers are finite."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def streams(draw, most_items=150):
     for _ in range(count):
         at = START + int(random.integers(0, span))
         event = {"item": f"i{int(items * random.random() ** 2)}", "timestamp": at}
-        who = random.random()
-        if who < 0.9:
+        named = random.random()
+        if named < 0.9:
             event["user"] = f"u{int(visitors * random.random() ** 2)}"
-        if who > 0.7:
+        if named > 0.7:
             event["session"] = f"s{int(random.integers(visitors))}"
         if random.random() < 0.1:
             event["event_id"] = f"e{int(random.integers(50))}"
@@ -98,7 +98,7 @@ def test_a_restored_shard_is_the_original_and_goes_on_as_it_does(records, kind, 
 @steady
 @given(streams(), repeats, sizes, st.lists(st.integers(0, 400), max_size=6))
 def test_batches_may_be_cut_anywhere(records, kind, size, cuts):
-    """Nothing is tested here: what River's models learn after a batch belongs to the batch, and the journal has it."""
+    """Nothing is tested here, because River's models learn after a batch; the journal keeps the batches."""
     model_settings = ModelSettings(repeats=kind, **size)
     one, other = Shard(model_settings), Shard(model_settings)
     one.apply(records, rate=0.0)
@@ -120,16 +120,16 @@ def test_numbers_stay_numbers_and_tables_within_their_bounds(records, kind, size
             if values.dtype.kind == "f":
                 assert np.isfinite(values).all(), (name, field)
     scalars = shard.tables["scalars"].data[0]
-    assert scalars[ITEMS_LIVE] <= size["items"]
-    assert scalars[VISITORS_LIVE] <= size["visitors"]
+    assert scalars[ITEMS_LIVE] <= size["max_items"]
+    assert scalars[VISITORS_LIVE] <= size["max_visitors"]
     sums = shard.tables["sums"].data
     assert (sums[:, :HALF_LIVES] >= 0).all()
     assert (sums[:, COUNT:SUMS] >= 0).all()
     for field in ("together", "forward", "fast"):
         assert (shard.tables["pairs"].data[field] >= 0).all(), field
-    told = shard.readable_state()["metrics"]
+    metrics = shard.readable_state()["metrics"]
     for ranking in ("blend", "challenger"):
-        for by_cutoff in told.get(ranking, {}).values():
+        for by_cutoff in metrics.get(ranking, {}).values():
             assert all(0 <= value <= 1 for value in by_cutoff.values())
     for counts in shard.counters.values():
         assert counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"] == counts["read"]
@@ -161,24 +161,24 @@ def test_a_rank_is_a_place_among_the_candidates(records, size):
     learn = shard._learner.learn
     shard._learner.learn = lambda columns: outcomes.append(learn(columns)) or outcomes[-1]
     shard.apply(records, rate=1.0)
-    (became,) = outcomes
-    found = became.greater[:, CHALLENGER] < MISS
-    assert became.greater.shape == (len(became.events), RANKINGS)
-    below = became.candidates[found][:, None] - 1 - became.greater[found] - became.equal[found]
+    (outcome,) = outcomes
+    found = outcome.greater[:, CHALLENGER] < MISS
+    assert outcome.greater.shape == (len(outcome.events), RANKINGS)
+    below = outcome.candidates[found][:, None] - 1 - outcome.greater[found] - outcome.equal[found]
     assert (below >= 0).all(), "more ranked above and beside the target than there were"
-    assert (became.greater[found] >= 0).all()
-    assert (became.equal[found] >= 0).all()
+    assert (outcome.greater[found] >= 0).all()
+    assert (outcome.equal[found] >= 0).all()
 
 
 @steady
 @given(streams(most_items=60), repeats)
 def test_counts_of_shards_add_up(records, kind):
-    """Tables with room for all: what made room for others is another matter in another order."""
+    """The tables have room for all: evictions would happen at other times in shards than in one model."""
     model_settings = ModelSettings(repeats=kind, **ROOMY)
     records = [record for record in records if b'"user"' in record.value and b'"event_id"' not in record.value]
     if not records:
         return
-    negative = (b"dislike", b"return", b"rating")  # a count that would fall below 0 stays at 0, in each shard by itself
+    negative = (b"dislike", b"return", b"rating")  # a count never falls below 0, in each shard by itself
     records = [record for record in records if not any(word in record.value for word in negative)]
     if not records:
         return
@@ -189,14 +189,14 @@ def test_counts_of_shards_add_up(records, kind):
     whole = Shard(model_settings)
     for record in records:
         whole.apply([record], rate=0.0)
-    united = Model(model_settings, views_of(merged(model_settings, dict(enumerate(views_of(p.tables) for p in parts)))))
+    merge = Model(model_settings, views_of(merged(model_settings, dict(enumerate(views_of(p.tables) for p in parts)))))
     alone = whole.model()
     for half_life in ("20m", "30d"):
         one = alone.popular(64, alone.clock, half_life)
-        other = united.popular(64, alone.clock, half_life)
+        other = merge.popular(64, alone.clock, half_life)
         ours = dict(zip(one.items, one.scores, strict=True))
         theirs = dict(zip(other.items, other.scores, strict=True))
-        for item in ours.keys() | theirs.keys():  # a count that has halved a thousand times is nothing, listed or not
+        for item in ours.keys() | theirs.keys():  # a count that has halved a thousand times is 0, listed or not
             assert np.isclose(theirs.get(item, 0.0), ours.get(item, 0.0), rtol=1e-6, atol=1e-12), item
     counted = sum(part.tables["sums"].data[:, COUNT].sum() for part in parts)
     assert np.isclose(whole.tables["sums"].data[:, COUNT].sum(), counted)

@@ -1,4 +1,4 @@
-"""Several shards, merged, are what one shard would have been."""
+"""Several shards, merged, equal one shard that learned all their events."""
 
 from collections import defaultdict
 
@@ -10,15 +10,20 @@ from stream.evaluation.replay.event_batch import event_batch_of
 from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.model_learner import ModelLearner
 from stream.ingest.files import Coded, Dataset
+from stream.models.kernels.row_pool import run_row, run_rows
+from stream.models.merging.counts import copy_seen
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.ranking.rank import Options
 from stream.models.schema import (
+    CLOCK,
     COUNT,
     EVENTS,
     FAST_LANDMARK,
     FAST_SUM,
+    NEWEST,
+    NEWEST_WRITTEN,
     PAIR_SLOTS,
     POPULARITY_LANDMARK,
     POSTING_ENTRIES,
@@ -26,7 +31,7 @@ from stream.models.schema import (
     TOP_SIZES,
 )
 from stream.models.settings import ModelSettings
-from stream.models.source_names import HALF_LIVES_SECONDS
+from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
 from stream.models.workspace.scoring_view import views_of
 from stream.shard.shard import Shard
 
@@ -57,7 +62,7 @@ def shop():
 
 @pytest.fixture(scope="module")
 def learned(shop):
-    """The same events learned by one shard, and by three that share the visitors."""
+    """One shard that learned all events, and three that learned those of a third of the visitors each."""
     protocol = EvaluationProtocol(warmup=0.5)
     todo = plan(
         visitor=shop.data.user.codes,
@@ -79,7 +84,7 @@ def learned(shop):
 
 
 @pytest.fixture(scope="module")
-def united(learned):
+def merge_of_three(learned):
     return merged(SETTINGS, {number: shard.views() for number, shard in enumerate(learned[2])})
 
 
@@ -88,13 +93,12 @@ def tables_of(learner):
 
 
 def by_key(tables):
-    """Item row to key, for comparing tables that number their rows differently."""
+    """Keys by item row, to compare tables that number their rows differently."""
     return {row: int(key) for row, key in enumerate(tables["items"]["key0"]) if key}
 
 
 def run_of(pointer, pool):
-    first, rows = int(pointer) & 0x3FFFFFFF, 1 << (2 * (int(pointer) >> 30))
-    return pool[first : first + rows] if pointer else pool[:0]
+    return pool[run_row(pointer) : run_row(pointer) + run_rows(pointer)] if pointer else pool[:0]
 
 
 def data_of(tables):
@@ -102,7 +106,7 @@ def data_of(tables):
 
 
 def rebased(tables):
-    """What brings stored sums, which are relative to a landmark, to their values at the first event."""
+    """Factors that bring stored sums, which are relative to a landmark, to their values at the first event."""
     scalars = tables["scalars"][0]
     scale = np.ones(8)
     scale[:5] = 2.0 ** ((scalars[POPULARITY_LANDMARK] - 1.7e9) / np.array(HALF_LIVES_SECONDS))
@@ -110,8 +114,8 @@ def rebased(tables):
     return scale
 
 
-def test_counts_are_sums(learned, united):
-    one, many = tables_of(learned[1]), data_of(united)
+def test_counts_are_sums(learned, merge_of_three):
+    one, many = tables_of(learned[1]), data_of(merge_of_three)
     ours, theirs = by_key(many), by_key(one)
     assert sorted(ours.values()) == sorted(theirs.values())
     row_of = {key: row for row, key in theirs.items()}
@@ -135,14 +139,14 @@ def pairs_by_key(tables):
     return pairs
 
 
-def test_pair_counts_are_sums(learned, united):
-    one, many = pairs_by_key(tables_of(learned[1])), pairs_by_key(data_of(united))
+def test_pair_counts_are_sums(learned, merge_of_three):
+    one, many = pairs_by_key(tables_of(learned[1])), pairs_by_key(data_of(merge_of_three))
     assert one.keys() == many.keys()
     for pair, counts in one.items():
         assert many[pair] == pytest.approx(counts, rel=1e-4)
 
 
-def test_histories_are_the_visitors_own_in_order(learned, united):
+def test_histories_are_the_visitors_own_in_order(learned, merge_of_three):
     def histories(tables):
         keys, result = by_key(tables), {}
         for visitor in tables["visitors"]:
@@ -155,10 +159,10 @@ def test_histories_are_the_visitors_own_in_order(learned, united):
                 ]
         return result
 
-    assert histories(data_of(united)) == histories(tables_of(learned[1]))
+    assert histories(data_of(merge_of_three)) == histories(tables_of(learned[1]))
 
 
-def test_sessions_of_all_shards_are_one_list_of_neighbours(learned, united):
+def test_sessions_of_all_shards_are_one_list_of_neighbours(learned, merge_of_three):
     def sessions(tables):
         keys, result = by_key(tables), {}
         for row, session in enumerate(tables["sessions"]):
@@ -176,40 +180,74 @@ def test_sessions_of_all_shards_are_one_list_of_neighbours(learned, united):
                     result[key].add(rows[int(ordinal)])
         return result
 
-    one, many = tables_of(learned[1]), data_of(united)
+    one, many = tables_of(learned[1]), data_of(merge_of_three)
     assert sessions(many) == sessions(one)
     ours, theirs = posted(many), posted(one)
     full = 16 * POSTING_ENTRIES
     assert ours.keys() == theirs.keys()
     assert all(ours[key] == theirs[key] for key in ours if len(theirs[key]) < full)
+    # Lists that are full have the sessions that were last seen.
+    last_seen = sorted(
+        (session for session in many["sessions"] if session["key0"]), key=lambda session: int(session["ordinal"])
+    )
+    assert [int(session["last_seconds"]) for session in last_seen] == sorted(
+        int(session["last_seconds"]) for session in last_seen
+    )
+    having = sessions(many)
+    cut = {key for key in ours if len(ours[key]) == full}
+    assert cut, "no list is full, so nothing was left out"
+    for key in cut:
+        newest = [int(session["key0"]) for session in last_seen if key in having[int(session["key0"])]]
+        assert ours[key] == set(newest[-full:])
 
 
-def test_top_lists_are_the_same(learned, united):
-    one, many = tables_of(learned[1]), data_of(united)
-    for half_life in range(5):
-        size = int(many["scalars"][0, TOP_SIZES + half_life])
-        assert size == int(one["scalars"][0, TOP_SIZES + half_life])
-        counts = many["sums"][many["top"][half_life, :size], half_life]
+def listed(tables, number):
+    """Keys of the items of one top list, in order."""
+    size = int(tables["scalars"][0, NEWEST_WRITTEN if number == NEWEST else TOP_SIZES + number])
+    return [by_key(tables)[int(row)] for row in tables["top"][number, :size]]
+
+
+def test_top_lists_hold_the_items_of_one_shard_in_its_order(learned, merge_of_three):
+    one, many = tables_of(learned[1]), data_of(merge_of_three)
+    for half_life in range(HALF_LIVES):
+        assert listed(many, half_life) == listed(one, half_life)
+        counts = many["sums"][many["top"][half_life, : len(listed(many, half_life))], half_life]
         assert (np.diff(counts) <= 0).all()
+        places = many["items"]["listed"] >> np.uint64(8 * half_life) & np.uint64(0xFF)
+        assert {int(row): int(places[row]) for row in np.flatnonzero(places)} == {
+            int(row): place for place, row in enumerate(many["top"][half_life], 1) if row
+        }
+    assert listed(many, NEWEST) == listed(one, NEWEST)
+    assert sorted(listed(many, NEWEST)) == sorted(by_key(many).values())
 
 
-def test_names_survive(learned, united):
-    answers = Model(SETTINGS, views_of(united))
+def test_remembered_items_keep_the_newest_of_a_set():
+    seen = np.array([[9, 7, 0, 0, 0, 0, 0, 0], [4, 2, 6, 0, 0, 0, 0, 0]], np.uint64)
+    out = np.zeros((1, 8), np.uint64)
+    copy_seen(out, seen)
+    assert out[0].tolist() == [4, 2, 6, 9, 7, 0, 0, 0]
+    for first in (10, 20):
+        copy_seen(out, np.array([[*range(first, first + 6), 0, 0]], np.uint64))
+    assert out[0].tolist() == [20, 21, 22, 23, 24, 25, 10, 11]
+
+
+def test_names_survive(learned, merge_of_three):
+    answers = Model(SETTINGS, views_of(merge_of_three))
     one = Model(SETTINGS, learned[1].views())
     assert answers.popular(20).items == one.popular(20).items
     assert all(name.endswith("longer than one cell") for name in answers.popular(20).items)
 
 
-def asked(learner, stop):
+def last_tests(learner, stop):
     actions = np.zeros(stop, np.uint8)
     actions[-200:] = Action.TEST
     return learner.replay(0, stop, actions, top=10, export=True)
 
 
-def test_the_sources_rank_as_one_shard_would(learned, united, shop):
+def test_the_sources_rank_as_one_shard_would(learned, merge_of_three, shop):
     columns, one, _ = learned
-    answers = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options(), tables=united)
-    ours, theirs = asked(answers, len(shop)), asked(one, len(shop))
+    answers = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options(), tables=merge_of_three)
+    ours, theirs = last_tests(answers, len(shop)), last_tests(one, len(shop))
     names = ModelLearner.names
     for test in range(len(ours.event)):
         lists = []
@@ -228,8 +266,8 @@ def test_the_sources_rank_as_one_shard_would(learned, united, shop):
 def test_one_shard_merged_answers_as_it_did(learned, shop):
     columns, one, _ = learned
     again = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options(), tables=merged(SETTINGS, {0: one.views()}))
-    ours, theirs = asked(again, len(shop)), asked(one, len(shop))
-    # Neighbours that are equally similar are taken in the order of when they were last seen, not of when they began.
+    ours, theirs = last_tests(again, len(shop)), last_tests(one, len(shop))
+    # Equally similar neighbours are taken in the order of when they were last seen, not of when they began.
     assert (ours.found == theirs.found).mean() > 0.98
     assert np.abs(ours.candidates - theirs.candidates).max() <= 3
     assert (ours.top[:, :3] == theirs.top[:, :3]).mean() > 0.95
@@ -240,7 +278,7 @@ def test_merging_is_deterministic(learned):
     assert merged(SETTINGS, views) == merged(SETTINGS, dict(reversed(views.items())))
 
 
-def test_the_merge_of_nothing_is_an_empty_model():
+def test_the_merge_of_empty_shards_is_an_empty_model():
     empty = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
     views = {number: views_of(Shard(empty, partition=number, shards=2).tables) for number in range(2)}
     tables = merged(empty, views)
@@ -248,7 +286,7 @@ def test_the_merge_of_nothing_is_an_empty_model():
     assert Model(empty, views_of(tables)).recommend(Query(user="ada")).items == []
 
 
-def test_what_is_shown_to_the_merge_is_the_context_of_the_next_answer(learned, united, shop):
+def test_events_that_are_shown_to_the_merge_go_into_histories_and_change_no_counts(learned, merge_of_three, shop):
     columns, _, shards = learned
     tables = merged(SETTINGS, {number: shard.views() for number, shard in enumerate(shards)}, room=50)
     shown = columns._replace(learned=np.zeros_like(columns.learned))
@@ -257,7 +295,10 @@ def test_what_is_shown_to_the_merge_is_the_context_of_the_next_answer(learned, u
     actions = np.zeros(len(shop), np.uint8)
     actions[:20] = Action.SHOW
     answers.replay(0, 20, actions, top=0)
-    grown = tables["visitors"].data["entries"].astype(int).sum() - united["visitors"].data["entries"].astype(int).sum()
-    assert grown > 0
+    grown = (
+        tables["visitors"].data["entries"].astype(int).sum()
+        - merge_of_three["visitors"].data["entries"].astype(int).sum()
+    )
+    assert grown == 20
     assert tables["sums"].data[:, COUNT].sum() == pytest.approx(EVENTS_MADE)
-    assert tables["scalars"].data[0, 0] == before[0, 0]
+    assert tables["scalars"].data[0, CLOCK] == before[0, CLOCK]

@@ -1,4 +1,4 @@
-"""Rehearsal: an event is ranked again as it would have been before it happened."""
+"""Rehearsal: an event is ranked once more as it would have been before it happened."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def others(happened):
     ]
 
 
-def anns(happened, items):
+def of_ann(happened, items):
     return [happened("ann", item, START + 10_000 + step) for step, item in enumerate(items)]
 
 
 def row_of(shop, user):
-    """The row of a visitor, by how they are found in answers."""
+    """The row of the visitor who was active last."""
     shop.say(user, START + 20_000)
     return next(
         row
@@ -39,11 +39,11 @@ def row_of(shop, user):
     )
 
 
-def test_the_past_is_what_was_known_then(model, happened):
+def test_a_look_back_finds_the_history_and_the_sources_of_that_time(model, happened):
     before, after = model(), model()
-    before.learn(others(happened) + anns(happened, "ab"))
-    after.learn(others(happened) + anns(happened, "abce"))
-    said = before.say("ann", START + 10_004)
+    before.learn(others(happened) + of_ann(happened, "ab"))
+    after.learn(others(happened) + of_ann(happened, "abce"))
+    then = before.say("ann", START + 10_004)
     reader, work = after.learner.reader, after.learner.work
     item = look_back(reader, work, row_of(after, "ann"), 1)
     assert after.answers().names(np.array([item])) == ["c"]
@@ -53,19 +53,19 @@ def test_the_past_is_what_was_known_then(model, happened):
     places = after.answers().names(work.items[work.candidates[: work.counts[CANDIDATE]]])
     for source in COUNTED:
         values = dict(zip(places, work.source_values[SOURCES.index(source)].tolist(), strict=False))
-        assert values == pytest.approx(said.values[source], rel=2e-3, abs=1e-4), source
+        assert values == pytest.approx(then.values[source], rel=2e-3, abs=1e-4), source
 
 
 def test_lessons_are_the_last_events_that_were_learned(model, happened):
     shop = model()
-    shop.learn(others(happened) + anns(happened, "abcdefgh"))
+    shop.learn(others(happened) + of_ann(happened, "abcdefgh"))
     row = row_of(shop, "ann")
     lessons = np.zeros((12, 2), np.int64)
     reader, work = shop.learner.reader, shop.learner.work
     others_rows = np.array([row, *(other for other in range(1, 42) if other != row)])
     assert choose(reader, work, others_rows, False, lessons) == 12
     assert lessons[:5].tolist() == [[row, age] for age in range(5)]
-    assert len(set(lessons[5:9, 0].tolist())) == 1  # of five events, the first taught nothing
+    assert len(set(lessons[5:9, 0].tolist())) == 1  # the first of five events is no lesson
     assert choose(reader, work, others_rows[1:2], True, lessons) == 5
 
 
@@ -81,7 +81,7 @@ def test_merged_shards_have_rehearsed_and_one_alone_has_not(model, happened):
     assert once == twice
     assert not np.allclose(once["linear"].data, began)
     assert np.isfinite(once["network"].data).all()
-    # what follows is what the transitions say, in every history: the first of a source's features counts for more now
+    # The next item is that of the transitions in every history, so the weight of their first feature has grown.
     weights = once["linear"].data[0]
     assert weights[3 * SOURCES.index("transition")] > weights[3 * SOURCES.index("popular_30d")]
     rehearse(once, options_of(shops[0].settings))

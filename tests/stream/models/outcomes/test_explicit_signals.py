@@ -1,4 +1,4 @@
-"""Explicit signals: what is liked comes, what is disliked goes, and a purchase says more than a click."""
+"""Explicit signals: liked items gain, disliked ones lose, and a purchase weighs more than a click."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shop:
         self.at = START
         self.offsets = {"clicks": 0, "purchases": 0, "feedback": 0}
 
-    def tell(self, topic, user, item, **more):
+    def happen(self, topic, user, item, **more):
         self.at += 1
         value = {"user": user, "item": item, "timestamp": self.at, **more}
         record = Record(topic, self.offsets[topic], self.at * 1000, json.dumps(value).encode())
@@ -39,8 +39,8 @@ class Shop:
 def test_a_purchase_weighs_more_than_a_click():
     shop = Shop()
     for number in range(3):
-        shop.tell("clicks", f"c{number}", "looked at")
-        shop.tell("purchases", f"p{number}", "bought")
+        shop.happen("clicks", f"c{number}", "looked at")
+        shop.happen("purchases", f"p{number}", "bought")
     assert shop.popular()["bought"] == pytest.approx(3 * shop.popular()["looked at"], rel=0.01)
 
 
@@ -57,43 +57,43 @@ def test_a_purchase_weighs_more_than_a_click():
         ("rating", 2, False),
     ],
 )
-def test_each_kind_pushes_its_way(kind, value, loved):
+def test_each_kind_moves_the_count_its_way(kind, value, loved):
     shop = Shop()
     for number in range(6):
         for item in ("this", "that"):
-            shop.tell("clicks", f"u{number} {item}", item)
+            shop.happen("clicks", f"u{number} {item}", item)
         more = {} if value is None else {"value": value}
-        shop.tell("feedback", f"u{number} this", "this", kind=kind, **more)
+        shop.happen("feedback", f"u{number} this", "this", kind=kind, **more)
     counts = shop.popular()
     assert (counts.get("this", 0) > counts["that"]) == loved
 
 
 @pytest.mark.parametrize(("kind", "value"), [("dislike", None), ("return", None), ("rating", 1)])
-def test_what_a_visitor_spoke_badly_of_is_never_on_their_list_again(kind, value):
+def test_an_item_that_a_visitor_disliked_is_not_on_their_list_until_they_come_back_to_it(kind, value):
     shop = Shop()
     for number in range(20):
-        shop.tell("clicks", f"u{number}", "hit")
-        shop.tell("clicks", f"u{number}", "other")
-    shop.tell("clicks", "me", "other")
-    shop.tell("purchases", "me", "hit")
+        shop.happen("clicks", f"u{number}", "hit")
+        shop.happen("clicks", f"u{number}", "other")
+    shop.happen("clicks", "me", "other")
+    shop.happen("purchases", "me", "hit")
     assert "hit" in shop.listed("me")
-    shop.tell("feedback", "me", "hit", kind=kind, **({} if value is None else {"value": value}))
+    shop.happen("feedback", "me", "hit", kind=kind, **({} if value is None else {"value": value}))
     assert "hit" not in shop.listed("me")
     assert "hit" in shop.listed("u1")
-    shop.tell("clicks", "me", "hit")
-    assert "hit" in shop.listed("me"), "until they come back to it"
+    shop.happen("clicks", "me", "hit")
+    assert "hit" in shop.listed("me")
 
 
 def test_a_return_takes_back_what_the_purchase_gave_to_pairs():
     kept, returned = Shop(), Shop()
     for shop in (kept, returned):
         for number in range(10):
-            shop.tell("clicks", f"u{number}", "phone")
-            shop.tell("purchases", f"u{number}", "case")
+            shop.happen("clicks", f"u{number}", "phone")
+            shop.happen("purchases", f"u{number}", "case")
             if shop is returned:
-                shop.tell("feedback", f"u{number}", "case", kind="return")
-        shop.tell("clicks", "me", "phone")
-        shop.tell("clicks", "other", "lamp")
+                shop.happen("feedback", f"u{number}", "case", kind="return")
+        shop.happen("clicks", "me", "phone")
+        shop.happen("clicks", "other", "lamp")
 
     def value(shop):
         table = shop.shard.tables["pairs"].data
@@ -105,24 +105,24 @@ def test_a_return_takes_back_what_the_purchase_gave_to_pairs():
 
 def test_weights_are_settings():
     shop = Shop(SETTINGS.model_copy(update={"weights": {"purchase": 1.0, "click": 5.0}}))
-    shop.tell("clicks", "a", "looked at")
-    shop.tell("purchases", "b", "bought")
+    shop.happen("clicks", "a", "looked at")
+    shop.happen("purchases", "b", "bought")
     assert shop.popular()["looked at"] > shop.popular()["bought"]
 
 
-def test_where_repeats_are_not_wanted_only_the_first_counts_and_it_is_never_listed_again():
+def test_if_repeats_are_off_only_the_first_event_counts_and_its_item_is_never_listed_again():
     shop = Shop(SETTINGS.model_copy(update={"repeats": "first"}))
     for _ in range(5):
-        shop.tell("clicks", "me", "mine")
-    shop.tell("clicks", "you", "yours")
+        shop.happen("clicks", "me", "mine")
+    shop.happen("clicks", "you", "yours")
     assert shop.popular()["mine"] == pytest.approx(1.0, rel=0.01)
     assert shop.listed("me") == ["yours"]
 
 
-def test_excluded_and_wanted_items_are_what_the_request_says():
+def test_excluded_items_are_left_out_and_candidates_are_all_that_is_listed():
     shop = Shop()
     for number in range(30):
-        shop.tell("clicks", f"u{number % 7}", f"i{number % 5}")
+        shop.happen("clicks", f"u{number % 7}", f"i{number % 5}")
     assert "i1" not in shop.listed("u0", exclude=["i1"])
     assert sorted(shop.listed("u0", candidates=["i1", "i3", "unknown"])) == ["i1", "i3"]
     assert shop.listed("u0", candidates=["unknown"]) == []

@@ -1,4 +1,4 @@
-"""The River models beside the ranking learn what was planted, and say so in figures measured before learning."""
+"""The River models beside the ranking learn planted patterns, by figures measured before learning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def record(topic: str, offset: int, seconds: int, **value: object) -> Record:
     return Record(topic, offset, seconds * 1000, json.dumps({"timestamp": seconds, **value}).encode())
 
 
-def test_a_third_click_on_the_same_item_is_known_to_lead_to_a_purchase():
+def test_the_conversion_model_learns_that_a_third_click_on_an_item_leads_to_a_purchase():
     draw, ours, at = np.random.default_rng(0), shard(), START
     records, clicks, purchases = [], 0, 0
     for _ in range(3000):
@@ -37,12 +37,12 @@ def test_a_third_click_on_the_same_item_is_known_to_lead_to_a_purchase():
             purchases += 1
     for start in range(0, len(records), 500):
         ours.apply(records[start : start + 500], rate=0.5)
-    told = ours.readable_state()["metrics"]["conversion"]
-    assert told["learned"] > 1000
-    assert told["log_loss"] < 0.9 * told["constant_log_loss"]
+    metrics = ours.readable_state()["metrics"]["conversion"]
+    assert metrics["learned"] > 1000
+    assert metrics["log_loss"] < 0.9 * metrics["constant_log_loss"]
 
 
-def test_ratings_of_two_camps_are_told_apart():
+def test_the_ratings_model_learns_two_camps_of_visitors():
     draw, ours = np.random.default_rng(1), shard()
     records = []
     for offset in range(12_000):
@@ -53,17 +53,17 @@ def test_ratings_of_two_camps_are_told_apart():
         )
     for start in range(0, len(records), 500):
         ours.apply(records[start : start + 500], rate=1.0)
-    told = ours.readable_state()["metrics"]["ratings"]
-    assert told["learned"] == 12_000
-    assert told["mae"] < 0.5 * told["constant_mae"]
+    metrics = ours.readable_state()["metrics"]["ratings"]
+    assert metrics["learned"] == 12_000
+    assert metrics["mae"] < 0.5 * metrics["constant_mae"]
 
 
-def test_the_challenger_learns_what_predicts_and_may_take_over():
+def test_champion_and_challenger_learn_a_circle_of_items():
     draw, ours = np.random.default_rng(2), shard()
     records, where = [], {}
     for offset in range(8000):
         user = int(draw.integers(300))
-        where[user] = (where.get(user, int(draw.integers(50))) + 1) % 50  # everybody goes round the same circle
+        where[user] = (where.get(user, int(draw.integers(50))) + 1) % 50  # all visitors go round the same circle
         records.append(record("clicks", offset, START + 10 * offset, user=f"u{user}", item=f"i{where[user]}"))
     for start in range(0, len(records), 500):
         ours.apply(records[start : start + 500], rate=0.5)
