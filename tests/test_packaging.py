@@ -10,7 +10,7 @@ import sys
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,13 @@ def test_a_lock_has_a_hash_for_every_version_and_no_address(lock: str) -> None:
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
     assert entries
     assert all("--hash=sha256:" in entry for entry in entries)
+
+
+@pytest.mark.parametrize("package", ["aiokafka", "faust-streaming", "numba", "redis", "uvicorn"])
+def test_a_package_whose_private_parts_are_used_is_bounded_below_its_next_minor_release(package: str) -> None:
+    line = next(each for each in PROJECT["project"]["dependencies"] if wanted([each]) == {package})
+    major, minor = version(package).split(".")[:2]
+    assert re.findall(r"<([\d.]+)", line) == [f"{major}.{int(minor) + 1}"], line
 
 
 def test_locks_have_all_that_the_project_names() -> None:

@@ -36,6 +36,17 @@ def test_version_3_of_the_protocol_has_another_none(shared_redis):
         assert mget_into(client, ["missing", "one"], buffers(9, 9)) == [None, b"1"]
 
 
+def test_the_private_socket_of_redis_py_is_where_it_was(shared_redis):
+    with shared_redis.client() as client:
+        connection = client.connection_pool.get_connection()
+        connection.connect()
+        assert isinstance(getattr(connection, "_sock", None), socket.socket), (
+            f"a connection of redis-py {redis.__version__} has no socket `_sock`; look at "
+            "stream/versions/storage/mget_into.py, and in redis-py at redis.connection"
+        )
+        client.connection_pool.release(connection)
+
+
 class Answering(TcpProxy):
     """Forwards to Redis, but answers MGET itself, and then hangs up or stays silent."""
 

@@ -1,0 +1,73 @@
+"""Canaries for Faust's and aiokafka's internals: each part without a public way to it is where the transport looks."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+
+import faust
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher, subscription_state
+from faust.tables.manager import TableManager
+from faust.transport import consumer as base
+from faust.transport.drivers import aiokafka as driver
+
+ASSIGNED = [
+    (AIOKafkaConsumer, "_fetcher", "the fetcher, whose waiting records are drained"),
+    (AIOKafkaConsumer, "_closed", "says that a consumer was closed"),
+    (AIOKafkaConsumer, "_fetch_max_wait_ms", "longest wait of the broker; Faust has no setting for it"),
+    (fetcher.Fetcher, "_closed", "says that a fetcher was closed"),
+    (fetcher.Fetcher, "_subscriptions", "knows the assignment and its positions"),
+    (fetcher.Fetcher, "_records", "results that wait, by topic-partition"),
+    (fetcher.FetchResult, "_partition_records", "packed records of a result"),
+    (fetcher.FetchResult, "_topic_partition", "names the topic of a result"),
+    (subscription_state.Assignment, "_tp_state", "positions by topic-partition"),
+    (driver.AIOKafkaConsumerThread, "_consumer", "is None before a consumer is started"),
+    (base.Consumer, "_read_offset", "is replaced, so that seeking back loses no record"),
+]
+"""Attributes that are assigned when an object is made or started: owner, name, and what they are needed for."""
+
+DEFINED = [
+    (fetcher.Fetcher, "_create_fetch_waiter", "wakes the transport when records arrive"),
+    (fetcher.Fetcher, "fetched_records", "hands out whole fetches"),
+    (fetcher.PartitionRecords, "_consumer_record", "makes a record; replaced by one that makes ours directly"),
+    (subscription_state.SubscriptionState, "fetch_context", "says that this consumer is alive"),
+    (subscription_state.SubscriptionState, "subscription", "leads to the assignment"),
+    (subscription_state.Assignment, "active", "is false once partitions were revoked"),
+    (subscription_state.Assignment, "state_value", "leads to position and high watermark"),
+    (subscription_state.TopicPartitionState, "has_valid_position", "says that a seek has taken effect"),
+    (subscription_state.TopicPartitionState, "position", "is where the next fetch starts"),
+    (driver.AIOKafkaConsumerThread, "_create_worker_consumer", "makes the aiokafka consumer"),
+    (driver.AIOKafkaConsumerThread, "_ensure_consumer", "gives it, in its thread"),
+    (driver.AIOKafkaConsumerThread, "call_thread", "runs a coroutine in the consumer's thread"),
+    (driver, "ensure_aiokafka_TP", "turns Faust's topic-partitions into aiokafka's"),
+    (driver, "ConsumerStoppedError", "ends the fetch loop without an error"),
+    (base.Consumer, "perform_seek", "is called after each rebalance"),
+    (base.Consumer, "getmany", "is what the fetch loop reads"),
+    (base.Consumer, "force_commit", "is called by the commit loop"),
+    (base.Consumer, "verify_event_path", "would miss acknowledgements, and is silenced"),
+    (driver.Consumer, "_new_consumer_thread", "makes our thread instead of Faust's"),
+    (faust.App, "_new_transport", "makes our transport instead of Faust's"),
+    (faust.App, "_create_directories", "would write to disk"),
+    (TableManager, "_update_channels", "is all that a start without tables needs"),
+]
+"""Functions, methods and properties."""
+
+
+def where_to_look(owner: object, name: str, purpose: str) -> str:
+    of = getattr(owner, "__module__", getattr(owner, "__name__", ""))
+    packages = f"Faust {version('faust-streaming')} with aiokafka {version('aiokafka')}"
+    return f"{packages}: {of} has no {name}, which {purpose}; look at stream/kafka/transport.py and stream/worker.py"
+
+
+@pytest.mark.parametrize(("owner", "name", "purpose"), DEFINED, ids=[name for _, name, _ in DEFINED])
+def test_a_private_function_is_where_it_was(owner, name, purpose):
+    assert hasattr(owner, name), where_to_look(owner, name, purpose)
+
+
+@pytest.mark.parametrize(("owner", "name", "purpose"), ASSIGNED, ids=[name for _, name, _ in ASSIGNED])
+def test_a_private_attribute_is_still_assigned(owner, name, purpose):
+    lines = [inspect.getsource(each) for each in inspect.getmro(owner) if each is not object]
+    found = any(f"self.{name} =" in text or f"self.{name}:" in text or f"\n    {name}:" in text for text in lines)
+    assert found or hasattr(owner, name), where_to_look(owner, name, purpose)
