@@ -32,7 +32,7 @@ def features(model, happened):
         names = [""] + [answers.names(np.array([row]))[0] for row in (1, 2)]
         session = int(learner.tables["visitors"].data["session"][2])
         gather(learner.reader, learner.work, 2, 0, session, learner.work.no_items, NOON)
-        learner.work.visit[0].similarity = 0.75
+        learner.work.visit["similarity"][0] = 0.75
         out = np.full(CONVERSION_FEATURES, np.nan, np.float32)
         describe(learner.reader, learner.work, names.index(item or ""), 0.8, 0.5, out)
         return dict(zip(CONVERSION_FEATURE_NAMES, out.tolist(), strict=True))
