@@ -17,6 +17,7 @@ from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
+from stream.models.workspace.scoring_view import views_of
 from stream.state.table_writer import DeltaSink
 from stream.state.tables import Delta
 
@@ -92,12 +93,9 @@ def model_of(
     if len(views) == 1:
         ((partition, only),) = views.items()
         return Model(settings, only, hints=memories[partition].hints)
-    together: Views = {}
-    for name, table in merged(settings, views).items():
-        data, index = table.data, np.arange(table.spec.rows, dtype=np.int32)
-        if allocate is not None:
-            data, index = _moved(data, allocate), _moved(index, allocate)
-        together[name] = (data, index)
+    together: Views = views_of(merged(settings, views))
+    if allocate is not None:
+        together = {name: (_moved(data, allocate), _moved(index, allocate)) for name, (data, index) in together.items()}
     return Model(settings, together, hints={name: KeyHints(*together[name], allocate) for name in Model.HINTED})
 
 
