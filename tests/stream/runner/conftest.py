@@ -36,8 +36,8 @@ def click(number: int) -> bytes:
     return json.dumps({"item": f"item {number % 7}", "user": f"visitor {number % 5}"}).encode()
 
 
-async def eventually(condition: Callable[[], Any], what: str = "", seconds: float = 30.0) -> None:
-    """Wait until the condition holds: threads learn and publish at their own speed."""
+async def eventually(condition: Callable[[], Any], what: str = "", seconds: float = 240.0) -> None:
+    """Wait until the condition holds. Threads learn at their own speed, and the first one compiles for a minute."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"waited {seconds} seconds in vain: {what}"

@@ -241,7 +241,7 @@ class FakeStore(Failing):
     def publish(self, claim: Claim, checkpoint: Checkpoint, **arguments: Any) -> Version:
         self.attempts += 1
         self.publish_arguments.append(arguments)
-        self.may_publish.wait(30.0)
+        self.may_publish.wait(240.0)
         self.raise_failure("publish")
         shard = self.shards[claim.partition]
         if claim.epoch != shard.epoch:
@@ -310,6 +310,6 @@ class FakeCompaction(Failing):
         from stream.versions.compaction import Compacted
 
         self.calls.append((shard, policy, now))
-        self.may_end.wait(30.0)
+        self.may_end.wait(240.0)
         self.raise_failure("compact")
         return Compacted(0, 0, 0, 0, 0)

@@ -222,7 +222,7 @@ async def test_a_fetch_or_position_of_an_earlier_session_is_dropped(bench: Bench
     await bench.open()
     bench.write(5)
     late, position = bench.kafka.fetch(CLICKS), bench.kafka.position(PURCHASES)
-    await bench.runner.halt(30.0)
+    await bench.runner.halt(240.0)
     await bench.open()
     bench.runner.deliver(late)
     bench.runner.note_position(position._replace(position=1000))
@@ -422,7 +422,7 @@ async def test_a_halt_publishes_what_was_learned_and_the_state_goes_on_afterward
     await bench.learn(20)
     await bench.publish()
     await bench.learn(10)
-    await bench.runner.halt(30.0)
+    await bench.runner.halt(240.0)
     assert bench.store.published[-1].state["offsets"] == {"clicks": 30}
     assert bench.runner.published == {CLICKS: 30}
     await bench.open()
@@ -457,7 +457,7 @@ async def test_a_halt_while_the_shard_is_being_opened_accepts_no_fetch(bench: Be
     bench.kafka.before_start.clear()
     bench.runner.start()
     await eventually(lambda: bench.store.claims)
-    halting = asyncio.ensure_future(bench.runner.halt(30.0))
+    halting = asyncio.ensure_future(bench.runner.halt(240.0))
     await asyncio.sleep(0)
     bench.kafka.before_start.set()
     await halting
@@ -472,7 +472,7 @@ async def test_a_halt_ends_the_pause_before_another_attempt(bench: Bench) -> Non
     bench.store.fail("claim", RedisConnectionError("Redis is away"))
     bench.runner.start()
     await eventually(lambda: bench.logged("can't open the shard yet") and bench.idle)
-    await bench.runner.halt(30.0)
+    await bench.runner.halt(240.0)
     assert bench.kafka.starts == []
 
 
