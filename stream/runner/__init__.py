@@ -17,6 +17,6 @@ broker or a Redis. `stream.worker` creates a runner for every shard that Kafka's
 | `resources` | threads, connections and counters that the shards of one worker share |
 | `rolling_max` | which recent maximum a monitor sees |
 | `task` | when a shard is opened, learned from, halted and dropped |
-| `test_budget` | which share of the events is tested before it is learned |
+| `sampling_budget` | which share of the events is tested before it is learned |
 | `warmup` | which code is compiled or imported before it is needed |
 """

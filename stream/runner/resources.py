@@ -17,7 +17,7 @@ from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.fetch import SeekableConsumer
 from stream.runner.clock import Clock
 from stream.runner.metrics import WorkerMetrics
-from stream.runner.test_budget import SampleRate
+from stream.runner.sampling_budget import SampleRate
 from stream.runner.warmup import import_river
 from stream.settings import Settings
 from stream.versions import Policy, VersionStore

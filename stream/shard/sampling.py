@@ -2,7 +2,7 @@
 
 This file decides which events of a batch are tested. The choice depends only on topic, partition, offset and the
 model's seed, so a replay of the log tests the same events. The share that is tested is decided by the caller
-(`stream.runner.test_budget` in a worker).
+(`stream.runner.sampling_budget` in a worker).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.runner.test_budget import QUIET_CORE, SampleRate
+from stream.runner.sampling_budget import QUIET_CORE, SampleRate
 
 
 def run(
