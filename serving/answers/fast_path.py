@@ -69,9 +69,7 @@ class FastPath:
             body = _encode(self._respond(ask_of_user(user, request), served))
         except REFUSED:
             return None
-        except (
-            Exception
-        ):  # an error here must not end the connection: the full path answers, with a 500 if it fails too
+        except Exception:  # the full path answers it too, with a 500 if it fails there; the connection lives on
             log.exception("the fast path failed; the full path answers", target=target.decode("ascii", "replace"))
             return None
         self._count_request(time.perf_counter() - started)

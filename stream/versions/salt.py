@@ -17,8 +17,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from pydantic import ValidationError
+
 from stream.models.settings import RENAMED, ModelSettings, with_new_names
-from stream.versions.errors import WrongSalt
+from stream.versions.errors import UnknownFormat, WrongSalt
 
 SALT = "visitor_salt"
 SALT_DIGEST = "visitor_salt_digest"
@@ -90,13 +92,20 @@ def settings_of(settings: Mapping[str, Any], visitor_salt: str) -> ModelSettings
 
     Raises:
         WrongSalt: the manifest was published with another salt.
-        ValueError: a setting that this release does not know.
+        UnknownFormat: it has a setting or a value that this release does not know.
     """
-    if SALT in settings:
-        return ModelSettings(**settings)
-    check_salt(settings, visitor_salt)
-    stored = {name: value for name, value in settings.items() if name != SALT_DIGEST}
-    return ModelSettings(**{**stored, SALT: visitor_salt})
+    stored = dict(settings)
+    if SALT not in stored:
+        check_salt(settings, visitor_salt)
+        stored = {**{name: value for name, value in settings.items() if name != SALT_DIGEST}, SALT: visitor_salt}
+    try:
+        return ModelSettings(**stored)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise UnknownFormat(
+            f"the version has settings that this release does not know ({wrong}); upgrade this process to the release "
+            "of the worker that published it"
+        ) from None
 
 
 def salt_problem(salt: str) -> str | None:
