@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
@@ -34,6 +34,7 @@ from stream.models.settings import ModelSettings
 
 PREFIX = "CORRENTE_"
 NESTED = "__"
+DEFAULT_MODEL = "default"
 
 
 RENAMED: Mapping[str, str] = {
@@ -66,7 +67,11 @@ class Settings(BaseSettings):
 
     # ---- Kafka
     kafka: str = Field("localhost:9092", description="Bootstrap servers, `host:port`, separated by commas.")
-    group: str = Field("corrente", description="Kafka consumer group of the workers.")
+    group: str = Field(
+        "",
+        description="Kafka consumer group of the workers. By default `corrente` for the model `default`, and "
+        "`corrente-NAME` for a model called NAME: each model needs a group of its own.",
+    )
     clicks_topic: str = Field("clicks", description="Topic with clicks.")
     purchases_topic: str = Field("purchases", description="Topic with purchases.")
     feedback_topic: str = Field("feedback", description="Topic with feedback.")
@@ -89,7 +94,7 @@ class Settings(BaseSettings):
     # ---- versions
     redis: str = Field("redis://localhost:6379/0", description="Address of the Redis that holds the versions.")
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
-        "default", description="Name of the model; several can share a Redis."
+        DEFAULT_MODEL, description="Name of the model; several can share a Redis."
     )
     publish_seconds: Annotated[float, Field(gt=0)] = Field(
         0.05,
@@ -151,6 +156,28 @@ class Settings(BaseSettings):
         if not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("a Redis address is redis://host:port/0, rediss://… (TLS) or unix://path")
         return value
+
+    @model_validator(mode="after")
+    def _different_topics(self) -> Settings:
+        by_name: dict[str, str] = {}
+        for topic, kafka_name in {**self.topics, "dead_letters": self.dead_letters_topic}.items():
+            other = by_name.setdefault(kafka_name, topic)
+            if other != topic:
+                raise ValueError(
+                    f"{PREFIX}{other.upper()}_TOPIC and {PREFIX}{topic.upper()}_TOPIC both name the topic "
+                    f"{kafka_name!r}: each needs a topic of its own, because the topic decides as what its records are "
+                    "learned"
+                )
+        return self
+
+    @property
+    def consumer_group(self) -> str:
+        """Kafka consumer group of the workers: `group`, or the model's own if that is empty.
+
+        >>> Settings(model_name="shop").consumer_group, Settings().consumer_group, Settings(group="mine").consumer_group
+        ('corrente-shop', 'corrente', 'mine')
+        """
+        return self.group or ("corrente" if self.model_name == DEFAULT_MODEL else f"corrente-{self.model_name}")
 
     @property
     def topics(self) -> dict[str, str]:
@@ -256,13 +283,16 @@ def _check_json(name: str, value: str, description: str) -> None:
 
 def _explain(problem: Any, described: Mapping[str, SettingRow]) -> str:
     """Name, value and what would be right, in one line, from one of pydantic's errors."""
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:  # several settings together, which the message names
+        return f"{message}."
     path = [str(part) for part in problem["loc"]]
     name, rest = PREFIX + path[0].upper(), path[1:]
     while name not in described and rest:
         name, rest = name + NESTED + rest[0].upper(), rest[1:]
     where = f" ({'.'.join(rest)})" if rest else ""
     meaning = f" It is: {described[name].description}" if name in described else f" {_nearest(name, described)}"
-    return f"{name}{where}={_shown(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}.{meaning}"
+    return f"{name}{where}={_shown(problem['input'])}: {message}.{meaning}"
 
 
 def _shown(value: Any) -> str:

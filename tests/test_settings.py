@@ -115,3 +115,14 @@ def test_model_settings_of_an_old_manifest_compare_equal() -> None:
     assert ModelSettings(**old) == ModelSettings(
         max_items=64, max_visitors=65, max_sessions=66, max_event_ids=67, seed=3
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("CLICKS", "PURCHASES"), ("PURCHASES", "FEEDBACK"), ("FEEDBACK", "DEAD_LETTERS"), ("CLICKS", "DEAD_LETTERS")],
+)
+def test_two_topics_of_one_name_are_refused_by_both_names(first: str, second: str) -> None:
+    given = {f"CORRENTE_{first}_TOPIC": "events", f"CORRENTE_{second}_TOPIC": "events"}
+    with pytest.raises(WrongSetting) as refused:
+        load_settings(given)
+    assert f"CORRENTE_{first}_TOPIC and CORRENTE_{second}_TOPIC both name the topic 'events'" in str(refused.value)
