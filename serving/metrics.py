@@ -36,6 +36,9 @@ class Metrics:
         self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
         self.answers = counter("answers", "Lists answered, by what they were made from.", "fallback")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
+        self.events_repeated = counter(
+            "http_events_repeated", "Accepted events that repeat an event id of the same post, and count once.", "topic"
+        )
         self.events_refused = counter("http_events_refused", "Events that were not accepted.", "topic", "reason")
         self.served_version = gauge("served_version", "Number of the version that answers.")
         self.served_created_seconds = gauge(

@@ -22,6 +22,8 @@ class Accepted(msgspec.Struct):
     accepted: int
     event_ids: list[str]
     """The id of each event, in order: what was sent, or made here. Sending one again with its id counts once."""
+    repeated: int = 0
+    """Number of these events whose id stands at an earlier event of the same body: they count once together."""
 
 
 class ElementStatus(msgspec.Struct, omit_defaults=True):
@@ -90,4 +92,7 @@ class EventIntake:
                 ],
                 headers={"Retry-After": "1"},
             )
-        return Accepted(len(event_ids), event_ids)
+        repeated = len(event_ids) - len(set(event_ids))
+        if repeated:
+            self._metrics.events_repeated.labels(topic).inc(repeated)
+        return Accepted(len(event_ids), event_ids, repeated)

@@ -43,6 +43,9 @@ RATING_STEP = 1.25
 """A rating weighs (value - RATING_CENTRE) / RATING_STEP: five stars 2, one star -1.2."""
 MAX_RATING_WEIGHT = 2.0
 
+ID_SCOPES = {"purchases": np.uint64(0x9E37_79B9_7F4A_7C15), "feedback": np.uint64(0xC2B2_AE3D_27D4_EB4F)}
+"""Mask of the hashed event ids of each topic, so that a click and a purchase may have the same id. Clicks have none."""
+
 # Getters that run in C: one field is read from each of thousands of records, and this takes half of the time that
 # attribute access in Python takes.
 _topic, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
@@ -150,14 +153,14 @@ class Decoder:
         seconds = _seconds(list(map(_timestamp, events)), arrived)
         if not np.all((seconds >= 0) & (seconds <= np.minimum(arrived + self._max_future_seconds, LATEST_SECONDS))):
             raise InvalidEvent("timestamp: at least one is out of bounds")
-        weights, kinds, values = self._kinds(events, records)
+        weights, kinds, values, id_scopes = self._kinds(events, records)
         if max(map(len, map(_value, records)), default=0) > RECORD_MAX_BYTES:
             raise InvalidEvent("value: too long")
         return EventBatch(
             items=items,
             visitors=visitors,
             sessions=sessions,
-            event_ids=self._event_ids(events),
+            event_ids=self._event_ids(events, id_scopes),
             seconds=seconds,
             weights=weights,
             kinds=kinds,
@@ -168,29 +171,32 @@ class Decoder:
             starts=starts,
         )
 
-    def _event_ids(self, events: Sequence[Event]) -> NDArray[np.uint64]:
-        """Hashes of the event ids, at least 1; 0 for an event without one."""
-        hashes = np.zeros(len(events), np.uint64)
+    def _event_ids(self, events: Sequence[Event], scopes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Hashes of the event ids, at least 1 and different for each topic; 0 for an event without one."""
         ids = list(map(_event_id, events))
         missing = ids.count(None)
+        if missing == len(ids):
+            return np.zeros(len(ids), np.uint64)
         if missing == 0:
-            return np.maximum(_hashed(ids, self._event_salt)[0][:, 0], 1)
-        if missing < len(ids):
-            places = [place for place, event_id in enumerate(ids) if event_id is not None]
-            keys, _, _ = _hashed([ids[place] for place in places], self._event_salt)
-            hashes[places] = np.maximum(keys[:, 0], 1)
+            return np.maximum(_hashed(ids, self._event_salt)[0][:, 0] ^ scopes, 1)
+        hashes = np.zeros(len(ids), np.uint64)
+        places = [place for place, event_id in enumerate(ids) if event_id is not None]
+        keys, _, _ = _hashed([ids[place] for place in places], self._event_salt)
+        hashes[places] = np.maximum(keys[:, 0] ^ scopes[places], 1)
         return hashes
 
-    def _kinds(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[Any, Any, Any]:
-        """Weights (int16), kinds (uint8) and values of ratings (float32, else NaN) of the events."""
+    def _kinds(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[Any, Any, Any, Any]:
+        """Weights (int16), kinds (uint8), values of ratings (float32, else NaN) and id scopes (uint64)."""
         weights = np.full(len(events), self._weights.get("click", 1.0))
         kinds = np.full(len(events), CLICK, np.uint8)
         values = np.full(len(events), np.nan, np.float32)
+        scopes = np.zeros(len(events), np.uint64)
         purchase = self._weights.get("purchase", 1.0)
         for place, topic in enumerate(map(_topic, records)):
             if topic == "clicks":
                 continue
             event: Any = events[place]
+            scopes[place] = ID_SCOPES[topic]
             if topic == "purchases":
                 weights[place] = purchase
                 kinds[place] = PURCHASE
@@ -205,7 +211,7 @@ class Decoder:
             else:
                 weights[place] = self._weights.get(kind, 1.0)
         bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)
-        return np.rint(bounded * WEIGHT_ONE).astype(np.int16), kinds, values
+        return np.rint(bounded * WEIGHT_ONE).astype(np.int16), kinds, values, scopes
 
 
 def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:

@@ -49,11 +49,21 @@ async def test_an_array_arrives_whole_under_the_visitors_keys(redis_server: Redi
     async with running(settings_for(redis_server, broker)) as (_, client):
         await kafka_up(client)
         answer = await client.post("/v1/events/feedback", json=events)
-        assert (answer.status_code, answer.json()) == (202, {"accepted": 2, "event_ids": ["e1", "2"]})
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 2, "event_ids": ["e1", "2"], "repeated": 0})
         empty = await client.post("/v1/events/feedback", json=[])
         assert (empty.status_code, empty.json()["accepted"]) == (202, 0)
     records = {record.key(): json.loads(record.value()) for record in broker.records("feedback", 2)}
     assert records == {b"u": events[0], b"s": events[1]}
+
+
+async def test_lines_under_one_event_id_are_accepted_and_told_to_count_once(redis_server: RedisServer, broker: Broker):
+    lines = [{"item": item, "user": "ada", "event_id": "order 7"} for item in ("cup", "teapot", "spoon")]
+    async with running(settings_for(redis_server, broker)) as (_, client):
+        await kafka_up(client)
+        answer = await client.post("/v1/events/purchases", json=[*lines, {"item": "cup", "user": "bob"}])
+        assert (answer.status_code, answer.json()["accepted"], answer.json()["repeated"]) == (202, 4, 2)
+        metrics = (await client.get("/metrics")).text
+    assert 'corrente_http_events_repeated_total{topic="purchases"} 2.0' in metrics
 
 
 async def test_field_names_of_producers_hold_for_http_too(redis_server: RedisServer, broker: Broker):

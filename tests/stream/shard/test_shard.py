@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from stream.events import TOPIC_TYPES
 from stream.ingest.records import Record
 from stream.models.query import Query
 from stream.models.settings import ModelSettings
@@ -202,3 +203,12 @@ def test_a_batch_returns_the_counts_that_it_adds_to_the_counters():
     )
     assert shard.learn(shard.decode(records), rate=0.5) == ([], {})
     assert shard.checkpoint().journal.batches == 2, "a batch without new records is in no journal"
+
+
+def test_a_click_and_a_purchase_may_have_the_same_event_id() -> None:
+    shard = Shard(SMALL)
+    event = b'{"item": "teapot", "user": "ada", "event_id": "order 7", "kind": "view"}'
+    for topic in TOPIC_TYPES:
+        shard.apply([Record(topic, offset, 1_000_000 + offset, event) for offset in range(3)], rate=0.0)
+    outcomes = {topic: (counts["learned"], counts["duplicates"]) for topic, counts in shard.counters.items()}
+    assert outcomes == dict.fromkeys(TOPIC_TYPES, (1, 2))
