@@ -20,9 +20,10 @@ import gc
 import os
 import platform
 import re
+import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +31,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
 from faust.types import TP
 from redis.exceptions import RedisError
@@ -37,8 +39,11 @@ from structlog import get_logger
 
 from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.fetch import Fetch, Position
-from stream.kafka.topics import WrongTopics, prepare_topics
+from stream.kafka.group import client_id
+from stream.kafka.refusals import CannotLearn, WrongTopics
+from stream.kafka.topics import prepare_topics
 from stream.kafka.transport import FetchSchema, Transport
+from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
 from stream.runner.assignment import group_by_shard
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources
@@ -80,15 +85,26 @@ class WorkerApp(faust.App):
     worker: Worker
 
     def _new_transport(self) -> Transport:
-        return Transport(self.conf.broker_consumer, self, owner=self.worker, topics=self.worker.settings.topics)
+        settings = self.worker.settings
+        return Transport(
+            self.conf.broker_consumer, self, owner=self.worker, topics=settings.topics, model=settings.model_name
+        )
 
     def _create_directories(self) -> None:
         """Create none: nothing is kept on disk."""
 
     async def on_start(self) -> None:
         """Do everything that must be right before the group is joined."""
-        await self.worker.prepare()
+        await self.worker.prepare_or_refuse()
         await super().on_start()
+        self.worker.watch(lambda: self.consumer.group_error(), self.end)
+
+    def end(self, reason: CannotLearn) -> None:
+        """End the process in good order, as if it was told to stop, but with exit code 1."""
+        root = self.beacon.root
+        if root is not None:
+            root.data.crash_reason = reason  # raised when everything has stopped
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def on_stop(self) -> None:
         """Publish what was learned, commit its offsets, and only then leave the group."""
@@ -104,6 +120,9 @@ class Worker:
     Args:
         resources: everything that the shards share.
         shards: number of partitions of each topic; `prepare` asks Kafka for it.
+
+    Attributes:
+        refusal: the reason why this worker ends by itself; None while it doesn't.
     """
 
     def __init__(self, resources: WorkerResources, shards: int = 0) -> None:
@@ -112,20 +131,42 @@ class Worker:
         self._runners: dict[int, ShardRunner] = {}
         self._runner_of: dict[TP, ShardRunner] = {}
         self._shards = shards
+        self.refusal: CannotLearn | None = None
         self._stopping = False
         self._background: list[asyncio.Task[None]] = []
+
+    async def prepare_or_refuse(self) -> None:
+        """Do what `prepare` does, and note why it can't be done.
+
+        Raises:
+            CannotLearn: the worker has to end, and the text says why.
+        """
+        try:
+            await self.prepare()
+        except CannotLearn as error:
+            self._refuse(error)
+            raise
+        except KafkaError as error:
+            refusal = CannotLearn(f"Kafka at {self.settings.kafka} can't be used: {error!r}. Check CORRENTE_KAFKA")
+            self._refuse(refusal)
+            raise refusal from error
+
+    def _refuse(self, refusal: CannotLearn) -> None:
+        self.refusal = refusal
+        log.error("this worker can't learn, and ends", reason=str(refusal))
 
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics.
 
         Raises:
-            WrongTopics: the topics can't be learned from as they are.
+            CannotLearn: topics can't be learned from as they are, or the consumer group belongs to others.
             KafkaError: no broker answered.
         """
         gc.disable()  # until everything that stays is imported, see `_enable_collector`
         return_large_pieces()
         settings, resources = self.settings, self._resources
         self._shards = await prepare_topics(settings)
+        await check_group(settings)
         seconds = await resources.in_learning(warm_up, settings.model)
         use_short_switch_interval()
         importing = asyncio.create_task(self._import_river())
@@ -139,13 +180,33 @@ class Worker:
             self._background.append(asyncio.create_task(_probe_loop_lag(resources.metrics)))
         log.info(
             "ready to join the group",
-            group=settings.group,
+            group=settings.consumer_group,
             kafka=settings.kafka,
             partitions=self._shards,
             model=settings.model_name,
             warm_up_seconds=round(seconds, 2),
             version=resources.code_version,
         )
+
+    def watch(
+        self,
+        group_error: Callable[[], Awaitable[KafkaError | None]],
+        end: Callable[[CannotLearn], None],
+    ) -> None:
+        """Look at topics and group from now on; call `end` if this worker can't go on."""
+
+        async def watch() -> None:
+            while True:
+                try:
+                    await KafkaWatch(self.settings, self._shards, group_error).run()
+                except CannotLearn as error:
+                    self._refuse(error)
+                    return end(error)
+                except Exception:  # a watch that fails is no reason to stop learning, and watching goes on
+                    log.exception("looking at topics and group failed")
+                    await asyncio.sleep(LOOK_SECONDS)
+
+        self._background.append(asyncio.create_task(watch()))
 
     async def _import_river(self) -> None:
         """Import River once there is time for it.
@@ -209,10 +270,13 @@ class Worker:
         grouping = group_by_shard(partitions, self.settings.topics, self._shards)
         most = max([*grouping.shards, *grouping.absent], default=-1)
         if most >= self._shards:
-            raise WrongTopics(
-                f"the topics have {most + 1} partitions now, and had {self._shards} when this worker started: start it "
-                "again"
+            self._refuse(
+                refusal := WrongTopics(
+                    f"the topics have {most + 1} partitions now, and had {self._shards} when this worker started: "
+                    "start it again"
+                )
             )
+            raise refusal
         for shard, absent in grouping.absent.items():
             log.error("only a part of a partition was assigned; it is not learned", partition=shard, absent=absent)
         for shard in set(self._runners) - set(grouping.shards):
@@ -249,7 +313,7 @@ def make_app(settings: Settings) -> WorkerApp:
     """The Faust app of one worker process. Nothing connects before the app starts."""
     session_seconds = settings.session_timeout_seconds
     app = WorkerApp(
-        settings.group,
+        settings.consumer_group,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         store="memory://",
         TableManager=NoTables,
@@ -258,6 +322,7 @@ def make_app(settings: Settings) -> WorkerApp:
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
+        broker_client_id=client_id(settings.model_name),
         broker_session_timeout=session_seconds,
         broker_heartbeat_interval=session_seconds / 10,  # a joining worker waits for the next heartbeat of all others
         broker_commit_interval=1.0,
@@ -266,7 +331,7 @@ def make_app(settings: Settings) -> WorkerApp:
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         worker_redirect_stdouts=False,
-        logging_config=configure_logs(settings.log_format, settings.log_level),
+        logging_config=configure_logs(settings.log_format, settings.log_level, reported_elsewhere=(CannotLearn,)),
     )
     store = VersionStore.connect(settings.redis, settings.model_name)
     app.worker = Worker(

@@ -9,6 +9,7 @@ from __future__ import annotations
 def worker() -> None:
     """Learn from Kafka and publish versions to Redis, until stopped. Everything is set by CORRENTE_… variables."""
     import gc
+    import sys
 
     gc.disable()  # imported modules stay: looking for cycles in them is a seventh of a start. The worker enables it
     from faust import Worker as FaustWorker
@@ -19,4 +20,8 @@ def worker() -> None:
     settings = load_settings()
     app = make_app(settings)
     app.finalize()
-    FaustWorker(app, loglevel=settings.log_level.upper(), quiet=False).execute_from_commandline()
+    try:
+        FaustWorker(app, loglevel=settings.log_level.upper(), quiet=False).execute_from_commandline()
+    finally:
+        if app.worker.refusal is not None:
+            print(f"corrente worker: {app.worker.refusal}", file=sys.stderr)

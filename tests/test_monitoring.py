@@ -125,3 +125,41 @@ def test_promtool_reads_every_expression(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
     checked = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+LOST = 'corrente_worker_lost_records_total{topic="clicks", instance="%s"}'
+FIRING = [
+    ("nothing is lost", [(LOST % "a", "0x240")], None),
+    ("a running worker loses records", [(LOST % "a", "0x119 14900x120")], "125m"),
+    ("a worker finds a loss at its first start", [(LOST % "a", "14900x60")], "5m"),
+    ("a worker finds a loss after a restart", [(LOST % "a", "0x119 7x120")], "125m"),
+    ("a new worker beside others finds a loss", [(LOST % "a", "0x240"), (LOST % "b", "_x119 7x120")], "125m"),
+    ("a loss of yesterday", [(LOST % "a", "7x2000")], None),
+]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
+@pytest.mark.parametrize(("what", "series", "fires_at"), FIRING, ids=[what for what, _, _ in FIRING])
+def test_the_alert_for_lost_records_fires_when_records_were_lost(
+    what: str, series: list[tuple[str, str]], fires_at: str | None, tmp_path: Path
+) -> None:
+    labels = {"topic": "clicks", "severity": "critical"}
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series],
+        "alert_rule_test": [
+            {
+                "eval_time": fires_at or "1900m",
+                "alertname": "CorrenteLostRecords",
+                "exp_alerts": [{"exp_labels": labels}] if fires_at else [],
+            }
+        ],
+    }
+    for rule in (rules := yaml.safe_load((MONITORING / "rules.yml").read_text()))["groups"][0]["rules"]:
+        rule.pop("annotations")  # their numbers are not what is tested
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [test]}))
+    run = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, what + run.stdout + run.stderr

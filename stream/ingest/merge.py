@@ -146,6 +146,16 @@ class Merge(Generic[Key]):
         """Offset behind everything that was added or skipped."""
         return self._next[topic]
 
+    def learned_up_to(self, topic: Key, learned: int) -> int:
+        """Offset up to which nothing of a topic is left to learn, if `learned` is the next offset of the learned state.
+
+        Further ahead than `learned` if Kafka holds no record in between: a transaction's marker, or an aborted one.
+        """
+        waiting = self._waiting[topic]
+        if waiting.records or learned < waiting.taken_to:
+            return learned
+        return max(learned, self._next[topic])
+
     @property
     def end(self) -> dict[Key, int | None]:
         """Known end of each topic; None until it was looked up in Kafka."""
@@ -182,6 +192,8 @@ class _TopicQueue:
         self.sizes = np.empty(0, np.int64)
         self.bytes = 0
         """Total size of the waiting values."""
+        self.taken_to = 0
+        """Offset behind the last record that was taken."""
 
     def add(self, records: Sequence[Record]) -> None:
         """Append records."""
@@ -194,6 +206,8 @@ class _TopicQueue:
     def pop(self, most: int) -> list[Record]:
         """Remove and return the first `most` records."""
         popped = self.records[:most]
+        if popped:
+            self.taken_to = popped[-1].offset + 1
         del self.records[:most]
         self.bytes -= int(self.sizes[:most].sum())
         self.times, self.sizes = self.times[most:], self.sizes[most:]

@@ -9,6 +9,9 @@ learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
 | `dead_letters` | the form of a dead letter, and that it is acknowledged before `send` returns |
 | `dead_letters_cli` | `corrente dead-letters list` and `replay` |
 | `fetch` | what passes between the transport and the owner of the partitions |
+| `group` | which members of the consumer group don't belong there |
+| `refusals` | the kinds of reasons for which a worker ends |
 | `topics` | which topics are checked and created at start |
 | `transport` | how records travel from Kafka to the agents, and when a partition is fetched |
+| `watch` | when topics and group are looked at, and what is waited out |
 """

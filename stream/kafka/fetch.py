@@ -28,7 +28,8 @@ class Fetch(NamedTuple):
         since: offset at which this fetch started: everything below was delivered before, or never existed.
         records: in offset order; at least one.
         next_offset: offset at which the next fetch starts; may be further ahead than just behind the last record.
-        end: offset that the topic-partition's next record will get, as far as is known.
+        end: the last stable offset: everything below it is committed or aborted for good, as far as is known.
+        lost: number of offsets from `since` on that retention removed before they were fetched.
     """
 
     tp: TP
@@ -37,6 +38,7 @@ class Fetch(NamedTuple):
     records: list[Record]
     next_offset: int
     end: int | None
+    lost: int = 0
 
 
 class Position(NamedTuple):
@@ -47,7 +49,8 @@ class Position(NamedTuple):
         session: number of the session that it belongs to.
         delivered: everything below this offset was delivered to an agent.
         position: there is no record from `delivered` to before this offset.
-        end: offset that the topic-partition's next record will get, as far as is known.
+        end: the last stable offset, as far as is known.
+        lost: number of offsets from `delivered` on that retention removed before they were fetched.
     """
 
     tp: TP
@@ -55,6 +58,7 @@ class Position(NamedTuple):
     delivered: int
     position: int
     end: int | None
+    lost: int = 0
 
 
 class PartitionOwner(Protocol):
@@ -84,7 +88,7 @@ class SeekableConsumer(Protocol):
         """
 
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset that Kafka still holds, and the offset behind the last record, of each topic-partition."""
+        """First offset that Kafka still holds, and the last stable offset, of each topic-partition."""
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
         """Committed offsets of those topic-partitions that have one: how far some published state was."""

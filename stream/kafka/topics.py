@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 from structlog import get_logger
 
+from stream.kafka.refusals import WrongTopics
 from stream.settings import Settings
 
 log = get_logger(__name__)
@@ -23,17 +24,13 @@ CONNECT_SECONDS = 2.0
 """Pause between two attempts to reach a broker."""
 
 
-class WrongTopics(RuntimeError):
-    """Topics that can't be learned from as they are. The text has the command that fixes it."""
-
-
-def _connect(settings: Settings) -> Any:
+def connect_admin(settings: Settings) -> Any:
     """An admin client, not started yet."""
     return AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=10_000)
 
 
 async def prepare_topics(
-    settings: Settings, *, patience_seconds: float = 60.0, connect: Callable[[Settings], Any] = _connect
+    settings: Settings, *, patience_seconds: float = 60.0, connect: Callable[[Settings], Any] = connect_admin
 ) -> int:
     """Create missing topics, check the others, and return the number of partitions.
 
@@ -63,7 +60,7 @@ async def prepare_topics(
 
 async def _prepare(admin: Any, settings: Settings) -> int:
     names = list(settings.topics.values())
-    found = await _partition_counts(admin, [*names, settings.dead_letters_topic])
+    found = await partition_counts(admin, [*names, settings.dead_letters_topic])
     present = {found[name] for name in names if found[name]}
     if len(present) > 1:
         raise WrongTopics(_different_counts(settings, {name: found[name] for name in names}))
@@ -89,14 +86,37 @@ async def _create(admin: Any, settings: Settings, names: list[str], partitions: 
             topic_configs={"cleanup.policy": "compact"} if for_letters else {},
         )
         topic.replication_factor = -1  # the broker's default, which the constructor refuses
-        try:
-            await admin.create_topics([topic])
-        except TopicAlreadyExistsError:  # another worker was faster
-            continue
-        log.info("created a topic", topic=name, partitions=topic.num_partitions)
+        error = await _create_error(admin, topic)
+        if error is None:
+            log.info("created a topic", topic=name, partitions=topic.num_partitions)
+        elif not isinstance(error, TopicAlreadyExistsError):  # another worker was faster
+            raise WrongTopics(
+                f"Kafka at {settings.kafka} refused to create the topic {name!r}: {error}. Create it yourself, or give "
+                f"these workers the right to:\n{_create_command(settings, name, topic.num_partitions)}"
+            )
 
 
-async def _partition_counts(admin: Any, names: list[str]) -> dict[str, int]:
+async def _create_error(admin: Any, topic: NewTopic) -> KafkaError | None:
+    """Create one topic; the broker's error, if it refused. An answer without an exception may still hold one.
+
+    Raises:
+        KafkaError: it may pass, so that the next attempt can succeed.
+    """
+    try:
+        response = await admin.create_topics([topic])
+        code, message = next((each[1], each[2] if len(each) > 2 else None) for each in response.topic_errors)
+        error_type = for_code(code)
+        if error_type is NoError:
+            return None
+        error = error_type(message) if message else error_type()
+    except KafkaError as raised:
+        error = raised
+    if error.retriable:
+        raise error
+    return error
+
+
+async def partition_counts(admin: Any, names: list[str]) -> dict[str, int]:
     """Number of partitions of each topic; 0 for a missing one."""
     existing = set(await admin.list_topics())
     described = await admin.describe_topics([name for name in names if name in existing]) if existing else []

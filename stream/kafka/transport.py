@@ -32,6 +32,7 @@ from structlog import get_logger
 
 from stream.ingest.records import Record
 from stream.kafka.fetch import Fetch, PartitionOwner, Position
+from stream.kafka.group import commit_note, other_model
 
 log = get_logger(__name__)
 
@@ -57,7 +58,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # a private attribute: Faust has no setting for it
+        # Private attributes, read when the consumer starts: Faust has no setting for either. Records of transactions
+        # that are open or were aborted never happened, so they are not fetched.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
@@ -88,9 +92,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return await self.call_thread(self._committed_offsets, [driver.ensure_aiokafka_TP(tp) for tp in partitions])
 
     async def _committed_offsets(self, partitions: list[TopicPartition]) -> dict[TP, int]:
-        consumer = self._ensure_consumer()
-        offsets = {tp: await consumer.committed(tp) for tp in partitions}
-        return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items() if offset is not None}
+        # Asked of the coordinator, because `committed` of aiokafka drops the text that was committed with an offset.
+        found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(partitions)
+        return {
+            TP(tp.topic, tp.partition): each.offset
+            for tp, each in found.items()
+            if each.offset >= 0 and not other_model(each.metadata, self.consumer.model)
+        }
+
+    async def group_error(self) -> KafkaError | None:
+        """The error that keeps this consumer out of its group, if there is one; see `Consumer.group_error`."""
+        if self._consumer is None:
+            return None
+        return await self.call_thread(self._group_error)
+
+    async def _group_error(self) -> KafkaError | None:
+        try:
+            self._ensure_consumer()._coordinator.check_errors()  # aiokafka tries again when the error is taken
+        except KafkaError as error:
+            return error
+        return None
 
     async def fetch(self, wanted: set[TP], started: set[TP]) -> tuple[list[Fetch], list[Position]]:
         """Fetches of the wanted topic-partitions, and the positions of those started ones without any.
@@ -139,12 +160,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if not state.has_valid_position:
                 continue
             target, session, delivered = TP(tp.topic, tp.partition), self._sessions[tp], self._delivered[tp]
-            if records := drained.get(tp):
-                self._delivered[tp] = state.position
-                fetches.append(Fetch(target, session, delivered, records, state.position, state.highwater))
+            position, records = state.position, drained.get(tp)
+            end = state.highwater if state.lso is None or state.lso < 0 else state.lso  # old brokers have no other
+            lost = await self._lost(consumer, tp, delivered, records[0].offset if records else position)
+            if self._sessions[tp] != session:
+                continue  # a seek came while the broker was asked
+            if records:
+                self._delivered[tp] = position
+                fetches.append(Fetch(target, session, delivered, records, position, end, lost))
             else:
-                positions.append(Position(target, session, delivered, state.position, state.highwater))
+                self._delivered[tp] = max(delivered, position) if lost else delivered
+                positions.append(Position(target, session, delivered, position, end, lost))
         return fetches, positions
+
+    @staticmethod
+    async def _lost(consumer: AIOKafkaConsumer, tp: TopicPartition, delivered: int, reached: int) -> int:
+        """Number of offsets from `delivered` on that retention removed before they were fetched.
+
+        Kafka itself leaves offsets out (transaction markers, compaction), so a gap alone is no loss. aiokafka continues
+        at the first record that is kept, without a word.
+        """
+        if reached <= delivered:
+            return 0
+        first = (await consumer.beginning_offsets([tp]))[tp]
+        return max(0, min(first, reached) - delivered)
 
     async def _drain(self, fetcher: Any, wanted: set[TopicPartition]) -> Mapping[TopicPartition, list[Record]]:
         # Packed records are made into our records directly, instead of into aiokafka's first: half the time.
@@ -158,7 +197,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust ends the worker when a commit fails. The published state is the truth here: the next commit suffices.
         try:
             await self._ensure_consumer().commit(
-                {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+                {
+                    driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, commit_note(self.consumer.model))
+                    for tp, offset in offsets.items()
+                }
             )
         except KafkaError as error:
             log.warning("could not commit offsets; the next commit will", error=repr(error))
@@ -175,10 +217,12 @@ class Consumer(driver.Consumer):
     _thread: ConsumerThread
     owner: PartitionOwner
     our_names: Mapping[str, str]
+    model: str
 
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         self.owner = transport.owner
         self.our_names = transport.our_names
+        self.model = transport.model
         self._fetched_partitions: set[TP] = set()
         self._committed: dict[TP, int] = {}
         super().__init__(transport, *args, **options)
@@ -198,12 +242,19 @@ class Consumer(driver.Consumer):
         return sessions
 
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First offset that Kafka still holds, and the offset behind the last record, of each topic-partition."""
+        """First offset that Kafka still holds, and the last stable offset, of each topic-partition."""
         return await self._thread.ranges(partitions)
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
         """Committed offsets of those topic-partitions that have one: how far some published state was."""
         return await self._thread.committed(partitions)
+
+    async def group_error(self) -> KafkaError | None:
+        """Take the error that keeps this consumer out of its group; aiokafka then tries again. None while all is well.
+
+        aiokafka keeps such an error until somebody asks, and does nothing until then.
+        """
+        return await self._thread.group_error()
 
     async def perform_seek(self) -> None:
         """Hand the assignment to its owner. Faust calls this after each rebalance, when records may flow again."""
@@ -279,13 +330,15 @@ class Transport(driver.Transport):
         url, app: as Faust gives them.
         owner: of the partitions that are assigned to this worker.
         topics: our name of each topic to its name in Kafka.
+        model: name of the model, which is committed with every offset.
     """
 
     Consumer: ClassVar[Any] = Consumer
 
-    def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, topics: Mapping[str, str]) -> None:
+    def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, topics: Mapping[str, str], model: str) -> None:
         super().__init__(url, app)
         self.owner = owner
+        self.model = model
         self.our_names = {kafka_name: name for name, kafka_name in topics.items()}
 
 

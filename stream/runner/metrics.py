@@ -15,6 +15,7 @@ from typing import Any
 from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from stream.events import TOPIC_TYPES
 from stream.runner.rolling_max import RollingMax
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -108,6 +109,8 @@ class WorkerMetrics:
             ["topic"],
             registry=self.registry,
         )
+        for topic in TOPIC_TYPES:  # a series that begins with its first loss shows an alert no increase
+            self.lost.labels(topic)
         self.sample_rate = Gauge(
             f"{name}sample_rate", "Share of the events that are tested before they are learned.", registry=self.registry
         )

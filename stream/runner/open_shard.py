@@ -79,12 +79,16 @@ class OpenShard:
         """Accept no more fetches until `restart`."""
         self.sessions = {}
 
+    def current(self, tp: TP, session: int) -> bool:
+        """Return True if this is the present session of the topic-partition."""
+        return self.sessions.get(tp) == session
+
     def deliver(self, fetch: Fetch) -> bool:
         """Take over a fetch; return True if the runner should look.
 
         A fetch of an earlier session is dropped: it was fetched before a seek, or before the partition moved.
         """
-        if self.sessions.get(fetch.tp) != fetch.session:
+        if not self.current(fetch.tp, fetch.session):
             return False
         try:
             self.merge.add(fetch.tp, fetch.records, since=fetch.since, next_offset=fetch.next_offset, end=fetch.end)
@@ -101,7 +105,7 @@ class OpenShard:
     def note_position(self, position: Position) -> bool:
         """Take the progress of a topic-partition without a fetch; return True if that may let others go on."""
         tp = position.tp
-        if self.sessions.get(tp) != position.session:
+        if not self.current(tp, position.session):
             return False
         held_up = bool(self.merge.held_up_by)
         self.merge.skipped(tp, since=position.delivered, to=position.position)
@@ -126,10 +130,11 @@ class OpenShard:
     def lag(self) -> dict[TP, int]:
         """Number of records in Kafka that are not learned yet, of each topic-partition."""
         learned = self.assignment.by_partition(self.shard.offsets)
-        return {
-            tp: max(0, end - max(learned.get(tp, 0), self.start_offsets[tp])) if end is not None else 0
-            for tp, end in self.merge.end.items()
-        }
+        lag = {}
+        for tp, end in self.merge.end.items():
+            reached = self.merge.learned_up_to(tp, max(learned.get(tp, 0), self.start_offsets[tp]))
+            lag[tp] = max(0, end - reached) if end is not None else 0
+        return lag
 
 
 def merge_from(starts: Mapping[TP, StartOffset]) -> Merge[TP]:

@@ -106,7 +106,7 @@ async def start_offsets(
     starts = {}
     ranges = await consumer.ranges(assignment.partitions)
     offsets = assignment.by_partition(learned)
-    for tp, topic in assignment.topics.items():
+    for tp in assignment.topics:
         first, end = ranges[tp]
         offset = offsets.get(tp, 0)
         if offset > end:
@@ -116,14 +116,24 @@ async def start_offsets(
                 "old topic again; for another topic set another CORRENTE_MODEL_NAME"
             )
         if 0 < offset < first:
-            resources.metrics.lost.labels(topic).inc(first - offset)
-            log.error(
-                "Kafka's retention removed records before they were learned",
-                topic=tp.topic,
-                first_lost=offset,
-                first_kept=first,
-            )
+            log_lost(assignment, tp, offset, first, resources, log)
         elif offset < first:
             log.info("Kafka no longer has the beginning of a topic", topic=tp.topic, first_kept=first)
         starts[tp] = StartOffset(max(offset, first), end)
     return starts
+
+
+def log_lost(
+    assignment: ShardAssignment, tp: TP, first_lost: int, first_kept: int, resources: WorkerResources, log: Any
+) -> None:
+    """Count and log the offsets from `first_lost` to before `first_kept`, which retention removed unlearned."""
+    resources.metrics.lost.labels(assignment.topics[tp]).inc(first_kept - first_lost)
+    log.error(
+        "Kafka's retention removed records before they were learned; raise the topic's retention.ms or "
+        "retention.bytes, or add workers",
+        topic=tp.topic,
+        kafka_partition=tp.partition,
+        first_lost=first_lost,
+        first_kept=first_kept,
+        records=first_kept - first_lost,
+    )

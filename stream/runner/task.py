@@ -37,7 +37,7 @@ from stream.runner.assignment import ShardAssignment
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
-from stream.runner.recovery import KafkaLostRecords, restore, start_offsets
+from stream.runner.recovery import KafkaLostRecords, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
 from stream.shard.shard import Batch, LearnResult, Shard
 from stream.versions import Fenced, StaleParent, VersionError
@@ -106,6 +106,7 @@ class ShardRunner:
     def deliver(self, fetch: Fetch) -> None:
         """Take over a fetch."""
         if self._opened is not None and self._opened.deliver(fetch):
+            self._count_lost(fetch.tp, fetch.since, fetch.lost)
             self._news.set()
 
     def has_room(self, tp: TP) -> bool:
@@ -114,8 +115,17 @@ class ShardRunner:
 
     def note_position(self, position: Position) -> None:
         """Take the progress of a topic-partition for which nothing was fetched."""
-        if self._opened is not None and self._opened.note_position(position):
+        opened = self._opened
+        if opened is None or not opened.current(position.tp, position.session):
+            return
+        self._count_lost(position.tp, position.delivered, position.lost)
+        if opened.note_position(position):
             self._news.set()
+
+    def _count_lost(self, tp: TP, since: int, lost: int) -> None:
+        """Count and log records that retention removed while this shard was fetching them."""
+        if lost:
+            log_lost(self.assignment, tp, since, since + lost, self._resources, self._log)
 
     @property
     def up_to_date(self) -> bool:

@@ -5,6 +5,8 @@ This file decides the form of a line. The events that are worth one are decided 
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,12 +22,32 @@ _QUIET = {
 """Least level of libraries that log their normal course of work."""
 
 
-def configure_logs(log_format: str, log_level: str) -> dict[str, Any]:
+class Without(logging.Filter):
+    """Drops lines about exceptions of these kinds.
+
+    Args:
+        kinds: exceptions that are reported elsewhere, by a line that is easier to read than their traceback.
+    """
+
+    def __init__(self, kinds: tuple[type[BaseException], ...]) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True if the line is to be written."""
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        return not isinstance(error, self._kinds)
+
+
+def configure_logs(
+    log_format: str, log_level: str, *, reported_elsewhere: tuple[type[BaseException], ...] = ()
+) -> dict[str, Any]:
     """Configure structlog, and return the matching configuration for `logging.config.dictConfig`.
 
     Args:
         log_format: `console` or `json`.
         log_level: least level that is written.
+        reported_elsewhere: exceptions whose tracebacks, from whatever library, are not written.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -57,7 +79,8 @@ def configure_logs(log_format: str, log_level: str) -> dict[str, Any]:
                 "foreign_pre_chain": shared,
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "filters": {"reported": {"()": partial(Without, reported_elsewhere)}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["reported"]}},
         "root": {"handlers": ["stderr"], "level": log_level.upper()},
         "loggers": {name: {"level": level} for name, level in _QUIET.items()},
     }

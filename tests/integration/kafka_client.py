@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
 
@@ -84,6 +86,58 @@ def produce(
     asyncio.run(write())
 
 
+class Transaction(Enum):
+    """What becomes of a transaction."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    OPEN = "open"
+
+
+class TransactionalProducer:
+    """A producer with one transaction at a time."""
+
+    def __init__(self, producer: AIOKafkaProducer, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._producer = producer
+        self._run = run
+
+    def send(self, messages: Iterable[Message], end: Transaction) -> None:
+        """Write records in a new transaction, and end it, or leave it open until `finish`."""
+
+        async def write() -> None:
+            await self._producer.begin_transaction()
+            for message in messages:
+                await self._producer.send_and_wait(
+                    message.topic, message.value, key=message.key, partition=message.partition
+                )
+
+        self._run(write())
+        if end is not Transaction.OPEN:
+            self.finish(end)
+
+    def finish(self, end: Transaction) -> None:
+        """Commit or abort the open transaction."""
+        commit = end is Transaction.COMMITTED
+        self._run(self._producer.commit_transaction() if commit else self._producer.abort_transaction())
+
+
+@contextmanager
+def transactions(bootstrap: str, transactional_id: str) -> Iterator[TransactionalProducer]:
+    """A producer whose records are parts of transactions, until the context ends."""
+    with asyncio.Runner() as runner:
+
+        async def connect() -> AIOKafkaProducer:
+            producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=transactional_id)
+            await producer.start()
+            return producer
+
+        producer = runner.run(connect())
+        try:
+            yield TransactionalProducer(producer, runner.run)
+        finally:
+            runner.run(producer.stop())
+
+
 def read_all(bootstrap: str, topics: Sequence[str]) -> list[Stored]:
     """Every record of these topics, in the order of topic, partition and offset."""
 
@@ -144,6 +198,20 @@ async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartit
         ]
     finally:
         await admin.close()
+
+
+def add_partitions(bootstrap: str, topic: str, count: int) -> None:
+    """Let a topic have `count` partitions, more than it has."""
+
+    async def add() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await admin.create_partitions({topic: NewPartitions(count)})
+        finally:
+            await admin.close()
+
+    asyncio.run(add())
 
 
 def delete_records(bootstrap: str, topic: str, *, before: int) -> None:

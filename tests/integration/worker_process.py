@@ -45,6 +45,17 @@ class WorkerProcess:
     def wait_for_log(self, text: str, seconds: float = 60.0) -> None:
         wait_until(lambda: self.logged(text), f"{text!r} in the log of the worker:\n{self.tail()}", seconds)
 
+    def wait_for_end(self, seconds: float) -> int:
+        """Wait until the worker has ended by itself; returns the exit code."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the worker did not end within {seconds} seconds:\n{self.tail()}") from None
+
+    def last_line(self) -> str:
+        """The last line of the log that is not empty."""
+        return self.log.read_text(errors="replace").strip().rpartition("\n")[2]
+
     def tail(self, characters: int = 4000) -> str:
         return self.log.read_text(errors="replace")[-characters:]
 

@@ -12,7 +12,7 @@ from faust.types import TP
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
-from stream.kafka.topics import WrongTopics
+from stream.kafka.refusals import WrongTopics
 from stream.models.settings import ModelSettings
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources

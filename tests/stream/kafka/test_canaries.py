@@ -8,7 +8,7 @@ from importlib.metadata import version
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from faust.tables.manager import TableManager
 from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
@@ -16,6 +16,8 @@ from faust.transport.drivers import aiokafka as driver
 ASSIGNED = [
     (AIOKafkaConsumer, "_fetcher", "the fetcher, whose waiting records are drained"),
     (AIOKafkaConsumer, "_closed", "says that a consumer was closed"),
+    (AIOKafkaConsumer, "_isolation_level", "leaves out records of transactions that are open or aborted"),
+    (AIOKafkaConsumer, "_coordinator", "knows committed texts, and why the group can't be joined"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms", "longest wait of the broker; Faust has no setting for it"),
     (fetcher.Fetcher, "_closed", "says that a fetcher was closed"),
     (fetcher.Fetcher, "_subscriptions", "knows the assignment and its positions"),
@@ -31,6 +33,8 @@ ASSIGNED = [
 DEFINED = [
     (fetcher.Fetcher, "_create_fetch_waiter", "wakes the transport when records arrive"),
     (fetcher.Fetcher, "fetched_records", "hands out whole fetches"),
+    (group_coordinator.GroupCoordinator, "fetch_committed_offsets", "gives offsets with the committed text"),
+    (group_coordinator.GroupCoordinator, "check_errors", "hands out an error of joining, and tries again then"),
     (fetcher.PartitionRecords, "_consumer_record", "makes a record; replaced by one that makes ours directly"),
     (subscription_state.SubscriptionState, "fetch_context", "says that this consumer is alive"),
     (subscription_state.SubscriptionState, "subscription", "leads to the assignment"),

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NoError,
+    NotControllerError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
-from stream.kafka.topics import WrongTopics, prepare_topics
+from stream.kafka.refusals import WrongTopics
+from stream.kafka.topics import prepare_topics
 from stream.settings import Settings
 
 EVENTS = ("clicks", "purchases", "feedback")
@@ -20,6 +30,7 @@ class FakeAdmin:
         topics: name to number of partitions.
         start_errors: raised by the first starts, one each.
         created_by_others: topics that another worker creates between our look and our creation.
+        create_error: the broker's answer to every creation.
     """
 
     def __init__(
@@ -28,12 +39,14 @@ class FakeAdmin:
         *,
         start_errors: tuple[Exception, ...] = (),
         created_by_others: tuple[str, ...] = (),
+        create_error: type[KafkaError] = NoError,
     ) -> None:
         self.topics = topics
         self.created: list[Any] = []
         self.closed = 0
         self._start_errors = list(start_errors)
         self._created_by_others = created_by_others
+        self._create_error = create_error
 
     async def start(self) -> None:
         if self._start_errors:
@@ -48,11 +61,13 @@ class FakeAdmin:
     async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
         return [{"topic": name, "partitions": list(range(self.topics[name]))} for name in names]
 
-    async def create_topics(self, topics: list[Any]) -> None:
-        for topic in topics:
-            if topic.name in self._created_by_others:
-                raise TopicAlreadyExistsError
+    async def create_topics(self, topics: list[Any]) -> Any:
+        """Create one topic. Kafka answers with an error code; only a client without a connection raises."""
+        (topic,) = topics
+        error = TopicAlreadyExistsError if topic.name in self._created_by_others else self._create_error
+        if error is NoError:
             self.created.append(topic)
+        return SimpleNamespace(topic_errors=[(topic.name, error.errno, "because of a policy")])
 
 
 async def prepare(admin: FakeAdmin, **settings: Any) -> int:
@@ -138,3 +153,19 @@ async def test_an_error_that_waiting_will_not_fix_is_raised_at_once() -> None:
     admin = FakeAdmin({}, start_errors=(TopicAuthorizationFailedError("not allowed"),))
     with pytest.raises(TopicAuthorizationFailedError):
         await prepare_topics(Settings(), connect=lambda _: admin)
+
+
+async def test_a_topic_that_kafka_refuses_to_create_ends_the_start_with_the_reason_and_the_command() -> None:
+    admin = FakeAdmin({}, create_error=PolicyViolationError)
+    with pytest.raises(WrongTopics) as refused:
+        await prepare(admin)
+    assert "refused to create the topic 'clicks'" in str(refused.value)
+    assert "because of a policy" in str(refused.value)
+    assert "kafka-topics.sh --bootstrap-server localhost:9092 --create --topic clicks" in str(refused.value)
+    assert admin.created == []
+
+
+async def test_a_refusal_that_passes_by_itself_is_tried_again() -> None:
+    admin = FakeAdmin({}, create_error=NotControllerError)
+    with pytest.raises(NotControllerError):  # the patience of this test is 0 seconds
+        await prepare(admin)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaConnectionError
+from aiokafka.errors import IllegalStateError, InconsistentGroupProtocolError, KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import ConsumerStoppedError
 from faust.types import TP
 
@@ -67,15 +68,21 @@ class FakeKafkaConsumer:
     def __init__(self, *partitions: TP) -> None:
         self._closed = False
         self.states = {
-            TopicPartition(*tp): SimpleNamespace(has_valid_position=True, position=0, highwater=100)
+            TopicPartition(*tp): SimpleNamespace(has_valid_position=True, position=0, highwater=104, lso=100)
             for tp in partitions
         }
         self.subscription = SimpleNamespace(
             assignment=SimpleNamespace(active=True, tps=set(self.states), state_value=self.states.__getitem__)
         )
         self._fetcher = FakeFetcher(self)
-        self.committed_offsets: dict[TopicPartition, int] = {}
+        self._coordinator = SimpleNamespace(
+            fetch_committed_offsets=self._fetch_committed_offsets, check_errors=self._check_errors
+        )
+        self.first_offset = 0
+        self.committed_offsets: dict[TopicPartition, OffsetAndMetadata] = {}
         self.commits: list[dict[TopicPartition, int]] = []
+        self.notes: set[str] = set()
+        self.group_error: Exception | None = None
         self.commit_error: Exception | None = None
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
@@ -87,18 +94,26 @@ class FakeKafkaConsumer:
         return set(self.states)
 
     async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(partitions, 3)
+        return dict.fromkeys(partitions, self.first_offset)
 
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.states[tp].highwater for tp in partitions}
+        return {tp: self.states[tp].lso for tp in partitions}
 
-    async def committed(self, tp: TopicPartition) -> int | None:
-        return self.committed_offsets.get(tp)
+    async def _fetch_committed_offsets(
+        self, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {tp: self.committed_offsets.get(tp, OffsetAndMetadata(-1, "")) for tp in partitions}
+
+    def _check_errors(self) -> None:
+        error, self.group_error = self.group_error, None
+        if error is not None:
+            raise error
 
     async def commit(self, offsets: Mapping[TopicPartition, Any]) -> None:
         if self.commit_error is not None:
             raise self.commit_error
         self.commits.append({tp: each.offset for tp, each in offsets.items()})
+        self.notes |= {each.metadata for each in offsets.values()}
 
     def arrive(self, tp: TP, *offsets: int, later: bool = False) -> None:
         """Let records arrive at once, or while the consumer waits for them."""
@@ -153,7 +168,9 @@ class Bench:
 
     def __init__(self, app: WorkerApp) -> None:
         self.owner = FakeOwner()
-        app.transport = DirectTransport(app.conf.broker_consumer, app, owner=self.owner, topics=SETTINGS.topics)
+        app.transport = DirectTransport(
+            app.conf.broker_consumer, app, owner=self.owner, topics=SETTINGS.topics, model="shop"
+        )
         self.kafka = FakeKafkaConsumer(CLICKS, PURCHASES)
         self.consumer = app.consumer
         self.consumer._thread._consumer = self.kafka
@@ -270,9 +287,64 @@ async def test_partitions_that_are_not_ready_are_left_out(bench: Bench) -> None:
 
 
 async def test_ranges_and_committed_offsets_come_from_kafka(bench: Bench) -> None:
-    bench.kafka.committed_offsets = {TopicPartition(*CLICKS): 42}
+    bench.kafka.committed_offsets = {TopicPartition(*CLICKS): OffsetAndMetadata(42, "corrente model shop")}
+    bench.kafka.first_offset = 3
     assert await bench.consumer.ranges([CLICKS]) == {CLICKS: (3, 100)}
     assert await bench.consumer.committed([CLICKS, PURCHASES]) == {CLICKS: 42}
+
+
+async def test_offsets_that_another_model_committed_are_not_ours(bench: Bench) -> None:
+    bench.kafka.committed_offsets = {
+        TopicPartition(*CLICKS): OffsetAndMetadata(42, "corrente model another"),
+        TopicPartition(*PURCHASES): OffsetAndMetadata(7, ""),  # by release 0.1, which committed no name
+    }
+    assert await bench.consumer.committed([CLICKS, PURCHASES]) == {PURCHASES: 7}
+
+
+async def test_offsets_are_committed_with_the_name_of_the_model(bench: Bench) -> None:
+    bench.owner.offsets = {CLICKS: 10}
+    assert await bench.consumer.force_commit()
+    assert bench.kafka.notes == {"corrente model shop"}
+
+
+async def test_records_that_retention_removed_before_a_fetch_are_told_with_it(bench: Bench) -> None:
+    sessions = await bench.consumer.start_at({CLICKS: 5})
+    bench.kafka.first_offset = 20
+    bench.kafka.arrive(CLICKS, 20, 21)
+    assert await bench.poll() == [Fetch(CLICKS, sessions[CLICKS], 5, [record(20), record(21)], 22, 100, lost=15)]
+    bench.kafka.arrive(CLICKS, 22)
+    assert [fetch.lost for fetch in await bench.poll()] == [0]
+
+
+async def test_records_that_retention_removed_are_told_once_although_none_came_after_them(bench: Bench) -> None:
+    sessions = await bench.consumer.start_at({CLICKS: 5})
+    bench.kafka.first_offset = 20
+    bench.kafka.states[TopicPartition(*CLICKS)].position = 20  # where aiokafka continues by itself
+    assert await bench.poll() == []
+    assert await bench.poll() == []
+    assert bench.owner.positions == [
+        Position(CLICKS, sessions[CLICKS], 5, 20, 100, lost=15),
+        Position(CLICKS, sessions[CLICKS], 20, 20, 100),
+    ]
+
+
+async def test_offsets_that_kafka_left_out_are_no_loss(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 5})
+    bench.kafka.arrive(CLICKS, 9)  # 5 to 8 were compacted away, and the topic still begins at 0
+    assert [fetch.lost for fetch in await bench.poll()] == [0]
+
+
+async def test_an_error_that_keeps_us_out_of_the_group_is_taken_once(bench: Bench) -> None:
+    bench.kafka.group_error = InconsistentGroupProtocolError()
+    assert isinstance(await bench.consumer.group_error(), InconsistentGroupProtocolError)
+    assert await bench.consumer.group_error() is None
+
+
+async def test_a_broker_that_names_no_stable_offset_gives_its_high_watermark(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 5})
+    bench.kafka.states[TopicPartition(*CLICKS)].lso = None
+    bench.kafka.arrive(CLICKS, 5)
+    assert [fetch.end for fetch in await bench.poll()] == [104]
 
 
 async def test_published_offsets_of_assigned_partitions_are_committed_once(bench: Bench) -> None:

@@ -86,3 +86,19 @@ def test_a_position_matters_only_if_others_were_held_up_by_it(opened: OpenShard)
     assert not opened.note_position(Position(PURCHASES, 9, 0, 4, 4)), "another session"
     assert opened.note_position(Position(PURCHASES, 1, 0, 4, None))
     assert len(opened.take_records(1_000_000)) == 3
+
+
+def test_a_marker_behind_the_last_learned_record_is_no_lag(opened: OpenShard) -> None:
+    opened.deliver(fetch(3, end=104))
+    opened.note_position(Position(CLICKS, 1, 103, 104, 104))  # offset 103 is a transaction's marker
+    records = opened.take_records(100)
+    assert opened.lag()[CLICKS] == 4, "nothing is learned yet"
+    opened.shard.apply(records[:2], rate=0.0)
+    assert opened.lag()[CLICKS] == 2, "one record and the marker"
+    opened.shard.apply(records[2:], rate=0.0)
+    assert opened.lag()[CLICKS] == 0
+
+
+def test_a_topic_of_aborted_records_alone_has_no_lag(opened: OpenShard) -> None:
+    opened.note_position(Position(PURCHASES, 1, 0, 7, 7))
+    assert opened.lag()[PURCHASES] == 0
