@@ -80,6 +80,15 @@ class Settings(BaseSettings):
         1, description="Partitions of topics that Corrente creates itself."
     )
     create_topics: bool = Field(True, description="Create missing topics at start.")
+    other_topics: Literal["learn", "refuse"] = Field(
+        "learn",
+        description="A topic that was created again, or another one in its place: `learn` it from its beginning, or "
+        "`refuse` it, so that its shards stand still.",
+    )
+    moved_to_cluster: str = Field(
+        "",
+        description="Id of the Kafka cluster to which this model moves; its topics are learned from their beginning.",
+    )
     fields: dict[str, str] = Field(
         default_factory=dict,
         description='Our field name to your producers\', as JSON: `{"item": "product_id", "user": "customer"}`.',

@@ -41,11 +41,13 @@ from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
 from stream.kafka.refusals import CannotLearn, WrongTopics
+from stream.kafka.topic_ids import IdentitiesUnknown, TopicIds
 from stream.kafka.topics import prepare_topics
 from stream.kafka.transport import FetchSchema, Transport
 from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
 from stream.runner.assignment import group_by_shard
 from stream.runner.metrics import WorkerMetrics
+from stream.runner.recovery import check_cluster
 from stream.runner.resources import WorkerResources
 from stream.runner.task import ShardRunner
 from stream.runner.warmup import warm_up
@@ -53,7 +55,7 @@ from stream.runtime.gil import use_short_switch_interval
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import return_large_pieces
 from stream.settings import Settings, load_settings
-from stream.versions import VersionStore, salt_problem
+from stream.versions import VersionError, VersionStore, salt_problem
 from stream.versions.compaction import compact
 
 log = get_logger(__name__)
@@ -167,6 +169,7 @@ class Worker:
         settings, resources = self.settings, self._resources
         self._shards = await prepare_topics(settings)
         await check_group(settings)
+        await self._check_cluster()
         seconds = await resources.in_learning(warm_up, settings.model)
         use_short_switch_interval()
         importing = asyncio.create_task(self._import_river())
@@ -198,7 +201,7 @@ class Worker:
         async def watch() -> None:
             while True:
                 try:
-                    await KafkaWatch(self.settings, self._shards, group_error).run()
+                    await KafkaWatch(self.settings, self._shards, group_error, self._confirm_topics).run()
                 except CannotLearn as error:
                     self._refuse(error)
                     return end(error)
@@ -207,6 +210,9 @@ class Worker:
                     await asyncio.sleep(LOOK_SECONDS)
 
         self._background.append(asyncio.create_task(watch()))
+
+    async def _confirm_topics(self) -> None:
+        await asyncio.gather(*(runner.confirm_topics() for runner in self._runners.values()))
 
     async def _import_river(self) -> None:
         """Import River once there is time for it.
@@ -221,6 +227,19 @@ class Worker:
 
     def _up_to_date(self) -> bool:
         return bool(self._runners) and all(runner.up_to_date for runner in self._runners.values())
+
+    async def _check_cluster(self) -> None:
+        """Refuse a model of another Kafka cluster; without an answer, each shard asks again before it is claimed."""
+        resources, topics = self._resources, self.settings.topics.values()
+
+        def check() -> None:
+            found = resources.topic_ids.look_up(TP(name, 0) for name in topics)
+            check_cluster(next(iter(found.values())).cluster, resources.store, self.settings)
+
+        try:
+            await resources.with_redis(check)
+        except (RedisError, VersionError, IdentitiesUnknown) as error:
+            log.warning("can't see yet whether the model learns from this Kafka", error=str(error) or repr(error))
 
     async def _log_redis_problems(self) -> None:
         """Log what is dangerous in the configuration of Redis."""
@@ -341,6 +360,7 @@ def make_app(settings: Settings) -> WorkerApp:
             store=store,
             compact=partial(compact, store),
             dead_letters=DeadLetters(settings.kafka, settings.dead_letters_topic),
+            topic_ids=TopicIds(settings.kafka),
             metrics=WorkerMetrics(),
             code_version=code_version(),
             consumer=lambda: app.consumer,

@@ -123,14 +123,18 @@ class KafkaServer(ServerProcess):
     Args:
         folder: for its configuration, log and data.
         settings: further broker properties, by name.
+        cluster_id: 22 characters of base64.
     """
 
     log_name = "kafka.log"
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] | None = None, *, cluster_id: str = CLUSTER_ID
+    ) -> None:
         super().__init__(folder)
         self.controller_port = free_port()
         self._settings = dict(settings or {})
+        self._cluster_id = cluster_id
 
     @property
     def bootstrap(self) -> str:
@@ -141,7 +145,7 @@ class KafkaServer(ServerProcess):
         properties = self.folder / "server.properties"
         if not properties.exists():
             properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
-            _format_data(properties)
+            _format_data(properties, self._cluster_id)
         return [*_java("-Xmx512m", "-XX:+UseSerialGC"), "kafka.Kafka", str(properties)]
 
     def _properties(self) -> dict[str, str]:
@@ -232,14 +236,14 @@ def _java(*options: str) -> list[str]:
     return ["java", *options, "-cp", f"{kafka_jars()}/*"]
 
 
-def _format_data(properties: Path) -> None:
+def _format_data(properties: Path, cluster_id: str) -> None:
     run = subprocess.run(
         [
             *_java("-Xmx128m", "-XX:TieredStopAtLevel=1"),
             "kafka.tools.StorageTool",
             "format",
             "-t",
-            CLUSTER_ID,
+            cluster_id,
             "-c",
             str(properties),
         ],

@@ -11,6 +11,7 @@ learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
 | `fetch` | what passes between the transport and the owner of the partitions |
 | `group` | which members of the consumer group don't belong there |
 | `refusals` | the kinds of reasons for which a worker ends |
+| `topic_ids` | whether a topic is the one that it was |
 | `topics` | which topics are checked and created at start |
 | `transport` | how records travel from Kafka to the agents, and when a partition is fetched |
 | `watch` | when topics and group are looked at, and what is waited out |

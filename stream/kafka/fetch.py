@@ -51,6 +51,8 @@ class Position(NamedTuple):
         position: there is no record from `delivered` to before this offset.
         end: the last stable offset, as far as is known.
         lost: number of offsets from `delivered` on that retention removed before they were fetched.
+        restarted: True if Kafka went back to an earlier offset by itself: the topic ends before `delivered`, because it
+            was created again or lost records. Nothing more is fetched in this session.
     """
 
     tp: TP
@@ -59,6 +61,7 @@ class Position(NamedTuple):
     position: int
     end: int | None
     lost: int = 0
+    restarted: bool = False
 
 
 class PartitionOwner(Protocol):

@@ -162,8 +162,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             target, session, delivered = TP(tp.topic, tp.partition), self._sessions[tp], self._delivered[tp]
             position, records = state.position, drained.get(tp)
             end = state.highwater if state.lso is None or state.lso < 0 else state.lso  # old brokers have no other
+            if position < delivered or (records and records[0].offset < delivered):
+                del self._sessions[tp]  # nothing that is fetched from here on follows what was delivered
+                positions.append(Position(target, session, delivered, position, end, restarted=True))
+                continue
             lost = await self._lost(consumer, tp, delivered, records[0].offset if records else position)
-            if self._sessions[tp] != session:
+            if self._sessions.get(tp) != session:
                 continue  # a seek came while the broker was asked
             if records:
                 self._delivered[tp] = position

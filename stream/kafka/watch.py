@@ -76,6 +76,7 @@ class KafkaWatch:
         settings: names of topics, group and model.
         partitions: number of partitions that each event topic had at the start.
         group_error: takes the error that keeps this worker out of its group.
+        confirm_topics: looks whether topics are still the ones that are learned from.
         connect: makes an admin client.
     """
 
@@ -84,12 +85,14 @@ class KafkaWatch:
         settings: Settings,
         partitions: int,
         group_error: Callable[[], Awaitable[KafkaError | None]],
+        confirm_topics: Callable[[], Awaitable[None]],
         *,
         connect: Callable[[Settings], Any] = connect_admin,
     ) -> None:
         self._settings = settings
         self._partitions = partitions
         self._group_error = group_error
+        self._confirm_topics = confirm_topics
         self._connect = connect
         self._kept_out_since: float | None = None
         self._logged = -REPEAT_SECONDS
@@ -106,6 +109,7 @@ class KafkaWatch:
             self.check_joining(await self._group_error(), time.monotonic())
             if time.monotonic() >= look_at:
                 await self.look(time.monotonic())
+                await self._confirm_topics()
                 look_at = time.monotonic() + LOOK_SECONDS
 
     def check_joining(self, error: KafkaError | None, now: float) -> None:

@@ -111,6 +111,12 @@ class WorkerMetrics:
         )
         for topic in TOPIC_TYPES:  # a series that begins with its first loss shows an alert no increase
             self.lost.labels(topic)
+        self.other_topics = Counter(
+            f"{name}other_topics",
+            "Topics that were created again or replaced by another one, and are learned from their beginning.",
+            ["topic"],
+            registry=self.registry,
+        )
         self.sample_rate = Gauge(
             f"{name}sample_rate", "Share of the events that are tested before they are learned.", registry=self.registry
         )

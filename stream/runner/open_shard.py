@@ -18,7 +18,9 @@ from faust.types import TP
 from stream.ingest.merge import Merge, MissingRecords
 from stream.ingest.records import Record, Rejection
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.topic_ids import OtherTopic
 from stream.runner.assignment import ShardAssignment, name_of
+from stream.shard.logs import LogId
 from stream.shard.shard import LearnResult, Shard
 from stream.state.tables import Delta
 from stream.versions import Claim
@@ -50,10 +52,11 @@ class OpenShard:
         start_offsets: offsets at which the present sessions started.
         sessions: number of the present session of each topic-partition; empty if no fetch is accepted.
         published: next offsets of the newest published state.
+        bound: identity of the log of each topic-partition, at the start of the present sessions.
         rejections: records that could not be learned, since the last checkpoint.
         parts: parts of the checkpoint that is being taken.
         unpublished: number of records that were learned since the last checkpoint.
-        gap: set if a fetch was lost on its way; the shard has to be restarted.
+        gap: set if a fetch was lost on its way, or a topic is another one; the shard has to be restarted.
     """
 
     assignment: ShardAssignment
@@ -63,13 +66,15 @@ class OpenShard:
     start_offsets: Mapping[TP, int]
     sessions: Mapping[TP, int]
     published: Mapping[TP, int]
+    bound: Mapping[TP, LogId] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
     parts: list[Delta] = field(default_factory=list)
     unpublished: int = 0
-    gap: MissingRecords | None = None
+    gap: MissingRecords | OtherTopic | None = None
 
-    def restart(self, starts: Mapping[TP, StartOffset], sessions: Mapping[TP, int]) -> None:
+    def restart(self, starts: Mapping[TP, StartOffset], sessions: Mapping[TP, int], bound: Mapping[TP, LogId]) -> None:
         """Begin new sessions with the state that there is; records that wait in the merge are fetched again."""
+        self.bound = bound
         self.merge = merge_from(starts)
         self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.sessions = sessions
@@ -94,9 +99,14 @@ class OpenShard:
             self.merge.add(fetch.tp, fetch.records, since=fetch.since, next_offset=fetch.next_offset, end=fetch.end)
         except MissingRecords:
             expected = self.merge.next_offset(fetch.tp)
-            self.gap = MissingRecords(f"{name_of(fetch.tp)}: the fetch of offsets {expected} to {fetch.since} was lost")
-            self.close_sessions()
+            lost = f"{name_of(fetch.tp)}: the fetch of offsets {expected} to {fetch.since} was lost"
+            self.break_off(MissingRecords(lost))
         return True
+
+    def break_off(self, reason: MissingRecords | OtherTopic) -> None:
+        """End the sessions: the shard has to be restarted, and with another topic from its last published state."""
+        self.gap = reason
+        self.close_sessions()
 
     def has_room(self, tp: TP) -> bool:
         """Return True if more records of this topic-partition are wanted now."""
@@ -107,6 +117,11 @@ class OpenShard:
         tp = position.tp
         if not self.current(tp, position.session):
             return False
+        if position.restarted:
+            self.break_off(
+                OtherTopic(f"{name_of(tp)} ends before offset {position.delivered}, up to which it was read")
+            )
+            return True
         held_up = bool(self.merge.held_up_by)
         self.merge.skipped(tp, since=position.delivered, to=position.position)
         if position.end is not None:

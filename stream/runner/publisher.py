@@ -4,9 +4,10 @@ A checkpoint is taken in parts between batches, so that no part holds learning u
 
 1. The parts are folded into one delta.
 2. Kafka acknowledges the dead letters of every record that the checkpoint contains.
-3. The store makes the state visible, which passes those records.
+3. Kafka confirms that the topics are the ones whose records were fetched.
+4. The store makes the state visible, which passes those records.
 
-While Redis is away the publish is retried, and learning goes on; what is learned meanwhile waits for the next
+While Redis or Kafka is away the publish is retried, and learning goes on; what is learned meanwhile waits for the next
 checkpoint. If the store refuses because the claim is fenced or the parent is stale, the publish ends for good, and
 `raise_failure` raises that error.
 
@@ -25,16 +26,18 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from stream.kafka.dead_letters import DeadLetter, dead_letter
+from stream.kafka.topic_ids import IdentitiesUnknown
 from stream.runner.assignment import ShardAssignment
 from stream.runner.clock import Clock
 from stream.runner.open_shard import OpenShard
 from stream.runner.resources import WorkerResources
 from stream.runtime.gil import long_switch_interval
+from stream.shard.logs import Logs
 from stream.shard.shard import Shard
 from stream.state.checkpoint import Checkpoint
 from stream.state.folding import fold_all
 from stream.state.tables import Delta, delta_bytes
-from stream.versions import Claim, Version
+from stream.versions import Version
 
 PART_BLOCKS = 60_000
 """Blocks that are copied before learning goes on: two or three milliseconds. A larger checkpoint is taken in parts,
@@ -119,6 +122,7 @@ class Publisher:
 
         Raises:
             Fenced, StaleParent: this copy of the state may not be published.
+            OtherTopic: some of its records may come from another topic than it says.
             VersionError: the store refuses for another reason.
         """
         if self._publishing is not None and self._publishing.done():
@@ -179,16 +183,17 @@ class Publisher:
         pause, longest = RETRY_SECONDS
         while True:
             try:
-                version = await resources.with_redis(lambda: self._store(opened.claim, checkpoint))
+                version = await resources.with_redis(lambda: self._store(opened, checkpoint))
                 break
-            except RedisError as error:
-                resources.metrics.redis_failures.inc()
+            except (RedisError, IdentitiesUnknown) as error:
+                if isinstance(error, RedisError):
+                    resources.metrics.redis_failures.inc()
                 self._log.warning("could not publish a version; learning goes on", error=str(error) or repr(error))
                 await resources.clock.sleep(pause)
                 pause = min(2 * pause, longest)
         resources.newest_number = max(resources.newest_number, version.number)
         first = not opened.published
-        opened.published = self._assignment.by_partition(checkpoint.state["offsets"])
+        opened.published = self._assignment.by_partition(Logs.from_state(checkpoint.state).current())
         seconds = resources.clock.monotonic() - started
         self._recent_seconds += DURATION_SMOOTHING * (min(seconds, MAX_PUBLISH_SECONDS) - self._recent_seconds)
         resources.metrics.version.set(version.number)
@@ -204,14 +209,21 @@ class Publisher:
             first=first,
         )
 
-    def _store(self, claim: Claim, checkpoint: Checkpoint) -> Version:
+    def _store(self, opened: OpenShard, checkpoint: Checkpoint) -> Version:
+        """Publish, and have Kafka confirm meanwhile that all topics are still the ones whose records were fetched.
+
+        A topic that was deleted and created again answers fetches at the old offsets too, once it is long enough. If
+        its id is unchanged now, every record of this checkpoint came from the topic that is bound.
+        """
         resources = self._resources
+        confirm = resources.topic_ids.confirm(opened.bound)
         return resources.store.publish(
-            claim,
+            opened.claim,
             checkpoint,
             settings=resources.settings.model.model_dump(mode="json"),
             code_version=resources.code_version,
             now=resources.clock.time(),
+            confirm=confirm,
         )
 
 

@@ -3,9 +3,9 @@
 The committed offsets are read before the claim: they follow publishing, so a state in Redis that is behind them means
 that Redis came back older than it was, and the claim begins a new lineage of versions.
 
-This file decides what is restored and where Kafka starts: at the state's offset; at the first record that Kafka still
-holds, if retention has overtaken the state (the loss is counted and logged); and not at all, if the state is ahead of
-Kafka's topic.
+This file decides what is restored and where Kafka starts: at the state's offset; at the beginning of a log from which
+the state has never learned, although the topic has the same name; at the first record that Kafka still has, if
+retention has overtaken the state (the loss is counted and logged); and not at all, if the state is ahead of the log.
 """
 
 from __future__ import annotations
@@ -17,22 +17,61 @@ from typing import Any
 from faust.types import TP
 
 from stream.kafka.fetch import SeekableConsumer
+from stream.kafka.refusals import CannotLearn
 from stream.models.schema import table_specs
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.open_shard import StartOffset
 from stream.runner.resources import WorkerResources
+from stream.settings import Settings
+from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
-from stream.versions import Claim
+from stream.versions import Claim, VersionStore
+
+
+class WrongCluster(CannotLearn):
+    """The model has learned from another Kafka cluster."""
 
 
 class KafkaLostRecords(RuntimeError):
-    """The state has passed offsets that Kafka does not have: these are not the topics that were learned from."""
+    """These are not the logs that were learned from, or they are shorter than they were; nothing is learned."""
+
+
+def check_cluster(cluster: str, store: VersionStore, settings: Settings) -> None:
+    """Refuse a model that learns from another Kafka cluster, before any of its shards is claimed.
+
+    A staging system with production's Redis and the default model name would otherwise fence production's workers.
+
+    Args:
+        cluster: id of the cluster that this worker reads; nothing is checked if it is empty.
+        store: of the model's versions.
+        settings: of this worker.
+
+    Raises:
+        WrongCluster: its shards were learned from another one.
+        RedisError: Redis can't be reached.
+        VersionError: the newest version can't be read.
+    """
+    newest = store.latest() if cluster and cluster != settings.moved_to_cluster else None
+    if newest is None:
+        return
+    for shard, state in newest.shards.items():
+        others = Logs.from_state(store.state(shard, state)).clusters() - {cluster}
+        if others:
+            raise WrongCluster(
+                f"model {settings.model_name!r} in this Redis learns from the Kafka cluster {min(others)!r}, and "
+                f"{settings.kafka} is {cluster!r}. Set another CORRENTE_MODEL_NAME or CORRENTE_REDIS; if the model is "
+                f"to move to this cluster, stop its workers and set CORRENTE_MOVED_TO_CLUSTER={cluster}"
+            )
 
 
 async def restore(
-    assignment: ShardAssignment, consumer: SeekableConsumer, resources: WorkerResources, log: Any
+    assignment: ShardAssignment,
+    bound: Mapping[TP, LogId],
+    consumer: SeekableConsumer,
+    resources: WorkerResources,
+    log: Any,
 ) -> tuple[Claim, Shard]:
     """Claim a shard, which fences its former owner, and load its newest state.
 
@@ -40,10 +79,13 @@ async def restore(
         KafkaError: the committed offsets can't be read.
         RedisError: Redis can't be reached.
         VersionError: the newest state can't be read.
+        WrongCluster: the model learns from another cluster. The shard was not claimed.
     """
     started = resources.clock.monotonic()
     committed = await consumer.committed(assignment.partitions)
     known = assignment.by_topic(committed)
+    cluster = next(iter(bound.values())).cluster
+    await resources.with_redis(lambda: check_cluster(cluster, resources.store, resources.settings))
     claim, shard = await resources.with_redis(lambda: _claim_and_load(assignment, known, resources, log))
     resources.metrics.restores.inc()
     resources.metrics.restore_seconds.observe(resources.clock.monotonic() - started)
@@ -85,35 +127,59 @@ def _claim_and_load(
 
 async def start_offsets(
     assignment: ShardAssignment,
-    learned: Mapping[str, int],
+    shard: Shard,
+    bound: Mapping[TP, LogId],
     consumer: SeekableConsumer,
     resources: WorkerResources,
     log: Any,
 ) -> dict[TP, StartOffset]:
-    """The offset at which each topic-partition starts, and its end, in the order of the assignment.
+    """Bind a shard to the logs that Kafka has now, and find the offset at which each of them starts.
+
+    A log from which the shard has never learned starts at its beginning, whatever it is called.
 
     Args:
         assignment: the shard's topic-partitions.
-        learned: next offsets of the state, by our topic name.
+        shard: restored, or as it is; its logs are bound.
+        bound: identity of the log of each topic-partition.
         consumer: gives the range of offsets that Kafka holds.
-        resources: for metrics, and the model's name in messages.
+        resources: for metrics, and settings in messages.
         log: of this shard.
+
+    Returns:
+        The start and the end of each topic-partition, in the order of the assignment.
 
     Raises:
         KafkaError: no broker answered.
-        KafkaLostRecords: the state is ahead of Kafka.
+        KafkaLostRecords: the state is ahead of Kafka, or a topic is another one and may not be.
     """
-    starts = {}
     ranges = await consumer.ranges(assignment.partitions)
-    offsets = assignment.by_partition(learned)
-    for tp in assignment.topics:
+    starts = {}
+    for tp, topic in assignment.topics.items():
         first, end = ranges[tp]
-        offset = offsets.get(tp, 0)
+        before, learned = shard.logs.id(topic), shard.logs.offset(topic)
+        if resources.settings.other_topics == "refuse" and shard.logs.is_other(topic, bound[tp], end=end):
+            raise KafkaLostRecords(
+                f"{name_of(tp)} is not the log of which model {resources.settings.model_name!r} has learned {learned} "
+                f"records, and CORRENTE_OTHER_TOPICS=refuse: found {_shown(bound[tp])}, learned from {_shown(before)}. "
+                "Name the old topic, set another CORRENTE_MODEL_NAME, or CORRENTE_OTHER_TOPICS=learn"
+            )
+        if shard.logs.bind(topic, bound[tp], end=end):
+            resources.metrics.other_topics.labels(topic).inc()
+            log.warning(
+                "another topic than before; it is learned from where this model left it, or from its beginning",
+                topic=tp.topic,
+                kafka_partition=tp.partition,
+                before=_shown(before),
+                now=_shown(bound[tp]),
+                learned_before=learned,
+                offset=shard.logs.offset(topic),
+            )
+        offset = shard.logs.offset(topic)
         if offset > end:
             raise KafkaLostRecords(
                 f"model {resources.settings.model_name!r} has learned {name_of(tp)} up to offset {offset}, but Kafka's "
-                f"topic ends at {end}: it was created again, or it lost records. Nothing is learned until it is the "
-                "old topic again; for another topic set another CORRENTE_MODEL_NAME"
+                f"topic ends at {end}: it lost records. Nothing is learned until the topic has them again; to learn "
+                "what it has now, set another CORRENTE_MODEL_NAME"
             )
         if 0 < offset < first:
             log_lost(assignment, tp, offset, first, resources, log)
@@ -121,6 +187,15 @@ async def start_offsets(
             log.info("Kafka no longer has the beginning of a topic", topic=tp.topic, first_kept=first)
         starts[tp] = StartOffset(max(offset, first), end)
     return starts
+
+
+def _shown(found: LogId | None) -> str:
+    """A log for people."""
+    if found is None:
+        return "a log of unknown identity"
+    return (
+        f"{found.name}-{found.partition}, topic id {found.topic_id or 'unknown'}, cluster {found.cluster or 'unknown'}"
+    )
 
 
 def log_lost(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.fetch import SeekableConsumer
+from stream.kafka.topic_ids import TopicIds
 from stream.runner.clock import Clock
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.sampling_budget import SampleRate
@@ -46,6 +47,7 @@ class WorkerResources:
         dead_letters: keeps the records that could not be learned.
         metrics: of the worker.
         code_version: of this program, for manifests.
+        topic_ids: identities of topics, to see that one is another than it was.
         consumer: gives Kafka's consumer; called whenever a shard is opened.
         clock: time of everything here.
         max_unpublished_records: see `MAX_UNPUBLISHED_RECORDS`.
@@ -64,6 +66,7 @@ class WorkerResources:
     store: VersionStore
     compact: Callable[[int, Policy, float], Compacted]
     dead_letters: DeadLetters
+    topic_ids: TopicIds
     metrics: WorkerMetrics
     code_version: str
     consumer: Callable[[], SeekableConsumer]

@@ -33,11 +33,12 @@ from structlog import get_logger
 from stream.ingest.merge import MissingRecords
 from stream.ingest.records import Record
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
 from stream.runner.assignment import ShardAssignment
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
-from stream.runner.recovery import KafkaLostRecords, log_lost, restore, start_offsets
+from stream.runner.recovery import KafkaLostRecords, WrongCluster, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
 from stream.shard.shard import Batch, LearnResult, Shard
 from stream.versions import Fenced, StaleParent, VersionError
@@ -127,6 +128,21 @@ class ShardRunner:
         if lost:
             log_lost(self.assignment, tp, since, since + lost, self._resources, self._log)
 
+    async def confirm_topics(self) -> None:
+        """Have Kafka confirm that the topics are the ones that this shard learns from, and restart it otherwise."""
+        opened = self._opened
+        if opened is None:
+            return
+        topic_ids = self._resources.topic_ids
+        try:
+            await self._resources.with_redis(lambda: topic_ids.confirm(opened.bound)())
+        except OtherTopic as error:
+            if opened.gap is None and opened.sessions:
+                opened.break_off(error)
+                self._news.set()
+        except IdentitiesUnknown as error:
+            self._log.debug("could not confirm the topics", error=str(error))
+
     @property
     def up_to_date(self) -> bool:
         """True if at most one batch was left to learn when the shard was last looked at."""
@@ -156,7 +172,10 @@ class ShardRunner:
                 self._reset()
                 # If the partition was lost, the next heartbeat says so. Claiming earlier would fence the new owner.
                 await self._pause(self._resources.settings.session_timeout_seconds / 2)
-            except (RedisError, KafkaError, KafkaLostRecords, VersionError) as error:
+            except OtherTopic as error:
+                self._log.warning("going back to the last published state", reason=str(error))
+                self._reset()
+            except (RedisError, KafkaError, KafkaLostRecords, WrongCluster, IdentitiesUnknown, VersionError) as error:
                 if isinstance(error, RedisError):
                     self._resources.metrics.redis_failures.inc()
                 self._log.warning("can't open the shard yet; trying again", error=str(error) or repr(error))
@@ -187,13 +206,17 @@ class ShardRunner:
         started = resources.clock.monotonic()
         consumer = resources.consumer()
         opened = self._opened
+        bound = await resources.with_redis(lambda: resources.topic_ids.look_up(self.assignment.topics))
         if opened is None:
-            claim, shard = await restore(self.assignment, consumer, resources, self._log)
+            claim, shard = await restore(self.assignment, bound, consumer, resources, self._log)
+        elif bound != opened.bound:
+            others = ", ".join(tp.topic for tp in bound if bound[tp] != opened.bound.get(tp))
+            raise OtherTopic(f"{others}: not the topic whose records were learned last")
         else:
             claim, shard = opened.claim, opened.shard
             # Fetches that are still on their way from before the seek must not be taken for what follows it.
             opened.close_sessions()
-        starts = await start_offsets(self.assignment, shard.offsets, consumer, resources, self._log)
+        starts = await start_offsets(self.assignment, shard, bound, consumer, resources, self._log)
         sessions = await consumer.start_at({tp: start.offset for tp, start in starts.items()})
         if self._halting:
             sessions = {}  # these sessions have ended before they began
@@ -206,10 +229,11 @@ class ShardRunner:
                 start_offsets={tp: start.offset for tp, start in starts.items()},
                 sessions=sessions,
                 published=self.assignment.by_partition(shard.offsets) if claim.head else {},
+                bound=bound,
             )
             self._opened = opened
         else:
-            opened.restart(starts, sessions)
+            opened.restart(starts, sessions, bound)
         self._housekeeping.restart()
         self._log.info(
             "learning from here on",
@@ -225,6 +249,7 @@ class ShardRunner:
 
         Raises:
             MissingRecords: a fetch was lost on its way.
+            OtherTopic: a topic is another one than it was, so that unpublished records may be of either.
             Fenced, StaleParent: a publish was refused.
         """
         resources, publisher, housekeeping = self._resources, self._publisher, self._housekeeping

@@ -31,6 +31,7 @@ from stream.models.model import Model
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scoring_view import views_of
+from stream.shard.logs import Logs
 from stream.shard.sampling import sample_hashes, sample_seeds, sampled
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
@@ -40,8 +41,15 @@ __all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
 
 _TOPIC, _TOPIC_OFFSET = itemgetter(0), itemgetter(0, 1)
 
+STATE_FORMAT = 2
+"""Of the readable part of a state. 1, of release 0.1, has one offset for each topic, and says nothing of the log."""
+
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
 """Outcomes that are counted for each topic. `refused`: the time of a good event was too far ahead."""
+
+
+class UnknownState(ValueError):
+    """A state in a format that this release does not read."""
 
 
 class Batch(NamedTuple):
@@ -110,13 +118,18 @@ class Shard:
         self.settings = settings
         self.partition = partition
         self.shards = shards
-        self.offsets: dict[str, int] = {}
+        self.logs = Logs()
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self._decoder = Decoder(settings, fields, max_future_seconds)
         self._sample_seeds = sample_seeds(settings, partition)
         self._learner = Learner(settings)
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """The next offset of each topic, in the log that it has now."""
+        return self.logs.current()
 
     @property
     def tables(self) -> Tables:
@@ -177,9 +190,9 @@ class Shard:
             for outcome, count in by_outcome.items():
                 total[outcome] += count
         for topic, offset in batch.last.items():
-            self.offsets[topic] = offset + 1
+            self.logs.advance(topic, offset + 1)
         self._rates.append(rate)
-        self._bounds.append(dict(self.offsets))
+        self._bounds.append(self.logs.offsets())
         return LearnResult(batch.rejections, counts)
 
     def erase(self, visitors: Sequence[str]) -> int:
@@ -223,7 +236,9 @@ class Shard:
     def readable_state(self) -> dict[str, Any]:
         """The small part of the state in plain JSON types: offsets, counters, clock, measurements, drift."""
         return {
-            "offsets": dict(self.offsets),
+            "format": STATE_FORMAT,
+            "offsets": self.logs.offsets(),
+            "logs": self.logs.to_state(),
             "counters": {topic: dict(counts) for topic, counts in self.counters.items()},
             "clock": self.clock,
             "partition": self.partition,
@@ -233,9 +248,9 @@ class Shard:
         }
 
     def _journal(self) -> Journal:
-        topics = list(dict.fromkeys([*TOPIC_TYPES, *self.offsets]))
-        offsets = [[bounds.get(topic, 0) for topic in topics] for bounds in self._bounds]
-        return Journal(topics, np.array(self._rates, np.float64), np.array(offsets, np.int64).reshape(-1, len(topics)))
+        keys = self.logs.keys(TOPIC_TYPES)
+        offsets = [[bounds.get(key, 0) for key in keys] for bounds in self._bounds]
+        return Journal(keys, np.array(self._rates, np.float64), np.array(offsets, np.int64).reshape(-1, len(keys)))
 
     @classmethod
     def restore(
@@ -256,10 +271,18 @@ class Shard:
             tables: of these settings, filled with the version's.
             state: the version's readable part, see `readable_state`.
             partition, shards, fields, max_future_seconds: as for the class.
+
+        Raises:
+            UnknownState: a later release wrote the state.
         """
+        if state.get("format", 1) > STATE_FORMAT:
+            raise UnknownState(
+                f"the state of shard {partition} has format {state['format']}, and this release reads up to "
+                f"{STATE_FORMAT}: start the release that wrote it"
+            )
         shard = cls(settings, partition=partition, shards=shards, fields=fields, max_future_seconds=max_future_seconds)
         shard._learner = Learner(settings, tables)
-        shard.offsets = {topic: int(offset) for topic, offset in state["offsets"].items()}
+        shard.logs = Logs.from_state(state)
         for topic, counts in state["counters"].items():
             shard.counters[topic] = {name: int(counts.get(name, 0)) for name in COUNTERS}
         return shard

@@ -20,8 +20,12 @@ import msgspec
 from stream.versions.errors import CorruptVersion, UnknownFormat
 from stream.versions.salt import without_salt
 
-FORMAT = 1
-"""Version of the form of manifests, of state records and of the keys around them."""
+FORMAT = 2
+"""Version of the form of manifests, of state records and of the keys around them. In 1, of release 0.1, offsets are by
+topic; in 2 they are by log (`stream.shard.logs`)."""
+
+READABLE = (1, 2)
+"""Formats that this release reads."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Version:
         settings: the model's, with the digest of the visitor salt. Manifests of release 0.1 carry the salt itself, so
             only `stream.versions.salt.redacted` may be shown.
         code_version: of the program that learned.
+        format: of the manifest.
     """
 
     number: int
@@ -81,12 +86,13 @@ class Version:
     drift: dict[str, Any]
     settings: dict[str, Any] = field(repr=False)
     code_version: str
+    format: int = FORMAT
 
     @property
     def manifest(self) -> dict[str, Any]:
         """The manifest as it is stored: plain JSON types, `id` left out. Show it through `salt.redacted` only."""
         return {
-            "format": FORMAT,
+            "format": self.format,
             "number": self.number,
             "parent": self.parent,
             "lineage": self.lineage,
@@ -145,9 +151,10 @@ def read_manifest(encoded: bytes, expected_id: str | None = None) -> Version:
         raise CorruptVersion(f"the manifest of version {expected_id[:12]} hashes to {version_id[:12]}: it was changed")
     try:
         fields = msgspec.json.decode(encoded)
-        if fields["format"] != FORMAT:
+        if fields["format"] not in READABLE:
             raise UnknownFormat(
-                f"version {fields.get('number')} has manifest format {fields['format']!r}; this release reads {FORMAT}"
+                f"version {fields.get('number')} has manifest format {fields['format']!r}; this release reads "
+                f"{' and '.join(map(str, READABLE))}. A later release wrote it: upgrade servers before workers"
             )
         return Version(
             number=fields["number"],
@@ -162,6 +169,7 @@ def read_manifest(encoded: bytes, expected_id: str | None = None) -> Version:
             drift=fields["drift"],
             settings=fields["settings"],
             code_version=fields["code_version"],
+            format=fields["format"],
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise CorruptVersion(f"{len(encoded)} bytes are no manifest: {error!r}") from error

@@ -10,7 +10,7 @@ time. Errors of the connection are redis-py's own and pass through.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,8 +92,8 @@ class Publisher:
         status, *cells = self._claim(ClaimRequest(partition, token, worker, now, FORMAT, _lineage(token)))
         if status == b"format":
             raise UnknownFormat(
-                f"model {self._space.model!r} in Redis has format {text(cells[0])}; this release reads and writes "
-                f"{FORMAT}. Use another CORRENTE_MODEL_NAME or the release that wrote it"
+                f"model {self._space.model!r} in Redis has format {text(cells[0])}; this release reads up to {FORMAT}. "
+                "Use another CORRENTE_MODEL_NAME or the release that wrote it"
             )
         reply = ClaimReply(status, *cells)
         head = msgspec.json.decode(reply.entry, type=ShardState) if reply.entry else None
@@ -110,7 +110,7 @@ class Publisher:
             next_seq=max(int(reply.newest_seq), head.seq if head else 0) + 1,
         )
         found = head.offsets if head else {}
-        behind = any(offset > found.get(topic, 0) for topic, offset in (known_offsets or {}).items())
+        behind = any(offset > _newest(found, topic) for topic, offset in (known_offsets or {}).items())
         if behind or known_number > int(reply.latest_number):
             lineage = _lineage(token)
             request = LineageRequest(partition, claim.epoch, token, lineage, known_number)
@@ -120,7 +120,14 @@ class Publisher:
         return claim
 
     def publish(
-        self, claim: Claim, checkpoint: Checkpoint, *, settings: Mapping[str, Any], code_version: str, now: float
+        self,
+        claim: Claim,
+        checkpoint: Checkpoint,
+        *,
+        settings: Mapping[str, Any],
+        code_version: str,
+        now: float,
+        confirm: Callable[[], None] = lambda: None,
     ) -> Version:
         """Make a checkpoint the newest state of its shard, and a version of it; see `VersionStore.publish`."""
         tables = self._write_tables(checkpoint)
@@ -132,6 +139,7 @@ class Publisher:
             version, manifest = self._next_version(
                 tip, claim.partition, entry, checkpoint.state, settings=settings, code_version=code_version, now=now
             )
+            confirm()
             claim.unconfirmed[entry.digest] = entry
             request = _request(claim, entry, tip, version, manifest, tables, journal_refs, encoded_state, now)
             status, *cells = self.run_publish(request, *(ref.name for ref in [*tables, *journal_refs]))
@@ -195,6 +203,11 @@ class Publisher:
     def _write_journal(self, journal: Journal) -> list[ChunkRef]:
         encoded = [(journal.encode(), "journal")] if journal.batches else []
         return write_chunks(self._space.redis, self._space.keys, encoded)
+
+
+def _newest(offsets: Mapping[str, int], topic: str) -> int:
+    """The largest next offset of the logs of a topic, whose keys are the topic's name, or begin with it and `#`."""
+    return max((offset for key, offset in offsets.items() if key.partition("#")[0] == topic), default=0)
 
 
 def _entry(

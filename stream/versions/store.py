@@ -8,7 +8,7 @@ redis-py's own and pass through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -101,7 +101,14 @@ class VersionStore:
         )
 
     def publish(
-        self, claim: Claim, checkpoint: Checkpoint, *, settings: Mapping[str, Any], code_version: str, now: float
+        self,
+        claim: Claim,
+        checkpoint: Checkpoint,
+        *,
+        settings: Mapping[str, Any],
+        code_version: str,
+        now: float,
+        confirm: Callable[[], None] = lambda: None,
     ) -> Version:
         """Make a checkpoint the newest state of its shard, and a version of it and the other shards' states.
 
@@ -115,13 +122,16 @@ class VersionStore:
             settings: the model's settings, as plain JSON types. The manifest gets a digest in place of `visitor_salt`.
             code_version: of the program that learned.
             now: seconds since the epoch.
+            confirm: called when everything is written and nothing is visible yet; what it raises ends the publish.
 
         Raises:
             Fenced, StaleParent: another worker owns the shard, or the store is another one than it was.
             WrongSalt: the newest version was published with another visitor salt.
             redis.exceptions.RedisError: Redis can't be reached or refuses; keep the checkpoint.
         """
-        return self.publisher.publish(claim, checkpoint, settings=settings, code_version=code_version, now=now)
+        return self.publisher.publish(
+            claim, checkpoint, settings=settings, code_version=code_version, now=now, confirm=confirm
+        )
 
     # ---- reading states
 

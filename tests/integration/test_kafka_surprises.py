@@ -10,14 +10,25 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
 from benchmarks.harness.processes import learned, metrics, total
-from benchmarks.harness.servers import free_port
+from benchmarks.harness.servers import KafkaServer, free_port
 from benchmarks.harness.waiting import wait_until
-from tests.integration.kafka_client import Message, Transaction, add_partitions, delete_records, produce, transactions
+from tests.integration.checking import store_of
+from tests.integration.kafka_client import (
+    Message,
+    Transaction,
+    add_partitions,
+    delete_records,
+    delete_topic,
+    produce,
+    transactions,
+)
+from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
 
 
@@ -141,6 +152,66 @@ def test_added_partitions_end_the_worker_within_thirty_seconds_with_the_reason(
     assert running.wait_for_end(30.0) == 1
     assert f"partitions were added: {topic} has 3, and each topic had 1" in running.log.read_text()
     assert "Traceback" not in running.log.read_text()
+
+
+def test_a_topic_created_again_is_learned_from_its_beginning_while_the_worker_is_down_and_while_it_runs(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess], port: int
+) -> None:
+    make_topics()
+    kafka, topic = environment["CORRENTE_KAFKA"], environment["CORRENTE_CLICKS_TOPIC"]
+
+    def learned_clicks() -> int:
+        store = store_of(environment)
+        newest = store.latest()
+        store.close()
+        return newest.shards[0].counters["clicks"]["learned"] if newest else 0
+
+    def create_again(count: int) -> None:
+        delete_topic(kafka, topic)
+        make_kafka_topics(kafka, {topic: 1})
+        produce(kafka, [click(n, topic) for n in range(count)])
+
+    running = worker()
+    produce(kafka, [click(n, topic) for n in range(20)])
+    wait_until(lambda: learned_clicks() == 20, "the first topic to be learned", 60.0)
+    assert running.stop() == 0
+    create_again(50)  # longer than what was learned: nothing but its id tells that it is another one
+    running = worker()
+    wait_until(lambda: learned_clicks() == 70, "the second topic to be learned", 60.0)
+    create_again(80)
+    wait_until(lambda: learned_clicks() == 150, "the third topic to be learned", 60.0)
+    create_again(5)  # shorter than what was learned
+    wait_until(lambda: learned_clicks() == 155, "the fourth topic to be learned", 60.0)
+    wait_until(lambda: outcome(port, "lag_records") == 0, "no lag", 20.0)
+    assert outcome(port, "other_topics_total", 'topic="clicks"') == 3
+    assert running.stop() == 0
+    store = store_of(environment)
+    newest = store.latest()
+    assert newest is not None
+    assert newest.shards[0].offsets == {"clicks": 20, "clicks#2": 50, "clicks#3": 80, "clicks#4": 5}
+    store.close()
+
+
+def test_a_model_of_another_cluster_is_refused_and_its_workers_go_on(
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    port: int,
+    tmp_path: Path,
+) -> None:
+    make_topics()
+    topic = environment["CORRENTE_CLICKS_TOPIC"]
+    worker()
+    produce(environment["CORRENTE_KAFKA"], [click(0, topic)])
+    wait_until(lambda: learned(metrics(port)) == 1, "the event to be learned", 60.0)
+    with KafkaServer(tmp_path / "staging", cluster_id="corrente-other-cluster") as staging:
+        refused = worker(CORRENTE_KAFKA=staging.bootstrap, CORRENTE_METRICS_PORT="0")
+        assert refused.wait_for_end(60.0) == 1
+    assert "learns from the Kafka cluster 'corrente-test-cluster0'" in refused.last_line()
+    assert "CORRENTE_MOVED_TO_CLUSTER=corrente-other-cluster" in refused.last_line()
+    produce(environment["CORRENTE_KAFKA"], [click(n, topic) for n in range(9)])
+    wait_until(lambda: learned(metrics(port)) == 10, "production to go on", 60.0)
+    wait_until(lambda: outcome(port, "unpublished_records") == 0, "and to publish", 20.0)
 
 
 @contextmanager

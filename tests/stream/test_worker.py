@@ -19,7 +19,14 @@ from stream.runner.resources import WorkerResources
 from stream.settings import Settings
 from stream.worker import Worker, WorkerApp, make_app
 from tests.stream.runner.conftest import eventually
-from tests.stream.runner.fakes import FakeCompaction, FakeConsumer, FakeDeadLetters, FakeStore, ManualClock
+from tests.stream.runner.fakes import (
+    FakeCompaction,
+    FakeConsumer,
+    FakeDeadLetters,
+    FakeStore,
+    FakeTopicIds,
+    ManualClock,
+)
 
 SETTINGS = Settings(
     clicks_topic="c",
@@ -41,6 +48,7 @@ class Bench:
     def __init__(self, logs: list[Any]) -> None:
         self.logs = logs
         self.clock, self.store, self.letters = ManualClock(), FakeStore(), FakeDeadLetters()
+        self.topic_ids = FakeTopicIds()
         self.kafka = FakeConsumer({tp: OUR_NAMES[tp.topic] for tp in partitions(*range(SHARDS))})
         self.resources = WorkerResources(
             settings=SETTINGS,
@@ -48,6 +56,7 @@ class Bench:
             store=self.store,
             compact=FakeCompaction(),
             dead_letters=self.letters,
+            topic_ids=self.topic_ids,
             metrics=WorkerMetrics(),
             code_version="1.2.3",
             consumer=lambda: self.kafka,

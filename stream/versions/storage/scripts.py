@@ -27,7 +27,7 @@ CLAIM = with_names(
 -- A new epoch and token for a shard. Answers {'format', found} or a ClaimReply.
 local store, shard = KEYS[1] .. 'store', KEYS[1] .. 'shard:' .. partition .. ':'
 local found = redis.call('HGET', store, 'format')
-if found and found ~= format then return {'format', found} end
+if found and tonumber(found) > tonumber(format) then return {'format', found} end
 redis.call('HSET', store, 'format', format)
 redis.call('HSETNX', store, 'lineage', first_lineage)
 local epoch = redis.call('HINCRBY', shard .. 'fence', 'epoch', 1)

@@ -65,7 +65,7 @@ def watch(admin: FakeAdmin) -> KafkaWatch:
     async def none() -> None:
         return None
 
-    return KafkaWatch(SHOP, 2, none, connect=lambda _: admin)
+    return KafkaWatch(SHOP, 2, none, none, connect=lambda _: admin)
 
 
 async def test_nothing_wrong_is_nothing_said(watch: KafkaWatch, admin: FakeAdmin) -> None:

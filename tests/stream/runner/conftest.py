@@ -18,7 +18,14 @@ from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources
 from stream.runner.task import ShardRunner
 from stream.settings import Settings
-from tests.stream.runner.fakes import FakeCompaction, FakeConsumer, FakeDeadLetters, FakeStore, ManualClock
+from tests.stream.runner.fakes import (
+    FakeCompaction,
+    FakeConsumer,
+    FakeDeadLetters,
+    FakeStore,
+    FakeTopicIds,
+    ManualClock,
+)
 
 CLICKS, PURCHASES, FEEDBACK = TP("shop-clicks", 3), TP("shop-purchases", 3), TP("shop-feedback", 3)
 TOPICS = {CLICKS: "clicks", PURCHASES: "purchases", FEEDBACK: "feedback"}
@@ -54,6 +61,7 @@ class Bench:
     def __init__(self, logs: list[Any], **options: Any) -> None:
         self.logs = logs
         self.clock, self.store, self.letters = ManualClock(), FakeStore(), FakeDeadLetters()
+        self.topic_ids = FakeTopicIds()
         self.kafka, self.compaction = FakeConsumer(TOPICS), FakeCompaction()
         self.resources = WorkerResources(
             settings=SETTINGS,
@@ -61,6 +69,7 @@ class Bench:
             store=self.store,
             compact=self.compaction,
             dead_letters=self.letters,
+            topic_ids=self.topic_ids,
             metrics=WorkerMetrics(),
             code_version="1.2.3",
             consumer=lambda: self.kafka,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,9 @@ from faust.types import TP
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import DeadLetter
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.topic_ids import OtherTopic
 from stream.runner.clock import Clock
+from stream.shard.logs import LogId
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import put_all
 from stream.state.tables import Delta, fold
@@ -131,6 +133,10 @@ class FakeConsumer(Failing):
         for value in values:
             log.append(Record(self.topics[tp], len(log), 1_700_000_000_000 + 1000 * len(log), value))
 
+    def recreate(self, tp: TP) -> None:
+        """Delete a topic-partition and create it again, empty."""
+        self.logs[tp] = []
+
     def end(self, tp: TP) -> int:
         return len(self.logs[tp])
 
@@ -231,6 +237,15 @@ class FakeStore(Failing):
             next_seq=(shard.head.seq if shard.head else 0) + 1,
         )
 
+    def latest(self) -> Version | None:
+        self.raise_failure("latest")
+        heads = {number: shard.head for number, shard in self.shards.items() if shard.head is not None}
+        return _version(heads) if heads else None
+
+    def state(self, partition: int, state: ShardState) -> dict[str, Any]:
+        assert state == self.shards[partition].head
+        return self.shards[partition].state
+
     def load(self, partition: int, state: ShardState, into: Any) -> dict[str, Any]:
         self.raise_failure("load")
         shard = self.shards[partition]
@@ -243,6 +258,7 @@ class FakeStore(Failing):
         self.publish_arguments.append(arguments)
         self.may_publish.wait(240.0)
         self.raise_failure("publish")
+        arguments["confirm"]()
         shard = self.shards[claim.partition]
         if claim.epoch != shard.epoch:
             raise Fenced("another worker has claimed the shard")
@@ -257,17 +273,11 @@ class FakeStore(Failing):
         )
         claim.next_seq += 1
         self.published.append(checkpoint)
-        return Version(
+        return _version(
+            {claim.partition: shard.head},
             number=len(self.published),
-            id=str(len(self.published)),
-            parent=None,
             lineage=claim.lineage,
             created_at=arguments["now"],
-            model="default",
-            shards={claim.partition: shard.head},
-            events=0,
-            metrics={},
-            drift={},
             settings=dict(arguments["settings"]),
             code_version=arguments["code_version"],
         )
@@ -278,6 +288,48 @@ class FakeStore(Failing):
 
     def close(self) -> None:
         self.closed = True
+
+
+def _version(shards: dict[int, ShardState], **more: Any) -> Version:
+    given: dict[str, Any] = {"number": 1, "lineage": "first", "created_at": 0.0, "settings": {}, "code_version": ""}
+    return Version(
+        id="version", parent=None, model="default", shards=shards, events=0, metrics={}, drift={}, **{**given, **more}
+    )
+
+
+class FakeTopicIds(Failing):
+    """Identities of topics, which a test may change: `ids.recreate("clicks")`.
+
+    Attributes:
+        cluster: id of the cluster.
+        created: number of times that each topic was created, which makes its id.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = "production"
+        self.created: dict[str, int] = defaultdict(lambda: 1)
+
+    def recreate(self, name: str) -> None:
+        self.created[name] += 1
+
+    # ---- the contract
+
+    def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
+        self.raise_failure("look_up")
+        return {
+            tp: LogId(self.cluster, f"{tp.topic} {self.created[tp.topic]}", tp.topic, tp.partition) for tp in partitions
+        }
+
+    def confirm(self, bound: Mapping[TP, LogId]) -> Callable[[], None]:
+        self.raise_failure("confirm")
+
+        def check() -> None:
+            for tp, found in self.look_up(bound).items():
+                if found != bound[tp]:
+                    raise OtherTopic(f"the topic {tp.topic} was created again")
+
+        return check
 
 
 class FakeDeadLetters:
