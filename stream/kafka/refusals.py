@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class CannotLearn(RuntimeError):
-    """A worker can't learn until somebody changes a setting, a topic or a right; the text says which."""
+    """A worker can't learn until a setting, a topic or a right is changed; the text says which."""
 
 
 class WrongTopics(CannotLearn):

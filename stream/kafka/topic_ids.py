@@ -1,6 +1,6 @@
 """Identities of topics: the cluster's id, and the id that Kafka gives to each topic that is created (KIP-516).
 
-aiokafka's protocol tells neither, so confluent-kafka's admin client is asked. A broker without topic ids (before Kafka
+aiokafka's protocol has neither, so confluent-kafka's admin client is asked. A broker without topic ids (before Kafka
 2.8, or one that speaks the protocol only) is noticed once, and never asked again: its topics have an empty id.
 
 This file decides how identities are looked up, and what is raised if a topic is another one than it was.

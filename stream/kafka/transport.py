@@ -256,7 +256,7 @@ class Consumer(driver.Consumer):
     async def group_error(self) -> KafkaError | None:
         """Take the error that keeps this consumer out of its group; aiokafka then tries again. None while all is well.
 
-        aiokafka keeps such an error until somebody asks, and does nothing until then.
+        aiokafka keeps such an error until it is taken, and does nothing until then.
         """
         return await self._thread.group_error()
 

@@ -42,7 +42,7 @@ __all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
 _TOPIC, _TOPIC_OFFSET = itemgetter(0), itemgetter(0, 1)
 
 STATE_FORMAT = 2
-"""Of the readable part of a state. 1, of release 0.1, has one offset for each topic, and says nothing of the log."""
+"""Format of a state's readable part. 1, of release 0.1, has one offset for each topic, and says nothing of the log."""
 
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
 """Outcomes that are counted for each topic. `refused`: the time of a good event was too far ahead."""

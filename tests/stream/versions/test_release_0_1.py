@@ -16,12 +16,13 @@ from stream.models.query import Query
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scoring_view import views_of
-from stream.shard.shard import Shard
+from stream.shard.shard import STATE_FORMAT, Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
 from stream.versions import Policy, VersionStore, WrongSalt, compaction, redacted, settings_of
 from stream.versions.cli import app
 from stream.versions.compaction import compact
+from stream.versions.manifest import FORMAT
 from stream.versions.salt import salt_digest
 from tests.stream.versions.redis_bytes import every_byte
 from tests.stream.versions.release_0_1 import FILE, MODEL, checksums, fixture, restore
@@ -187,3 +188,13 @@ def test_no_command_prints_its_salt(store, shared_redis, monkeypatch):
     assert SALT not in printed
     assert SALT not in json.dumps(redacted(store.latest().manifest))
     assert SALT not in repr(store.latest())
+
+
+def test_a_worker_of_today_raises_the_format_so_that_older_ones_are_refused(store):
+    assert store.redis.hget(store.keys.store, "format") == b"1"
+    assert store.latest().format == 1
+    claim = store.claim(0, worker="today", token="a", now=1.0, visitor_salt=SALT)
+    assert store.redis.hget(store.keys.store, "format") == str(FORMAT).encode()
+    shard = restored(store, 0, claim)
+    assert publish(store, claim, shard.checkpoint(), now=2.0).format == FORMAT
+    assert store.state(0, store.latest().shards[0])["format"] == STATE_FORMAT

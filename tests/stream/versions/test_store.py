@@ -21,7 +21,7 @@ from stream.versions import (
     WrongAlias,
     reading,
 )
-from stream.versions.manifest import canonical_json
+from stream.versions.manifest import FORMAT, canonical_json
 from tests.stream.versions.checkpoints import folded
 
 
@@ -204,8 +204,8 @@ def test_two_shards_race_and_every_version_has_both(store, another):
 
 def test_an_unknown_format_is_refused(store, publishing):
     version = publishing.publish(1)
-    store.redis.hset(store.keys.store, "format", 2)
-    with pytest.raises(UnknownFormat, match="format 2; this release reads and writes 1"):
+    store.redis.hset(store.keys.store, "format", FORMAT + 1)
+    with pytest.raises(UnknownFormat, match=f"format {FORMAT + 1}; this release reads up to {FORMAT}"):
         store.claim(0, worker="w", token="x", now=1.0)
     manifest = canonical_json({**version.manifest, "format": 7})
     store.redis.hset(store.keys.version(1), "manifest", manifest)
