@@ -31,6 +31,12 @@ def with_variables(text: str, given: dict[str, str]) -> str:
     return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), text)
 
 
+def line_for_secrets() -> str:
+    """The line that writes `.env`, from the page on deployment."""
+    page = (ROOT / "docs" / "operations" / "deploy.md").read_text()
+    return next(line for line in page.splitlines() if line.startswith("printf 'GRAFANA"))
+
+
 def test_it_follows_the_compose_specification() -> None:
     schema = json.loads((ROOT / "tests/schemas/compose.schema.json").read_text())
     jsonschema.Draft7Validator(schema).validate(COMPOSE)
@@ -85,17 +91,17 @@ def test_a_server_that_binds_every_address_is_given_a_salt_of_its_own() -> None:
     assert SALT not in re.sub(r"^#.*$", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE), "none in the image"
 
 
-def test_the_readme_gives_every_variable_that_compose_needs() -> None:
+def test_the_page_on_deployment_gives_every_variable_that_compose_needs() -> None:
     needed = set(REQUIRED.findall((ROOT / "docker-compose.yml").read_text()))
     assert needed == {"GRAFANA_PASSWORD", SALT}
-    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("printf 'GRAFANA"))
+    line = line_for_secrets()
     assert line.removeprefix("printf") in (ROOT / "docker-compose.yml").read_text(), "the same line in both"
     assert ".env\n" in (ROOT / ".gitignore").read_text(), "secrets are not committed"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_the_readme_s_line_writes_secrets_that_are_good_enough(tmp_path: Path) -> None:
-    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("printf 'GRAFANA"))
+def test_the_line_for_secrets_writes_secrets_that_are_good_enough(tmp_path: Path) -> None:
+    line = line_for_secrets()
     subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
     written = dict(each.split("=", 1) for each in (tmp_path / ".env").read_text().splitlines())
     assert set(written) == {"GRAFANA_PASSWORD", SALT}
