@@ -1,7 +1,7 @@
 """The watch over topics and group while a worker learns.
 
-A worker that was fine at its start can lose what it needs: partitions are added, another model starts in the same group,
-a right is taken away. aiokafka notices some of that after minutes, and of the rest it says nothing.
+A worker that was fine at its start can lose what it needs: partitions are added, another model starts in the same
+group, a right is taken away. aiokafka notices some of that after minutes, and of the rest it says nothing.
 
 This file decides how often is looked, which troubles are waited out, and which end the worker: the text of the
 `CannotLearn` that is raised says what would be right. An orchestrator that starts the worker again tries anew.

@@ -77,7 +77,7 @@ def check_salt(settings: Mapping[str, Any], visitor_salt: str) -> None:
             "the version was published with another visitor salt than this process has (digests "
             f"{published[:8]}… and {own[:8]}…), so no visitor would be recognised. Set CORRENTE_MODEL__VISITOR_SALT to "
             "the salt of the model's workers; to change a model's salt, give it another CORRENTE_MODEL_NAME (see "
-            "docs/visitor-salt.md)"
+            "docs/how-to/change-the-visitor-salt.md)"
         )
 
 
@@ -122,6 +122,6 @@ def salt_problem(salt: str) -> str | None:
         return None
     return (
         f"{found}: set CORRENTE_MODEL__VISITOR_SALT to {LEAST_SALT_BYTES} random bytes or more, for example from "
-        "`openssl rand -hex 32`. A model keeps the salt that it has; docs/visitor-salt.md shows how to go over to "
+        "`openssl rand -hex 32`. A model keeps the salt that it has; docs/how-to/change-the-visitor-salt.md shows how to go over to "
         "another one"
     )

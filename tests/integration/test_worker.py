@@ -245,7 +245,7 @@ def test_records_that_retention_removed_are_logged_and_the_rest_is_learned(
     assert newest.shards[0].counters["clicks"]["learned"] == 150
 
 
-def test_a_topic_that_was_made_anew_is_not_learned_from(
+def test_a_topic_that_was_made_anew_is_refused_if_the_setting_says_so(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
     make_topics(1)
@@ -255,8 +255,8 @@ def test_a_topic_that_was_made_anew_is_not_learned_from(
     delete_topic(environment["CORRENTE_KAFKA"], environment["CORRENTE_CLICKS_TOPIC"])
     make_kafka_topics(environment["CORRENTE_KAFKA"], {environment["CORRENTE_CLICKS_TOPIC"]: 1})
     clicks(environment, 0, 10)
-    running = worker()
-    running.wait_for_log("up to offset 100, but Kafka's topic ends at 10")
+    running = worker(CORRENTE_OTHER_TOPICS="refuse")
+    running.wait_for_log("has learned 100 records, and CORRENTE_OTHER_TOPICS=refuse")
     store = store_of(environment)
     newest = store.latest()
     store.close()
