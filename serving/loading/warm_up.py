@@ -22,12 +22,12 @@ from stream.state.tables import TableDelta
 
 def warm_up(model: Model) -> None:
     """Ask each kind of question once, so that no visitor waits while kernels are compiled or read from disk."""
-    popular = model.popular(5).items
+    items = model.popular(5).items or ["an item"]  # a model that has learned nothing looks for items, too
     model.popular(5, half_life="2h")
-    model.recommend(Query(user="nobody", session="nothing", recent=popular, exclude_seen=True))
-    model.recommend(Query(user="nobody", candidates=popular))
-    for item in popular[:1]:
-        model.similar(item, 5)
+    model.recommend(Query(user="nobody", session="nothing", recent=items, exclude_seen=True))
+    model.recommend(Query(user="nobody", candidates=items))
+    model.similar(items[0], 5)
+    model.names(np.zeros(1, np.int64))
 
 
 def empty_model() -> Model:

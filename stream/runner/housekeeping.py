@@ -100,7 +100,7 @@ class Housekeeping:
         metrics.catch_up.labels(shard).set(self._lag.catch_up_seconds)
         metrics.unpublished.labels(shard).set(opened.unpublished)
         metrics.clock.labels(shard).set(opened.shard.clock)
-        metrics.sample_rate.set(rate.wanted(now))
+        metrics.sample_rate.set(rate.wanted(now) if self._resources.may_test else 0.0)
         metrics.learn_seconds.set(rate.learn_seconds)
         metrics.test_seconds.set(rate.test_seconds)
         metrics.learning_cpu.set(rate.spent_learning)

@@ -118,7 +118,9 @@ class WorkerMetrics:
             registry=self.registry,
         )
         self.sample_rate = Gauge(
-            f"{name}sample_rate", "Share of the events that are tested before they are learned.", registry=self.registry
+            f"{name}sample_rate",
+            "Share of the events that are tested before they are learned; 0 until River is imported.",
+            registry=self.registry,
         )
         self.learn_seconds = Gauge(
             f"{name}learn_seconds_per_event", "CPU time to learn an event.", registry=self.registry

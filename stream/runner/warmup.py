@@ -53,7 +53,9 @@ def warm_up(settings: ModelSettings) -> float:
         shard.apply(records, 0.0)
         checkpoints.append(shard.checkpoint().delta)
         events = decoder.decode(records)[0]
-        learner.walk(events._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
+        outcomes = learner.walk(events._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
+        learner.prequential.add(outcomes.greater, outcomes.equal)
+    learner.prequential.metrics()
     read = [decode_delta(encode_delta(delta, planes=planes)) for delta in checkpoints for planes in (False, True)]
     fold_all([*checkpoints, *read])  # as learned, and as read from Redis
     tables = Tables(table_specs(small))

@@ -16,7 +16,7 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from simulators.children import Child, ChildEnded
-from simulators.embedded import embedded_kafka, embedded_redis
+from simulators.embedded import PathTooLong, embedded_kafka, embedded_redis
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -78,7 +78,8 @@ async def test_records_go_through_the_broker_in_order_and_a_group_remembers_its_
 
 
 def test_redis_answers_and_is_gone_afterwards(tmp_path: Path) -> None:
-    with embedded_redis(tmp_path) as url:
+    with embedded_redis(tmp_path) as (url, process):
+        process.check()
         assert eventually(lambda: redis_answers(url))
         with redis.Redis.from_url(url) as client:
             client.set("a", "b")
@@ -86,6 +87,13 @@ def test_redis_answers_and_is_gone_afterwards(tmp_path: Path) -> None:
             assert int(client.info()["redis_version"].split(".")[0]) >= 6
             pid = int(client.info()["process_id"])
     assert not is_running(pid)
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    with pytest.raises(PathTooLong, match="set TMPDIR to a shorter folder"), embedded_redis(folder):
+        pass
 
 
 def test_a_child_that_ends_by_itself_is_reported_with_its_last_lines(tmp_path: Path) -> None:

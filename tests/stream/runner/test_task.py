@@ -179,9 +179,12 @@ async def test_nothing_is_tested_before_river_is_imported(bench: Bench) -> None:
     await bench.open()
     await bench.learn(40)
     await bench.publish()
+    assert bench.metric("sample_rate") == 0.0
     bench.resources.may_test = True
+    bench.clock.advance(1.0)
     await bench.learn(40)
     await bench.publish()
+    assert bench.metric("sample_rate") > 0.0
     before, after = [each.journal.rates.tolist() for each in bench.store.published]
     assert set(before) == {0.0}
     assert min(after) > 0.0

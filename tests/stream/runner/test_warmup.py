@@ -12,6 +12,7 @@ PROGRAM = """
 import sys
 import stream.worker
 from stream.models.schema import table_specs
+from stream.models.drift.prequential import add_up
 from stream.models.learning.event_loop import learn_batch
 from stream.settings import ModelSettings
 from stream.shard.shard import Record, Shard
@@ -20,6 +21,7 @@ from stream.runner.warmup import import_river, warm_up
 
 assert warm_up(ModelSettings()) > 0
 assert learn_batch.signatures, "the kernel that tests and learns is not there yet"
+assert add_up.signatures, "the kernel that measures is not there yet, and the first version would wait for it"
 print(any(name.partition(".")[0] == "river" for name in sys.modules))
 import pickle
 settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64, drift_burn_in=0)
