@@ -98,7 +98,15 @@ class Place:
         self.folder.chmod(0o700)
         self.log = self.folder / "supervisor.log"
         self._lock = self.folder / "lock"
+        self._turn = self.folder / "turn"
         self._record = self.folder / "record.json"
+
+    @contextmanager
+    def turn_to_start(self) -> Iterator[None]:
+        """Wait until no other command is starting a supervisor, and keep others waiting meanwhile."""
+        with self._turn.open("a") as turn:
+            fcntl.flock(turn.fileno(), fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -136,20 +144,23 @@ class Place:
         new.replace(self._record)
 
     def forget(self) -> bool:
-        """Remove what an ended supervisor left; True if there was anything but the lock.
+        """Remove what an ended supervisor left, but for its log; True if there was anything.
 
         Raises:
             Taken: a supervisor lives.
         """
-        left = [path for path in self.folder.iterdir() if path != self._lock]
+        left = self._left()
         with self.held():
             return bool(left)
 
+    def _left(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path not in {self._lock, self._turn, self.log}]
+
     def _clear(self) -> None:
-        for path in self.folder.iterdir():
+        for path in self._left():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path not in {self._lock, self.log}:
+            else:
                 path.unlink(missing_ok=True)
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from simulators.quickstart.record import SECRET, NoFolder, Place, Record, passed_on, recorded
+from simulators.quickstart.record import SECRET, NoFolder, Place, Record, Taken, passed_on, recorded
 from simulators.system import HOST
 
 __all__ = ["HOST", "NoFolder", "NotRunning", "Place", "Session", "Started"]
@@ -83,11 +83,14 @@ class Session:
         Raises:
             NotRunning: it did not start, or one runs with other settings.
         """
-        new = not self._place.running
-        if new:
-            self._place.forget()
-            _check_port(port)
-            self._spawn(port, environment, seed_events)
+        with self._place.turn_to_start():
+            new = not self._place.running
+            if new:
+                self._place.forget()
+                _check_port(port)
+                self._spawn(port, environment, seed_events)
+                while self._alive and self._place.read() is None:
+                    time.sleep(POLL_SECONDS)
         record = self._follow(progress, waiting)
         if not new:
             _compare(record, port, environment)
@@ -109,7 +112,8 @@ class Session:
             time.sleep(POLL_SECONDS)
         if self._supervisor is not None:
             self._supervisor.wait()
-        place.forget()
+        with contextlib.suppress(Taken):  # another command has started one meanwhile
+            place.forget()
         return ran
 
     def interrupt(self) -> None:
@@ -120,6 +124,11 @@ class Session:
             self._supervisor.terminate()
         self._supervisor.wait()
         self.stop()
+
+    @property
+    def _alive(self) -> bool:
+        """True while the supervisor lives that this session has started, or else that of another session."""
+        return self._place.running if self._supervisor is None else self._supervisor.poll() is None
 
     def _spawn(self, port: int, environment: Mapping[str, str], seed_events: int) -> None:
         command = [sys.executable, "-m", "simulators.quickstart.supervisor", str(port), str(seed_events)]
@@ -141,8 +150,7 @@ class Session:
         """
         printed = 0
         while True:
-            ended = self._supervisor is not None and self._supervisor.poll() is not None
-            alive = self._place.running or (self._supervisor is not None and not ended)
+            alive = self._alive
             record = self._place.read()
             if record is not None:
                 for step in record.steps[printed:]:

@@ -24,7 +24,7 @@ from simulators.system import TOPICS, System, running_system, wait_until
 from stream.settings import WrongSetting, load_settings
 
 CHECK_SECONDS = 0.2
-SEED_BATCH = 500
+SEED_BATCH = 2_500
 """Events of a seeded shop that are posted at a time: the broker keeps only some megabytes."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,19 @@ def test_of_the_salt_only_a_digest_is_recorded() -> None:
     assert "a long and secret salt" not in str(kept)
     assert kept["CORRENTE_PARTITIONS"] == "2"
     assert kept != recorded({**settings, "CORRENTE_MODEL__VISITOR_SALT": "another"})
+
+
+def test_commands_take_turns_to_start_a_supervisor(place: Place) -> None:
+    """A second start has to find the first one's record: it waits from the look for a supervisor to the record."""
+    order: list[str] = []
+
+    def second() -> None:
+        with Place(place.folder).turn_to_start():
+            order.append("second")
+
+    with place.turn_to_start():
+        thread = threading.Thread(target=second)
+        thread.start()
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
