@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint kernels in-process processes unit bench quality faults readme wheel lock clean
+.PHONY: help install demo test lint kernels in-process processes unit bench quality faults picture readme wheel lock clean
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make readme               write the tables of the README from the code"
+	@echo "make picture              record the README's moving picture from a run of the demo"
 	@echo "make lock                 lock the newest versions that pyproject.toml allows"
 
 install: .venv/installed
@@ -70,6 +71,9 @@ bench: install
 quality: install
 	@test -n "$(DATA)" || { echo "name the folder of the event streams: make quality DATA=folder"; exit 2; }
 	$(BIN)/corrente quality "$(DATA)"
+
+picture: install
+	$(BIN)/python -m simulators.recording docs/_static/demo.svg
 
 readme: install
 	$(BIN)/python -m tests.test_readme

@@ -14,6 +14,7 @@ this folder is needed to run Corrente.
 | `die_with_parent` | that a child process ends with its parent |
 | `embedded` | a Kafka-protocol broker and a Redis that need no installation |
 | `quickstart` | `corrente quickstart`: the whole system in the background |
+| `recording` | how a run of the demo becomes the moving picture of the README |
 | `replay` | the events that a file becomes, when each is due and the time it carries |
 | `replay_run` | one `corrente replay` from reading the file to its summary |
 | `senders` | how events are sent, over HTTP or to Kafka, and when they are sent again |

@@ -30,7 +30,7 @@ TICK_SECONDS = 0.1
 TESTS_PER_TICK = 3
 MAX_BEHIND_EVENTS = 4_000
 """Events that may wait to be learned: the embedded broker forgets records beyond some megabytes."""
-WINDOW_TESTS = 400
+WINDOW_TESTS = 200
 NEWCOMER_AT, ROLLBACK_AT, FOLLOW_AT, SEASON_AT = 0.2, 0.5, 0.57, 0.62
 MEASURED_FROM = 0.1
 REFERENCE_SECONDS = 4.0
@@ -86,16 +86,21 @@ class Story:
     hit_rate: HitRate = field(default_factory=HitRate)
     before: list[str] = field(default_factory=list)
     clicked: list[str] = field(default_factory=list)
+    same_taste: frozenset[str] = frozenset()
+    """All items that go together with those that the newcomer clicked."""
     after: list[str] = field(default_factory=list)
     after_milliseconds: float = 0.0
     pinned: int | None = None
     rollback_ok: bool = False
     finished: bool = False
     news: list[tuple[float, str]] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    """Moments to be marked below the curves, each with one or two words."""
 
-    def add_news(self, text: str) -> None:
-        """Record an event of the story, to be shown on a line of its own."""
+    def add_news(self, text: str, mark: str) -> None:
+        """Record an event of the story, to be shown on a line of its own and marked below the curves."""
         self.news.append((self.elapsed, text))
+        self.marks.append((self.elapsed, mark))
 
     def summary(self) -> dict[str, Any]:
         """The JSON object that `--json` prints."""
@@ -220,7 +225,9 @@ class _Performance:
         """Send a stranger's clicks on items that go together, and wait for the list that reflects them."""
         story, client = self._story, self._client
         story.before = client.recommend(user="newcomer", session="newcomer-visit").items
-        story.clicked = self._shop.path(len(self._shop.tastes) - 1, NEWCOMER_CLICKS)
+        taste = len(self._shop.tastes) - 1
+        story.same_taste = frozenset(self._shop.tastes[taste])
+        story.clicked = self._shop.path(taste, NEWCOMER_CLICKS)
         began = time.monotonic()
         self._send(
             [{"user": "newcomer", "session": "newcomer-visit", "item": item, "kind": "click"} for item in story.clicked]
@@ -236,7 +243,8 @@ class _Performance:
         answer: ItemList = wait_until(reflecting_list, self._system, "the newcomer's own list")
         story.after, story.after_milliseconds = answer.items, (time.monotonic() - began) * 1000
         story.add_news(
-            f"a newcomer clicked {NEWCOMER_CLICKS} items: their own list {story.after_milliseconds:.0f} ms later"
+            f"a newcomer clicked {NEWCOMER_CLICKS} items: their own list {story.after_milliseconds:.0f} ms later",
+            "newcomer",
         )
 
     def _remember_a_list(self) -> None:
@@ -257,7 +265,8 @@ class _Performance:
         story.rollback_ok = again == then
         story.add_news(
             f"rolled back from version {now.version} to {then.version}: "
-            + ("the very same list and scores as then" if again == then else "NOT the list of that version")
+            + ("the very same list and scores as then" if again == then else "NOT the list of that version"),
+            "rollback",
         )
 
     def _follow_newest(self) -> None:
@@ -272,12 +281,13 @@ class _Performance:
         story.add_news(
             f"following the newest again: version {newest}; learning went on meanwhile"
             if ahead
-            else f"following the newest again, but version {newest} is none that came after {pinned}"
+            else f"following the newest again, but version {newest} is none that came after {pinned}",
+            "",
         )
 
     def _new_season(self) -> None:
         self._shop.next_season()
-        self._story.add_news("a new season: half of the items go together with others than before")
+        self._story.add_news("a new season: half of the items go together with others than before", "new season")
 
     def _settle(self) -> None:
         """Wait until the worker has learned every event that was sent, at most `SETTLE_SECONDS`."""
