@@ -160,6 +160,7 @@ def test_a_fresh_environment_with_only_the_wheel_runs_help_and_the_demo(installe
     for command in PROJECT["project"]["entry-points"]["corrente.commands"]:
         assert command in help_text
     assert "Not available here" not in help_text
+    assert installed.run("corrente", "quickstart", "--status", TMPDIR=str(installed.folder)).stdout == "nothing runs\n"
 
     summary = json.loads(installed.output_of("corrente", "demo", "--json", "--seconds", "20").splitlines()[-1])
     assert summary["finished"]

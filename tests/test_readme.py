@@ -1,83 +1,86 @@
-"""The README matches the code: its tables are made from it, its commands exist, its first lines run.
+"""The README is short, its first screen has its parts, and whatever it names exists.
 
-`python -m tests.test_readme` writes the generated tables anew.
+Its first block is run by `tests/integration/test_quickstart.py`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from typer.main import get_command
 
-from stream.settings import Settings, load_settings, setting_names, setting_table
+from stream.settings import load_settings, setting_names
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-
-
-def cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def settings_section() -> str:
-    lines = ["| variable | default | what it is |", "|---|---|---|"]
-    lines += [f"| `{row.name}` | `{cell(row.default)}` | {cell(row.description)} |" for row in setting_table()]
-    return "\n".join(lines)
-
-
-def metrics_section() -> str:
-    from serving.metrics import Metrics
-    from stream.runner.metrics import WorkerMetrics
-
-    lines = ["| metric | kind | what it is |", "|---|---|---|"]
-    for registry in (WorkerMetrics().registry, Metrics().registry):
-        lines += [f"| `{name}` | {kind} | {cell(text)} |" for name, kind, text in described(registry)]
-    return "\n".join(lines)
-
-
-def described(registry: CollectorRegistry) -> Iterator[tuple[str, str, str]]:
-    for family in registry.collect():
-        suffix = "_total" if family.type == "counter" else ""
-        yield family.name + suffix, family.type, family.documentation
-
-
-SECTIONS: dict[str, Callable[[], str]] = {"settings": settings_section, "metrics": metrics_section}
-
-
-def with_sections(text: str) -> str:
-    for name, section in SECTIONS.items():
-        marked = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        assert marked.search(text), f"the README has no place for {name}"
-        text = marked.sub(lambda found, made=section(): f"{found[1]}{made}\n{found[2]}", text)
-    return text
+MOST_BYTES = 6 * 1024
 
 
 def block(name: str) -> str:
-    """The lines after a `tested` mark, up to the next empty line."""
-    found = re.search(rf"<!-- tested: {name} -->\n(.*?)(?:\n\n|\Z)", README.read_text(), re.DOTALL)
+    """The shell block after a `tested` mark."""
+    found = re.search(rf"<!-- tested: {name} -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
     assert found, f"the README has no {name}"
     return found[1]
 
 
-def test_generated_tables_are_those_of_the_code() -> None:
+def answers(name: str) -> list[Any]:
+    """The JSON values after an `answers` mark."""
+    found = re.search(rf"<!-- answers: {name} -->\n```json\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found, f"the README has no answers of {name}"
+    values, rest = [], found[1].strip()
+    while rest:
+        value, end = json.JSONDecoder().raw_decode(rest)
+        values.append(value)
+        rest = rest[end:].strip()
+    return values
+
+
+def test_it_is_read_in_minutes() -> None:
+    assert README.stat().st_size <= MOST_BYTES
+
+
+def test_the_first_screen_has_its_parts_in_order() -> None:
     text = README.read_text()
-    assert with_sections(text) == text, "make readme"
+    _, sentence, picture = text.split("\n\n")[:3]
+    assert re.fullmatch(r"[^.]+[a-z]\.", sentence.replace("\n", " ")), "one sentence says what it is"
+    assert picture.startswith("![")
+    assert "(docs/_static/demo.svg)" in picture
+    parts = ["pip install '.[embedded]'", "\ncorrente demo", "`make demo`", "`make test`", "tested: quickstart"]
+    parts += ["answers: quickstart", "\n- **", "CORRENTE_KAFKA=", "](docs/index.md)", "](LICENSE)"]
+    places = [text.find(part) for part in parts]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
-def test_routes_are_those_of_the_server() -> None:
-    from serving.app import create_app
+def test_the_block_is_one_a_person_would_type() -> None:
+    lines = block("quickstart").splitlines()
+    assert lines[0] == "corrente quickstart"
+    assert lines[-1] == "corrente quickstart --stop"
+    assert [line.split()[0] for line in lines[1:-1]] == ["curl", "sleep", "curl"]
+    assert "sleep 1" in lines
+    assert len(answers("quickstart")) == 2, "an answer for each curl"
 
-    documented = set(re.findall(r"^\| `([A-Z]+ \S+)`", block("routes"), re.MULTILINE))
-    paths = create_app(Settings()).openapi()["paths"]
-    served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    assert {re.sub(r"\{\w+\}", "{}", each) for each in documented} == {
-        re.sub(r"\{\w+\}", "{}", each) for each in served
-    }
+
+def test_measured_figures_have_their_commands() -> None:
+    bullets = re.findall(r"^- \*\*.*?(?=^- |\n\n)", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(bullets) == 4
+    assert [each for each in bullets if not re.search(r"\d", each) or "`corrente bench " not in each] == []
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text()))
+def test_every_link_leads_to_a_file(link: str) -> None:
+    assert (ROOT / link).is_file(), link
+
+
+def test_every_folder_of_the_map_exists() -> None:
+    folders = re.findall(r"^\| `(\w+)/` ", README.read_text(), re.MULTILINE)
+    assert len(folders) >= 4
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
 def test_every_variable_that_is_named_is_a_setting() -> None:
@@ -89,7 +92,9 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
 
 
 def test_exported_variables_have_values_that_fit() -> None:
-    for line in re.findall(r"^export (.*)$", README.read_text(), re.MULTILINE):
+    exported = re.findall(r"^export (.*)$", README.read_text(), re.MULTILINE)
+    assert exported
+    for line in exported:
         load_settings(dict(each.split("=", 1) for each in shlex.split(line)))
 
 
@@ -120,7 +125,3 @@ def test_every_command_and_option_that_is_named_is_there(command: str) -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:`|^)make ([a-z]+)", README.read_text(), re.MULTILINE))))
 def test_every_target_that_is_named_is_there(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
-
-
-if __name__ == "__main__":
-    README.write_text(with_sections(README.read_text()))
