@@ -98,6 +98,8 @@ def _running(session: Any) -> Any:
 
 def _print_status(session: Any) -> None:
     """Print what runs; raises `typer.Exit` with code 1 if nothing does."""
+    from simulators.quickstart.record import SECRET
+
     record = session.record
     if record is None:
         print(f"nothing runs; the last one ended: {session.last_end}" if session.last_end else "nothing runs")
@@ -105,6 +107,7 @@ def _print_status(session: Any) -> None:
     if not record.ready:
         print(f"starting: {record.steps[-1] if record.steps else 'the supervisor runs'} (process {record.pid})")
         return
+    settings = {name: "(secret)" if name == SECRET else value for name, value in record.settings.items()}
     for name, value in (
         ("server", f"{record.address} (docs: {record.address}/docs)"),
         ("worker", f"metrics: {record.metrics}"),
@@ -112,7 +115,7 @@ def _print_status(session: Any) -> None:
         ("Redis", record.redis),
         ("logs", record.logs),
         ("supervisor", f"process {record.pid}"),
-        ("settings", " ".join(f"{name}={value}" for name, value in record.settings.items()) or "defaults"),
+        ("settings", " ".join(f"{name}={value}" for name, value in settings.items()) or "defaults"),
     ):
         print(f"{name:<11} {value}")
 

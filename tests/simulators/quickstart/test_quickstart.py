@@ -123,7 +123,9 @@ def test_from_ready_to_a_part_that_dies(shell: Shell, starting: Starting) -> Non
     assert "export CORRENTE_CLICKS_TOPIC=shop.views\n" in exported
     variables = dict(line.removeprefix("export ").split("=", 1) for line in exported.splitlines())
     assert str(newest["number"]) in shell.type("versions", "list", **variables)[0]
-    assert found[1] in shell.type("quickstart", "--status")[0]
+    status = shell.type("quickstart", "--status")[0]
+    assert found[1] in status
+    assert "CORRENTE_CLICKS_TOPIC=shop.views CORRENTE_MODEL__VISITOR_SALT=(secret)" in status
 
     assert "Corrente runs already" in shell.type("quickstart", **{**settings, **variables})[0]
     refused = shell.type("quickstart", "--port", "0", code=1)[1]
