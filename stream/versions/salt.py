@@ -122,6 +122,6 @@ def salt_problem(salt: str) -> str | None:
         return None
     return (
         f"{found}: set CORRENTE_MODEL__VISITOR_SALT to {LEAST_SALT_BYTES} random bytes or more, for example from "
-        "`openssl rand -hex 32`. A model keeps the salt that it has; docs/how-to/change-the-visitor-salt.md shows how to "
-        "go over to another one"
+        "`openssl rand -hex 32`. A model keeps the salt that it has; docs/how-to/change-the-visitor-salt.md shows how "
+        "to go over to another one"
     )
