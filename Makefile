@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint kernels in-process processes unit bench quality faults picture readme wheel lock clean
+.PHONY: help install demo test lint kernels in-process processes unit bench quality faults picture readme wheel lock neural clean
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
@@ -16,6 +16,7 @@ help:
 	@echo "make faults [SEED=...]    the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
+	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
 	@echo "make readme               write the tables of the README from the code"
 	@echo "make picture              record the README's moving picture from a run of the demo"
 	@echo "make lock                 lock the newest versions that pyproject.toml allows"
@@ -74,6 +75,11 @@ quality: install
 
 picture: install
 	$(BIN)/python -m simulators.recording docs/_static/demo.svg
+
+# PyTorch stays out of the locks: no other test needs it, and which build is right depends on the machine.
+neural: install
+	$(PIP) install 'torch>=2'
+	$(BIN)/python -m pytest tests/benchmarks/neural $(PYTEST)
 
 readme: install
 	$(BIN)/python -m tests.test_readme

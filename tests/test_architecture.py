@@ -78,6 +78,7 @@ ROOMS = (
     "benchmarks/harness/",
     "benchmarks/baselines/",
     "benchmarks/legs/",
+    "benchmarks/neural/",
     "benchmarks/cli.py",
 )
 """Every room, lowest first: a file imports from its own room and from those above it in this list, never from below."""
