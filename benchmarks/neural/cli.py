@@ -1,7 +1,8 @@
 """The command `python -m benchmarks.neural FILE`: the options of `corrente evaluate`, and those of the networks.
 
 This file decides the options and what is printed where: progress goes to standard error, the result to standard output,
-and with `--json` the last line is one JSON object. Exit code 2 means wrong input or no PyTorch.
+and with `--json` the last line is one JSON object. Exit code 2 means wrong input, no PyTorch, or training that
+diverged.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.neural.networks import NETWORKS, MissingTorch, NetworkSettings, import_torch
+from benchmarks.neural.networks import NETWORKS, MissingTorch, NetworkSettings, device_of, import_torch
+from benchmarks.neural.ranking import Diverged
 from stream.evaluation.cli import Columns, Cutoffs, Events, Every, ExcludeLast, Kind, NoRepeats, Seed, Warmup
 from stream.evaluation.protocol import EvaluationProtocol, WrongInput
 from stream.evaluation.replay.history import load
@@ -95,7 +97,7 @@ def neural(
     try:
         if dimensions % settings.heads:
             raise WrongInput(f"--dimensions {dimensions}: a multiple of {settings.heads}, the heads of attention")
-        versions = {"torch": import_torch().__version__} if networks else {}
+        trained_by = {"torch": import_torch().__version__, "device": device_of(settings)} if networks else {}
         history = load(path, events=_words(events), columns=_column_names(column), kind=kind)
         protocol = EvaluationProtocol(
             by=by.value if by else history.default_by,
@@ -117,10 +119,10 @@ def neural(
             blend=blend,
             progress=_progress,
         )
-    except (WrongInput, MissingTorch) as error:
+    except (WrongInput, MissingTorch, Diverged) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
-    report |= {"versions": versions}
+    report |= {"trained_by": trained_by}
     print(table_of(report))
     if as_json:
         print(json.dumps(report, ensure_ascii=False, allow_nan=False))

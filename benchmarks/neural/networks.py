@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.evaluation.protocol import WrongInput
+
 Numbers = NDArray[np.int64]
 Score = Callable[[Numbers], NDArray[np.float32]]
 """Scores of all items by number, (tests, items + 1), for contexts (tests, length); every context has an item."""
@@ -96,10 +98,18 @@ def import_torch() -> Any:
 
 
 def device_of(settings: NetworkSettings) -> str:
-    """Name of the device that is trained on: `cpu` or `cuda`."""
+    """Name of the device that is trained on: `cpu` or `cuda`.
+
+    Raises:
+        MissingTorch: PyTorch isn't installed.
+        WrongInput: a GPU is wanted and PyTorch sees none.
+    """
+    available = import_torch().cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise WrongInput("--device cuda: PyTorch sees no GPU on this machine; --device cpu works everywhere")
     if settings.device != "auto":
         return settings.device
-    return "cuda" if import_torch().cuda.is_available() else "cpu"
+    return "cuda" if available else "cpu"
 
 
 def train(kind: str, rows: tuple[Numbers, Numbers], items: int, settings: NetworkSettings) -> Iterator[Epoch]:
@@ -113,6 +123,7 @@ def train(kind: str, rows: tuple[Numbers, Numbers], items: int, settings: Networ
 
     Raises:
         MissingTorch: PyTorch isn't installed.
+        WrongInput: a GPU is wanted and PyTorch sees none.
     """
     torch = import_torch()
     if settings.threads:

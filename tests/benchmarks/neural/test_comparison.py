@@ -74,6 +74,16 @@ def test_the_most_popular_items_are_those_of_the_window_before(history_from):
     assert [each["mrr"]["10"] for each in figures] == pytest.approx([0.0, 0.0, 1 / 2.5])  # i2 first; i0 ties with i1
 
 
+def test_events_weigh_as_they_do_for_the_default_model_so_a_dislike_is_no_target(history_from):
+    rows = [
+        (day * 86_400 + n, f"d{day}v{n % 5}", f"i{n % 3}", "dislike" if n % 4 == 0 else "click")
+        for day in range(2)
+        for n in range(20)
+    ]
+    report = compare(history_from(rows), EvaluationProtocol(warmup=0), [], SETTINGS, blend=False)
+    assert [each["learned_events"] for each in report["rounds"]] == [15]
+
+
 def test_figures_have_standard_errors_and_the_blend_is_paired_with_each_ranking(history_from, circle):
     rows = circle(day=0) + circle(day=1, seed=1) + circle(day=2, seed=2)
     protocol = EvaluationProtocol(warmup=0, cutoffs=(1, 3))

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.neural.comparison import compare
 from benchmarks.neural.networks import NETWORKS, NetworkSettings, device_of, import_torch, train
-from stream.evaluation.protocol import EvaluationProtocol
+from stream.evaluation.protocol import EvaluationProtocol, WrongInput
 
 torch = pytest.importorskip("torch", reason="PyTorch isn't installed: `make neural` installs it and runs these tests")
 
@@ -92,10 +92,23 @@ def test_the_same_seed_gives_the_same_losses_and_scores(network):
     assert outcome(3) != outcome(4)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_seed_decides_the_weights_and_not_only_the_order_of_rows(network):
+    one_row, one_epoch = rows_of(1, rows=1), {**SMALL.__dict__, "epochs": 1}
+    losses = [next(train(network, one_row, 9, NetworkSettings(**{**one_epoch, "seed": seed}))).loss for seed in (3, 4)]
+    assert losses[0] != losses[1]
+
+
 def test_the_device_is_a_gpu_only_if_there_is_one():
     assert import_torch() is torch
     assert device_of(NetworkSettings()) == ("cuda" if torch.cuda.is_available() else "cpu")
     assert device_of(NetworkSettings(device="cpu")) == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(WrongInput, match="PyTorch sees no GPU on this machine; --device cpu works"):
+        device_of(NetworkSettings(device="cuda"))
 
 
 def test_the_command_compares_everything_on_a_file(write_file, split_circle):
@@ -111,5 +124,5 @@ def test_the_command_compares_everything_on_a_file(write_file, split_circle):
     report = json.loads(done.stdout.splitlines()[-1])
     assert set(report["rankings"]) == {"popular", "gru", "sasrec", "blend"}
     assert min(report["rankings"][name]["figures"]["hr"]["1"] for name in NETWORKS) > 0.99
-    assert report["versions"]["torch"] == torch.__version__
+    assert report["trained_by"]["torch"] == torch.__version__
     assert "chosen by its hit rate on these very tests" in done.stdout
