@@ -7,6 +7,7 @@ SECONDS ?= 90
 PYTEST ?=
 
 .PHONY: help install demo test lint kernels in-process processes unit bench quality faults picture readme wheel lock neural clean
+.PHONY: reference reference-examples
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
@@ -17,6 +18,7 @@ help:
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
+	@echo "make reference            write the generated parts of the reference from the code"
 	@echo "make readme               write the tables of the README from the code"
 	@echo "make picture              record the README's moving picture from a run of the demo"
 	@echo "make lock                 lock the newest versions that pyproject.toml allows"
@@ -83,6 +85,14 @@ neural: install
 
 readme: install
 	$(BIN)/python -m tests.test_readme
+
+reference: install
+	$(BIN)/python -m docs.generate
+
+# Answers of a running application, which the page about HTTP shows.
+reference-examples: install
+	RECORD_EXAMPLES=1 $(BIN)/python -m pytest tests/serving/web/test_documented_examples.py
+	$(BIN)/python -m docs.generate
 
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation

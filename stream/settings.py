@@ -1,9 +1,9 @@
 """Settings, typed, from the environment: `CORRENTE_<NAME>`, and `CORRENTE_MODEL__<NAME>` for the model's.
 
-This file decides which settings there are, their defaults and limits, and how they are read. The table in the README is
-made from it. A variable that starts with `CORRENTE_` and names no setting, or a value that doesn't fit, stops the
-program at its start with the name, the value and what would be right: a misspelt setting that is silently ignored does
-more harm than an error.
+This file decides which settings there are, their defaults and limits, and how they are read. The documentation's
+list is made from it. A variable that starts with `CORRENTE_` and names no setting, or a value that doesn't fit, stops
+the program at its start with the name, the value and what would be right: a misspelt setting that is silently ignored
+does more harm than an error.
 
 `ModelSettings` are part of every version: two shards with the same model settings that learn the same records have
 equal tables. Among the other settings only `fields` and `max_future_seconds` affect what is learned: they decide which

@@ -169,7 +169,13 @@ def typed(script: str, folder: Path, **variables: str) -> str:
     path = f"{os.environ['PATH']}:{Path(sys.executable).parent}"  # the Redis of `live_redis` before an embedded one
     environment = {"PATH": path, "HOME": str(folder), "USER": "ada", **variables}
     run = subprocess.run(
-        ["bash", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
@@ -214,7 +220,7 @@ def test_a_copy_is_made_and_restored_as_the_page_says(live_redis: str, tmp_path:
 @needs_redis
 def test_a_retired_model_leaves_no_key_and_its_neighbour_stays(live_redis: str, tmp_path: Path) -> None:
     client = redis.Redis.from_url(live_redis)
-    for key in client.scan_iter("corrente:{%s}:*" % MODEL):
+    for key in client.scan_iter(f"corrente:{{{MODEL}}}:*"):
         client.rename(key, key.replace(MODEL.encode(), b"shop"))
     restore_fixture(client)
     neighbour = everything(live_redis)
