@@ -7,7 +7,7 @@ SECONDS ?= 90
 PYTEST ?=
 
 .PHONY: help install demo test lint kernels in-process processes unit bench quality faults picture readme wheel lock neural clean
-.PHONY: reference reference-examples
+.PHONY: docs docs-look reference reference-examples
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
+	@echo "make docs                 the documentation in build/docs"
 	@echo "make reference            write the generated parts of the reference from the code"
 	@echo "make readme               write the tables of the README from the code"
 	@echo "make picture              record the README's moving picture from a run of the demo"
@@ -85,6 +86,14 @@ neural: install
 
 readme: install
 	$(BIN)/python -m tests.test_readme
+
+# Warnings are errors, and every link within the documentation has to lead somewhere.
+docs: install
+	$(BIN)/sphinx-build -W -n --keep-going -q --jobs 2 -b html -d build/doctrees docs build/docs || { rm -rf build/doctrees; exit 1; }
+	@echo "build/docs/index.html"
+
+docs-look: docs
+	$(BIN)/python -m docs.look build/docs build/docs-look
 
 reference: install
 	$(BIN)/python -m docs.generate

@@ -1,4 +1,4 @@
-"""The map in the documentation names files and functions that exist, along the whole way."""
+"""Explanations name files and functions that exist; the map covers the whole way of a click and of a request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROW = re.compile(r"^\| (?P<step>[^|]+) \| `(?P<file>[^`|]+)` \| (?:`(?P<name>[^`|]+)`)? ?\|$")
-ROWS = [match for line in (ROOT / "docs" / "map.md").read_text().splitlines() if (match := ROW.match(line))]
+EXPLANATION = ROOT / "docs" / "explanation"
+ROW = re.compile(r"^\| (?P<step>[^|]+) \| `(?P<file>[^`|]+\.py)` \| (?:`(?P<name>[^`|]+)`)? ?\|$")
+
+
+def rows_of(page: Path) -> list[re.Match[str]]:
+    return [match for line in page.read_text().splitlines() if (match := ROW.match(line))]
+
+
+MAP = EXPLANATION / "click-and-request.md"
+ROWS = rows_of(MAP)
+STEPS = [(page, row) for page in sorted(EXPLANATION.glob("*.md")) for row in rows_of(page)]
 
 
 def names_in(path: Path) -> set[str]:
@@ -27,16 +36,16 @@ def names_in(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"])
-def test_a_step_names_a_file_and_a_function_in_it(row: re.Match[str]) -> None:
+@pytest.mark.parametrize(("page", "row"), STEPS, ids=lambda each: each.stem if isinstance(each, Path) else each["file"])
+def test_a_step_names_a_file_and_a_function_in_it(page: Path, row: re.Match[str]) -> None:
     path = ROOT / row["file"]
     assert path.is_file(), f"{row['file']}: there is no such file; the step is: {row['step']}"
     assert row["name"], f"{row['file']}: say where to start reading"
     assert row["name"] in names_in(path), f"{row['file']} has no {row['name']}"
 
 
-def test_every_line_of_the_tables_is_a_step() -> None:
-    lines = [line for line in (ROOT / "docs" / "map.md").read_text().splitlines() if line.startswith("| ")]
+def test_every_line_of_the_map_is_a_step() -> None:
+    lines = [line for line in MAP.read_text().splitlines() if line.startswith("| ")]
     assert len(lines) - 2 == len(ROWS) > 30, "each table has one line that is a heading"
 
 
@@ -46,3 +55,17 @@ def test_both_ways_cross_every_room_that_a_click_or_a_request_meets() -> None:
     met |= {"stream/models/learning", "stream/models/entities", "stream/models/sources", "stream/models/ranking"}
     met |= {"stream/versions", "serving/loading", "serving/memory", "serving/web", "serving/answers"}
     assert met <= rooms
+
+
+@pytest.mark.parametrize("name", ["flat-tables", "versions", "exactly-once", "several-shards"])
+def test_an_explanation_names_the_file_of_each_step(name: str) -> None:
+    assert len(rows_of(EXPLANATION / f"{name}.md")) > 8
+
+
+def test_the_files_of_the_model_are_there() -> None:
+    """The page about the model names files below `stream/models/`."""
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", (EXPLANATION / "model.md").read_text()))
+    assert len(named) > 15
+    assert [
+        name for name in sorted(named) if "tests" not in name and not (ROOT / "stream" / "models" / name).is_file()
+    ] == []

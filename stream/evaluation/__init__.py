@@ -7,7 +7,7 @@
     result.figures["blend"]["hr"]["10"]
     result.compare("blend", "cosine")
 
-The notebook `docs/evaluation.ipynb` goes through every question in turn. Imports go one way, from the bottom of this
+The notebook `docs/notebook.ipynb` goes through every question in turn. Imports go one way, from the bottom of this
 table to its top. Everything but `cli` is free of clocks and of the environment; `plot` writes the one file it is given.
 
 | file | decides |

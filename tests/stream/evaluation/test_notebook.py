@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[3] / "docs" / "evaluation.ipynb"
+NOTEBOOK = Path(__file__).parents[3] / "docs" / "notebook.ipynb"
 
 
 @pytest.mark.slow
