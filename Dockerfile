@@ -4,7 +4,7 @@ WORKDIR /build
 RUN python -m venv /opt/corrente
 COPY requirements.lock ./
 RUN /opt/corrente/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
-COPY requirements-build.lock pyproject.toml README.md ./
+COPY requirements-build.lock pyproject.toml README.md LICENSE ./
 # What builds the wheel is locked too, in an environment that stays behind in this stage.
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.lock
 COPY stream ./stream

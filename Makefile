@@ -27,7 +27,7 @@ help:
 install: .venv/installed
 
 .venv/installed: pyproject.toml requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	@echo "installing into .venv (once)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock

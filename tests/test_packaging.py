@@ -7,9 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -96,6 +99,13 @@ def test_a_wrong_setting_ends_a_command_with_what_would_be_right() -> None:
     assert "Traceback" not in run.stderr
 
 
+def metadata_of(wheel: Path) -> Message:
+    """Core metadata of a built wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        return message_from_bytes(archive.read(name))
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
@@ -114,6 +124,31 @@ def test_a_wheel_has_the_packages_and_nothing_else(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
     assert "benchmarks/harness/kafka/pom.xml" in names
+
+
+@pytest.mark.packaging
+def test_a_wheel_says_its_licence_and_carries_it(wheel: Path) -> None:
+    metadata = metadata_of(wheel)
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [each for each in archive.namelist() if each.endswith("/licenses/LICENSE")]
+        assert archive.read(name) == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.packaging
+def test_a_source_distribution_carries_the_licence_and_builds_without_the_checkout(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / built.name.removesuffix(".tar.gz")
+    assert (source / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert metadata_of(wheel)["License-Expression"] == "Apache-2.0"
 
 
 class Installed:
