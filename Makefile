@@ -6,14 +6,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint kernels in-process processes unit bench quality faults picture readme wheel lock neural clean
+.PHONY: help install demo test lint coverage kernels in-process processes unit bench quality faults picture readme wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
 	@echo "make install              the environment in .venv, from the locked versions"
 	@echo "make demo [SECONDS=90]    watch a shop learn"
 	@echo "make test [PYTEST=...]    ruff, mypy, every test"
-	@echo "make lint                 ruff and mypy alone"
+	@echo "make lint                 ruff, its formatter as a check, and mypy alone"
+	@echo "make coverage             lines that the last make test ran, file by file"
 	@echo "make faults [SEED=...]    the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
@@ -43,8 +44,10 @@ demo: install
 # length; the second has the only Kafka.
 ifeq ($(strip $(PYTEST)),)
 test: install
+	rm -rf .cache/coverage
 	$(MAKE) --jobs=2 --output-sync=line lint kernels
 	$(MAKE) --jobs=2 --output-sync=line --keep-going in-process processes
+	$(MAKE) coverage
 else
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
@@ -54,13 +57,21 @@ kernels: install
 	$(BIN)/python -m tests.compile_kernels
 
 in-process: install
-	$(BIN)/python -m pytest -m "not integration and not packaging" $(PYTEST)
+	$(BIN)/python -m coverage run -m pytest -m "not integration and not packaging" $(PYTEST)
 
 processes: install
-	$(BIN)/python -m pytest -m "integration or packaging" $(PYTEST)
+	$(BIN)/python -m coverage run -m pytest -m "integration or packaging" $(PYTEST)
+
+# Share of the lines outside compiled functions that the last `make test` ran, and the floor (see pyproject.toml). Where
+# servers are missing, tests of them are skipped, and the floor says nothing.
+SERVERS := $(and $(shell command -v redis-server),$(shell command -v java),$(shell command -v mvn))
+coverage:
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report $(if $(SERVERS),,--fail-under=0)
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 unit: install

@@ -1,0 +1,6 @@
+"""Sources of recommendations for Corrente.
+
+| file | decides |
+|---|---|
+| `weekday` | items that are wanted on this day of the week |
+"""
