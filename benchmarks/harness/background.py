@@ -82,6 +82,8 @@ def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: 
     finally:
         process.terminate()
         process.wait(10.0)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 if __name__ == "__main__":

@@ -136,6 +136,8 @@ class _System:
         self._await(self._producer.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
+        self._loop.close()
+        self._http.close()
 
     def click(self, visitor: str, item: str) -> None:
         """Hand one click to the Kafka client, without waiting for Kafka."""

@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/own_source"
 
-FOUND = """
+PROGRAM = """
+import sys
+import pytest
 from stream.models.feature_names import CANDIDATE_FEATURE_NAMES
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
@@ -21,6 +23,7 @@ from stream.models.source_registry import load
 
 table = table_specs(ModelSettings())[-1]
 print(CUSTOM, table.name, table.dtype.shape == (load("weekday").COLUMNS,), "weekday.rank" in CANDIDATE_FEATURE_NAMES)
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[1]]))
 """
 
 
@@ -33,20 +36,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def run(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def test_the_installed_source_has_a_table_and_features_and_passes_its_own_tests(site: Path) -> None:
     path = os.pathsep.join([str(site), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(site / "kernels")}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_the_installed_source_has_a_table_and_features(site: Path) -> None:
-    found = run(site, "-c", FOUND)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout == "('weekday',) weekday True True\n"
-
-
-def test_its_own_tests_pass(site: Path) -> None:
-    tests = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
-    assert tests.returncode == 0, tests.stdout + tests.stderr
-    assert "3 passed" in tests.stdout
+    command = [sys.executable, "-c", PROGRAM, EXAMPLE / "tests"]
+    run = subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.startswith("('weekday',) weekday True True\n")
+    assert "3 passed" in run.stdout

@@ -1,0 +1,80 @@
+"""Figures of legs that take minutes, made from readings that are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.legs import memory, scale, serve
+from benchmarks.legs.freshness import _percentile
+from benchmarks.legs.ingest import Measured, Pace, Seen, _pace
+from benchmarks.legs.serve import Load
+
+
+def test_memory_compares_medians_before_and_after_the_rollback() -> None:
+    looks = {1: [100.0, 110.0, 120.0, 130.0], 4: [150.0, 154.0, 180.0, 208.0]}
+    result = memory._result(looks, {1: 140.0, 4: 210.0}, versions=7, lists=9)
+    figures = result["figures"]
+    assert memory._rollback_minute(4) == 3, "two readings before it, two after"
+    assert (figures["memory_mb_1_process_before_rollback"], figures["memory_mb_1_process"]) == (105, 125)
+    assert (figures["memory_mb_4_processes_first"], figures["memory_mb_4_processes_last"]) == (150, 208)
+    assert figures["memory_mb_4_processes_rolled_back"] == 210
+    assert result["spread"]["memory_mb_4_processes"] == [150, 208]
+    assert result["ratios"]["memory_4_processes_to_1"] == round(194 / 125, 3)
+    assert result["ratios"]["memory_4_processes_to_1_before_rollback"] == round(152 / 105, 3)
+    assert (figures["versions_published"], figures["lists_answered"], figures["minutes"]) == (7, 9, 4)
+
+
+def test_serve_compares_lists_with_the_constant_route_of_the_same_run() -> None:
+    loads = {}
+    for size, pace in (("10k", 500.0), ("1m", 450.0)):
+        for connections in (1, 32):
+            loads[f"list {size}", connections] = [Load(pace, 2 * pace, 3.0), Load(pace + 2, 2 * pace, 5.0)]
+            loads[f"constant {size}", connections] = [Load(1000.0, 2000.0, 1.0)]
+        loads[f"deep list {size}", 32] = [Load(pace / 2, pace, 9.0)]
+    memory_figures = {
+        f"memory_mb_{shards}_shards_{processes}": megabytes
+        for shards in serve.MEMORY_SHARDS
+        for processes, megabytes in (("1_process", 200.0), ("4_processes", 250.0))
+    }
+    result = serve._result(loads, memory_figures, 2, [10_000, 1_000_000])
+    assert result["figures"]["requests_per_second_10k"] == round(501.0)
+    assert result["figures"]["cpu_microseconds_10k"] == 1000.0
+    assert result["figures"]["p99_ms_1m"] == 4.0
+    assert result["ratios"]["to_constant_route_10k"] == 0.501
+    assert result["ratios"]["1m_to_10k"] == round(0.451 / 0.501, 3)
+    assert result["ratios"]["memory_4_processes_to_1_8_shards"] == 1.25
+    assert result["spread"]["list 1m p99_ms"] == [3.0, 5.0]
+
+
+def test_scale_compares_workers_partitions_shards_and_sizes() -> None:
+    values = {"request_microseconds_1_shard": [100.0], f"request_microseconds_{scale.SHARDS}_shards": [90.0, 98.0]}
+    paces = {"two_workers": 300.0, "1_partitions": 100.0, "4_partitions": 200.0, "8_partitions": 150.0}
+    for case, pace in paces.items():
+        values[f"{case}_events_per_second"] = [pace]
+        values[f"{case}_events_per_cpu_second"] = [2 * pace]
+    sizes = {"worker_bytes": 8e8, "worker_computed": 1e9, "server_bytes": 7e8, "server_computed": 1e9}
+    large = {name: {**sizes, "program_bytes": 1e8, "microseconds": 2.0} for name in scale.LARGE_MODELS}
+    large["1m"] = {**large["1m"], "microseconds": 2.1}
+    result = scale._result(1, 1000, values, large)
+    assert result["ratios"] == {
+        "two_workers_per_cpu_second": 1.5,
+        "two_workers_wall": 1.5,
+        "8_partitions_to_1_per_cpu_second": 1.5,
+        "4_partitions_to_1_per_cpu_second": 2.0,
+        "learn_1m_to_10k": 1.05,
+        "request_8_shards": 0.94,
+        "worker_memory_to_computed_1m": 0.8,
+        "server_memory_to_computed_1m": 0.7,
+    }
+    assert result["figures"]["program_mb"] == 100
+
+
+def test_a_pace_runs_from_the_first_count_to_the_last() -> None:
+    seen = [Seen(10.0, 100, 1.0, {}), Seen(11.0, 400, 1.4, {}), Seen(13.0, 1000, 2.5, {})]
+    assert _pace(seen) == Pace(300.0, 600.0)
+    assert Measured({"worker": [Pace(3.0, 1.0), Pace(1.0, 1.0), Pace(2.0, 1.0)]}).median("worker") == 2.0
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, 5), (99, 10), (100, 10), (1, 1)])
+def test_a_percentile_is_a_value_that_was_measured(percent: int, expected: int) -> None:
+    assert _percentile([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], percent) == expected
