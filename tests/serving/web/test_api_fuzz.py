@@ -15,6 +15,7 @@ from tests.serving.answers.test_recommendations import CLICKS
 from tests.serving.conftest import Broker, Publisher, RedisServer, until
 from tests.serving.process.test_serve import serving
 
+pytestmark = pytest.mark.unmeasured
 schemathesis = pytest.importorskip("schemathesis")
 
 import httpx  # noqa: E402  # this and the next two need schemathesis, which may be missing

@@ -266,6 +266,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.unmeasured
 @pytest.mark.usefixtures("small_chains")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
@@ -325,6 +326,7 @@ def test_any_history_keeps_exact_bytes(new_store, another, rebuilt, loaded, step
     assert chunks_that_stay(store) == chunks_referred_to(store, partitions=2)
 
 
+@pytest.mark.unmeasured
 def test_fifty_versions_a_minute_apart_cost_less_than_two_keyframes_more(store, another, capsys):
     """20,000 rows of 256 bytes; each minute a fiftieth of them is written, in sixty publishes."""
     specs = [TableSpec("pairs", 20_000, np.dtype([("other", "<u4", (32,)), ("count", "<f4", (32,))]), 32)]

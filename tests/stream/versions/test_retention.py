@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ def numbered(times):
     return [Listed(number, time) for number, time in enumerate(sorted(times), start=1)]
 
 
+@pytest.mark.unmeasured
 def test_a_week_at_ten_a_minute_keeps_what_the_policy_says():
     versions = numbered(6.0 * step for step in range(7 * DAY // 6))
     now = versions[-1].created_at
