@@ -1,4 +1,7 @@
-"""Post one click and print the visitor's list: python examples/ask.py USER ITEM."""
+"""Post one click and print the visitor's list: python examples/ask.py USER ITEM.
+
+This file decides how a program calls the API: ids in paths are percent-encoded, and every error status raises.
+"""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 """Send one click to Kafka: python examples/produce.py USER ITEM.
 
-The record's key is the visitor, so that all events of one visitor are in one partition, in order.
+This file decides the record's key: the visitor, so that all events of one visitor are in one partition, in order.
 """
 
 import asyncio

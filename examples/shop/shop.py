@@ -1,4 +1,7 @@
-"""Serve the page and the two calls that it makes: python examples/shop/shop.py [PORT], then http://localhost:8000."""
+"""Serve the page and the two calls that it makes: python examples/shop/shop.py [PORT], then http://localhost:8000.
+
+This file decides which calls of the API a browser may make.
+"""
 
 import os
 import sys

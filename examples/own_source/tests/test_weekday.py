@@ -1,4 +1,7 @@
-"""The source `weekday`, on counts that are known by construction."""
+"""The source `weekday`, on counts that are known by construction.
+
+This file decides what the source must learn, score and forget.
+"""
 
 from typing import NamedTuple
 
