@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-corrente = httpx.AsyncClient(base_url=os.environ.get("CORRENTE_ADDRESS", "http://localhost:8080"))
+corrente = httpx.AsyncClient(base_url=os.environ.get("API_ADDRESS", "http://localhost:8080"))
 
 
 async def page(_: Request) -> Response:

@@ -37,7 +37,7 @@ class Running(NamedTuple):
     server: str
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "CORRENTE_KAFKA": self.kafka, "CORRENTE_ADDRESS": self.server}
+        return {**os.environ, "CORRENTE_KAFKA": self.kafka, "API_ADDRESS": self.server}
 
     def example(self, name: str, *arguments: str) -> str:
         """Output of an example that has ended without an error."""
