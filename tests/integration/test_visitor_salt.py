@@ -59,6 +59,6 @@ def test_a_worker_with_a_weak_salt_warns_and_says_how_to_go_over_to_another(
     make_topics(1)
     running = worker(CORRENTE_MODEL__VISITOR_SALT="short")
     running.wait_for_log("the visitor salt is weak")
-    running.wait_for_log("docs/visitor-salt.md")
+    running.wait_for_log("docs/how-to/change-the-visitor-salt.md")
     running.wait_for_log("learning from here on")
     assert running.stop() == 0

@@ -96,7 +96,7 @@ def test_a_server_that_other_machines_can_reach_refuses_a_weak_salt(salt: str):
     refused = ended("--host", "0.0.0.0", "--port", "0", CORRENTE_MODEL__VISITOR_SALT=salt)
     assert refused.returncode == 2, refused.stderr
     assert "CORRENTE_MODEL__VISITOR_SALT" in refused.stderr, "the setting to change"
-    assert "docs/visitor-salt.md" in refused.stderr, "the way to migrate a model"
+    assert "docs/how-to/change-the-visitor-salt.md" in refused.stderr, "the way to migrate a model"
     assert "16" in refused.stderr, "the length that is needed"
     assert salt == "corrente" or salt not in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -119,4 +119,4 @@ def test_on_loopback_a_weak_salt_is_one_warning(redis_server: RedisServer, proce
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
     assert errors.count("weak visitor salt") == 1, errors
-    assert "docs/visitor-salt.md" in errors
+    assert "docs/how-to/change-the-visitor-salt.md" in errors

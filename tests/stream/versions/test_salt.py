@@ -91,7 +91,7 @@ def test_settings_are_made_of_the_manifest_and_ones_own_salt():
 @pytest.mark.parametrize("stored", [settings(SALT), without_salt(settings(SALT))], ids=["release 0.1", "today"])
 def test_another_salt_is_refused_with_the_setting_to_correct(stored):
     check_salt(stored, SALT)
-    with pytest.raises(WrongSalt, match=r"CORRENTE_MODEL__VISITOR_SALT .*docs/visitor-salt\.md") as refused:
+    with pytest.raises(WrongSalt, match=r"CORRENTE_MODEL__VISITOR_SALT .*docs/how-to/change-the-visitor-salt\.md") as refused:
         check_salt(stored, OTHER)
     assert SALT not in str(refused.value)
     assert OTHER not in str(refused.value)
@@ -158,7 +158,7 @@ def test_a_weak_salt_is_reported_with_what_would_be_right(salt, problem):
     if problem is not None:
         assert problem in found
         assert "openssl rand -hex 32" in found
-        assert "docs/visitor-salt.md" in found
+        assert "docs/how-to/change-the-visitor-salt.md" in found
 
 
 def test_a_store_of_another_model_in_the_same_redis_may_have_another_salt(shared_redis, publishing):
