@@ -25,7 +25,8 @@ from typing import Any
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"<!-- (?P<kind>tested|output|not typed)(?:[:;] (?P<detail>[^>]+))? -->\n\Z")
-NUMBER = re.compile(r"\b(?=[0-9a-f-]*\d)[0-9a-f-]{8,}\b|\d[\d,.:]*")
+NUMBER = re.compile(r"\b[0-9a-f]{8}(?:[0-9a-f]{56})?\b|\d[\dT,.:-]*(?: (?:s|min|h|d)\b)?")
+"""An id of a version, short or whole, or a number, a time or a duration, whose unit depends on its length."""
 
 
 class WrongPage(ValueError):
@@ -107,10 +108,10 @@ def blocks_of(path: Path) -> list[Block]:
 
 
 def without_numbers(text: str) -> str:
-    """The text with `0` in the place of every number, time and hexadecimal id.
+    """The text with `0` in the place of every number, time, duration and id of a version.
 
-    >>> without_numbers("120  9f3c0a1b  4 s   1,204  0.133")
-    '0  0  0 s   0  0'
+    >>> without_numbers("120  9f3c0a1b  4 s   1,204 events  0.133  2026-11-26T16:54:10")
+    '0  0  0   0 events  0  0'
     """
     return NUMBER.sub("0", text)
 

@@ -36,7 +36,7 @@ from simulators.client import Client
 from simulators.replay import counters
 from tests.docs.guide_page import Block, blocks_of
 
-BLOCK_SECONDS = 500.0
+BLOCK_SECONDS = 300.0
 """Longest run of one block: kernels may be compiled for the first time."""
 READER_SECONDS = 60.0
 PROGRAMS = Path(sys.executable).parent

@@ -22,7 +22,7 @@ should work and which paper it comes from, and defines
 - `forget(state, item)`: sets the numbers of an evicted item to 0.
 
 All three are compiled (`@kernel`): they allocate nothing and read no clock. Numba's cache is renewed when the file
-changes. `tests/stream/models/sources/test_custom.py` has an example of twenty lines.
+changes. `docs/how-to/add-a-source.md` shows every step, with an example of twenty lines.
 
 This file decides how the sources of one's own are called. Names, order and number are decided in `source_registry.py`.
 """

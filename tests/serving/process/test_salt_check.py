@@ -45,7 +45,9 @@ def test_on_loopback_a_weak_salt_is_a_warning(host: str):
 def test_beyond_loopback_a_weak_salt_is_refused(host: str):
     with bound(host) as listening:
         assert not is_loopback(listening)
-        with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__VISITOR_SALT.*docs/how-to/change-the-visitor-salt\.md") as refused:
+        with pytest.raises(
+            WrongSetting, match=r"CORRENTE_MODEL__VISITOR_SALT.*docs/how-to/change-the-visitor-salt\.md"
+        ) as refused:
             require_strong_salt(listening, WEAK)
     assert WEAK not in str(refused.value)
 

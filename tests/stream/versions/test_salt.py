@@ -91,7 +91,9 @@ def test_settings_are_made_of_the_manifest_and_ones_own_salt():
 @pytest.mark.parametrize("stored", [settings(SALT), without_salt(settings(SALT))], ids=["release 0.1", "today"])
 def test_another_salt_is_refused_with_the_setting_to_correct(stored):
     check_salt(stored, SALT)
-    with pytest.raises(WrongSalt, match=r"CORRENTE_MODEL__VISITOR_SALT .*docs/how-to/change-the-visitor-salt\.md") as refused:
+    with pytest.raises(
+        WrongSalt, match=r"CORRENTE_MODEL__VISITOR_SALT .*docs/how-to/change-the-visitor-salt\.md"
+    ) as refused:
         check_salt(stored, OTHER)
     assert SALT not in str(refused.value)
     assert OTHER not in str(refused.value)

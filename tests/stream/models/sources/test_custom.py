@@ -1,54 +1,25 @@
-"""A source of one's own: an installed package with an entry point, tried with a tiny distribution on the path."""
+"""A source of one's own: an installed package with an entry point. The package is the one of the guide, which is typed
+as it stands; then it is tried with a tiny distribution on the path."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.terminal import Terminal
+
 ROOT = Path(__file__).parents[4]
 
-SOURCE = '''"""Items wanted at this hour of the day: the hour's share of the item's events.
-
-Campos, Díez & Cantador, "Time-aware recommender systems", UMUAI 2014.
-"""
-
-import numpy as np
-
-from stream.models.kernels.compile import kernel
-from stream.models.workspace.scratch import LOCAL
-
-COLUMNS = 24
-PROPOSES = 30
-
-
-@kernel
-def learn(state, item, visitor, seconds, weight, met, count):
-    hour = np.int64(seconds // 3600) % 24
-    state.hour_of_day[item, hour] = max(0.0, state.hour_of_day[item, hour] + weight)
-    state.hour_of_day_dirty[item] = 1
-
-
-@kernel
-def score(reader, work, values):
-    hour = np.int64(work.visit[0].moment // 3600) % 24
-    for local in range(work.counts[LOCAL]):
-        counts = reader.hour_of_day[reader.hour_of_day_index[work.items[local]]]
-        total = 1.0
-        for column in range(24):
-            total += counts[column]
-        values[local] = counts[hour] / total
-
-
-@kernel
-def forget(state, item):
-    state.hour_of_day[item] = 0
-    state.hour_of_day_dirty[item] = 1
-'''
+PAGE = ROOT / "docs" / "how-to" / "add-a-source.md"
+SOURCE = re.search(
+    r"cat > my-shop/my_shop/hour_of_day.py <<'END'\n(.*?)^END$", PAGE.read_text(), re.DOTALL | re.MULTILINE
+)[1]
 
 STORY = """
 import json
@@ -110,13 +81,13 @@ def installed(site: Path, source: str, entry_points: str) -> Path:
     return site
 
 
-def run_with(site: Path, program: str) -> subprocess.CompletedProcess[str]:
+def run_with(site: Path, program: str, kernels: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program that finds the distribution, with a cache of kernels of its own."""
     path = os.pathsep.join([str(site), str(ROOT)])
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=site,
-        env={**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(site / "kernels")},
+        env={**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(kernels or site / "kernels")},
         capture_output=True,
         text=True,
         check=False,
@@ -124,9 +95,13 @@ def run_with(site: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_an_installed_package_makes_a_source_of_the_blend(tmp_path):
-    site = installed(tmp_path, SOURCE, "hour_of_day = my_shop.hour_of_day")
-    run = run_with(site, STORY)
+def test_the_guide_s_package_is_installed_and_makes_a_source_of_the_blend(tmp_path):
+    site, kernels, typed = (tmp_path / name for name in ("site", "kernels", "typed"))
+    typed.mkdir()
+    pip = {"PIP_TARGET": str(site), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # 0: the option is negated
+    with Terminal(typed, environment={**pip, "PYTHONPATH": str(site)}) as terminal:
+        terminal.type_page(PAGE, exports={"package": f"export NUMBA_CACHE_DIR='{kernels}'"})
+    run = run_with(site, STORY, kernels)  # which finds the kernels that the guide has compiled
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
     assert told["source"] > 0.95, "it knows the hour"
