@@ -17,7 +17,6 @@ import os
 import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -100,9 +99,13 @@ class Terminal:
             self._shell.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             self._shell.wait(10)
-        with suppress(ProcessLookupError):
-            os.killpg(self._shell.pid, signal.SIGKILL)
+        self._shell.kill()
         self._shell.wait()
+        left = self._left_processes()
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
         os.close(self._done)
         self._surroundings.cleanup()
 
@@ -141,13 +144,21 @@ class Terminal:
         return printed
 
     def left_running(self) -> list[str]:
-        """Command lines of programs that were typed and still run, in the background or on their own."""
+        """Command lines of programs that were typed and still run, in the background or in a session of their own."""
+        found = []
+        for process in self._left_processes():
+            with suppress(psutil.Error):
+                found.append(" ".join(process.cmdline()))
+        return found
+
+    def _left_processes(self) -> list[psutil.Process]:
+        """All processes that inherited the surroundings of this terminal, but for its shell."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 typed_here = process.environ().get("CURL_HOME") == self.environment["CURL_HOME"]
                 if typed_here and process.pid != self._shell.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(" ".join(process.cmdline()))
+                    found.append(process)
         return found
 
     def _logs(self) -> list[Path]:
