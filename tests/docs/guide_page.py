@@ -7,7 +7,7 @@ Every fence of a guide has a mark, an HTML comment in the line before it:
 | `<!-- tested: NAME -->` | is typed by the tests |
 | `<!-- output -->` | is shown by the typed block before it; white space doesn't count, and `...` stands for anything |
 | `<!-- output; numbers vary -->` | the same, where numbers, times and ids of another run may be others |
-| `<!-- output; varies: version, score -->` | is JSON whose fields of these names may have other values of the same type |
+| `<!-- output; varies: version, score -->` | is JSON whose fields of these names may have other values of their type |
 | `<!-- not typed: REASON -->` | is only read |
 
 This file decides which marks there are, and when an output is the one that the page shows.

@@ -60,7 +60,10 @@ def page_of(folder: Path, text: str) -> Path:
         ("<!-- not typed: -->\n```sh\necho\n```\n", "page.md:2: the fence has no mark"),
         ("<!-- tested: a -->\n```sh\necho\n```\n\n<!-- tested: a -->\n```sh\necho\n```\n", "page.md:7: a typed block"),
         ("<!-- output -->\n```text\na\n```\n", "page.md:2: an output follows"),
-        ("<!-- tested: a -->\n```sh\necho\n```\n\n<!-- output; changes -->\n```text\n\n```\n", "doesn't vary like this"),
+        (
+            "<!-- tested: a -->\n```sh\necho\n```\n\n<!-- output; changes -->\n```text\n\n```\n",
+            "doesn't vary like this",
+        ),
     ],
     ids=["no fence", "no mark", "nothing typed", "no reason", "one name twice", "output of nothing", "unknown rule"],
 )
@@ -70,7 +73,9 @@ def test_a_page_that_would_not_be_tested_is_refused(text: str, reason: str, tmp_
 
 
 def test_what_one_block_sets_holds_in_the_next(tmp_path: Path) -> None:
-    page = page_of(tmp_path, "<!-- tested: a -->\n```sh\nword=tea\n```\n\n<!-- tested: b -->\n```sh\necho $word > c\n```\n")
+    page = page_of(
+        tmp_path, "<!-- tested: a -->\n```sh\nword=tea\n```\n\n<!-- tested: b -->\n```sh\necho $word > c\n```\n"
+    )
     with Terminal(tmp_path) as terminal:
         terminal.type_page(page)
     assert (tmp_path / "c").read_text() == "tea\n"
