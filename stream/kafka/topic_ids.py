@@ -1,7 +1,7 @@
 """Identities of topics: the cluster's id, and the id that Kafka gives to each topic that is created (KIP-516).
 
-aiokafka's protocol has neither, so confluent-kafka's admin client is asked. A broker without topic ids (before Kafka
-2.8, or one that speaks the protocol only) is noticed once, and never asked again: its topics have an empty id.
+aiokafka's protocol has neither, so confluent-kafka's admin client is asked. The topics of a broker without ids (before
+Kafka 2.8, and the embedded one) have an empty id.
 
 This file decides how identities are looked up, and what is raised if a topic is another one than it was.
 """
@@ -24,6 +24,9 @@ log = get_logger(__name__)
 
 LOOK_SECONDS = 10.0
 """Longest wait for an answer."""
+
+EMBEDDED_CLUSTER = "mockCluster"
+"""First part of the id of librdkafka's own broker (`simulators.embedded`), which never answers the question for ids."""
 
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """The id of 128 zero bits, which a broker without topic ids gives."""
@@ -105,7 +108,7 @@ class TopicIds:
             except KafkaException as error:
                 raise IdentitiesUnknown(f"Kafka at {self._kafka} does not say which cluster it is: {error}") from error
             self._cluster = metadata.cluster_id or ""
-            self._has_ids = metadata.controller_id >= 0  # one that names no controller answers no question of this kind
+            self._has_ids = not self._cluster.startswith(EMBEDDED_CLUSTER)
             if not self._has_ids:
                 log.info("Kafka has no topic ids; a topic that is created again is known by its length alone")
             self._admin = admin
@@ -117,4 +120,4 @@ def _id_of(name: str, future: Future[Any]) -> str:
         found = str(future.result(LOOK_SECONDS).topic_id)
         return "" if found == NO_ID else found
     except (KafkaException, TimeoutError) as error:
-        raise IdentitiesUnknown(f"Kafka does not say what the topic {name} is: {error}") from error
+        raise IdentitiesUnknown(f"Kafka does not say what the topic {name} is: {error!r}") from error

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
+from simulators.embedded import embedded_kafka
 from stream.kafka.topic_ids import NO_ID, IdentitiesUnknown, OtherTopic, TopicIds
 from stream.shard.logs import LogId
 
@@ -25,16 +26,16 @@ class FakeAdmin:
         error: of the next answer.
     """
 
-    def __init__(self, controller_id: int = 1) -> None:
+    def __init__(self, cluster: str = "production") -> None:
         self.ids = {"shop.clicks": "id-1"}
         self.questions = 0
         self.error: Exception | None = None
-        self.controller_id = controller_id
+        self.cluster = cluster
 
     def list_topics(self, timeout: float) -> Any:
         if self.error is not None:
             raise self.error
-        return SimpleNamespace(cluster_id="production", controller_id=self.controller_id)
+        return SimpleNamespace(cluster_id=self.cluster)
 
     def describe_topics(self, topics: Any, request_timeout: float) -> dict[str, Future[Any]]:
         self.questions += 1
@@ -97,13 +98,21 @@ def test_without_kafka_nothing_is_known_until_it_answers(ids: TopicIds, admin: F
     assert ids.look_up([CLICKS])[CLICKS].topic_id == "id-1"
 
 
-def test_a_broker_without_controller_is_not_asked_for_ids() -> None:
-    admin = FakeAdmin(controller_id=-1)
+def test_the_embedded_broker_is_not_asked_for_ids() -> None:
+    admin = FakeAdmin(cluster="mockCluster7f3a")
     ids = TopicIds("kafka:9092", lambda _: admin)
     bound = ids.look_up([CLICKS])
-    assert bound == {CLICKS: LogId("production", "", "shop.clicks", 3)}
+    assert bound == {CLICKS: LogId("mockCluster7f3a", "", "shop.clicks", 3)}
     ids.confirm(bound)()
     assert admin.questions == 0
+
+
+def test_the_real_embedded_broker_is_known_by_its_cluster() -> None:
+    with embedded_kafka(["shop.clicks"]) as kafka:
+        ids = TopicIds(kafka)
+        bound = ids.look_up([TP("shop.clicks", 0)])
+        ids.confirm(bound)()
+    assert [found.topic_id for found in bound.values()] == [""]
 
 
 def test_an_id_of_zeros_is_no_id(ids: TopicIds, admin: FakeAdmin) -> None:
