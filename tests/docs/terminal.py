@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -109,12 +110,13 @@ class Terminal:
         os.close(self._done)
         self._surroundings.cleanup()
 
-    def type_page(self, path: Path, exports: Mapping[str, str] | None = None) -> None:
+    def type_page(self, path: Path, exports: Mapping[str, str] | None = None, *, ending_seconds: float = 20.0) -> None:
         """Type all blocks of a page, and compare the outputs that it shows. Nothing may be left running.
 
         Args:
             path: the page.
             exports: name of a block to what is typed before it and not shown, for surroundings that change.
+            ending_seconds: longest time that programs may take to end after the last block.
 
         Raises:
             AssertionError: a block failed, printed something else than the page shows, or left a program running.
@@ -125,7 +127,10 @@ class Terminal:
             if block.output is not None and (difference := block.output.difference(printed)):
                 raise AssertionError(f"{_place(path, block)}: {difference}. It printed:\n{printed}")
             self._wait_as_a_reader()
-        assert self.left_running() == [], f"{path.name} leaves programs running"
+        deadline = time.monotonic() + ending_seconds
+        while (left := self.left_running()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert left == [], f"{path.name} leaves programs running"
 
     def type_block(self, path: Path, block: Block) -> str:
         """Type one block and return what it printed on both outputs."""

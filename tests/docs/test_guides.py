@@ -99,7 +99,7 @@ def test_another_output_than_the_shown_one_fails(tmp_path: Path) -> None:
 def test_a_program_that_a_page_leaves_running_fails_it_and_is_ended(tmp_path: Path) -> None:
     page = page_of(tmp_path, "<!-- tested: a -->\n```sh\nsleep 3600 &\n```\n")
     with Terminal(tmp_path) as terminal, pytest.raises(AssertionError, match="leaves programs running"):
-        terminal.type_page(page)
+        terminal.type_page(page, ending_seconds=0.0)
     assert terminal.left_running() == []
 
 

@@ -21,8 +21,7 @@ import aiohttp
 import httpx
 import pytest
 
-from simulators.embedded import embedded_kafka
-from simulators.system import TOPICS, running_system
+from simulators.system import running_system
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -54,8 +53,8 @@ class Running(NamedTuple):
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with embedded_kafka(TOPICS) as kafka, running_system(settings={"CORRENTE_KAFKA": kafka, **SMALL}) as system:
-        yield Running(kafka, system.address)
+    with running_system(settings=SMALL) as system:
+        yield Running(system.kafka, system.address)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,8 @@ def assert_every_event_counted_once(environment: Mapping[str, str], partitions: 
         published = Tables([table.spec for table in shard.tables.values()])
         state = store.load(partition, head, TableWriter(published))
         assert list(differing_tables(published, shard.tables)) == []
-        assert state == shard.snapshot().state
+        unbound = {"logs": None}  # a shard without Kafka doesn't know the identities of its logs
+        assert state | unbound == shard.snapshot().state | unbound
         shards[partition] = shard
     store.close()
     return shards
