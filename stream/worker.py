@@ -40,11 +40,11 @@ from structlog import get_logger
 from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
-from stream.kafka.refusals import CannotLearn, WrongTopics
+from stream.kafka.refusals import CannotLearn
 from stream.kafka.topic_ids import IdentitiesUnknown, TopicIds
 from stream.kafka.topics import prepare_topics
 from stream.kafka.transport import FetchSchema, Transport
-from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
+from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group, partitions_added
 from stream.runner.assignment import group_by_shard
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.recovery import check_cluster
@@ -68,6 +68,10 @@ GARBAGE_THRESHOLDS = (200_000, 20, 50)
 
 RIVER_AFTER_SECONDS = 2.0
 """Longest time for which a worker that is ready but still behind puts the import of River off."""
+
+METADATA_MILLISECONDS = 2_000
+"""Longest time until a topic that was deleted and created again, or got partitions, is assigned anew. aiokafka's own
+five minutes would be five minutes of nothing."""
 
 LOOP_LAG_PROBE_SECONDS = 0.02
 """Interval of the event-loop lag probe."""
@@ -134,6 +138,7 @@ class Worker:
         self._runner_of: dict[TP, ShardRunner] = {}
         self._shards = shards
         self.refusal: CannotLearn | None = None
+        self._end: Callable[[CannotLearn], None] = _raise
         self._stopping = False
         self._background: list[asyncio.Task[None]] = []
 
@@ -197,6 +202,7 @@ class Worker:
         end: Callable[[CannotLearn], None],
     ) -> None:
         """Look at topics and group from now on; call `end` if this worker can't go on."""
+        self._end = end
 
         async def watch() -> None:
             while True:
@@ -281,21 +287,19 @@ class Worker:
         Shards that stay go on with the state that they have. If another worker owned one in between, its first publish
         is refused.
 
-        Raises:
-            WrongTopics: the topics got more partitions since this worker started.
+        If the topics got more partitions since this worker started, it ends.
         """
         if self._stopping:
             return
         grouping = group_by_shard(partitions, self.settings.topics, self._shards)
-        most = max([*grouping.shards, *grouping.absent], default=-1)
-        if most >= self._shards:
-            self._refuse(
-                refusal := WrongTopics(
-                    f"the topics have {most + 1} partitions now, and had {self._shards} when this worker started: "
-                    "start it again"
-                )
-            )
-            raise refusal
+        counts: dict[str, int] = {}
+        for tp in partitions:
+            counts[tp.topic] = max(counts.get(tp.topic, 0), tp.partition + 1)
+        refusal = partitions_added(counts, self._shards, self.settings)
+        if refusal is not None:
+            self._refuse(refusal)
+            self._end(refusal)
+            return
         for shard, absent in grouping.absent.items():
             log.error("only a part of a partition was assigned; it is not learned", partition=shard, absent=absent)
         for shard in set(self._runners) - set(grouping.shards):
@@ -347,6 +351,7 @@ def make_app(settings: Settings) -> WorkerApp:
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 * 1024 * 1024,
+        consumer_metadata_max_age_ms=METADATA_MILLISECONDS,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         worker_redirect_stdouts=False,
@@ -394,6 +399,10 @@ def _enable_collector(importing: asyncio.Task[None]) -> None:
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     gc.enable()
+
+
+def _raise(refusal: CannotLearn) -> None:
+    raise refusal
 
 
 async def _probe_loop_lag(metrics: WorkerMetrics) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -36,6 +36,19 @@ given."""
 
 REPEAT_SECONDS = 60.0
 """Interval at which a trouble that another process has to end is logged again."""
+
+
+def partitions_added(counts: Mapping[str, int], before: int, settings: Settings) -> WrongTopics | None:
+    """The reason to end if topics have more partitions than `before`, the number of each of them at the start."""
+    changed = {name: count for name, count in counts.items() if count > before}
+    if not changed:
+        return None
+    listed = ", ".join(f"{name} has {count}" for name, count in sorted(changed.items()))
+    return WrongTopics(
+        f"partitions were added: {listed}, and each topic had {before} when this worker started. Records in the new "
+        f"ones are not learned. Give all event topics the same number ({', '.join(settings.topics.values())}), then "
+        "start the workers again"
+    )
 
 
 async def check_group(
@@ -164,11 +177,5 @@ class KafkaWatch:
             log.error("another model's workers are in the consumer group; they should end by themselves", reason=reason)
 
     def _check_partitions(self, counts: dict[str, int]) -> None:
-        changed = {name: count for name, count in counts.items() if count > self._partitions}
-        if changed:
-            listed = ", ".join(f"{name} has {count}" for name, count in changed.items())
-            raise WrongTopics(
-                f"partitions were added: {listed}, and each topic had {self._partitions} when this worker started. "
-                f"Records in the new ones are not learned. Give all event topics the same number ("
-                f"{', '.join(self._settings.topics.values())}), then start the workers again"
-            )
+        if (refusal := partitions_added(counts, self._partitions, self._settings)) is not None:
+            raise refusal
