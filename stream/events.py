@@ -16,8 +16,10 @@ of an event (`stream.models.settings`), nor the time that an event's own time is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Annotated, Any
 
 import msgspec
@@ -27,6 +29,16 @@ ID_MAX_BYTES = 256
 
 LATEST_SECONDS = 4_294_967_295
 """Latest time of an event. The model stores times as whole seconds in 32 bits: 1970 to 2106."""
+
+
+MAX_NESTING = 200
+"""Deepest nesting of arrays and objects in an event. Decoders recurse, and how deep they get depends on their caller's
+stack; this limit is far below, so that the same record is an event everywhere or nowhere."""
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = b"[]{}"
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+_STEPS = dict(zip(_BRACKETS, (1, -1, 1, -1), strict=True))
 
 
 class InvalidEvent(ValueError):
@@ -131,13 +143,13 @@ def seconds_of(timestamp: float | str) -> float:
     if isinstance(timestamp, str):
         try:
             moment = datetime.fromisoformat(timestamp)
-        except ValueError:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            seconds = moment.timestamp()
+        except (ValueError, OverflowError):
             raise InvalidEvent(
                 f"timestamp: {timestamp[:80]!r} is neither seconds since the epoch nor RFC 3339 (2026-01-31T12:00:00Z)"
             ) from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = moment.timestamp()
     else:
         seconds = timestamp
     if not (math.isfinite(seconds) and 0 <= seconds <= LATEST_SECONDS):
@@ -180,6 +192,8 @@ def check_event(event: Event, now: float, max_future_seconds: float = 300.0) -> 
 
 def check_id(field: str, identifier: Id) -> None:
     """Raises `InvalidEvent` unless the id has 1 to 256 bytes of UTF-8 and no control characters."""
+    if isinstance(identifier, int) and identifier.bit_length() > 4 * ID_MAX_BYTES:
+        raise InvalidEvent(f"{field}: an id is 1 to {ID_MAX_BYTES} bytes, this integer has more digits")
     text = text_of(identifier)
     if not text:
         raise InvalidEvent(f"{field}: an id is 1 to {ID_MAX_BYTES} bytes, this one is empty")
@@ -191,6 +205,25 @@ def check_id(field: str, identifier: Id) -> None:
         raise InvalidEvent(f"{field}: an id is 1 to {ID_MAX_BYTES} bytes, this one has {size} ({text[:40]!r}…)")
     if not plain([text]) and any(is_control(character) for character in text):
         raise InvalidEvent(f"{field}: {text[:40]!r} has a control character")
+
+
+def check_nesting(value: bytes) -> None:
+    """Check the depth of nested arrays and objects in a JSON text.
+
+    Args:
+        value: JSON of one event.
+
+    Raises:
+        InvalidEvent: it is deeper than `MAX_NESTING`.
+
+    >>> check_nesting(b'{"context": {"[[[": [1]}}')
+    """
+    if len(value) <= MAX_NESTING or value.count(b"{") + value.count(b"[") <= MAX_NESTING:
+        return
+    brackets = _STRING.sub(b"", value).translate(None, _NO_BRACKETS)
+    depth = max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+    if depth > MAX_NESTING:
+        raise InvalidEvent(f"value: arrays and objects are nested {depth} deep; at most {MAX_NESTING} are allowed")
 
 
 def plain(texts: Iterable[str]) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
-from stream.events import TOPIC_TYPES, Event, InvalidEvent, check_event, renamed, text_of, visitor_of
+from stream.events import TOPIC_TYPES, Event, InvalidEvent, check_event, check_nesting, renamed, text_of, visitor_of
 
 EVENT_MAX_BYTES = 900_000
 """Largest event. A broker's default limit is 1 MiB for a record with its headers; it would refuse more without saying
@@ -62,16 +62,23 @@ class EventReader:
                     event.event_id = uuid.uuid4().hex
                 if event.timestamp is None:
                     event.timestamp = now
-                value = self._encode(event)
+                value = self._encode_event(event)
                 if len(value) > EVENT_MAX_BYTES:
                     raise InvalidEvent(
                         f"context: the event has {len(value)} bytes, at most {EVENT_MAX_BYTES} are allowed"
                     )
+                check_nesting(value)
             except InvalidEvent as error:
                 raise _to_problem(error, index if many else None) from None
             ids.append(text_of(event.event_id))
             records.append((visitor_of(event).encode(), value))
         return ids, records
+
+    def _encode_event(self, event: Event) -> bytes:
+        try:
+            return self._encode(event)
+        except RecursionError:
+            raise InvalidEvent("context: arrays and objects are nested too deep") from None
 
 
 def _to_problem(error: InvalidEvent, index: int | None) -> Problem:

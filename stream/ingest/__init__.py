@@ -7,7 +7,8 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 |---|---|
 | `records` | the fields of a Kafka record, and of the rejection of one that can't be learned |
 | `merge` | in which order the records of several topics are learned, and how many wait |
-| `decoding` | what is wrong with a record, and the weight of an event |
+| `decoding` | which records of a batch are bad, and the weight of an event |
+| `record_checks` | the reason that the rejection of a bad record gives |
 | `columns` | which columns a file of events must have, and under which names they are found |
 | `row_checks` | what is wrong with a row of a file |
 | `files` | how TSV, CSV and JSON lines are read, piece by piece or whole |

@@ -6,6 +6,8 @@ Kafka gets for a rejection is a `DeadLetter` (`stream.kafka.dead_letters`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -15,7 +17,7 @@ class Record(NamedTuple):
     Attributes:
         topic: our name of the topic, `clicks`, `purchases` or `feedback`.
         offset: offset in the topic's partition.
-        timestamp_ms: the record's own timestamp, in milliseconds.
+        timestamp_ms: the record's own timestamp, in milliseconds; -1 if its producer gave none.
         value: the event as JSON; None for a tombstone.
         key: key of the record, if it has one.
     """
@@ -34,8 +36,26 @@ class Rejection(NamedTuple):
         record: the record, unchanged.
         reason: what is wrong with it, and what would be right.
         refused: True if it is a well-formed event whose time is too far ahead.
+        isolated: True if something failed on it that has no name of its own: not the record's content alone, but also
+            this program decided that it can't be learned, so a journal keeps it.
     """
 
     record: Record
     reason: str
     refused: bool = False
+    isolated: bool = False
+
+
+Place = tuple[str, int]
+"""A record's place in the logs of one shard: our topic name and the offset."""
+
+NO_PLACES: Mapping[Place, str] = MappingProxyType({})
+
+
+def failure_of(error: BaseException) -> str:
+    """The text of an unexpected error, as the reason of a rejection.
+
+    >>> failure_of(ZeroDivisionError("division by zero"))
+    'failed: ZeroDivisionError: division by zero'
+    """
+    return f"failed: {type(error).__name__}: {error}"[:500]

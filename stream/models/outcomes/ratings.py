@@ -33,6 +33,10 @@ FADE = 0.999
 LEARNED, MEAN, WEIGHT, ERROR, CONSTANT_ERROR = range(5)
 """Cells of the table `ratings`: ratings learned, their mean, and the faded sums of the measurements."""
 
+MAX_FACTOR = 1e4
+"""Largest factor and, a million times larger, bias. Ratings far outside any scale let gradient descent diverge: bounded
+cells keep one visitor's rows finite, and with them the measurements of the version."""
+
 BIAS = 0
 """Cell of a row of factors: the bias of the visitor or item."""
 LATENT = slice(1, FACTORS - 1)
@@ -88,8 +92,8 @@ class Ratings:
         model.i_biases, model.i_latents = {0: float(item_factors[BIAS])}, {0: item_factors[LATENT].copy()}
         self._measure(value)
         model.learn_one(0, 0, value)
-        visitor_factors[BIAS], visitor_factors[LATENT] = model.u_biases[0], model.u_latents[0]
-        item_factors[BIAS], item_factors[LATENT] = model.i_biases[0], model.i_latents[0]
+        _write(visitor_factors, model.u_biases[0], model.u_latents[0])
+        _write(item_factors, model.i_biases[0], model.i_latents[0])
         self._visitors.mark_rows([visitor])
         self._items.mark_rows([item])
         self._row[LEARNED] = model.global_mean.n
@@ -122,3 +126,9 @@ class Ratings:
             "mae": round(float(row[ERROR] / row[WEIGHT]), 5),
             "constant_mae": round(float(row[CONSTANT_ERROR] / row[WEIGHT]), 5),
         }
+
+
+def _write(factors: NDArray[np.float64], bias: float, latents: NDArray[np.float64]) -> None:
+    """Write a bias and factors into a row, bounded."""
+    factors[BIAS] = min(MAX_FACTOR * 1e6, max(-MAX_FACTOR * 1e6, bias))
+    np.clip(latents, -MAX_FACTOR, MAX_FACTOR, out=factors[LATENT])

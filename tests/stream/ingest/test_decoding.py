@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stream.ingest.decoding import MAX_RATING_WEIGHT, RECORD_MAX_BYTES, Decoder, rating_weight
+from stream.ingest.decoding import MAX_RATING, MAX_RATING_WEIGHT, Decoder, rating_weight
+from stream.ingest.record_checks import RECORD_MAX_BYTES
 from stream.ingest.records import Record
-from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING
+from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, EventBatch
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 
@@ -21,6 +23,13 @@ GOOD = {"item": "tea", "user": "ada"}
 def record(event: Any, topic: str = "clicks", offset: int = 0) -> Record:
     value = event if isinstance(event, bytes | None) else json.dumps(event).encode()
     return Record(topic, offset, NOW_MS, value)
+
+
+def assert_same(batch: EventBatch, expected: EventBatch) -> None:
+    for name, column in expected._asdict().items():
+        found = getattr(batch, name)
+        assert (found.dtype, found.shape) == (column.dtype, column.shape), name
+        assert np.array_equal(found.view(np.uint8), column.view(np.uint8)), name
 
 
 @pytest.fixture
@@ -78,6 +87,23 @@ BAD = {
     "an empty item": ({"item": "", "user": "ada"}, "item: an id is 1 to 256 bytes"),
     "a long item": ({"item": "x" * 257, "user": "ada"}, "item: an id is 1 to 256 bytes"),
     "a control character": ({"item": "a\x00b", "user": "ada"}, "item: 'a\\x00b' has a control character"),
+    "a lone surrogate": (b'{"item": "\\ud800", "user": "ada"}', "surrogate"),
+    "an integer without end": (b'{"item": 1%s, "user": "ada"}' % (b"0" * 300), "item: "),
+    "an integer of 5,000 digits": (b'{"item": 1%s, "user": "ada"}' % (b"0" * 5000), ": "),
+    "an infinite price": (
+        b'{"item": "tea", "user": "ada", "quantity": 1e999}',
+        "Number out of range - at `$.quantity`",
+    ),
+    "a time before year 1": ({**GOOD, "timestamp": "0001-01-01T00:00:00+23:59"}, "timestamp: "),
+    "the largest float as time": ({**GOOD, "timestamp": 1.7976931348623157e308}, "timestamp: "),
+    "an ignored field, 1,000 deep": (
+        b'{"item": "tea", "user": "ada", "x": %s%s}' % (b"[" * 1000, b"]" * 1000),
+        "1001 deep",
+    ),
+    "a context, 201 deep": (
+        b'{"item": "tea", "user": "ada", "context": %s1%s}' % (b'{"a":' * 200, b"}" * 200),
+        "201 deep; at most 200",
+    ),
     "milliseconds": ({**GOOD, "timestamp": NOW_MS}, "not milliseconds"),
 }
 
@@ -89,12 +115,102 @@ def test_a_bad_record_is_rejected_with_its_reason_and_the_others_are_decoded_as_
     event, reason = BAD[what]
     others = [record({**GOOD, "event_id": "a"}, offset=0), record({**GOOD, "item": "cup"}, offset=2)]
     alone, _, _ = decoder.decode(others)
-    batch, good, rejections = decoder.decode([others[0], record(event, offset=1), others[1]])
-    assert good == others
-    assert [(each.record.offset, each.refused) for each in rejections] == [(1, False)]
-    assert reason in rejections[0].reason
-    for name, column in alone._asdict().items():
-        assert np.array_equal(getattr(batch, name).view(np.uint8), column.view(np.uint8)), name
+    topic = "purchases" if "quantity" in reason else "clicks"
+    bad = record(event, topic, offset=1)
+    for records in ([others[0], bad, others[1]], [bad, *others], [*others, bad]):
+        batch, good, rejections = decoder.decode(records)
+        assert good == others
+        assert [(each.record, each.refused, each.isolated) for each in rejections] == [(bad, False, False)]
+        assert reason in rejections[0].reason
+        assert_same(batch, alone)
+
+
+def test_rejections_come_in_the_order_of_the_records_and_the_good_rows_are_those_of_the_good_records(
+    decoder: Decoder,
+) -> None:
+    draw = random.Random(5)
+    kinds = [event for event, _ in BAD.values()]
+    for share in (0.001, 0.1, 0.9, 1.0):
+        records = [
+            record(draw.choice(kinds) if draw.random() < share else {**GOOD, "item": n, "session": f"s{n}"}, offset=n)
+            for n in range(300)
+        ]
+        batch, good, rejections = decoder.decode(records)
+        alone, all_good, none = decoder.decode(good)
+        assert (all_good, none) == (good, [])
+        assert_same(batch, alone)
+        assert sorted([*good, *(each.record for each in rejections)], key=lambda each: each.offset) == records
+        offsets = [each.record.offset for each in rejections]
+        assert offsets == sorted(offsets)
+
+
+def test_brackets_in_texts_and_200_levels_are_allowed(decoder: Decoder) -> None:
+    deep = b'{"item": "tea", "user": "ada", "context": %s1%s}' % (b'{"a":' * 199, b"}" * 199)
+    wide = b'{"item": "tea", "user": "ada", "context": {"a": "%s", "b": %s}}' % (
+        b'[{\\"' * 400,
+        b"[" + b"[]," * 300 + b"[]]",
+    )
+    _, good, rejections = decoder.decode([record(deep), record(wide)])
+    assert (len(good), rejections) == (2, [])
+
+
+@pytest.mark.parametrize("timestamp_ms", [-1, -(2**63), 2**63 - 1])
+def test_an_event_without_any_time_is_rejected_and_one_whose_time_can_not_be_checked_is_refused(
+    decoder: Decoder, timestamp_ms: int
+) -> None:
+    without = record(GOOD)._replace(timestamp_ms=timestamp_ms)
+    with_time = record({**GOOD, "timestamp": NOW_MS / 1000}, offset=1)._replace(timestamp_ms=timestamp_ms)
+    _, good, rejections = decoder.decode([without, with_time])
+    assert "its record's" in rejections[0].reason
+    assert not rejections[0].refused
+    if timestamp_ms < 0:
+        assert "can't be compared with the time of the record" in rejections[1].reason
+        assert rejections[1].refused
+    else:
+        assert good == [with_time]
+
+
+def test_a_rating_of_any_size_is_learned_as_a_bounded_one(decoder: Decoder) -> None:
+    events = [{**GOOD, "kind": "rating", "value": value} for value in (1e300, -1e300, 4)]
+    batch, _, _ = decoder.decode([record(event, "feedback") for event in events])
+    assert batch.values.tolist() == [MAX_RATING, -MAX_RATING, 4]
+
+
+class FailsOn(Decoder):
+    """A decoder whose columns fail on one item, in a way that nobody foresaw."""
+
+    def __init__(self, item: str, error: Exception) -> None:
+        super().__init__(ModelSettings())
+        self._fails_on, self._error = item, error
+
+    def _kinds(self, events: Any, records: Any, bad: Any) -> Any:
+        if any(event.item == self._fails_on for event in events):
+            raise self._error
+        return super()._kinds(events, records, bad)
+
+
+@pytest.mark.parametrize("places", [[0], [999], [500, 501, 777]])
+def test_a_record_that_decoding_fails_on_is_isolated_and_the_others_are_decoded_as_if_alone(places: list[int]) -> None:
+    records = [record({**GOOD, "item": "fails" if n in places else n}, offset=n) for n in range(1000)]
+    records[600] = record(b"{", offset=600)
+    batch, good, rejections = FailsOn("fails", ZeroDivisionError("a bug")).decode(records)
+    isolated = [each for each in rejections if each.isolated]
+    assert [each.record.offset for each in isolated] == places
+    assert {each.reason for each in isolated} == {"failed: ZeroDivisionError: a bug"}
+    assert [each.record.offset for each in rejections] == sorted([*places, 600])
+    alone, _, _ = Decoder(ModelSettings()).decode(good)
+    assert_same(batch, alone)
+    again, _, told = Decoder(ModelSettings()).decode(records, {("clicks", place): "as before" for place in places})
+    assert_same(again, alone)
+    assert [(each.record.offset, each.isolated) for each in told] == [
+        (each.record.offset, each.isolated) for each in rejections
+    ]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "too many open files")])
+def test_a_shortage_of_the_machine_is_no_records_fault(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        FailsOn("fails", error).decode([record(GOOD), record({**GOOD, "item": "fails"})])
 
 
 def test_an_event_from_the_future_is_refused_and_not_called_malformed(decoder: Decoder) -> None:
