@@ -18,11 +18,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from stream.ingest.records import Record
+from stream.ingest.records import Place, Record
 from stream.state.journal import Journal
 
 _TIMESTAMP, _VALUE = attrgetter("timestamp_ms"), attrgetter("value")
@@ -214,13 +214,27 @@ class _TopicQueue:
         return popped
 
 
+class JournaledBatch(NamedTuple):
+    """One batch of a journal, with the arguments of `Shard.apply`.
+
+    Attributes:
+        records: in the order in which they were applied.
+        rate: share of the events that were tested.
+        isolated: those that were rejected although nothing is known to be wrong with them, with a reason.
+    """
+
+    records: list[Record]
+    rate: float
+    isolated: Mapping[Place, str]
+
+
 def journaled_batches(
     journal: Journal, logs: Mapping[str, Sequence[Record]], offsets: Mapping[str, int] | None = None
-) -> Iterator[tuple[list[Record], float]]:
-    """Rebuild the batches of a journal, each with its sample rate, in the order in which they were applied.
+) -> Iterator[JournaledBatch]:
+    """Rebuild the batches of a journal, in the order in which they were applied.
 
     Args:
-        journal: bounds and sample rates of the batches.
+        journal: bounds and sample rates of the batches, and what was isolated in them.
         logs: records of each topic in offset order; records outside the bounds are ignored.
         offsets: next offset of each topic before the journal's first batch; by default 0.
     """
@@ -231,5 +245,11 @@ def journaled_batches(
         for topic, bound in zip(journal.topics, after, strict=True):
             first, last = bisect_left(offsets_of[topic], before[topic]), bisect_left(offsets_of[topic], bound)
             merge.add(topic, logs.get(topic, ())[first:last], end=0)
-        yield merge.take(merge.waiting_records), rate
+        isolated = {
+            (topic.partition("#")[0], place): "isolated before"  # records have a topic's name, logs a key
+            for topic, bound in zip(journal.topics, after, strict=True)
+            for place in journal.isolated.get(topic, ())
+            if before[topic] <= place < bound
+        }
+        yield JournaledBatch(merge.take(merge.waiting_records), rate, isolated)
         before = dict(zip(journal.topics, after, strict=True))

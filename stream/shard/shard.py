@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
 from stream.ingest.decoding import Decoder
-from stream.ingest.records import Record, Rejection
+from stream.ingest.records import NO_PLACES, Place, Record, Rejection
 from stream.models.batch import EventBatch
 from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.event_loop import DUPLICATE, TEST, UPDATE
@@ -63,6 +63,7 @@ class Batch(NamedTuple):
         sample_hashes: uint64, see `stream.shard.sampling.sample_hashes`.
         read: number of records of each topic.
         first, last: offset of the first and of the last record of each topic.
+        isolated: records that were to be rejected unseen.
     """
 
     records: Sequence[Record]
@@ -73,6 +74,7 @@ class Batch(NamedTuple):
     read: Mapping[str, int]
     first: Mapping[str, int]
     last: Mapping[str, int]
+    isolated: Mapping[Place, str] = NO_PLACES
 
 
 class LearnResult(NamedTuple):
@@ -125,6 +127,7 @@ class Shard:
         self._learner = Learner(settings)
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
+        self._isolated: dict[str, list[int]] = {}
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -141,24 +144,34 @@ class Shard:
         """Time of the latest event that was learned, in seconds since the epoch."""
         return float(self._learner.state.scalars[CLOCK])
 
-    def apply(self, records: Sequence[Record], rate: float) -> list[Rejection]:
+    def apply(
+        self, records: Sequence[Record], rate: float, isolated: Mapping[Place, str] = NO_PLACES
+    ) -> list[Rejection]:
         """Test and learn one batch, in this order. Records that are in the state already are skipped.
 
         Args:
             records: in merged order.
             rate: share of events, from 0 to 1, that is tested before it is learned.
+            isolated: records that are rejected unseen, with the reason of each.
 
         Returns:
             A rejection for every record that could not be learned.
         """
-        return self.learn(self.decode(records), rate).rejections
+        return self.learn(self.decode(records, isolated), rate).rejections
 
-    def decode(self, records: Sequence[Record]) -> Batch:
+    def decode(self, records: Sequence[Record], isolated: Mapping[Place, str] = NO_PLACES) -> Batch:
         """One batch as `learn` takes it. Reads nothing that learning changes: another thread may be in `learn`.
 
         Nearly all of this holds Python's lock, and nearly all of `learn` is a kernel that doesn't.
+
+        Args:
+            records: in merged order.
+            isolated: records that are rejected unseen, with the reason of each.
+
+        Raises:
+            MemoryError, OSError: this machine is short of something.
         """
-        events, event_records, rejections = self._decoder.decode(records)
+        events, event_records, rejections = self._decoder.decode(records, isolated)
         return Batch(
             records=records,
             event_records=event_records,
@@ -168,6 +181,7 @@ class Shard:
             read=Counter(map(_TOPIC, records)),
             first=dict(map(_TOPIC_OFFSET, reversed(records))),
             last=dict(map(_TOPIC_OFFSET, records)),
+            isolated=isolated,
         )
 
     def learn(self, batch: Batch, rate: float) -> LearnResult:
@@ -176,10 +190,14 @@ class Shard:
         Returns:
             Rejections, and how many records of each topic had which outcome. Records that were in the state already are
             in neither.
+
+        Raises:
+            Exception: whatever learning raises; the tables may hold a part of the batch then, and must be given up.
         """
         offsets = self.offsets
         if any(offset < offsets.get(topic, 0) for topic, offset in batch.first.items()):
-            batch = self.decode([record for record in batch.records if record.offset >= offsets.get(record.topic, 0)])
+            new = [record for record in batch.records if record.offset >= offsets.get(record.topic, 0)]
+            batch = self.decode(new, batch.isolated)
         if not batch.records:
             return LearnResult([], {})
         tested = (TEST | UPDATE) * sampled(batch.sample_hashes, rate)
@@ -193,6 +211,10 @@ class Shard:
             self.logs.advance(topic, offset + 1)
         self._rates.append(rate)
         self._bounds.append(self.logs.offsets())
+        for rejection in batch.rejections:
+            if rejection.isolated:
+                key = self.logs.key(rejection.record.topic)
+                self._isolated.setdefault(key, []).append(rejection.record.offset)
         return LearnResult(batch.rejections, counts)
 
     def erase(self, visitors: Sequence[str]) -> int:
@@ -209,7 +231,7 @@ class Shard:
     def checkpoint(self) -> Checkpoint:
         """Everything that was written since the last checkpoint."""
         journal = self._journal()
-        self._rates, self._bounds = [], []
+        self._rates, self._bounds, self._isolated = [], [], {}
         return Checkpoint(self.tables.checkpoint(), self.readable_state(), journal)
 
     def next_part(self, most_blocks: int) -> Checkpoint | Delta:
@@ -226,7 +248,7 @@ class Shard:
         if not done:
             return delta
         journal = self._journal()
-        self._rates, self._bounds = [], []
+        self._rates, self._bounds, self._isolated = [], [], {}
         return Checkpoint(delta, self.readable_state(), journal)
 
     def snapshot(self) -> Checkpoint:
@@ -250,7 +272,12 @@ class Shard:
     def _journal(self) -> Journal:
         keys = self.logs.keys(TOPIC_TYPES)
         offsets = [[bounds.get(key, 0) for key in keys] for bounds in self._bounds]
-        return Journal(keys, np.array(self._rates, np.float64), np.array(offsets, np.int64).reshape(-1, len(keys)))
+        return Journal(
+            keys,
+            np.array(self._rates, np.float64),
+            np.array(offsets, np.int64).reshape(-1, len(keys)),
+            {key: sorted(places) for key, places in self._isolated.items()},
+        )
 
     @classmethod
     def restore(

@@ -1,8 +1,10 @@
 """Journals: the bounds of every batch that a shard learned, and the rate at which its events were tested.
 
 A journal and Kafka's log together give back the tables bit for bit: the bounds say which records were one batch (inside
-a batch the merge of the topics orders them), the rate says which of them were tested. One journal belongs to each
-checkpoint; journals of neighbouring checkpoints are concatenated when the version between them is dropped.
+a batch the merge of the topics orders them), the rate says which of them were tested. A record on which something
+failed unexpectedly is in the journal too: a replay leaves it out, even if nothing fails on it any more. One journal
+belongs to each checkpoint; journals of neighbouring checkpoints are concatenated when the version between them is
+dropped.
 
 This file decides how a journal is kept and encoded. The batches themselves are decided by the worker.
 """
@@ -10,14 +12,15 @@ This file decides how a journal is kept and encoded. The batches themselves are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-_FORMAT = 1
+_BOUNDS, _WITH_ISOLATED = 1, 2
+"""Formats. A journal without isolated records is written in the first, which release 0.1 reads too."""
 
 
 class CorruptJournal(ValueError):
@@ -36,11 +39,13 @@ class Journal:
         topics: our topic names, one for each column of `offsets`.
         rates: (batches,) float64, the share of the batch's events that were tested.
         offsets: (batches, topics) int64, the next offset of each topic after the batch.
+        isolated: rising offsets of the isolated records of each topic; only topics that have some.
     """
 
     topics: list[str] = field(default_factory=list)
     rates: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    isolated: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.offsets.shape != (len(self.rates), len(self.topics)):
@@ -61,6 +66,7 @@ class Journal:
             self.topics == other.topics
             and np.array_equal(self.rates, other.rates)
             and np.array_equal(self.offsets, other.offsets)
+            and self.isolated == other.isolated
         )
 
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
@@ -69,7 +75,12 @@ class Journal:
         """The batches that lead beyond `offsets` (next offset by topic). Batches that read nothing new are left out."""
         passed = np.array([offsets.get(topic, 0) for topic in self.topics], np.int64)
         new = (self.offsets > passed).any(axis=1)
-        return Journal(self.topics, self.rates[new], self.offsets[new])
+        isolated = {
+            topic: later
+            for topic, places in self.isolated.items()
+            if (later := [place for place in places if place >= offsets.get(topic, 0)])
+        }
+        return Journal(self.topics, self.rates[new], self.offsets[new], isolated)
 
     def encode(self) -> bytes:
         """The journal as bytes: offsets as differences, which are small and repeat, compressed with zlib."""
@@ -78,24 +89,37 @@ class Journal:
             self.rates.astype("<f8").tobytes(),
             np.ascontiguousarray(steps.astype("<i8").T).tobytes(),
         ]
-        return zlib.compress(msgspec.msgpack.encode([_FORMAT, self.topics, *columns]), 6)
+        parts: list[object] = [_BOUNDS, self.topics, *columns]
+        if self.isolated:
+            parts = [_WITH_ISOLATED, self.topics, *columns, self.isolated]
+        return zlib.compress(msgspec.msgpack.encode(parts), 6)
 
     @classmethod
     def decode(cls, encoded: bytes) -> Journal:
         """The journal that `encode` wrote. Raises `CorruptJournal` if the bytes are none."""
         try:
-            version, topics, rates, steps = msgspec.msgpack.decode(
-                zlib.decompress(encoded), type=tuple[int, list[str], bytes, bytes]
-            )
+            plain = zlib.decompress(encoded)
+            first = next(iter(msgspec.msgpack.decode(plain, type=list[msgspec.Raw])), msgspec.Raw(b""))
+            version = msgspec.msgpack.decode(first, type=int)
+            isolated: dict[str, list[int]] = {}
+            if version == _BOUNDS:
+                _, topics, rates, steps = msgspec.msgpack.decode(plain, type=tuple[int, list[str], bytes, bytes])
+            elif version == _WITH_ISOLATED:
+                _, topics, rates, steps, isolated = msgspec.msgpack.decode(
+                    plain, type=tuple[int, list[str], bytes, bytes, dict[str, list[int]]]
+                )
+            else:
+                raise CorruptJournal(
+                    f"a journal of format {version}; this release reads formats {_BOUNDS} and {_WITH_ISOLATED}"
+                )
         except (zlib.error, msgspec.DecodeError) as error:
             raise CorruptJournal(f"{len(encoded)} bytes are no encoded journal: {error}") from error
-        if version != _FORMAT:
-            raise CorruptJournal(f"a journal of format {version}; this release reads format {_FORMAT}")
         if len(steps) != len(rates) * len(topics):
             raise CorruptJournal(f"columns of {len(rates)} and {len(steps)} bytes for {len(topics)} topics")
         rate_column = np.frombuffer(rates, "<f8").astype(np.float64)
         columns = np.frombuffer(steps, "<i8").reshape(len(topics), len(rate_column))
-        return cls(topics, rate_column, np.ascontiguousarray(np.cumsum(columns, axis=1).T, dtype=np.int64))
+        offsets = np.ascontiguousarray(np.cumsum(columns, axis=1).T, dtype=np.int64)
+        return cls(topics, rate_column, offsets, isolated)
 
 
 def concatenate(journals: Sequence[Journal]) -> Journal:
@@ -112,4 +136,8 @@ def concatenate(journals: Sequence[Journal]) -> Journal:
         for column, topic in enumerate(journal.topics):
             offsets[at : at + journal.batches, topics.index(topic)] = journal.offsets[:, column]
         at += journal.batches
-    return Journal(topics, np.concatenate([np.zeros(0), *(journal.rates for journal in journals)]), offsets)
+    isolated: dict[str, list[int]] = {}
+    for journal in journals:
+        for topic, places in journal.isolated.items():
+            isolated.setdefault(topic, []).extend(places)
+    return Journal(topics, np.concatenate([np.zeros(0), *(journal.rates for journal in journals)]), offsets, isolated)

@@ -62,8 +62,8 @@ def undisturbed_shard(
         fields=settings.fields,
         max_future_seconds=settings.max_future_seconds,
     )
-    for batch, rate in journaled_batches(store.journal(partition, None, head), log):
-        shard.apply(batch, rate)
+    for batch in journaled_batches(store.journal(partition, None, head), log):
+        shard.apply(*batch)
     return shard
 
 

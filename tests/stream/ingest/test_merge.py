@@ -141,11 +141,14 @@ def test_the_batches_of_a_journal_are_rebuilt_with_their_rates(logs: dict[str, l
         rates.append(1 / len(batches))
         bounds.append([after[topic] for topic in TOPICS])
     journal = Journal(list(TOPICS), np.array(rates), np.array(bounds, np.int64).reshape(-1, len(TOPICS)))
-    assert list(journaled_batches(journal, whole)) == list(zip(batches, rates, strict=True))
+    assert list(journaled_batches(journal, whole)) == [
+        (batch, rate, {}) for batch, rate in zip(batches, rates, strict=True)
+    ]
 
 
 def test_a_journal_is_rebuilt_from_the_offsets_before_its_first_batch() -> None:
     log = {"clicks": records_of("clicks", [1, 2, 3, 4])}
-    journal = Journal(["clicks"], np.array([0.5]), np.array([[3]]))
-    [(batch, rate)] = journaled_batches(journal, log, {"clicks": 1})
+    journal = Journal(["clicks"], np.array([0.5]), np.array([[3]]), {"clicks": [2]})
+    [(batch, rate, isolated)] = journaled_batches(journal, log, {"clicks": 1})
     assert ([record.offset for record in batch], rate) == ([1, 2], 0.5)
+    assert isolated.keys() == {("clicks", 2)}
