@@ -2,8 +2,8 @@
 
 `stream` owns the contracts: the form of an event (`events`), the tables that a model consists of (`state`, `models`),
 how one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`,
-`models`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `kafka`, `runner`,
-`versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
+`models`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `health`, `kafka`,
+`runner`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -11,6 +11,7 @@ how one partition learns (`shard`), and how its states become versions (`version
 | `cli` | how the console command `corrente` finds its commands |
 | `evaluation` | how good a model would have been on events of the past |
 | `events` | which fields, values and ids an event may have |
+| `health` | what is said of a partition that stands still, and of rejected records |
 | `ingest` | how records are decoded, and in which order those of several topics are learned |
 | `kafka` | how records come from Kafka, and where those go that could not be learned |
 | `models` | how events are learned and lists are ranked |

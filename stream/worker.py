@@ -37,9 +37,11 @@ from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from stream.kafka.dead_letters import DeadLetters
+from stream.health.endpoints import serve as serve_health
+from stream.health.standing import Standing
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
+from stream.kafka.letter_writer import DeadLetters
 from stream.kafka.refusals import CannotLearn
 from stream.kafka.topic_ids import IdentitiesUnknown, TopicIds
 from stream.kafka.topics import prepare_topics
@@ -140,6 +142,7 @@ class Worker:
         self.refusal: CannotLearn | None = None
         self._end: Callable[[CannotLearn], None] = _raise
         self._stopping = False
+        self._was_assigned = False
         self._background: list[asyncio.Task[None]] = []
 
     async def prepare_or_refuse(self) -> None:
@@ -184,7 +187,7 @@ class Worker:
         if problem := salt_problem(settings.model.visitor_salt):
             log.warning("the visitor salt is weak", problem=problem)
         if settings.metrics_port:
-            resources.metrics.serve(settings.metrics_port)
+            serve_health(settings.metrics_port, resources.metrics.registry, self.standing)
             self._background.append(asyncio.create_task(_probe_loop_lag(resources.metrics)))
         log.info(
             "ready to join the group",
@@ -310,6 +313,7 @@ class Worker:
         self._runner_of = {tp: runner for runner in self._runners.values() for tp in runner.assignment.partitions}
         for runner in self._runners.values():
             runner.start()
+        self._was_assigned = True
         self._resources.metrics.partitions.set(len(self._runners))
         log.info("assigned", partitions=sorted(self._runners))
 
@@ -327,6 +331,13 @@ class Worker:
     def published(self) -> Mapping[TP, int]:
         """Next offsets of the published states, to be committed."""
         return {tp: offset for runner in self._runners.values() for tp, offset in runner.published.items()}
+
+    def standing(self) -> Mapping[int, Standing] | None:
+        """The partitions of this worker that stand still, and why; None before the first assignment."""
+        if not self._was_assigned:
+            return None
+        found = {shard: runner.standing for shard, runner in list(self._runners.items())}
+        return {shard: standing for shard, standing in found.items() if standing is not None}
 
     async def _halt_runners(self, patience_seconds: float) -> None:
         await asyncio.gather(*(runner.halt(patience_seconds) for runner in self._runners.values()))
@@ -358,15 +369,21 @@ def make_app(settings: Settings) -> WorkerApp:
         logging_config=configure_logs(settings.log_format, settings.log_level, reported_elsewhere=(CannotLearn,)),
     )
     store = VersionStore.connect(settings.redis, settings.model_name)
+    metrics = WorkerMetrics()
+    ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
     app.worker = Worker(
         WorkerResources(
             settings=settings,
             name=f"{socket.gethostname()}:{os.getpid()}",
             store=store,
             compact=partial(compact, store),
-            dead_letters=DeadLetters(settings.kafka, settings.dead_letters_topic),
+            dead_letters=DeadLetters(
+                settings.kafka,
+                settings.dead_letters_topic,
+                on_lost=lambda letter: metrics.lost_letters.labels(ours[letter.topic]).inc(),
+            ),
             topic_ids=TopicIds(settings.kafka),
-            metrics=WorkerMetrics(),
+            metrics=metrics,
             code_version=code_version(),
             consumer=lambda: app.consumer,
         )

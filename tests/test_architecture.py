@@ -55,6 +55,7 @@ ROOMS = (
     "stream/versions/errors.py",
     "stream/versions/storage/",
     "stream/versions/",
+    "stream/health/",
     "stream/kafka/",
     "stream/runner/",
     "stream/worker.py",

@@ -193,9 +193,7 @@ class Decoder:
         )
         return batch, bad
 
-    def _event_ids(
-        self, events: Sequence[Event], scopes: NDArray[np.uint64], bad: set[int]
-    ) -> NDArray[np.uint64]:
+    def _event_ids(self, events: Sequence[Event], scopes: NDArray[np.uint64], bad: set[int]) -> NDArray[np.uint64]:
         """Hashes of the event ids, at least 1 and different for each topic; 0 for an event without one."""
         ids = list(map(_event_id, events))
         missing = ids.count(None)

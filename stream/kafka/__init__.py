@@ -6,10 +6,11 @@ learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
 
 | file | decides |
 |---|---|
-| `dead_letters` | the form of a dead letter, and that it is acknowledged before `send` returns |
+| `dead_letters` | the form of a dead letter, and how it is cut |
 | `dead_letters_cli` | `corrente dead-letters list` and `replay` |
 | `fetch` | what passes between the transport and the owner of the partitions |
 | `group` | which members of the consumer group don't belong there |
+| `letter_writer` | how dead letters are written until they are acknowledged, and which ones are lost |
 | `refusals` | the kinds of reasons for which a worker ends |
 | `topic_ids` | whether a topic is the one that it was |
 | `topics` | which topics are checked and created at start |

@@ -2,38 +2,33 @@
 
 A dead letter is a Kafka record. Its value is the original bytes, and its headers hold where they came from and what was
 wrong. Its key is `topic-partition-offset`, and the topic is compacted: a worker that ends between writing a letter and
-publishing the state that passes the record writes the letter again, and the topic still holds one letter. A value that
-is too large for the topic is cut, and a header says so.
+publishing the state that passes the record writes the letter again, and the topic still holds one letter. What is too
+large for the topic is cut, and a header says so.
 
-This file decides the form of a letter, and that it is acknowledged before `send` returns. Which records become letters
-is decided in `stream.ingest.decoding`; that no state passes a record whose letter isn't acknowledged, in
-`stream.runner.publisher`.
+This file decides the form of a letter, how it is cut, and how letters are read. They are written by
+`stream.kafka.letter_writer`. Which records become letters is decided in `stream.ingest.decoding`, and that no state
+passes a record whose letter isn't acknowledged, in `stream.runner.publisher`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from structlog import get_logger
 
 from stream.ingest.records import Rejection
 
 log = get_logger(__name__)
 
-LARGEST_BYTES = 64 * 1024 * 1024
-"""Largest record that our own client sends; the broker's limit decides."""
-
-RETRY_SECONDS = (0.1, 5.0)
-"""First and longest pause before a letter is sent again."""
-
 MAX_REASON_BYTES = 2000
 """Longest reason that a header holds; the rest is cut."""
+
+MIN_REASON_CHARACTERS = 60
+"""Length to which a reason is cut at most."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,8 @@ class DeadLetter:
         reason: why it could not be learned.
         original_bytes: size of the original value.
         refused: True for a good event whose time was too far ahead.
-        timestamp_ms: time of the original record.
+        timestamp_ms: time of the original record; negative if it had none.
+        key_cut: True if the key is only the beginning of the original.
     """
 
     topic: str
@@ -58,6 +54,7 @@ class DeadLetter:
     original_bytes: int
     refused: bool
     timestamp_ms: int
+    key_cut: bool = False
 
     @property
     def cut(self) -> bool:
@@ -110,6 +107,8 @@ def encode_letter(letter: DeadLetter) -> tuple[bytes, bytes, list[tuple[str, byt
         headers.append(("refused", b"1"))
     if letter.cut:
         headers.append(("cut", b"1"))
+    if letter.key_cut:
+        headers.append(("key_cut", b"1"))
     if letter.value is None:
         headers.append(("no_value", b"1"))
     # An empty value instead of none: a record without a value deletes the letter when the topic is compacted.
@@ -134,77 +133,28 @@ def decode_letter(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> 
             original_bytes=int(named["original_bytes"]),
             refused="refused" in named,
             timestamp_ms=int(named["timestamp_ms"]),
+            key_cut="key_cut" in named,
         )
     except KeyError as missing:
         raise ValueError(f"not a dead letter: the header {missing} is missing") from None
 
 
-class DeadLetters:
-    """A writer of dead letters that returns only when Kafka has acknowledged them. Connects when it is first used.
+def halved(letter: DeadLetter) -> DeadLetter | None:
+    """The letter with the largest of value, key and reason cut in half; None if there is nothing left to cut.
 
-    Args:
-        kafka: bootstrap servers.
-        topic: of the dead letters.
-        make_producer: makes a producer of these bootstrap servers; tests replace it.
+    >>> letter = DeadLetter("clicks", 0, 7, b"ada", b"{broken", "value: JSON is malformed", 7, False, 1000)
+    >>> halved(letter).value, halved(halved(halved(letter))).key
+    (b'{br', b'a')
     """
-
-    def __init__(self, kafka: str, topic: str, make_producer: Callable[[str], Any] | None = None) -> None:
-        self._kafka = kafka
-        self._topic = topic
-        self._make_producer = make_producer or _make_producer
-        self._producer: AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
-
-    async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Write these letters, and return when all of them are acknowledged. Retries for as long as it takes."""
-        await asyncio.gather(*(self._send_one(letter) for letter in letters))
-
-    async def stop(self) -> None:
-        """Close the connection to Kafka, if there is one."""
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
-
-    async def _send_one(self, letter: DeadLetter) -> None:
-        pause, longest = RETRY_SECONDS
-        key, value, headers = encode_letter(letter)
-        while True:
-            try:
-                producer = await self._started()
-                await producer.send_and_wait(self._topic, value, key=key, headers=headers)
-                return
-            except (MessageSizeTooLargeError, RecordListTooLargeError):
-                keep = len(value) // 2
-                log.warning("a dead letter is too large for its topic and is cut", letter=letter.name, keep_bytes=keep)
-                value = value[:keep]
-                if ("cut", b"1") not in headers:
-                    headers = [*headers, ("cut", b"1")]
-            except KafkaError as error:
-                log.warning("a dead letter could not be written; trying again", letter=letter.name, error=repr(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, longest)
-
-    async def _started(self) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._producer is None:
-                producer = self._make_producer(self._kafka)
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
-
-
-def _make_producer(kafka: str) -> AIOKafkaProducer:
-    return AIOKafkaProducer(
-        bootstrap_servers=kafka,
-        # Not idempotent: after a refused record an idempotent producer refuses all others. Keys make repeats harmless.
-        acks="all",
-        max_request_size=LARGEST_BYTES,
-        linger_ms=2,
-    )
+    value, key = len(letter.value or b""), len(letter.key or b"")
+    reason = len(letter.reason) if len(letter.reason) > MIN_REASON_CHARACTERS else 0
+    if not value + key + reason:
+        return None
+    if reason > max(value, key):
+        return replace(letter, reason=letter.reason[: max(MIN_REASON_CHARACTERS, reason // 2)])
+    if key > value:
+        return replace(letter, key=(letter.key or b"")[: key // 2], key_cut=True)
+    return replace(letter, value=(letter.value or b"")[: value // 2])
 
 
 async def read_letters(kafka: str, topic: str) -> AsyncIterator[DeadLetter]:

@@ -62,7 +62,7 @@ def replay(
 
     settings = load_settings()
     letters = asyncio.run(_read(settings, topic, reason, name))
-    whole = [letter for letter in letters if not letter.cut and letter.value is not None]
+    whole = [letter for letter in letters if not (letter.cut or letter.key_cut) and letter.value is not None]
     for letter in letters:
         if letter not in whole:
             print(f"{letter.name}: not sent, only a part of the original was kept")
@@ -86,13 +86,13 @@ async def _read(settings: Settings, topic: str | None, reason: str | None, name:
 async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
     from aiokafka import AIOKafkaProducer
 
-    from stream.kafka.dead_letters import LARGEST_BYTES
+    from stream.kafka.letter_writer import LARGEST_BYTES
 
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", max_request_size=LARGEST_BYTES)
     await producer.start()
     try:
         for letter in letters:
-            time_ms = None if letter.refused else letter.timestamp_ms
+            time_ms = None if letter.refused or letter.timestamp_ms < 0 else letter.timestamp_ms
             await producer.send_and_wait(
                 letter.topic, letter.value, key=letter.key, partition=letter.partition, timestamp_ms=time_ms
             )
@@ -103,10 +103,18 @@ async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
 
 
 def _as_line(letter: DeadLetter) -> str:
-    when = datetime.fromtimestamp(letter.timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
+    when = _time_of(letter.timestamp_ms)
     value = (letter.value or b"")[:80].decode(errors="replace")
     cut = f" (cut, {letter.original_bytes} bytes)" if letter.cut else ""
     return f"{letter.name}  {when}  {letter.reason}\n    {value!r}{cut}"
+
+
+def _time_of(timestamp_ms: int) -> str:
+    """The time of a record as RFC 3339; a time that no calendar has, as the number that it is."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp_ms} ms"
 
 
 def _as_json(letter: DeadLetter) -> str:
@@ -123,6 +131,7 @@ def _as_json(letter: DeadLetter) -> str:
         "refused": letter.refused,
         "original_bytes": letter.original_bytes,
         "cut": letter.cut,
+        "key_cut": letter.key_cut,
         "key": None if letter.key is None else letter.key.decode(errors="replace"),
     }
     try:

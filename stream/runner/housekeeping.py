@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from stream.health.rejections import RejectionLog
 from stream.runner.assignment import ShardAssignment
 from stream.runner.lag import LagEstimator
 from stream.runner.open_shard import BATCH_RECORDS, OpenShard
@@ -52,6 +53,12 @@ class Housekeeping:
         self._next_update = 0.0
         self._compacted = 0.0
         self._compacting: asyncio.Task[None] | None = None
+        self._rejections = RejectionLog(resources.metrics.rejections, log)
+
+    @property
+    def behind(self) -> float:
+        """Records that were not learned yet when the metrics were last updated."""
+        return self._behind
 
     @property
     def up_to_date(self) -> bool:
@@ -66,6 +73,7 @@ class Housekeeping:
     def count_learned(self, records: int, result: LearnResult) -> None:
         """Count the records of a learned batch, for the learning rate and by topic and outcome."""
         self._lag.learned += records
+        self._rejections.note(result.rejections, self._resources.clock.monotonic())
         for topic, by_outcome in result.counts.items():
             for outcome, count in by_outcome.items():
                 if count:
@@ -98,7 +106,7 @@ class Housekeeping:
         self._behind = behind
         self._lag.update(now, behind)
         metrics.catch_up.labels(shard).set(self._lag.catch_up_seconds)
-        metrics.unpublished.labels(shard).set(opened.unpublished)
+        metrics.unpublished.labels(shard).set(opened.unpublished + opened.publishing)
         metrics.clock.labels(shard).set(opened.shard.clock)
         metrics.sample_rate.set(rate.wanted(now) if self._resources.may_test else 0.0)
         metrics.learn_seconds.set(rate.learn_seconds)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from faust.types import TP
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.events import TOPIC_TYPES
 from stream.runner.rolling_max import RollingMax
@@ -117,6 +117,24 @@ class WorkerMetrics:
             ["topic"],
             registry=self.registry,
         )
+        self.rejections = Counter(
+            f"{name}rejections",
+            "Records that could not be learned, by the field or the failure that is the reason.",
+            ["topic", "reason"],
+            registry=self.registry,
+        )
+        self.lost_letters = Counter(
+            f"{name}lost_dead_letters",
+            "Dead letters that their topic refuses in any form; the log has place and digest of each.",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.stopped = Gauge(
+            f"{name}stopped",
+            "1 while a partition stands still for this reason, with the command that mends it in the log.",
+            ["partition", "reason"],
+            registry=self.registry,
+        )
         self.sample_rate = Gauge(
             f"{name}sample_rate",
             "Share of the events that are tested before they are learned; 0 until River is imported.",
@@ -150,10 +168,6 @@ class WorkerMetrics:
             registry=self.registry,
         )
 
-    def serve(self, port: int) -> None:
-        """Answer `GET /metrics` on this port, from a thread; 0 picks a free port."""
-        start_http_server(port, registry=self.registry)
-
     def note_hold(self, held: str, seconds: float) -> None:
         """Take note that `learning` or the event `loop` was held for this long, and is free again."""
         self._holds[held].note(seconds, time.monotonic())
@@ -176,7 +190,7 @@ class WorkerMetrics:
             _remove(self.lag, topic, str(tp.partition))
         for gauge in (self.catch_up, self.clock, self.unpublished):
             _remove(gauge, label)
-        for gauge in (self.prequential, self.drift):
+        for gauge in (self.prequential, self.drift, self.stopped):
             for labels in [key for key in list(gauge._metrics) if key[0] == label]:  # noqa: SLF001  no public way
                 gauge.remove(*labels)
 

@@ -9,7 +9,8 @@ records that are learned and in no version yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from stream.ingest.records import Record, Rejection
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.topic_ids import OtherTopic
 from stream.runner.assignment import ShardAssignment, name_of
+from stream.shard.isolation import Isolation
 from stream.shard.logs import LogId
 from stream.shard.shard import LearnResult, Shard
 from stream.state.tables import Delta
@@ -56,6 +58,8 @@ class OpenShard:
         rejections: records that could not be learned, since the last checkpoint.
         parts: parts of the checkpoint that is being taken.
         unpublished: number of records that were learned since the last checkpoint.
+        publishing: number of records in the checkpoint that is being published.
+        portions: records that were taken from the merge, in portions that are learned by themselves.
         gap: set if a fetch was lost on its way, or a topic is another one; the shard has to be restarted.
     """
 
@@ -70,6 +74,8 @@ class OpenShard:
     rejections: list[Rejection] = field(default_factory=list)
     parts: list[Delta] = field(default_factory=list)
     unpublished: int = 0
+    publishing: int = 0
+    portions: deque[Sequence[Record]] = field(default_factory=deque)
     gap: MissingRecords | OtherTopic | None = None
 
     def restart(self, starts: Mapping[TP, StartOffset], sessions: Mapping[TP, int], bound: Mapping[TP, LogId]) -> None:
@@ -78,6 +84,7 @@ class OpenShard:
         self.merge = merge_from(starts)
         self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.sessions = sessions
+        self.portions.clear()
         self.gap = None
 
     def close_sessions(self) -> None:
@@ -128,14 +135,23 @@ class OpenShard:
             self.merge.known_end(tp, position.end)
         return held_up
 
-    def take_records(self, max_unpublished_records: int) -> list[Record]:
+    def take_records(self, max_unpublished_records: int, isolation: Isolation) -> Sequence[Record]:
         """The next records to learn, in merged order; none while too many are learned and in no version.
 
         A caller that loses them has to `restart`: the merge gives each record once.
+
+        Args:
+            max_unpublished_records: learning waits at this number.
+            isolation: cuts them into portions while it searches for a record that fails.
         """
         if self.unpublished >= max_unpublished_records:
             return []
-        return self.merge.take(RECORDS_BETWEEN_PARTS if self.parts else BATCH_RECORDS)
+        if not self.portions:
+            records = self.merge.take(RECORDS_BETWEEN_PARTS if self.parts else BATCH_RECORDS)
+            if not isolation.searching:
+                return records
+            self.portions.extend(isolation.portions(records))
+        return self.portions.popleft() if self.portions else []
 
     def count_learned(self, records: int, result: LearnResult) -> None:
         """Remember what the next version has to contain."""

@@ -3,7 +3,8 @@
 A checkpoint is taken in parts between batches, so that no part holds learning up for long. The steps of a publish:
 
 1. The parts are folded into one delta.
-2. Kafka acknowledges the dead letters of every record that the checkpoint contains.
+2. Kafka acknowledges the dead letters of every record that the checkpoint contains. They are sent as soon as a record
+   is rejected, beside learning.
 3. Kafka confirms that the topics are the ones whose records were fetched.
 4. The store makes the state visible, which passes those records.
 
@@ -90,6 +91,13 @@ class Publisher:
         self._recent_seconds = 0.0
         self._far_behind = False
         self._publishing: asyncio.Task[None] | None = None
+        self._sending: list[asyncio.Task[None]] = []
+        self._unsent = 0
+
+    @property
+    def unsent_letters(self) -> int:
+        """Number of dead letters that Kafka hasn't acknowledged yet."""
+        return self._unsent
 
     @property
     def busy(self) -> bool:
@@ -136,9 +144,45 @@ class Publisher:
 
     def cancel(self) -> None:
         """Give the present publish up. What it has already sent to Redis may still become visible."""
+        for sending in self._sending:
+            sending.cancel()
+        self._sending = []
         if self._publishing is not None:
             self._publishing.cancel()
             self._publishing = None
+
+    def send_letters(self, opened: OpenShard) -> None:
+        """Begin to send the letters of what was rejected. The next checkpoint becomes visible when they are written."""
+        rejections, opened.rejections = opened.rejections, []
+        if not rejections:
+            return
+        letters = []
+        for rejection in rejections:
+            source = self._assignment.source_of(rejection.record.topic)
+            letters.append(dead_letter(rejection, topic=source.topic, partition=source.partition))
+        self._sending.append(asyncio.create_task(self._send(letters)))
+
+    async def _send(self, letters: list[DeadLetter]) -> None:
+        self._unsent += len(letters)
+        try:
+            await self._resources.dead_letters.send(letters)
+        finally:
+            self._unsent -= len(letters)
+            self._wake()
+
+    async def flush(self, opened: OpenShard) -> None:
+        """Publish everything that was learned, and wait until it is visible.
+
+        Raises:
+            Exception: the checkpoint or its publish failed.
+        """
+        await self.wait()
+        self.raise_failure()
+        while opened.unpublished:
+            while not self.busy:
+                await self.take_part(opened)
+            await self.wait()
+            self.raise_failure()
 
     async def take_part(self, opened: OpenShard) -> None:
         """Take the next part of a checkpoint; after the last one, begin to publish it."""
@@ -152,13 +196,10 @@ class Publisher:
             return
         self._next_publish = started + self._interval_seconds()
         parts, opened.parts = [*opened.parts, part.delta], []
-        rejections, opened.rejections = opened.rejections, []
-        records, opened.unpublished = opened.unpublished, 0
-        letters = []
-        for rejection in rejections:
-            source = self._assignment.source_of(rejection.record.topic)
-            letters.append(dead_letter(rejection, topic=source.topic, partition=source.partition))
-        self._publishing = asyncio.create_task(self._publish(opened, part, parts, letters, records, started))
+        opened.publishing, opened.unpublished = opened.unpublished, 0
+        self.send_letters(opened)
+        sending, self._sending = self._sending, []
+        self._publishing = asyncio.create_task(self._publish(opened, part, parts, sending, started))
         self._publishing.add_done_callback(lambda _: self._wake())
 
     def _interval_seconds(self) -> float:
@@ -171,15 +212,14 @@ class Publisher:
         opened: OpenShard,
         checkpoint: Checkpoint,
         parts: list[Delta],
-        letters: list[DeadLetter],
-        records: int,
+        sending: list[asyncio.Task[None]],
         started: float,
     ) -> None:
-        """Fold, send letters, publish. Retries while Redis is away; see `raise_failure` for what it raises."""
+        """Fold, wait for letters, publish. Retries while Redis is away; see `raise_failure` for what it raises."""
         resources = self._resources
         if len(parts) > 1:
             checkpoint = await resources.with_redis(lambda: replace(checkpoint, delta=fold_all(parts)))
-        await resources.dead_letters.send(letters)
+        await asyncio.gather(*sending)  # cancels them, if this is cancelled
         pause, longest = RETRY_SECONDS
         while True:
             try:
@@ -194,6 +234,7 @@ class Publisher:
         resources.newest_number = max(resources.newest_number, version.number)
         first = not opened.published
         opened.published = self._assignment.by_partition(Logs.from_state(checkpoint.state).current())
+        records, opened.publishing = opened.publishing, 0
         seconds = resources.clock.monotonic() - started
         self._recent_seconds += DURATION_SMOOTHING * (min(seconds, MAX_PUBLISH_SECONDS) - self._recent_seconds)
         resources.metrics.version.set(version.number)
@@ -204,7 +245,6 @@ class Publisher:
             "published a version",
             version=version.number,
             records=records,
-            letters=len(letters),
             seconds=round(seconds, 3),
             first=first,
         )

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from stream.kafka.dead_letters import DeadLetters
 from stream.kafka.fetch import SeekableConsumer
+from stream.kafka.letter_writer import DeadLetters
 from stream.kafka.topic_ids import TopicIds
 from stream.runner.clock import Clock
 from stream.runner.metrics import WorkerMetrics

@@ -7,14 +7,18 @@ Again and again, until Kafka assigns the shard to another worker:
 3. **Learn** batches from the merge, each with its sample rate. While one is learned, mostly without Python's lock, the
    next one is decoded.
 4. **Publish** checkpoints beside learning.
-5. If a publish is **refused**, this copy of the state is not the true one: it is dropped, and everything begins again.
+5. If learning or publishing **fails** unexpectedly, the state is not trusted any more: it is restored, and the record
+   that fails is searched for by halves and isolated (`stream.shard.isolation`). If too many records fail, or the
+   machine is short of something, the shard stands still, says so, and is tried again after growing pauses.
+6. If a publish is **refused**, this copy of the state is not the true one: it is dropped, and everything begins again.
 
 While Redis is away learning goes on, until `MAX_UNPUBLISHED_RECORDS` records are learned and in no version; then
 learning waits, and Kafka keeps what comes in.
 
 No error reaches Faust: an agent that raises loses its records.
 
-This file decides when a shard is opened, halted and dropped, and what follows from each error. The other steps are
+This file decides when a shard is opened, halted and dropped, what follows from each error, and what is said while the
+shard stands still. The other steps are
 decided in the files beside it, learning itself in `stream.shard.shard`, and which shards there are by Kafka.
 """
 
@@ -23,15 +27,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
+from stream.health.progress import Progress
+from stream.health.standing import Reason, Standing
 from stream.ingest.merge import MissingRecords
-from stream.ingest.records import Record
+from stream.ingest.records import Place, Record
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
 from stream.runner.assignment import ShardAssignment
@@ -40,6 +46,8 @@ from stream.runner.open_shard import OpenShard, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
 from stream.runner.recovery import KafkaLostRecords, WrongCluster, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
+from stream.shard.isolation import Isolation, TooManyFailures
+from stream.shard.logs import LogId
 from stream.shard.shard import Batch, LearnResult, Shard
 from stream.versions import Fenced, StaleParent, VersionError
 
@@ -47,6 +55,26 @@ log = get_logger(__name__)
 
 IDLE_SECONDS = 0.5
 """Longest wait for records before lag and rates are looked at again."""
+
+SEARCH_SECONDS = 0.1
+"""Pause before a failed portion of records is learned again in halves."""
+
+MAX_UNSENT_LETTERS = 50_000
+"""Dead letters that may wait for Kafka's acknowledgement, before learning waits for them."""
+
+
+class BatchFailed(Exception):
+    """Learning or publishing failed unexpectedly; the cause is the error.
+
+    Attributes:
+        first, end: offset of the first record, and behind the last, of each topic.
+        count: number of the records.
+        published: True if publishing failed, and not learning.
+    """
+
+    def __init__(self, first: Mapping[str, int], end: Mapping[str, int], count: int, *, published: bool) -> None:
+        super().__init__(f"failed within {count} records from {dict(first)} to {dict(end)}")
+        self.first, self.end, self.count, self.published = first, end, count, published
 
 
 class ShardRunner:
@@ -67,6 +95,10 @@ class ShardRunner:
         self._opened: OpenShard | None = None
         self._publisher = Publisher(assignment, resources, self._log, self._news.set)
         self._housekeeping = Housekeeping(assignment, resources, self._publisher, self._log)
+        self._isolation = Isolation()
+        self._bound: Mapping[TP, LogId] = {}
+        clock = resources.clock
+        self._progress = Progress(assignment.shard, resources.metrics.stopped, self._log, clock.monotonic, clock.time)
 
     # ---- called by the worker
 
@@ -153,6 +185,11 @@ class ShardRunner:
         """Next offsets of the newest published state; empty while the shard isn't open."""
         return self._opened.published if self._opened is not None else {}
 
+    @property
+    def standing(self) -> Standing | None:
+        """The reason why this shard stands still; None while it doesn't. May be read from any thread."""
+        return None if self._halting else self._progress.standing(self._housekeeping.behind)
+
     # ---- its life
 
     async def _run(self) -> None:
@@ -170,6 +207,9 @@ class ShardRunner:
                 self._resources.metrics.refusals.labels(reason).inc()
                 self._log.warning("a publish was refused; dropping this copy of the shard", reason=str(error))
                 self._reset()
+                self._progress.stop(
+                    "refused", str(error), "none: the shard is claimed again, unless another worker has it by then"
+                )
                 # If the partition was lost, the next heartbeat says so. Claiming earlier would fence the new owner.
                 await self._pause(self._resources.settings.session_timeout_seconds / 2)
             except OtherTopic as error:
@@ -180,12 +220,49 @@ class ShardRunner:
                     self._resources.metrics.redis_failures.inc()
                 self._log.warning("can't open the shard yet; trying again", error=str(error) or repr(error))
                 self._reset()
+                self._progress.stop(*_cause(error, self._resources))
                 await self._pause(pause)
                 pause = min(2 * pause, longest)
-            except Exception:  # whatever it is, the records are in Kafka and the last published state is whole
+            except BatchFailed as failure:
+                self._reset()
+                await self._search(failure)
+            except (MemoryError, OSError) as error:
+                self._log.exception("this machine is short of something; going back to the last published state")
+                self._reset()
+                self._progress.stop(
+                    "machine", repr(error), "give the worker more memory, file handles or disk, see the detail"
+                )
+                await self._pause(self._progress.pause_seconds())
+            except Exception as error:  # whatever it is, the records are in Kafka and the last published state is whole
                 self._log.exception("learning failed; going back to the last published state")
                 self._reset()
-                await self._pause(longest)
+                self._progress.stop("failures", f"{type(error).__name__}: {error}", _REPORT)
+                await self._pause(self._progress.pause_seconds())
+
+    async def _search(self, failure: BatchFailed) -> None:
+        """Go on with the search for the record that fails, which the next opening learns in halves."""
+        error, isolation = failure.__cause__, self._isolation
+        assert error is not None
+        self._log.error(
+            "learning failed; going back to the last published state, to search for the record by halves",
+            records=failure.count,
+            first=dict(failure.first),
+            end=dict(failure.end),
+            while_publishing=failure.published,
+            exc_info=error,
+        )
+        searching = isolation.searching
+        isolation.failed(failure.first, failure.end, failure.count, error, published=failure.published)
+        if searching:  # a first failure may be this machine's; a second one with the same records is theirs
+            try:
+                place = isolation.isolate(sum(failure.end.values()))
+            except TooManyFailures as too_many:
+                self._progress.stop("failures", str(too_many), _REPORT)
+                await self._pause(self._progress.pause_seconds())
+                return
+            if place is not None:
+                self._log.error("a record is isolated: it becomes a dead letter", topic=place[0], offset=place[1])
+        await self._pause(SEARCH_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until `halt`."""
@@ -207,6 +284,8 @@ class ShardRunner:
         consumer = resources.consumer()
         opened = self._opened
         bound = await resources.with_redis(lambda: resources.topic_ids.look_up(self.assignment.topics))
+        if bound != self._bound:
+            self._bound, self._isolation = bound, Isolation()  # its offsets count in other logs
         if opened is None:
             claim, shard = await restore(self.assignment, bound, consumer, resources, self._log)
         elif bound != opened.bound:
@@ -255,12 +334,17 @@ class ShardRunner:
         resources, publisher, housekeeping = self._resources, self._publisher, self._housekeeping
         ahead: asyncio.Future[tuple[Batch, float]] | None = None
         while True:
-            publisher.raise_failure()
+            self._raise_publish_failure(opened)
             if opened.gap is not None:
                 raise opened.gap
             now = resources.clock.monotonic()
             if publisher.due(opened, now, at_once=self._halting):
-                await publisher.take_part(opened)
+                try:
+                    await publisher.take_part(opened)
+                except (MemoryError, OSError):
+                    raise
+                except Exception as error:
+                    raise _unpublished(opened) from error
             if self._halting:
                 if publisher.busy:
                     await publisher.wait()
@@ -270,27 +354,72 @@ class ShardRunner:
             housekeeping.update(opened, now)
             ahead = ahead or self._decode_next(opened)
             if ahead is None:
+                if not self._waits_for_letters() and not housekeeping.behind:
+                    self._progress.resume()
                 await self._idle(opened, now)
                 continue
             batch, decoding_seconds = await ahead
+            self._isolation.admit(batch.rejections, sum(opened.shard.logs.offsets().values()))
             ahead = self._decode_next(opened)  # decoded while this one is learned
             count = len(batch.records)
             rate = resources.sample_rate.next(now, count) if resources.may_test else 0.0
-            result, seconds = await resources.in_learning(_timed_learn, opened.shard, batch, rate)
+            try:
+                result, seconds = await resources.in_learning(_timed_learn, opened.shard, batch, rate)
+            except (MemoryError, OSError):
+                raise
+            except Exception as error:
+                end = {topic: offset + 1 for topic, offset in batch.last.items()}
+                raise BatchFailed(batch.first, end, count, published=False) from error
             opened.count_learned(count, result)
+            publisher.send_letters(opened)
             housekeeping.count_learned(count, result)
             resources.sample_rate.spent(count, rate, decoding_seconds + seconds, resources.clock.monotonic())
+            if self._isolation.searching:
+                await self._clear(opened, batch)
+            self._progress.resume(sum(opened.shard.logs.offsets().values()))
+
+    async def _clear(self, opened: OpenShard, batch: Batch) -> None:
+        """Clear a portion that was learned of suspicion; if publishing failed with it, only once it is published."""
+        if self._isolation.must_publish:
+            try:
+                await self._publisher.flush(opened)
+            except _EXPECTED:
+                raise
+            except Exception as error:
+                end = {topic: offset + 1 for topic, offset in batch.last.items()}
+                raise BatchFailed(batch.first, end, len(batch.records), published=True) from error
+        self._isolation.cleared(batch.records)
+
+    def _raise_publish_failure(self, opened: OpenShard) -> None:
+        """Raise the error of a publish that has ended, if it failed: as `BatchFailed` unless it is a known one."""
+        try:
+            self._publisher.raise_failure()
+        except _EXPECTED:
+            raise
+        except Exception as error:
+            raise _unpublished(opened) from error
+
+    def _waits_for_letters(self) -> bool:
+        """Return True if learning has to wait until dead letters are written; says so if something is in the way."""
+        trouble = self._resources.dead_letters.trouble
+        if trouble is not None and self._publisher.unsent_letters:
+            self._progress.stop("dead letters", trouble.reason, trouble.command)
+            return True
+        return self._publisher.unsent_letters >= MAX_UNSENT_LETTERS
 
     def _decode_next(self, opened: OpenShard) -> asyncio.Future[tuple[Batch, float]] | None:
         """The next batch while it is decoded, with the CPU seconds of that; None if there is nothing to learn now.
 
         A caller that loses it has to open the shard anew: the merge gives each record once.
         """
-        records = opened.take_records(self._resources.max_unpublished_records)
+        if self._waits_for_letters():
+            return None
+        records = opened.take_records(self._resources.max_unpublished_records, self._isolation)
         if not records:
             return None
+        isolated = self._isolation.isolated_among(records)
         return asyncio.get_running_loop().run_in_executor(
-            self._resources.decoding, _timed_decode, opened.shard, records
+            self._resources.decoding, _timed_decode, opened.shard, records, isolated
         )
 
     async def _idle(self, opened: OpenShard, now: float) -> None:
@@ -300,10 +429,47 @@ class ShardRunner:
         await self._resources.clock.wait(self._news, seconds)
 
 
-def _timed_decode(shard: Shard, records: list[Record]) -> tuple[Batch, float]:
+_EXPECTED = (
+    Fenced,
+    StaleParent,
+    VersionError,
+    RedisError,
+    KafkaError,
+    OtherTopic,
+    IdentitiesUnknown,
+    MemoryError,
+    OSError,
+)
+"""Errors that say nothing about a record."""
+
+_REPORT = "report the traceback in the worker's log; a release that mends it goes on from the last published state"
+
+
+def _unpublished(opened: OpenShard) -> BatchFailed:
+    """The failure of everything that is learned and not published."""
+    end = dict(opened.shard.offsets)
+    published = opened.assignment.by_topic(opened.published)
+    first = {topic: published.get(topic, 0) for topic in end}
+    return BatchFailed(first, end, opened.unpublished + opened.publishing, published=True)
+
+
+def _cause(error: Exception, resources: WorkerResources) -> tuple[Reason, str, str]:
+    """Reason, detail and remedy of an error that keeps a shard from being opened."""
+    detail = str(error) or repr(error)
+    settings = resources.settings
+    if isinstance(error, RedisError):
+        return "redis", detail, "start Redis, or check CORRENTE_REDIS"
+    if isinstance(error, KafkaLostRecords):
+        return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
+    if isinstance(error, VersionError):
+        return "version", detail, "corrente versions list; pin or replay from a version that can be read"
+    return "kafka", detail, f"start Kafka at {settings.kafka}, or check CORRENTE_KAFKA"
+
+
+def _timed_decode(shard: Shard, records: Sequence[Record], isolated: Mapping[Place, str]) -> tuple[Batch, float]:
     """The decoded batch, and the CPU seconds that this took."""
     started = time.thread_time()
-    return shard.decode(records), time.thread_time() - started
+    return shard.decode(records, isolated), time.thread_time() - started
 
 
 def _timed_learn(shard: Shard, batch: Batch, rate: float) -> tuple[LearnResult, float]:

@@ -1,17 +1,20 @@
-"""Dead letters: read back as they were written, written until acknowledged, never deleting themselves."""
+"""Dead letters: read back as they were written, cut, never deleting themselves."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import pytest
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.ingest.records import Record, Rejection
-from stream.kafka.dead_letters import DeadLetter, DeadLetters, dead_letter, decode_letter, encode_letter
+from stream.kafka.dead_letters import (
+    MIN_REASON_CHARACTERS,
+    DeadLetter,
+    dead_letter,
+    decode_letter,
+    encode_letter,
+    halved,
+)
 
 letters = st.builds(
     DeadLetter,
@@ -65,89 +68,19 @@ def test_another_record_in_the_topic_is_no_letter() -> None:
         decode_letter(b"{}", [("reason", b"unknown")])
 
 
-class FakeProducer:
-    """A producer into memory.
-
-    Args:
-        max_value_bytes: larger values are refused.
-        failures: number of sends that fail because no broker answers.
-    """
-
-    def __init__(self, *, max_value_bytes: int = 1000, failures: int = 0, start_failures: int = 0) -> None:
-        self.sent: dict[bytes, tuple[bytes, Any]] = {}
-        self.starts = self.stops = 0
-        self.may_acknowledge = asyncio.Event()
-        self.may_acknowledge.set()
-        self._max_value_bytes = max_value_bytes
-        self._failures = failures
-        self._start_failures = start_failures
-
-    async def start(self) -> None:
-        self.starts += 1
-        if self.starts <= self._start_failures:
-            raise KafkaConnectionError("no broker")
-
-    async def stop(self) -> None:
-        self.stops += 1
-
-    async def send_and_wait(self, topic: str, value: bytes, *, key: bytes, headers: Any) -> None:
-        assert topic == "dead-letters"
-        if len(value) > self._max_value_bytes:
-            raise MessageSizeTooLargeError
-        if self._failures:
-            self._failures -= 1
-            raise KafkaConnectionError("no broker")
-        await self.may_acknowledge.wait()
-        self.sent[key] = value, headers
+def test_a_letter_is_cut_at_its_largest_part_until_nothing_is_left() -> None:
+    letter = DeadLetter("clicks", 0, 7, b"k" * 90, b"v" * 200, "r" * 300, 200, False, 1000)
+    sizes = []
+    while letter is not None:
+        last, sizes = letter, [*sizes, (len(letter.value or b""), len(letter.key or b""), len(letter.reason))]
+        letter = halved(letter)
+    assert sizes[:4] == [(200, 90, 300), (200, 90, 150), (100, 90, 150), (100, 90, 75)]
+    assert sizes[-1] == (0, 0, MIN_REASON_CHARACTERS)
+    assert (last.cut, last.key_cut, last.original_bytes) == (True, True, 200)
+    key, value, headers = encode_letter(last)
+    assert decode_letter(value, headers) == last
+    assert key == b"clicks-0-7"
 
 
-def letter_of(offset: int, value: bytes = b"{") -> DeadLetter:
-    return dead_letter(Rejection(Record("clicks", offset, 1, value), "value: no JSON"), topic="clicks", partition=0)
-
-
-def writer(producer: FakeProducer) -> DeadLetters:
-    return DeadLetters("broker:9092", "dead-letters", lambda _: producer)
-
-
-async def test_sending_returns_only_when_every_letter_is_acknowledged() -> None:
-    producer = FakeProducer()
-    producer.may_acknowledge.clear()
-    sending = asyncio.ensure_future(writer(producer).send([letter_of(1), letter_of(2)]))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not sending.done()
-    producer.may_acknowledge.set()
-    await sending
-    assert sorted(producer.sent) == [b"clicks-0-1", b"clicks-0-2"]
-    assert producer.starts == 1, "one producer for all"
-
-
-async def test_a_letter_is_sent_again_until_a_broker_acknowledges_it() -> None:
-    producer = FakeProducer(failures=2)
-    await writer(producer).send([letter_of(1)])
-    assert list(producer.sent) == [b"clicks-0-1"]
-
-
-async def test_a_producer_that_can_not_start_is_stopped_and_made_again() -> None:
-    producer = FakeProducer(start_failures=1)
-    await writer(producer).send([letter_of(1)])
-    assert (producer.starts, producer.stops) == (2, 1)
-
-
-async def test_a_value_that_is_too_large_for_the_topic_is_cut_and_says_so() -> None:
-    producer = FakeProducer(max_value_bytes=100)
-    await writer(producer).send([letter_of(1, b"x" * 350)])
-    value, headers = producer.sent[b"clicks-0-1"]
-    letter = decode_letter(value, headers)
-    assert (letter.value, letter.original_bytes, letter.cut) == (b"x" * 87, 350, True)
-    assert [name for name, _ in headers].count("cut") == 1
-
-
-async def test_stopping_closes_the_producer_once() -> None:
-    producer = FakeProducer()
-    letters = writer(producer)
-    await letters.stop()
-    await letters.send([letter_of(1)])
-    await letters.stop()
-    await letters.stop()
-    assert producer.stops == 1
+def test_a_letter_without_value_and_key_has_nothing_to_cut() -> None:
+    assert halved(DeadLetter("clicks", 0, 7, None, None, "value: the record is empty", 0, False, -1)) is None

@@ -18,6 +18,7 @@ from faust.types import TP
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import DeadLetter
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.letter_writer import Trouble
 from stream.kafka.topic_ids import OtherTopic
 from stream.runner.clock import Clock
 from stream.shard.logs import LogId
@@ -337,6 +338,7 @@ class FakeDeadLetters:
 
     def __init__(self) -> None:
         self.sent: list[DeadLetter] = []
+        self.trouble: Trouble | None = None
         self.may_acknowledge = asyncio.Event()
         self.may_acknowledge.set()
         self.stopped = False

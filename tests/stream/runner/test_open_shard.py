@@ -8,6 +8,7 @@ from faust.types import TP
 from stream.ingest.records import Record
 from stream.kafka.fetch import Fetch, Position
 from stream.runner.open_shard import BATCH_RECORDS, RECORDS_BETWEEN_PARTS, OpenShard, StartOffset, merge_from
+from stream.shard.isolation import Isolation
 from stream.shard.shard import Shard
 from stream.versions import Claim
 from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, FEEDBACK, PURCHASES, SETTINGS, click
@@ -35,16 +36,16 @@ def fetch(count: int, *, since: int = 100, session: int = 1, tp: TP = CLICKS, en
 
 def test_a_batch_is_smaller_between_the_parts_of_a_checkpoint(opened: OpenShard) -> None:
     assert opened.deliver(fetch(10_000))
-    assert len(opened.take_records(1_000_000)) == BATCH_RECORDS
+    assert len(opened.take_records(1_000_000, Isolation())) == BATCH_RECORDS
     opened.parts.append({})
-    assert len(opened.take_records(1_000_000)) == RECORDS_BETWEEN_PARTS
+    assert len(opened.take_records(1_000_000, Isolation())) == RECORDS_BETWEEN_PARTS
 
 
 def test_no_records_are_taken_while_too_many_are_in_no_version(opened: OpenShard) -> None:
     opened.deliver(fetch(10))
     opened.unpublished = 5
-    assert opened.take_records(5) == []
-    assert len(opened.take_records(6)) == 10
+    assert opened.take_records(5, Isolation()) == []
+    assert len(opened.take_records(6, Isolation())) == 10
 
 
 def test_a_topic_has_room_until_its_buffer_is_full(opened: OpenShard) -> None:
@@ -58,7 +59,7 @@ def test_a_topic_has_room_until_its_buffer_is_full(opened: OpenShard) -> None:
 def test_lag_counts_from_the_start_offset_and_then_from_what_is_learned(opened: OpenShard) -> None:
     opened.deliver(fetch(10, end=150))
     assert opened.lag() == {CLICKS: 50, PURCHASES: 0, FEEDBACK: 0}
-    records = opened.take_records(1_000_000)
+    records = opened.take_records(1_000_000, Isolation())
     result = opened.shard.learn(opened.shard.decode(records), 0.0)
     opened.count_learned(len(records), result)
     assert opened.lag() == {CLICKS: 40, PURCHASES: 0, FEEDBACK: 0}
@@ -75,23 +76,23 @@ def test_a_gap_closes_the_sessions_and_a_restart_opens_new_ones(opened: OpenShar
     assert opened.gap is None
     assert not opened.deliver(fetch(8)), "a fetch of the closed session"
     assert opened.deliver(fetch(8, session=2))
-    assert len(opened.take_records(1_000_000)) == 8
+    assert len(opened.take_records(1_000_000, Isolation())) == 8
     assert opened.unpublished == 7, "what is learned stays"
 
 
 def test_a_position_matters_only_if_others_were_held_up_by_it(opened: OpenShard) -> None:
     assert not opened.note_position(Position(PURCHASES, 1, 0, 0, 4))
     opened.deliver(fetch(3))
-    assert opened.take_records(1_000_000) == [], "purchases have an end at 4"
+    assert opened.take_records(1_000_000, Isolation()) == [], "purchases have an end at 4"
     assert not opened.note_position(Position(PURCHASES, 9, 0, 4, 4)), "another session"
     assert opened.note_position(Position(PURCHASES, 1, 0, 4, None))
-    assert len(opened.take_records(1_000_000)) == 3
+    assert len(opened.take_records(1_000_000, Isolation())) == 3
 
 
 def test_a_marker_behind_the_last_learned_record_is_no_lag(opened: OpenShard) -> None:
     opened.deliver(fetch(3, end=104))
     opened.note_position(Position(CLICKS, 1, 103, 104, 104))  # offset 103 is a transaction's marker
-    records = opened.take_records(100)
+    records = opened.take_records(100, Isolation())
     assert opened.lag()[CLICKS] == 4, "nothing is learned yet"
     opened.shard.apply(records[:2], rate=0.0)
     assert opened.lag()[CLICKS] == 2, "one record and the marker"

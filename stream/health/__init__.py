@@ -1,0 +1,9 @@
+"""The worker's health: why a partition stands still, what is rejected, and the answers for probes.
+
+| file | decides |
+|---|---|
+| `progress` | what counts as progress, and how pauses grow |
+| `standing` | the reasons for which a partition stands still, and what mends them |
+| `rejections` | how rejected records are counted and logged |
+| `endpoints` | what `/health/live`, `/health/ready` and `/metrics` answer |
+"""

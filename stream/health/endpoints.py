@@ -1,0 +1,83 @@
+"""HTTP answers of the worker for probes and Prometheus, from a thread.
+
+This file decides what `GET /metrics`, `GET /health/live` and `GET /health/ready` answer. `live` says that the process
+answers. `ready` is 503 while any partition of this worker stands still, with the reason, since when, and what mends it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from stream.health.standing import Standing
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class names it so
+        """Log nothing: probes come every second."""
+
+
+def serve(port: int, registry: CollectorRegistry, standing: Callable[[], Mapping[int, Standing] | None]) -> int:
+    """Answer on this port, from a thread, until the process ends.
+
+    Args:
+        port: 0 picks a free one.
+        registry: of the metrics.
+        standing: gives the partitions that stand still; None until the worker has joined its group.
+
+    Returns:
+        The port.
+    """
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/health/live":
+            return _json(start_response, "200 OK", {"status": "live"})
+        if path == "/health/ready":
+            status, body = readiness(standing())
+            return _json(start_response, status, body)
+        return metrics(environ, start_response)
+
+    server = make_server("0.0.0.0", port, answer, _Server, handler_class=_Quiet)
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server.server_port
+
+
+def readiness(standing: Mapping[int, Standing] | None) -> tuple[str, dict[str, Any]]:
+    """HTTP status and body of `/health/ready`.
+
+    >>> readiness({})
+    ('200 OK', {'status': 'ready', 'stopped': []})
+    """
+    if standing is None:
+        return "503 Service Unavailable", {"status": "starting", "stopped": []}
+    stopped = [
+        {
+            "partition": partition,
+            "since": datetime.fromtimestamp(each.since, UTC).isoformat(timespec="seconds"),
+            "reason": each.reason,
+            "detail": each.detail,
+            "mend": each.command,
+        }
+        for partition, each in sorted(standing.items())
+    ]
+    status = "503 Service Unavailable" if stopped else "200 OK"
+    return status, {"status": "not ready" if stopped else "ready", "stopped": stopped}
+
+
+def _json(start_response: Any, status: str, body: Mapping[str, Any]) -> list[bytes]:
+    encoded = json.dumps(body).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))])
+    return [encoded]

@@ -1,0 +1,49 @@
+"""The worker's HTTP answers: alive while it answers, ready while no partition stands still."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from stream.health.endpoints import serve
+from stream.health.standing import Standing
+
+
+def test_probes_are_told_what_stands_still_since_when_and_what_mends_it() -> None:
+    registry = CollectorRegistry()
+    Gauge("corrente_worker_something", "Something.", registry=registry).set(7)
+    stopped: dict[int, Standing] = {}
+    found: list[Mapping[int, Standing] | None] = [None]
+    port = serve(0, registry, lambda: found[0])
+
+    def get(path: str) -> bytes:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.read()
+
+    assert json.loads(get("/health/live")) == {"status": "live"}
+    assert b"corrente_worker_something 7.0" in get("/metrics")
+    with pytest.raises(HTTPError, match="503"):
+        get("/health/ready")
+    found[0] = stopped
+    assert json.loads(get("/health/ready")) == {"status": "ready", "stopped": []}
+    stopped[3] = Standing(1_700_000_000.0, "dead letters", "the topic is missing", "kafka-topics.sh --create …")
+    with pytest.raises(HTTPError) as refused:
+        get("/health/ready")
+    assert refused.value.code == 503
+    assert json.loads(refused.value.read()) == {
+        "status": "not ready",
+        "stopped": [
+            {
+                "partition": 3,
+                "since": "2023-11-14T22:13:20+00:00",
+                "reason": "dead letters",
+                "detail": "the topic is missing",
+                "mend": "kafka-topics.sh --create …",
+            }
+        ],
+    }
