@@ -99,6 +99,7 @@ class DeadLetters:
         self._on_lost = on_lost
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._submitting = asyncio.Lock()
         self._partition_of = DefaultPartitioner()
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
@@ -153,10 +154,11 @@ class DeadLetters:
                 full.append((partition, batch))
                 batch = batches[partition] = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value, headers=headers)
-        sent = [
-            await producer.send_batch(batch, self._topic, partition=partition)
-            for partition, batch in [*full, *batches.items()]
-        ]
+        async with self._submitting:  # several that wait for aiokafka's queue at once time out beside each other
+            sent = [
+                await producer.send_batch(batch, self._topic, partition=partition)
+                for partition, batch in [*full, *batches.items()]
+            ]
         for error in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(error, BaseException):
                 raise error
