@@ -79,6 +79,7 @@ unit: install
 
 faults: install
 	$(BIN)/python -m pytest tests/integration/test_exactly_once.py -v $(PYTEST)
+	RECORDS=1000000 $(BIN)/python -m pytest tests/stream/shard/test_any_record.py -v -s -o timeout=3000
 
 bench: install
 	$(BIN)/corrente bench ingest

@@ -47,7 +47,7 @@ RETRY_SECONDS = (0.1, 5.0)
 CUT_SECONDS = 0.02
 """Pause before a letter that was refused is sent again, cut."""
 
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 5.0
 """Longest wait for an acknowledgement, and for a topic that is missing, until that counts as trouble."""
 
 
@@ -164,7 +164,10 @@ class DeadLetters:
                 raise error
 
     def _note_trouble(self, error: KafkaError, letters: Sequence[DeadLetter]) -> None:
-        command = f"start Kafka at {self._kafka}, or check CORRENTE_KAFKA"
+        command = (
+            f"see whether Kafka answers and the topic has a leader: kafka-topics.sh --bootstrap-server {self._kafka} "
+            f"--describe --topic {self._topic}"
+        )
         if isinstance(error, TopicAuthorizationFailedError):
             command = (
                 f"kafka-acls.sh --bootstrap-server {self._kafka} --add --allow-principal User:… --operation Write "

@@ -129,6 +129,8 @@ class WorkerMetrics:
             ["topic"],
             registry=self.registry,
         )
+        for topic in TOPIC_TYPES:
+            self.lost_letters.labels(topic)
         self.stopped = Gauge(
             f"{name}stopped",
             "1 while a partition stands still for this reason, with the command that mends it in the log.",

@@ -161,7 +161,10 @@ async def test_letters_are_sent_again_until_a_broker_acknowledges_them_and_troub
 @pytest.mark.parametrize(
     ("error", "command"),
     [
-        (KafkaConnectionError("no broker"), "start Kafka at broker:9092"),
+        (
+            KafkaConnectionError("no broker"),
+            "kafka-topics.sh --bootstrap-server broker:9092 --describe --topic dead-letters",
+        ),
         (TopicAuthorizationFailedError("dead-letters"), "kafka-acls.sh --bootstrap-server broker:9092 --add"),
         (
             UnknownTopicOrPartitionError(),
