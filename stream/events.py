@@ -207,11 +207,12 @@ def check_id(field: str, identifier: Id) -> None:
         raise InvalidEvent(f"{field}: {text[:40]!r} has a control character")
 
 
-def check_nesting(value: bytes) -> None:
+def check_nesting(value: bytes, field: str = "value") -> None:
     """Check the depth of nested arrays and objects in a JSON text.
 
     Args:
         value: JSON of one event.
+        field: to be named in the message.
 
     Raises:
         InvalidEvent: it is deeper than `MAX_NESTING`.
@@ -223,7 +224,7 @@ def check_nesting(value: bytes) -> None:
     brackets = _STRING.sub(b"", value).translate(None, _NO_BRACKETS)
     depth = max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
     if depth > MAX_NESTING:
-        raise InvalidEvent(f"value: arrays and objects are nested {depth} deep; at most {MAX_NESTING} are allowed")
+        raise InvalidEvent(f"{field}: arrays and objects are nested {depth} deep; at most {MAX_NESTING} are allowed")
 
 
 def plain(texts: Iterable[str]) -> bool:

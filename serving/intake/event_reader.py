@@ -67,7 +67,7 @@ class EventReader:
                     raise InvalidEvent(
                         f"context: the event has {len(value)} bytes, at most {EVENT_MAX_BYTES} are allowed"
                     )
-                check_nesting(value)
+                check_nesting(value, "context")
             except InvalidEvent as error:
                 raise _to_problem(error, index if many else None) from None
             ids.append(text_of(event.event_id))

@@ -110,7 +110,11 @@ def _as_line(letter: DeadLetter) -> str:
 
 
 def _time_of(timestamp_ms: int) -> str:
-    """The time of a record as RFC 3339; a time that no calendar has, as the number that it is."""
+    """The time of a record as RFC 3339; a time that no calendar has, as the number that it is.
+
+    >>> _time_of(1_700_000_000_000), _time_of(-1), _time_of(2**63 - 1)
+    ('2023-11-14T22:13:20+00:00', '1969-12-31T23:59:59+00:00', '9223372036854775807 ms')
+    """
     try:
         return datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):

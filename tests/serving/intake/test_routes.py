@@ -105,6 +105,7 @@ async def test_field_names_of_producers_hold_for_http_too(redis_server: RedisSer
         (b'{"item": "' + b"x" * 257 + b'", "user": "u"}', 422, None, "item"),
         (b'{"item": "a", "user": "u", "context": {"text": "' + b"x" * 1_000_000 + b'"}}', 422, None, "context"),
         (b'{"item": "a", "user": "u", "context": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, 400, None, None),
+        (b'{"item": "a", "user": "u", "context": ' + b'{"a":' * 300 + b"1" + b"}" * 301, 422, None, "context"),
         (b'{"item": "' + b"x" * 10_000_000 + b'", "user": "u"}', 413, None, None),
     ],
 )
