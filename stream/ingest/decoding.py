@@ -45,6 +45,9 @@ MAX_RATING_WEIGHT = 2.0
 MAX_RATING = 1e6
 """Largest value of a rating that is passed on, in either direction; a larger one counts as this."""
 
+FEW = 100
+"""Bad records up to which it is quicker to remove each from the list of a batch than to make a new list."""
+
 _STAND_IN = "?"
 """Takes the place of a bad id until its row is removed."""
 
@@ -132,8 +135,12 @@ class Decoder:
         """Decode and check all records at once, and look only at the bad ones one by one."""
         events, undecoded = self._events(records)
         good = list(records)
-        for place in reversed(undecoded):
-            del good[place]
+        if len(undecoded) < FEW:
+            for place in reversed(undecoded):
+                del good[place]
+        else:
+            without = set(undecoded)
+            good = [record for place, record in enumerate(records) if place not in without]
         batch, bad = self._batch(events, good)
         if not undecoded and not bad:
             return batch, good, []
@@ -142,8 +149,13 @@ class Decoder:
             places = np.delete(np.arange(len(records)), undecoded).tolist() if undecoded else range(len(records))
             for row in bad:
                 rejections[places[row]] = unlearnable(good[row], events[row], self._max_future_seconds)
-            batch = _kept(batch, sorted(bad))
-            good = [record for row, record in enumerate(good) if row not in bad]
+            rising = sorted(bad)
+            batch = _kept(batch, rising)
+            if len(rising) < FEW:
+                for row in reversed(rising):
+                    del good[row]
+            else:
+                good = [record for row, record in enumerate(good) if row not in bad]
         return batch, good, [rejections[place] for place in sorted(rejections)]
 
     def _events(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
@@ -268,10 +280,6 @@ def _hashed(ids: Sequence[Any], key: Keys, bad: set[int]) -> tuple[Keys, NDArray
     """
     if not ids:
         return np.empty((0, 2), np.uint64), np.empty(0, np.uint8), np.zeros(1, np.int64)
-    if None in ids:
-        absent = [place for place, identifier in enumerate(ids) if identifier is None]
-        bad.update(absent)
-        ids = _replaced(ids, absent)
     try:
         all_plain = plain(ids)
     except TypeError:  # at least one id is no string
@@ -298,7 +306,13 @@ def _replaced(ids: Sequence[Any], places: list[int]) -> list[Any]:
 
 
 def _texts(ids: Sequence[Any], bad: set[int]) -> list[str]:
-    """Ids as strings; an integer with too many digits is bad and becomes a stand-in."""
+    """Ids as strings; an absent one, and an integer with too many digits, is bad and becomes a stand-in."""
+    if None in ids:
+        absent = [place for place, each in enumerate(ids) if each is None]
+        bad.update(absent)
+        ids = _replaced(ids, absent)
+    if set(map(type, ids)) == {str}:
+        return list(ids)
     huge = [place for place, each in enumerate(ids) if type(each) is int and each.bit_length() > 4 * ID_MAX_BYTES]
     bad.update(huge)
     return list(map(text_of, _replaced(ids, huge)))
