@@ -2,6 +2,7 @@
 
 | file | decides |
 |---|---|
+| `failures` | which errors say something about a record |
 | `progress` | what counts as progress, and how pauses grow |
 | `standing` | the reasons for which a partition stands still, and what mends them |
 | `rejections` | how rejected records are counted and logged |

@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from faust.types import TP
+from redis.exceptions import RedisError
 
+from stream.health.standing import Reason
 from stream.kafka.fetch import SeekableConsumer
 from stream.kafka.refusals import CannotLearn
 from stream.models.schema import table_specs
@@ -27,7 +29,7 @@ from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
-from stream.versions import Claim, VersionStore
+from stream.versions import Claim, VersionError, VersionStore
 
 
 class WrongCluster(CannotLearn):
@@ -212,3 +214,16 @@ def log_lost(
         first_kept=first_kept,
         records=first_kept - first_lost,
     )
+
+
+def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str, str]:
+    """Reason, detail and remedy of an error that keeps a shard from being opened."""
+    detail = str(error) or repr(error)
+    settings = resources.settings
+    if isinstance(error, RedisError):
+        return "redis", detail, "start Redis, or check CORRENTE_REDIS"
+    if isinstance(error, KafkaLostRecords | WrongCluster):
+        return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
+    if isinstance(error, VersionError):
+        return "version", detail, "corrente versions list; pin or replay from a version that can be read"
+    return "kafka", detail, f"start Kafka at {settings.kafka}, or check CORRENTE_KAFKA"

@@ -34,8 +34,9 @@ from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
+from stream.health.failures import EXPECTED, REPORT, BatchFailed
 from stream.health.progress import Progress
-from stream.health.standing import Reason, Standing
+from stream.health.standing import Standing
 from stream.ingest.merge import MissingRecords
 from stream.ingest.records import Place, Record
 from stream.kafka.fetch import Fetch, Position
@@ -44,7 +45,7 @@ from stream.runner.assignment import ShardAssignment
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
-from stream.runner.recovery import KafkaLostRecords, WrongCluster, log_lost, restore, start_offsets
+from stream.runner.recovery import KafkaLostRecords, WrongCluster, cause_of, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
 from stream.shard.isolation import Isolation, TooManyFailures
 from stream.shard.logs import LogId
@@ -61,20 +62,6 @@ SEARCH_SECONDS = 0.1
 
 MAX_UNSENT_LETTERS = 50_000
 """Dead letters that may wait for Kafka's acknowledgement, before learning waits for them."""
-
-
-class BatchFailed(Exception):
-    """Learning or publishing failed unexpectedly; the cause is the error.
-
-    Attributes:
-        first, end: offset of the first record, and behind the last, of each topic.
-        count: number of the records.
-        published: True if publishing failed, and not learning.
-    """
-
-    def __init__(self, first: Mapping[str, int], end: Mapping[str, int], count: int, *, published: bool) -> None:
-        super().__init__(f"failed within {count} records from {dict(first)} to {dict(end)}")
-        self.first, self.end, self.count, self.published = first, end, count, published
 
 
 class ShardRunner:
@@ -220,7 +207,7 @@ class ShardRunner:
                     self._resources.metrics.redis_failures.inc()
                 self._log.warning("can't open the shard yet; trying again", error=str(error) or repr(error))
                 self._reset()
-                self._progress.stop(*_cause(error, self._resources))
+                self._progress.stop(*cause_of(error, self._resources))
                 await self._pause(pause)
                 pause = min(2 * pause, longest)
             except BatchFailed as failure:
@@ -236,7 +223,7 @@ class ShardRunner:
             except Exception as error:  # whatever it is, the records are in Kafka and the last published state is whole
                 self._log.exception("learning failed; going back to the last published state")
                 self._reset()
-                self._progress.stop("failures", f"{type(error).__name__}: {error}", _REPORT)
+                self._progress.stop("failures", f"{type(error).__name__}: {error}", REPORT)
                 await self._pause(self._progress.pause_seconds())
 
     async def _search(self, failure: BatchFailed) -> None:
@@ -257,7 +244,7 @@ class ShardRunner:
             try:
                 place = isolation.isolate(sum(failure.end.values()))
             except TooManyFailures as too_many:
-                self._progress.stop("failures", str(too_many), _REPORT)
+                self._progress.stop("failures", str(too_many), REPORT)
                 await self._pause(self._progress.pause_seconds())
                 return
             if place is not None:
@@ -383,7 +370,7 @@ class ShardRunner:
         if self._isolation.must_publish:
             try:
                 await self._publisher.flush(opened)
-            except _EXPECTED:
+            except EXPECTED:
                 raise
             except Exception as error:
                 end = {topic: offset + 1 for topic, offset in batch.last.items()}
@@ -394,7 +381,7 @@ class ShardRunner:
         """Raise the error of a publish that has ended, if it failed: as `BatchFailed` unless it is a known one."""
         try:
             self._publisher.raise_failure()
-        except _EXPECTED:
+        except EXPECTED:
             raise
         except Exception as error:
             raise _unpublished(opened) from error
@@ -429,41 +416,12 @@ class ShardRunner:
         await self._resources.clock.wait(self._news, seconds)
 
 
-_EXPECTED = (
-    Fenced,
-    StaleParent,
-    VersionError,
-    RedisError,
-    KafkaError,
-    OtherTopic,
-    IdentitiesUnknown,
-    MemoryError,
-    OSError,
-)
-"""Errors that say nothing about a record."""
-
-_REPORT = "report the traceback in the worker's log; a release that mends it goes on from the last published state"
-
-
 def _unpublished(opened: OpenShard) -> BatchFailed:
     """The failure of everything that is learned and not published."""
     end = dict(opened.shard.offsets)
     published = opened.assignment.by_topic(opened.published)
     first = {topic: published.get(topic, 0) for topic in end}
     return BatchFailed(first, end, opened.unpublished + opened.publishing, published=True)
-
-
-def _cause(error: Exception, resources: WorkerResources) -> tuple[Reason, str, str]:
-    """Reason, detail and remedy of an error that keeps a shard from being opened."""
-    detail = str(error) or repr(error)
-    settings = resources.settings
-    if isinstance(error, RedisError):
-        return "redis", detail, "start Redis, or check CORRENTE_REDIS"
-    if isinstance(error, KafkaLostRecords):
-        return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
-    if isinstance(error, VersionError):
-        return "version", detail, "corrente versions list; pin or replay from a version that can be read"
-    return "kafka", detail, f"start Kafka at {settings.kafka}, or check CORRENTE_KAFKA"
 
 
 def _timed_decode(shard: Shard, records: Sequence[Record], isolated: Mapping[Place, str]) -> tuple[Batch, float]:
