@@ -79,7 +79,8 @@ def assert_the_same_as_a_replay(bench: Bench, isolated: list[int]) -> None:
     for checkpoint in bench.store.published:
         folded = fold(folded, checkpoint.delta)
     assert tables_of(SETTINGS.model, folded) == replayed.tables
-    assert bench.store.published[-1].state == replayed.readable_state()
+    unbound = {"logs": None}  # a shard without Kafka doesn't know the identities of its logs
+    assert bench.store.published[-1].state | unbound == replayed.readable_state() | unbound
 
 
 async def test_a_record_that_a_kernel_raises_on_is_isolated_and_the_state_it_left_is_given_up(
