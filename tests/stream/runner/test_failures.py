@@ -92,7 +92,7 @@ async def test_a_record_that_a_kernel_raises_on_is_isolated_and_the_state_it_lef
     failing.offsets = {47, 61}
     bench.write(100)
     await pass_time(bench, lambda: learned(bench) == 130, "everything to be published")
-    assert [(letter.offset, letter.reason) for letter in bench.letters.sent] == [
+    assert sorted({(letter.offset, letter.reason) for letter in bench.letters.sent}) == [
         (47, "failed: ZeroDivisionError: a kernel's bug"),
         (61, "failed: ZeroDivisionError: a kernel's bug"),
     ]
@@ -133,7 +133,7 @@ async def test_a_record_that_no_version_can_be_published_with_is_isolated(
     await bench.open()
     bench.write(40)
     await pass_time(bench, lambda: learned(bench) == 40, "everything to be published")
-    assert [(letter.offset, letter.reason) for letter in bench.letters.sent] == [
+    assert sorted({(letter.offset, letter.reason) for letter in bench.letters.sent}) == [
         (13, "failed: ValueError: not JSON: nan")
     ]
     assert_the_same_as_a_replay(bench, [13])
