@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -19,6 +19,10 @@ from stream.kafka.refusals import WrongTopics
 from stream.settings import Settings
 
 log = get_logger(__name__)
+
+MAX_AHEAD_MS = 3_600_000
+"""Largest lead of a record's timestamp over the broker's clock, in topics that are created here. An hour is the default
+of Kafka 4; brokers before 3.6 don't know the setting."""
 
 CONNECT_SECONDS = 2.0
 """Pause between two attempts to reach a broker."""
@@ -83,7 +87,7 @@ async def _create(admin: Any, settings: Settings, names: list[str], partitions: 
             name=name,
             num_partitions=1 if for_letters else partitions,
             replication_factor=1,
-            topic_configs={"cleanup.policy": "compact"} if for_letters else {},
+            topic_configs=dict(_configs(settings, name)),
         )
         topic.replication_factor = -1  # the broker's default, which the constructor refuses
         error = await _create_error(admin, topic)
@@ -141,8 +145,20 @@ def _different_counts(settings: Settings, counts: dict[str, int]) -> str:
 
 
 def _create_command(settings: Settings, name: str, partitions: int) -> str:
-    compact = " --config cleanup.policy=compact" if name == settings.dead_letters_topic else ""
+    configs = "".join(f" --config {key}={value}" for key, value in _configs(settings, name).items())
     count = 1 if name == settings.dead_letters_topic else partitions
     return (
-        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --create --topic {name} --partitions {count}{compact}"
+        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --create --topic {name} --partitions {count}{configs}"
     )
+
+
+def _configs(settings: Settings, name: str) -> Mapping[str, str]:
+    """Configuration of a topic that is created.
+
+    An event's time may not be far ahead of the broker's, else the broker refuses the record and its producer learns of
+    it. Times in the past stay as they are (`LogAppendTime` would overwrite them), because histories are replayed with
+    records of their own times.
+    """
+    if name == settings.dead_letters_topic:
+        return {"cleanup.policy": "compact"}
+    return {"message.timestamp.after.max.ms": str(MAX_AHEAD_MS)}

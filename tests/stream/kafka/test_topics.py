@@ -81,15 +81,17 @@ async def test_topics_that_are_there_are_left_alone() -> None:
     assert admin.closed == 1
 
 
-async def test_missing_topics_are_created_and_the_topic_of_dead_letters_is_compacted() -> None:
+async def test_missing_topics_are_created_with_a_bound_on_times_ahead_and_dead_letters_are_compacted() -> None:
     admin = FakeAdmin({})
     assert await prepare(admin, partitions=4) == 4
     assert {topic.name: topic.num_partitions for topic in admin.created} == {
         **dict.fromkeys(EVENTS, 4),
         "dead-letters": 1,
     }
-    assert {topic.name for topic in admin.created if topic.topic_configs == {"cleanup.policy": "compact"}} == {
-        "dead-letters"
+    an_hour = {"message.timestamp.after.max.ms": "3600000"}
+    assert {topic.name: topic.topic_configs for topic in admin.created} == {
+        **dict.fromkeys(EVENTS, an_hour),
+        "dead-letters": {"cleanup.policy": "compact"},
     }
     assert {topic.replication_factor for topic in admin.created} == {-1}, "the broker's default"
 
@@ -111,7 +113,10 @@ async def test_missing_topics_are_refused_with_the_commands_if_they_may_not_be_c
     with pytest.raises(WrongTopics) as refused:
         await prepare(admin, create_topics=False, kafka="broker:9092")
     assert str(refused.value).splitlines()[1:] == [
-        "  kafka-topics.sh --bootstrap-server broker:9092 --create --topic purchases --partitions 2",
+        (
+            "  kafka-topics.sh --bootstrap-server broker:9092 --create --topic purchases --partitions 2 "
+            "--config message.timestamp.after.max.ms=3600000"
+        ),
         (
             "  kafka-topics.sh --bootstrap-server broker:9092 --create --topic dead-letters --partitions 1 "
             "--config cleanup.policy=compact"
