@@ -75,7 +75,7 @@ class Model:
 
     @property
     def clock(self) -> float:
-        """Time of the latest learned event, in seconds."""
+        """The latest time at which an event was learned, in seconds; see `stream.models.learning.stream_clock`."""
         return float(self._reader.scalars[CLOCK])
 
     def recommend(self, query: Query, allowed: NDArray[np.uint8] | None = None) -> Ranking:

@@ -93,6 +93,25 @@ SESSION = np.dtype(
 )
 ENTRY = np.dtype([("item", "<u4"), ("seconds", "<u4"), ("weight", "<i2"), ("kind", "u1"), ("learned", "u1")])
 """One event in a visitor's history. `weight` is in units of 1/WEIGHT_ONE."""
+STREAM_CLOCK = np.dtype(
+    [
+        ("seconds", "<f8"),  # the stream clock; 0 before the first event
+        ("latest_seconds", "<f8"),  # the largest time within its tolerance, and whose it is
+        ("latest_visitor", "<u8"),
+        ("step", "<f8"),  # mean step of the clock
+        ("lone_visitor", "<u8"),  # the visitor that the clock follows alone, 0 for none
+        ("lead_visitor", "<u8"),  # events beyond the tolerance in a row: the first visitor, smallest and largest time
+        ("lead_low", "<f8"),
+        ("lead_high", "<f8"),
+        ("leads", "<u4"),
+        ("lead_visitors", "<u4"),  # 1, or 2 for several
+        ("behind_visitor", "<u8"),  # the last visitor far behind a clock that rests on one visitor
+        ("behind", "<u4"),  # changes of visitor among them
+        ("confirmed", "<u4"),  # 0 while the clock rests on one visitor, or on a version without a stream clock
+        ("spare", "<u8", (5,)),
+    ]
+)
+"""The row of the table `clock`; visitors are first halves of their keys."""
 PAIR = np.dtype([("other", "<u4"), ("together", "<f4"), ("forward", "<f4"), ("fast", "<f4")])
 """Counts of two items: events in one history (`together`), one following the other (`forward`), and `forward` decayed
 with a half-life of one day (`fast`)."""
@@ -217,6 +236,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
     rows = capacities(settings)
     specs = [
         TableSpec("scalars", 1, _wide("<f8", SCALARS), 64),
+        TableSpec("clock", 1, STREAM_CLOCK, 128),
         TableSpec("items", rows.items, ITEM, 32),
         TableSpec("sums", rows.items, _wide("<f8", SUMS), 64),
         TableSpec("names", rows.names, _wide("<u4", CELL_WORDS), 4 * CELL_WORDS),

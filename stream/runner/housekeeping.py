@@ -78,6 +78,8 @@ class Housekeeping:
             for outcome, count in by_outcome.items():
                 if count:
                     self._resources.metrics.records.labels(topic, outcome).inc(count)
+        for topic, count in result.ahead.items():
+            self._resources.metrics.ahead.labels(topic).inc(count)
 
     def update(self, opened: OpenShard, now: float) -> None:
         """Update metrics, publish interval and compaction, if `UPDATE_SECONDS` have passed."""

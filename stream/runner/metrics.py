@@ -33,6 +33,14 @@ class WorkerMetrics:
             ["topic", "outcome"],
             registry=self.registry,
         )
+        self.ahead = Counter(
+            f"{name}ahead_events",
+            "Learned events whose time was ahead of the stream clock: they count at the clock.",
+            ["topic"],
+            registry=self.registry,
+        )
+        for topic in TOPIC_TYPES:  # a series that begins with its first event ahead shows no increase
+            self.ahead.labels(topic)
         self.lag = Gauge(
             f"{name}lag_records",
             "Records in Kafka that are not learned yet.",
@@ -47,7 +55,7 @@ class WorkerMetrics:
         )
         self.clock = Gauge(
             f"{name}event_time_seconds",
-            "Time of the latest event that was learned.",
+            "The latest time at which an event was learned.",
             ["partition"],
             registry=self.registry,
         )

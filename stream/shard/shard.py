@@ -3,7 +3,8 @@
 A shard is its tables and a few numbers that say how far it is: the next offset of each topic, and the count of records
 by outcome. `apply` learns one batch, `checkpoint` hands over what was written since the last checkpoint, and `restore`
 continues from a version exactly as the shard that wrote it would have continued. For every topic,
-`read = learned + duplicates + refused + dead_letters`.
+`read = learned + duplicates + refused + dead_letters`. Learned events whose time was ahead of the stream clock
+(`stream.models.learning.stream_clock`) are counted once more as `ahead`.
 
 This file decides what a batch does to the state, and what a checkpoint holds. The order of records is decided before
 (`stream.ingest.merge`), how an event is learned in `stream.models`, and what happens to a checkpoint in
@@ -25,7 +26,7 @@ from stream.ingest.decoding import Decoder
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection
 from stream.models.batch import EventBatch
 from stream.models.kernels.hashing import hash_ids, salt_key
-from stream.models.learning.event_loop import DUPLICATE, TEST, UPDATE
+from stream.models.learning.event_loop import AHEAD, DUPLICATE, TEST, UPDATE
 from stream.models.learning.learner import Learner
 from stream.models.model import Model
 from stream.models.schema import CLOCK
@@ -83,10 +84,12 @@ class LearnResult(NamedTuple):
     Attributes:
         rejections: one for every record that could not be learned.
         counts: number of records by topic and outcome (the names in `COUNTERS`); only topics that the batch had.
+        ahead: number of learned events by topic whose time was ahead of the stream clock; only topics that had any.
     """
 
     rejections: list[Rejection]
     counts: Mapping[str, Mapping[str, int]]
+    ahead: Mapping[str, int]
 
 
 class Shard:
@@ -122,6 +125,7 @@ class Shard:
         self.shards = shards
         self.logs = Logs()
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
+        self.ahead: dict[str, int] = dict.fromkeys(TOPIC_TYPES, 0)
         self._decoder = Decoder(settings, fields, max_future_seconds)
         self._sample_seeds = sample_seeds(settings, partition)
         self._learner = Learner(settings)
@@ -141,7 +145,7 @@ class Shard:
 
     @property
     def clock(self) -> float:
-        """Time of the latest event that was learned, in seconds since the epoch."""
+        """The latest time at which an event was learned, in seconds since the epoch; answers are made as of then."""
         return float(self._learner.state.scalars[CLOCK])
 
     def apply(
@@ -199,7 +203,7 @@ class Shard:
             new = [record for record in batch.records if record.offset >= offsets.get(record.topic, 0)]
             batch = self.decode(new, batch.isolated)
         if not batch.records:
-            return LearnResult([], {})
+            return LearnResult([], {}, {})
         tested = (TEST | UPDATE) * sampled(batch.sample_hashes, rate)
         outcomes = self._learner.learn(batch.events._replace(tested=tested))
         counts = _counts(batch, outcomes.learned)
@@ -207,6 +211,9 @@ class Shard:
             total = self.counters.setdefault(topic, dict.fromkeys(COUNTERS, 0))
             for outcome, count in by_outcome.items():
                 total[outcome] += count
+        ahead = Counter(batch.event_records[row].topic for row in np.flatnonzero(outcomes.learned == AHEAD).tolist())
+        for topic, count in ahead.items():
+            self.ahead[topic] = self.ahead.get(topic, 0) + count
         for topic, offset in batch.last.items():
             self.logs.advance(topic, offset + 1)
         self._rates.append(rate)
@@ -215,7 +222,7 @@ class Shard:
             if rejection.isolated:
                 key = self.logs.key(rejection.record.topic)
                 self._isolated.setdefault(key, []).append(rejection.record.offset)
-        return LearnResult(batch.rejections, counts)
+        return LearnResult(batch.rejections, counts, ahead)
 
     def erase(self, visitors: Sequence[str]) -> int:
         """Forget these users and sessions, and return how many rows that emptied.
@@ -262,6 +269,7 @@ class Shard:
             "offsets": self.logs.offsets(),
             "logs": self.logs.to_state(),
             "counters": {topic: dict(counts) for topic, counts in self.counters.items()},
+            "ahead": dict(self.ahead),
             "clock": self.clock,
             "partition": self.partition,
             "shards": self.shards,
@@ -312,6 +320,7 @@ class Shard:
         shard.logs = Logs.from_state(state)
         for topic, counts in state["counters"].items():
             shard.counters[topic] = {name: int(counts.get(name, 0)) for name in COUNTERS}
+        shard.ahead |= state.get("ahead", {})
         return shard
 
 

@@ -17,6 +17,7 @@ from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hash_index import find
+from stream.models.learning import stream_clock
 from stream.models.learning.event_loop import contrast, learn_event, remembered_by
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
@@ -138,8 +139,12 @@ def replay_events(
     test = trained = 0
     for event in range(start, stop):
         bits = actions[event]
+        if bits & (LEARN | SHOW):
+            seconds = stream_clock.observe(state, batch.visitors[event, 0], batch.seconds[event])
+        else:
+            seconds = stream_clock.counted_at(state, batch.seconds[event])
         if bits & (TEST | TRAIN_RANKER):
-            target = rank_for(state, reader, work, batch, event, options, buffers.no_items)
+            target = rank_for(state, reader, work, batch, event, seconds, options, buffers.no_items)
             if bits & TEST:
                 buffers.event[test] = event
                 buffers.fallback[test] = origin_of(state, reader, work, batch, event, options, buffers.place)
@@ -152,11 +157,11 @@ def replay_events(
                     item_bias.learn(state, work, ranker.learn(state, work, target))
                 trained += 1
                 if buffers.conversion_features.size and (batch.kinds[event] == CLICK or batch.kinds[event] == VIEW):
-                    remember_click(state, reader, work, batch, event, target, buffers.conversion_features)
+                    remember_click(state, reader, work, batch, event, seconds, target, buffers.conversion_features)
         if buffers.conversion_features.size and bits & LEARN and batch.kinds[event] == PURCHASE:
             conversion.note_purchase(state, batch.visitors[event, 0], batch.items[event, 0])
         if bits & (LEARN | SHOW):
-            learn_event(state, batch, event, options, buffers.met, buffers.scratch)
+            learn_event(state, batch, event, seconds, options, buffers.met, buffers.scratch)
             row = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
             code_of_row[row] = codes[event]
 
@@ -168,15 +173,20 @@ def rank_for(
     work: Work,
     batch: EventBatch,
     event: int,
+    seconds: float,
     options: Options,
     no_items: NDArray[np.int64],
 ) -> int:
-    """Rank for the visitor of an event, and return the number of the candidate that is its item; -1 if none is."""
+    """Rank for the visitor of an event, at the time `seconds` at which it counts.
+
+    Returns:
+        The number of the candidate that is its item; -1 if none is.
+    """
     item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
     visitor = find(state.visitor_cells, state.visitors, batch.visitors[event, 0], batch.visitors[event, 1])
     session = find(state.session_cells, state.sessions, batch.sessions[event, 0], batch.sessions[event, 1])
     anonymous = find(state.visitor_cells, state.visitors, batch.sessions[event, 0], batch.sessions[event, 1])
-    gather(reader, work, visitor, anonymous, session, no_items, max(1.0, batch.seconds[event]))
+    gather(reader, work, visitor, anonymous, session, no_items, max(1.0, seconds))
     rank(reader, work, options, remembered_by(batch, event, options))
     if item:
         for number in range(work.counts[CANDIDATE]):
@@ -238,6 +248,7 @@ def remember_click(
     work: Work,
     batch: EventBatch,
     event: int,
+    seconds: float,
     target: int,
     conversion_features: NDArray[np.float32],
 ) -> None:
@@ -248,7 +259,7 @@ def remember_click(
         challenger_score = 4.0 / (4.0 + count_greater(work, CHALLENGER, target))
     item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
     conversion.describe(reader, work, item, rank_score, challenger_score, conversion_features)
-    conversion.wait(state, batch.visitors[event, 0], batch.items[event, 0], batch.seconds[event], conversion_features)
+    conversion.wait(state, batch.visitors[event, 0], batch.items[event, 0], seconds, conversion_features)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Event loop: every event of a batch, in order, through everything that remembers.
 
-For each event: skip it if its id was seen. If it was drawn for a test, rank what is known without it. Find or make the
-rows of its item, visitor and session. Then learn. All of it is one compiled loop.
+For each event: skip it if its id was seen. Decide at which time it counts. If it was drawn for a test, rank what is
+known without it. Find or make the rows of its item, visitor and session. Then learn. All of it is one compiled loop.
 
 This file decides these steps, their order, and what a test reports. It knows nothing about topics, Kafka or versions.
 """
@@ -19,7 +19,7 @@ from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word
 from stream.models.kernels.hashing import mixed
-from stream.models.learning import counting, prefetch
+from stream.models.learning import counting, prefetch, stream_clock
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.own_events import gather
@@ -45,7 +45,9 @@ from stream.models.workspace.visitor_context import was_seen
 
 LEARNED = 0
 DUPLICATE = 1
-"""Values of `Outcomes.learned`; a duplicate's id was in the window of event ids."""
+AHEAD = 2
+"""Values of `Outcomes.learned`. A duplicate's id was in the window of event ids. An event ahead was learned at the time
+of the stream clock, because its own was further ahead than the clock's tolerance."""
 
 TEST = 1
 UPDATE = 2
@@ -61,7 +63,7 @@ class Outcomes(NamedTuple):
     Row t of every array but `learned` belongs to the t-th test.
 
     Attributes:
-        learned: (events,) uint8, `LEARNED` or `DUPLICATE`.
+        learned: (events,) uint8, `LEARNED`, `DUPLICATE` or `AHEAD`.
         events: (tests,) int64, number of the event in the batch.
         greater, equal: (tests, rankings) float32, number of candidates with a larger value than the target and, the
             target left out, with an equal one; by source, then champion, then challenger. `greater` is `MISS` if the
@@ -103,20 +105,23 @@ def learn_batch(
         if batch.event_ids[event] and not note_event_id(state, batch.event_ids[event]):
             outcomes.learned[event] = DUPLICATE
             continue
+        seconds = stream_clock.observe(state, batch.visitors[event, 0], batch.seconds[event])
+        if seconds < batch.seconds[event]:
+            outcomes.learned[event] = AHEAD
         if batch.tested[event] and batch.weights[event] > 0:
-            tested = test_event(state, reader, work, batch, event, options, outcomes, tests)
+            tested = test_event(state, reader, work, batch, event, seconds, options, outcomes, tests)
             if tested and (batch.kinds[event] == CLICK or batch.kinds[event] == VIEW):
                 conversion.wait(
                     state,
                     batch.visitors[event, 0],
                     batch.items[event, 0],
-                    batch.seconds[event],
+                    seconds,
                     outcomes.conversion_features[tests],
                 )
             tests += tested
         if batch.kinds[event] == PURCHASE:
             conversion.note_purchase(state, batch.visitors[event, 0], batch.items[event, 0])
-        learn_event(state, batch, event, options, work.met, work.vector)
+        learn_event(state, batch, event, seconds, options, work.met, work.vector)
     return tests
 
 
@@ -127,6 +132,7 @@ def test_event(
     work: Work,
     batch: EventBatch,
     event: int,
+    seconds: float,
     options: Options,
     outcomes: Outcomes,
     test: int,
@@ -136,6 +142,7 @@ def test_event(
     Args:
         state, reader, work, batch, options, outcomes: as `learn_batch` gets them.
         event: number of the event in the batch.
+        seconds: the time at which it counts.
         test: row of `outcomes` to fill in.
     """
     item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
@@ -149,7 +156,7 @@ def test_event(
     elif visitor == 0 and session == 0:
         return 0
     state.scalars[TESTS] += 1
-    gather(reader, work, visitor, anonymous, session, work.no_items, max(1.0, batch.seconds[event]))
+    gather(reader, work, visitor, anonymous, session, work.no_items, max(1.0, seconds))
     rank(reader, work, options, seen_by)
     target = -1
     for number in range(work.counts[CANDIDATE]):
@@ -231,7 +238,7 @@ def contrast(state: State, work: Work, target: int, differences: np.ndarray) -> 
 
 @kernel
 def learn_event(
-    state: State, batch: EventBatch, event: int, options: Options, met: np.ndarray, scratch: np.ndarray
+    state: State, batch: EventBatch, event: int, seconds: float, options: Options, met: np.ndarray, scratch: np.ndarray
 ) -> None:
     """Write one event into every table that it concerns.
 
@@ -239,11 +246,12 @@ def learn_event(
         state: the tables.
         batch: the events.
         event: number of the event in the batch.
+        seconds: the time at which it counts, from `stream_clock.observe`.
         options: whether repeats are learned.
         met: (MEETINGS,) scratch.
         scratch: (at least as long as a vector) scratch.
     """
-    seconds = max(1.0, batch.seconds[event])
+    seconds = max(1.0, seconds)
     if state.scalars[STARTED] == 0:
         state.scalars[STARTED] = 1
         state.scalars[POPULARITY_LANDMARK] = seconds

@@ -20,6 +20,7 @@ from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import Keys
+from stream.models.learning import stream_clock
 from stream.models.learning.event_loop import Outcomes, learn_batch
 from stream.models.outcomes.conversion import Conversion
 from stream.models.outcomes.ratings import Ratings
@@ -114,6 +115,7 @@ class Learner:
         """
         state, emptied = self.state, 0
         for key in visitors_and_sessions:
+            stream_clock.forget(state, key[0])
             if visitor := find(state.visitor_cells, state.visitors, *key):
                 visitors.erase(state, visitor)
                 emptied += 1

@@ -33,6 +33,8 @@ class State(NamedTuple):
 
     scalars: NDArray
     scalars_dirty: NDArray
+    clock: NDArray
+    clock_dirty: NDArray
     items: NDArray
     items_dirty: NDArray
     sums: NDArray

@@ -9,6 +9,7 @@ import pytest
 from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from stream.ingest.records import Record
 from stream.runner.task import ShardRunner
 from stream.shard.shard import Shard
 from stream.versions import CorruptVersion, WrongSalt
@@ -47,6 +48,20 @@ async def test_events_are_learned_and_published_with_their_offsets(bench: Bench)
     assert bench.store.published[-1].state["counters"]["clicks"]["learned"] == 50
     assert bench.metric("records_total", topic="clicks", outcome="learned") == 50
     assert bench.metric("version") == bench.resources.newest_number == 1
+
+
+async def test_an_event_ahead_of_the_stream_clock_is_learned_and_counted_by_topic(bench: Bench) -> None:
+    await bench.open()
+    await bench.learn(50)
+    assert bench.metric("ahead_events_total", topic="clicks") == 0
+    ten_years = Record("clicks", 50, 1_700_000_000_000 + 315_576_000_000, click(1))
+    bench.kafka.logs[CLICKS].append(ten_years)
+    bench.poll()
+    await eventually(lambda: bench.metric("ahead_events_total", topic="clicks") == 1)
+    await bench.publish()
+    assert bench.metric("records_total", topic="clicks", outcome="learned") == 51
+    assert bench.store.published[-1].state["ahead"] == {"clicks": 1, "purchases": 0, "feedback": 0}
+    assert bench.store.published[-1].state["clock"] == 1_700_000_049
 
 
 async def test_the_next_owner_restores_the_state_and_learns_what_an_undisturbed_shard_would(

@@ -205,7 +205,7 @@ def test_a_batch_returns_the_counts_that_it_adds_to_the_counters():
     assert len(second.rejections) == sum(
         counts["refused"] + counts["dead_letters"] for counts in second.counts.values()
     )
-    assert shard.learn(shard.decode(records), rate=0.5) == ([], {})
+    assert shard.learn(shard.decode(records), rate=0.5) == ([], {}, {})
     assert shard.checkpoint().journal.batches == 2, "a batch without new records is in no journal"
 
 

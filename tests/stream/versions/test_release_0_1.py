@@ -140,6 +140,7 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store):
         shard = restored(store, partition, claim)
         assert shard.apply(later_records(partition), rate=0.5) == []
         assert checksums(shard.tables) == fixture()["later_tables"][partition]
+        assert shard.ahead == {"clicks": 0, "purchases": 0, "feedback": 0}
         version = publish(store, claim, shard.checkpoint(), now=1_700_001_000.0 + partition)
     assert (version.number, version.events) == (old.number + 2, old.events + 80)
     assert version.settings["visitor_salt_digest"] == salt_digest(SALT)
@@ -152,6 +153,17 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store):
         assert checksums(load(store, partition, state)[0]) == fixture()["tables"][f"{partition}/{state.digest}"]
     for partition, state in store.latest().shards.items():
         assert checksums(load(store, partition, state)[0]) == fixture()["later_tables"][partition]
+
+
+def test_its_stream_clock_begins_at_its_latest_event_and_one_record_does_not_move_it(store):
+    claim = store.claim(0, worker="today", token="t", now=1.0, visitor_salt=SALT)
+    shard = restored(store, 0, claim)
+    latest = shard.clock
+    assert shard.tables["clock"].data["seconds"] == [0.0], "a table that the release did not write"
+    ahead = Record("clicks", shard.offsets["clicks"], int((latest + 3e8) * 1000), b'{"item": "a", "user": "wrong"}')
+    shard.apply([ahead], rate=0.0)
+    assert shard.tables["clock"].data["seconds"] == [latest]
+    assert (shard.clock, shard.ahead["clicks"]) == (latest, 1)
 
 
 def test_a_worker_with_another_salt_is_refused_before_it_takes_the_shard(store):
