@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidConfigurationError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 from structlog import get_logger
 
 from stream.kafka.refusals import WrongTopics
@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 MAX_AHEAD_MS = 3_600_000
 """Largest lead of a record's timestamp over the broker's clock, in topics that are created here. An hour is the default
-of Kafka 4; brokers before 3.6 don't know the setting."""
+of Kafka 4. Brokers before 3.6 don't know the setting, and get topics without it."""
 
 CONNECT_SECONDS = 2.0
 """Pause between two attempts to reach a broker."""
@@ -91,6 +91,9 @@ async def _create(admin: Any, settings: Settings, names: list[str], partitions: 
         )
         topic.replication_factor = -1  # the broker's default, which the constructor refuses
         error = await _create_error(admin, topic)
+        if isinstance(error, InvalidConfigurationError) and not for_letters:  # the broker doesn't know the bound
+            topic.topic_configs = {}
+            error = await _create_error(admin, topic)
         if error is None:
             log.info("created a topic", topic=name, partitions=topic.num_partitions)
         elif not isinstance(error, TopicAlreadyExistsError):  # another worker was faster

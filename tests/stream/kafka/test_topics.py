@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import (
+    InvalidConfigurationError,
     KafkaConnectionError,
     KafkaError,
     NoError,
@@ -31,6 +32,7 @@ class FakeAdmin:
         start_errors: raised by the first starts, one each.
         created_by_others: topics that another worker creates between our look and our creation.
         create_error: the broker's answer to every creation.
+        known_configs: topic settings that the broker knows; it refuses others.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class FakeAdmin:
         start_errors: tuple[Exception, ...] = (),
         created_by_others: tuple[str, ...] = (),
         create_error: type[KafkaError] = NoError,
+        known_configs: tuple[str, ...] = ("cleanup.policy", "message.timestamp.after.max.ms"),
     ) -> None:
         self.topics = topics
         self.created: list[Any] = []
@@ -47,6 +50,7 @@ class FakeAdmin:
         self._start_errors = list(start_errors)
         self._created_by_others = created_by_others
         self._create_error = create_error
+        self._known_configs = known_configs
 
     async def start(self) -> None:
         if self._start_errors:
@@ -65,6 +69,8 @@ class FakeAdmin:
         """Create one topic. Kafka answers with an error code; only a client without a connection raises."""
         (topic,) = topics
         error = TopicAlreadyExistsError if topic.name in self._created_by_others else self._create_error
+        if not set(topic.topic_configs) <= set(self._known_configs):
+            error = InvalidConfigurationError
         if error is NoError:
             self.created.append(topic)
         return SimpleNamespace(topic_errors=[(topic.name, error.errno, "because of a policy")])
@@ -94,6 +100,15 @@ async def test_missing_topics_are_created_with_a_bound_on_times_ahead_and_dead_l
         "dead-letters": {"cleanup.policy": "compact"},
     }
     assert {topic.replication_factor for topic in admin.created} == {-1}, "the broker's default"
+
+
+async def test_a_broker_that_does_not_know_the_bound_gets_topics_without_it() -> None:
+    admin = FakeAdmin({}, known_configs=("cleanup.policy",))
+    assert await prepare(admin, partitions=4) == 4
+    assert {topic.name: topic.topic_configs for topic in admin.created} == {
+        **{topic: {} for topic in EVENTS},
+        "dead-letters": {"cleanup.policy": "compact"},
+    }
 
 
 async def test_a_missing_topic_gets_as_many_partitions_as_the_others_have() -> None:
