@@ -27,6 +27,9 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "the only one: clocks, landmarks, and how many rows of other tables are in use",
         ("learning/event_loop.py", "entities/row_lifecycle.py", "kernels/row_pool.py"),
     ),
+    "clock": Description(
+        "the only one: the stream clock, and what is known of events ahead of it", ("learning/stream_clock.py",)
+    ),
     "items": Description("an item: its key, its times, and pointers into other tables", ("entities/items.py",)),
     "sums": Description(
         "an item: five decayed counts, the number of events, and two sums over its pairs",
@@ -83,6 +86,22 @@ DESCRIPTIONS: Mapping[str, Description] = {
 }
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "clock": {
+        "seconds": "the stream clock; 0 before the first event",
+        "latest_seconds": "the largest time within its tolerance",
+        "latest_visitor": "first half of the key of the visitor who reached it",
+        "step": "mean step of the clock in seconds, from which the tolerance follows",
+        "lone_visitor": "the visitor whom the clock follows alone; 0 is none",
+        "lead_visitor": "first visitor of the events ahead in a row",
+        "lead_low": "the smallest time of these events",
+        "lead_high": "the largest",
+        "leads": "number of these events",
+        "lead_visitors": "1 if one visitor sent them, 2 if several did",
+        "behind_visitor": "the last visitor far behind a clock that rests on one visitor",
+        "behind": "changes of visitor among those",
+        "confirmed": "0 while the clock rests on one visitor, else 1",
+        "spare": "unused",
+    },
     "items": {
         "key0": "first half of the 128-bit hash of the item's id",
         "key1": "second half",
