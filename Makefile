@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint coverage kernels in-process processes unit bench quality faults picture readme wheel lock neural clean
+.PHONY: help install demo test lint coverage kernels in-process processes unit bench quality faults picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
@@ -21,7 +21,6 @@ help:
 	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
 	@echo "make docs                 the documentation in build/docs"
 	@echo "make reference            write the generated parts of the reference from the code"
-	@echo "make readme               write the tables of the README from the code"
 	@echo "make picture              record the README's moving picture from a run of the demo"
 	@echo "make lock                 lock the newest versions that pyproject.toml allows"
 
@@ -95,9 +94,6 @@ picture: install
 neural: install
 	$(PIP) install 'torch>=2'
 	$(BIN)/python -m pytest tests/benchmarks/neural $(PYTEST)
-
-readme: install
-	$(BIN)/python -m tests.test_readme
 
 # Warnings are errors, and every link within the documentation has to lead somewhere.
 docs: install

@@ -108,6 +108,7 @@ class KafkaWatch:
         self._confirm_topics = confirm_topics
         self._connect = connect
         self._kept_out_since: float | None = None
+        self._last_error = 0.0
         self._logged = -REPEAT_SECONDS
 
     async def run(self) -> None:
@@ -146,8 +147,6 @@ class KafkaWatch:
         if isinstance(error, HOPELESS) or now - self._kept_out_since >= PATIENCE_SECONDS:
             raise refusal(error, self._settings)
         log.warning("can't join the consumer group yet", reason=str(refusal(error, self._settings)))
-
-    _last_error: float = 0.0
 
     async def look(self, now: float) -> None:
         """Look at topics and group once. A Kafka that doesn't answer is no reason to end.

@@ -87,7 +87,7 @@ def produce(
 
 
 class Transaction(Enum):
-    """What becomes of a transaction."""
+    """The end of a transaction, or none yet."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"
