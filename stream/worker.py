@@ -239,14 +239,11 @@ class Worker:
 
     async def _check_cluster(self) -> None:
         """Refuse a model of another Kafka cluster; without an answer, each shard asks again before it is claimed."""
-        resources, topics = self._resources, self.settings.topics.values()
-
-        def check() -> None:
-            found = resources.topic_ids.look_up(TP(name, 0) for name in topics)
-            check_cluster(next(iter(found.values())).cluster, resources.store, self.settings)
-
+        resources = self._resources
         try:
-            await resources.with_redis(check)
+            found = await resources.topic_ids.look_up(TP(name, 0) for name in self.settings.topics.values())
+            cluster = next(iter(found.values())).cluster
+            await resources.with_redis(lambda: check_cluster(cluster, resources.store, self.settings))
         except (RedisError, VersionError, IdentitiesUnknown) as error:
             log.warning("can't see yet whether the model learns from this Kafka", error=str(error) or repr(error))
 
@@ -276,6 +273,7 @@ class Worker:
         for runner in list(self._runners.values()):
             await runner.drop()
         await self._resources.dead_letters.stop()
+        await self._resources.topic_ids.close()
         self._resources.close()
 
     # ---- called by the transport

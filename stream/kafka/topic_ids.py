@@ -1,35 +1,48 @@
 """Identities of topics: the cluster's id, and the id that Kafka gives to each topic that is created (KIP-516).
 
-aiokafka's protocol has neither, so confluent-kafka's admin client is asked. The topics of a broker without ids (before
-Kafka 2.8, and the embedded one) have an empty id.
+aiokafka's own request for metadata is older than those ids, so the request that has them is defined here and sent by
+aiokafka's client: it is asked before each version becomes visible, and a second client library took a millisecond more
+of each. The topics of a broker without ids (before Kafka 2.8) have an empty id.
 
-This file decides how identities are looked up, and what is raised if a topic is another one than it was.
+This file decides how identities are looked up, which broker is asked, and what is raised if a topic is another one than
+it was.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import base64
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from typing import Any
+from io import BytesIO
+from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.metadata import MetadataRequest_v4
+from aiokafka.protocol.types import (
+    AbstractType,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
 from faust.types import TP
-from structlog import get_logger
 
 from stream.shard.logs import LogId
-
-log = get_logger(__name__)
 
 LOOK_SECONDS = 10.0
 """Longest wait for an answer."""
 
-EMBEDDED_CLUSTER = "mockCluster"
-"""First part of the id of librdkafka's own broker (`simulators.embedded`), which never answers the question for ids."""
+ATTEMPTS = 3
+"""Number of questions, while partitions move from broker to broker, before nothing is known."""
 
-NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
-"""The id of 128 zero bits, which a broker without topic ids gives."""
+NO_ID = bytes(16)
+"""The id that a broker without topic ids gives, if it gives any."""
 
 
 class OtherTopic(RuntimeError):
@@ -40,84 +53,253 @@ class IdentitiesUnknown(RuntimeError):
     """Kafka did not say which topics there are; it may be away, or a topic may be missing."""
 
 
+class _Uuid(AbstractType[bytes]):
+    """128 bits."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+    @classmethod
+    def repr(cls, value: bytes) -> str:
+        return value.hex()
+
+
+_TEXT = CompactString("utf-8")
+_TAGS = ("tags", TaggedFields)
+
+
+class _Metadata(Response):
+    """Version 10 of Kafka's `MetadataResponse`, the first one with topic ids."""
+
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", CompactArray(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT), _TAGS)),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("topic", _TEXT),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        _TAGS,
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                _TAGS,
+            ),
+        ),
+        ("authorized_operations", Int32),
+        _TAGS,
+    )
+
+
+class _Unread(Response):
+    """A `_Metadata` whose bytes are kept: most are the same as those of the reply before."""
+
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = _Metadata.SCHEMA
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    @classmethod
+    def decode(cls, data: BytesIO | bytes) -> _Unread:
+        return cls(data if isinstance(data, bytes) else data.read())
+
+    def __repr__(self) -> str:
+        return repr(_Metadata.decode(self.raw))
+
+
+class _MetadataOf(RequestStruct):
+    """Version 10 of Kafka's `MetadataRequest`."""
+
+    API_KEY = 3
+    API_VERSION = 10
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _Unread
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("topic", _TEXT), _TAGS)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        _TAGS,
+    )
+
+
+class Question(Request[MetadataRequest_v4 | _MetadataOf]):
+    """Which topics these are and who leads their partitions, in the newest version that the broker knows."""
+
+    API_KEY = 3
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+
+    def build(self, request_struct_class: type[Any]) -> Any:
+        """The request in one of its two versions; neither creates a topic."""
+        if request_struct_class is MetadataRequest_v4:
+            return MetadataRequest_v4(topics=self.names, allow_auto_topic_creation=False)
+        return _MetadataOf([(NO_ID, name, {}) for name in self.names], False, False, False, {})
+
+
+class Answer(NamedTuple):
+    """What one broker said.
+
+    Attributes:
+        cluster: id of the cluster; empty if there is none.
+        ids: id of each topic, as Kafka's tools write it; empty if there is none.
+        leaders: number of the broker that each partition is read from, of each topic.
+    """
+
+    cluster: str
+    ids: Mapping[str, str]
+    leaders: Mapping[str, Mapping[int, int]]
+
+
 class TopicIds:
-    """Looks up identities. It connects when it is first used, and may be used by several threads.
+    """Looks up identities. It connects when it is first used, to be used by one event loop.
 
     Args:
         kafka: bootstrap servers.
-        connect: makes an admin client of confluent-kafka.
+        connect: makes a client of aiokafka, not started yet.
     """
 
-    def __init__(self, kafka: str, connect: Callable[[dict[str, Any]], Any] = AdminClient) -> None:
+    def __init__(self, kafka: str, connect: Callable[[str], Any] | None = None) -> None:
         self._kafka = kafka
-        self._connect = connect
-        self._admin: Any = None
-        self._cluster = ""
-        self._has_ids = True
-        self._lock = threading.Lock()
+        self._connect = connect or _connect
+        self._client: Any = None
+        self._connecting = asyncio.Lock()
+        self._leaders: dict[TP, int] = {}
+        self._newest: dict[tuple[int, frozenset[str]], tuple[bytes, Answer]] = {}
 
-    def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
+    async def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
         """The identity of the log of each topic-partition. Waits for Kafka.
 
         Raises:
             IdentitiesUnknown: no answer, or a topic is missing.
         """
         wanted = list(partitions)
-        ids = self.ask({tp.topic for tp in wanted})()
-        return {tp: LogId(self._cluster, ids[tp.topic], tp.topic, tp.partition) for tp in wanted}
+        answer = await self._ask(None, {tp.topic for tp in wanted})
+        self._note_leaders(answer)
+        return {tp: LogId(answer.cluster, answer.ids[tp.topic], tp.topic, tp.partition) for tp in wanted}
 
-    def ask(self, names: Iterable[str]) -> Callable[[], dict[str, str]]:
-        """Ask for the ids of topics; the returned function waits for the answer.
+    async def confirm(self, bound: Mapping[TP, LogId]) -> None:
+        """Return if topics are still the ones that they were when this was called.
 
-        Raises:
-            IdentitiesUnknown: no answer, or a topic is missing; the returned function raises it too.
-        """
-        wanted = sorted(names)
-        admin = self._client()
-        if not self._has_ids:
-            return lambda: dict.fromkeys(wanted, "")
-        futures = admin.describe_topics(TopicCollection(wanted), request_timeout=LOOK_SECONDS)
-        return lambda: {name: _id_of(name, future) for name, future in futures.items()}
-
-    def confirm(self, bound: Mapping[TP, LogId]) -> Callable[[], None]:
-        """Ask whether topics are still the ones that they were; the returned function waits for the answer.
+        Each partition's leader is asked, because it is the one that gives its records: another broker may know of a
+        new topic later.
 
         Raises:
             IdentitiesUnknown: no answer.
-            OtherTopic: raised by the returned function: a topic is another one.
+            OtherTopic: a topic is another one.
         """
-        known = {tp.topic: found.topic_id for tp, found in bound.items() if found.topic_id}
-        if not known:
-            return lambda: None
-        answer = self.ask(known)
+        open_questions = {tp: found for tp, found in bound.items() if found.topic_id}
+        for _ in range(ATTEMPTS):
+            by_leader: dict[int | None, list[TP]] = defaultdict(list)
+            for tp in open_questions:
+                by_leader[self._leaders.get(tp)].append(tp)
+            answers = await asyncio.gather(
+                *(self._ask(node, {tp.topic for tp in tps}) for node, tps in by_leader.items())
+            )
+            for (node, tps), answer in zip(by_leader.items(), answers, strict=True):
+                self._note_leaders(answer)
+                for tp in tps:
+                    before, now = open_questions[tp].topic_id, answer.ids[tp.topic]
+                    if now != before:
+                        raise OtherTopic(
+                            f"the topic {tp.topic} was created again: its id was {before} and is {now or 'unknown'}"
+                        )
+                    if node == answer.leaders[tp.topic].get(tp.partition):
+                        del open_questions[tp]
+            if not open_questions:
+                return
+        moving = ", ".join(sorted({tp.topic for tp in open_questions}))
+        raise IdentitiesUnknown(f"Kafka does not say who leads the partitions of {moving}")
 
-        def check() -> None:
-            for name, topic_id in answer().items():
-                if topic_id != known[name]:
-                    raise OtherTopic(f"the topic {name} was created again: its id was {known[name]} and is {topic_id}")
+    async def close(self) -> None:
+        """Close the connections; the next question makes new ones."""
+        client, self._client = self._client, None
+        self._leaders.clear()
+        self._newest.clear()
+        if client is not None:
+            await client.close()
 
-        return check
+    def _note_leaders(self, answer: Answer) -> None:
+        for topic, leaders in answer.leaders.items():
+            for partition, node in leaders.items():
+                self._leaders[TP(topic, partition)] = node
 
-    def _client(self) -> Any:
-        with self._lock:
-            if self._admin is not None:
-                return self._admin
-            admin = self._connect({"bootstrap.servers": self._kafka, "log_level": 0})
-            try:
-                metadata = admin.list_topics(timeout=LOOK_SECONDS)
-            except KafkaException as error:
-                raise IdentitiesUnknown(f"Kafka at {self._kafka} does not say which cluster it is: {error}") from error
-            self._cluster = metadata.cluster_id or ""
-            self._has_ids = not self._cluster.startswith(EMBEDDED_CLUSTER)
-            if not self._has_ids:
-                log.info("Kafka has no topic ids; a topic that is created again is known by its length alone")
-            self._admin = admin
-            return admin
+    async def _ask(self, node: int | None, names: Iterable[str]) -> Answer:
+        """Ask one broker, any for None. Raises `IdentitiesUnknown`."""
+        wanted = frozenset(names)
+        try:
+            client = await self._connected()
+            asked = client.get_random_node() if node is None else node
+            reply = await client.send(asked, Question(wanted))
+        except (KafkaError, TimeoutError, OSError, NotImplementedError) as error:
+            await self.close()
+            raise IdentitiesUnknown(
+                f"Kafka at {self._kafka} does not say which topics it has: {error!r}. {_remedy(error)}"
+            ) from error
+        if not isinstance(reply, _Unread):
+            return _read(reply)
+        raw, answer = self._newest.get((asked, wanted), (b"", None))
+        if answer is None or raw != reply.raw:
+            answer = _read(_Metadata.decode(reply.raw))
+            self._newest[asked, wanted] = reply.raw, answer
+        return answer
+
+    async def _connected(self) -> Any:
+        async with self._connecting:
+            if self._client is None:
+                client = self._connect(self._kafka)
+                try:
+                    await client.bootstrap()
+                except BaseException:
+                    await client.close()
+                    raise
+                self._client = client
+            return self._client
 
 
-def _id_of(name: str, future: Future[Any]) -> str:
-    try:
-        found = str(future.result(LOOK_SECONDS).topic_id)
-        return "" if found == NO_ID else found
-    except (KafkaException, TimeoutError) as error:
-        raise IdentitiesUnknown(f"Kafka does not say what the topic {name} is: {error!r}") from error
+def _connect(kafka: str) -> Any:
+    return AIOKafkaClient(bootstrap_servers=kafka, request_timeout_ms=int(1000 * LOOK_SECONDS))
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, NotImplementedError | IncompatibleBrokerVersion):
+        return "Brokers before Kafka 0.11 are not supported."
+    return "It is asked again until it answers."
+
+
+def _read(reply: Any) -> Answer:
+    """What a reply says, in either version. Raises `IdentitiesUnknown` if a topic is missing."""
+    has_ids = reply.API_VERSION >= _Metadata.API_VERSION
+    ids: dict[str, str] = {}
+    leaders: dict[str, dict[int, int]] = {}
+    for code, name, *rest in reply.topics:
+        if (error := for_code(code)) is not NoError:
+            raise IdentitiesUnknown(f"Kafka does not say what the topic {name} is: {error.__name__}")
+        topic_id = rest[0] if has_ids else NO_ID
+        ids[name] = "" if topic_id == NO_ID else base64.b64encode(topic_id).decode().rstrip("=")
+        leaders[name] = {partition: leader for _, partition, leader, *_ in rest[2 if has_ids else 1]}
+    return Answer(reply.cluster_id or "", ids, leaders)

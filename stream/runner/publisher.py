@@ -5,7 +5,8 @@ A checkpoint is taken in parts between batches, so that no part holds learning u
 1. The parts are folded into one delta.
 2. Kafka acknowledges the dead letters of every record that the checkpoint contains. They are sent as soon as a record
    is rejected, beside learning.
-3. Kafka confirms that the topics are the ones whose records were fetched.
+3. Kafka confirms that the topics are the ones whose records were fetched. It is asked before the last part is taken,
+   and answers beside the other steps.
 4. The store makes the state visible, which passes those records.
 
 While Redis or Kafka is away the publish is retried, and learning goes on; what is learned meanwhile waits for the next
@@ -21,13 +22,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from stream.kafka.dead_letters import DeadLetter, dead_letter
-from stream.kafka.topic_ids import IdentitiesUnknown
+from stream.kafka.topic_ids import LOOK_SECONDS, IdentitiesUnknown
 from stream.runner.assignment import ShardAssignment
 from stream.runner.clock import Clock
 from stream.runner.open_shard import OpenShard
@@ -54,6 +57,9 @@ however large versions are."""
 MAX_PUBLISH_SECONDS = 1.0
 """Longest publish duration that counts for the interval. A publish that took longer, because Redis was away, doesn't
 predict the next one."""
+
+ANSWER_SECONDS = 3 * LOOK_SECONDS
+"""Longest wait for Kafka's confirmation, which has a shorter limit of its own while the event loop runs."""
 
 DURATION_SMOOTHING = 0.2
 """Weight of the last publish in the recent publish duration."""
@@ -188,6 +194,7 @@ class Publisher:
         """Take the next part of a checkpoint; after the last one, begin to publish it."""
         resources = self._resources
         started = resources.clock.monotonic()
+        confirmed = self._ask_topics(opened)
         part, seconds = await resources.in_learning(_timed_part, opened.shard, self._part_blocks, resources.clock)
         resources.metrics.cut_seconds.observe(seconds)
         resources.metrics.note_hold("learning", seconds)
@@ -199,7 +206,7 @@ class Publisher:
         opened.publishing, opened.unpublished = opened.unpublished, 0
         self.send_letters(opened)
         sending, self._sending = self._sending, []
-        self._publishing = asyncio.create_task(self._publish(opened, part, parts, sending, started))
+        self._publishing = asyncio.create_task(self._publish(opened, part, parts, sending, started, confirmed))
         self._publishing.add_done_callback(lambda _: self._wake())
 
     def _interval_seconds(self) -> float:
@@ -214,6 +221,7 @@ class Publisher:
         parts: list[Delta],
         sending: list[asyncio.Task[None]],
         started: float,
+        confirmed: Future[None],
     ) -> None:
         """Fold, wait for letters, publish. Retries while Redis is away; see `raise_failure` for what it raises."""
         resources = self._resources
@@ -223,7 +231,7 @@ class Publisher:
         pause, longest = RETRY_SECONDS
         while True:
             try:
-                version = await resources.with_redis(lambda: self._store(opened, checkpoint))
+                version = await resources.with_redis(partial(self._store, opened, checkpoint, confirmed))
                 break
             except (RedisError, IdentitiesUnknown) as error:
                 if isinstance(error, RedisError):
@@ -231,6 +239,7 @@ class Publisher:
                 self._log.warning("could not publish a version; learning goes on", error=str(error) or repr(error))
                 await resources.clock.sleep(pause)
                 pause = min(2 * pause, longest)
+                confirmed = self._ask_topics(opened)
         resources.newest_number = max(resources.newest_number, version.number)
         first = not opened.published
         opened.published = self._assignment.by_partition(Logs.from_state(checkpoint.state).current())
@@ -249,22 +258,34 @@ class Publisher:
             first=first,
         )
 
-    def _store(self, opened: OpenShard, checkpoint: Checkpoint) -> Version:
-        """Publish, and have Kafka confirm meanwhile that all topics are still the ones whose records were fetched.
+    def _ask_topics(self, opened: OpenShard) -> Future[None]:
+        """Ask Kafka whether all topics are still the ones whose records were fetched.
 
         A topic that was deleted and created again answers fetches at the old offsets too, once it is long enough. If
-        its id is unchanged now, every record of this checkpoint came from the topic that is bound.
+        its id is unchanged now, every record that is learned by now came from the topic that is bound.
         """
+        loop = asyncio.get_running_loop()
+        return asyncio.run_coroutine_threadsafe(self._resources.topic_ids.confirm(opened.bound), loop)
+
+    def _store(self, opened: OpenShard, checkpoint: Checkpoint, confirmed: Future[None]) -> Version:
+        """Publish as soon as Kafka has confirmed the topics."""
         resources = self._resources
-        confirm = resources.topic_ids.confirm(opened.bound)
         return resources.store.publish(
             opened.claim,
             checkpoint,
             settings=resources.settings.model.model_dump(mode="json"),
             code_version=resources.code_version,
             now=resources.clock.time(),
-            confirm=confirm,
+            confirm=lambda: _wait(confirmed),
         )
+
+
+def _wait(confirmed: Future[None]) -> None:
+    """Wait for Kafka's answer. Raises `OtherTopic`, or `IdentitiesUnknown` if there is none."""
+    try:
+        confirmed.result(ANSWER_SECONDS)
+    except (TimeoutError, CancelledError) as error:  # the event loop has ended meanwhile
+        raise IdentitiesUnknown("Kafka's answer did not arrive") from error
 
 
 def _timed_part(shard: Shard, most_blocks: int, clock: Clock) -> tuple[Checkpoint | Delta, float]:

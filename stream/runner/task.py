@@ -152,9 +152,8 @@ class ShardRunner:
         opened = self._opened
         if opened is None:
             return
-        topic_ids = self._resources.topic_ids
         try:
-            await self._resources.with_redis(lambda: topic_ids.confirm(opened.bound)())
+            await self._resources.topic_ids.confirm(opened.bound)
         except OtherTopic as error:
             if opened.gap is None and opened.sessions:
                 opened.break_off(error)
@@ -270,7 +269,7 @@ class ShardRunner:
         started = resources.clock.monotonic()
         consumer = resources.consumer()
         opened = self._opened
-        bound = await resources.with_redis(lambda: resources.topic_ids.look_up(self.assignment.topics))
+        bound = await resources.topic_ids.look_up(self.assignment.topics)
         if bound != self._bound:
             self._bound, self._isolation = bound, Isolation()  # its offsets count in other logs
         if opened is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -316,21 +316,20 @@ class FakeTopicIds(Failing):
 
     # ---- the contract
 
-    def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
+    async def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
         self.raise_failure("look_up")
         return {
             tp: LogId(self.cluster, f"{tp.topic} {self.created[tp.topic]}", tp.topic, tp.partition) for tp in partitions
         }
 
-    def confirm(self, bound: Mapping[TP, LogId]) -> Callable[[], None]:
+    async def confirm(self, bound: Mapping[TP, LogId]) -> None:
         self.raise_failure("confirm")
+        for tp, found in (await self.look_up(bound)).items():
+            if found != bound[tp]:
+                raise OtherTopic(f"the topic {tp.topic} was created again")
 
-        def check() -> None:
-            for tp, found in self.look_up(bound).items():
-                if found != bound[tp]:
-                    raise OtherTopic(f"the topic {tp.topic} was created again")
-
-        return check
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class FakeDeadLetters:

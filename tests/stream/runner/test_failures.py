@@ -122,12 +122,12 @@ async def test_a_record_that_no_version_can_be_published_with_is_isolated(
 ) -> None:
     store, isolated = Publisher._store, 13
 
-    def fails_with_it(publisher: Publisher, claim: Any, checkpoint: Any) -> Any:
+    def fails_with_it(publisher: Publisher, opened: Any, checkpoint: Any, confirmed: Any) -> Any:
         passed = checkpoint.state["offsets"].get("clicks", 0)
         dead = checkpoint.state["counters"]["clicks"]["dead_letters"]
         if passed > isolated and not dead:
             raise ValueError("not JSON: nan")
-        return store(publisher, claim, checkpoint)
+        return store(publisher, opened, checkpoint, confirmed)
 
     monkeypatch.setattr(Publisher, "_store", fails_with_it)
     await bench.open()
