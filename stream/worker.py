@@ -39,6 +39,7 @@ from structlog import get_logger
 
 from stream.health.endpoints import serve as serve_health
 from stream.health.standing import Standing
+from stream.ingest.origins import origin_of
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
 from stream.kafka.letter_writer import DeadLetters
@@ -47,7 +48,7 @@ from stream.kafka.topic_ids import IdentitiesUnknown, TopicIds
 from stream.kafka.topics import prepare_topics
 from stream.kafka.transport import FetchSchema, Transport
 from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group, partitions_added
-from stream.runner.assignment import group_by_shard
+from stream.runner.assignment import group_by_shard, name_of
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.recovery import check_cluster
 from stream.runner.resources import WorkerResources
@@ -94,9 +95,7 @@ class WorkerApp(faust.App):
 
     def _new_transport(self) -> Transport:
         settings = self.worker.settings
-        return Transport(
-            self.conf.broker_consumer, self, owner=self.worker, topics=settings.topics, model=settings.model_name
-        )
+        return Transport(self.conf.broker_consumer, self, owner=self.worker, model=settings.model_name)
 
     def _create_directories(self) -> None:
         """Create none: nothing is kept on disk."""
@@ -139,6 +138,7 @@ class Worker:
         self._runners: dict[int, ShardRunner] = {}
         self._runner_of: dict[TP, ShardRunner] = {}
         self._shards = shards
+        self._our_names = {kafka_name: topic for topic, kafka_name in self.settings.topics.items()}
         self.refusal: CannotLearn | None = None
         self._end: Callable[[CannotLearn], None] = _raise
         self._stopping = False
@@ -292,7 +292,8 @@ class Worker:
         """
         if self._stopping:
             return
-        grouping = group_by_shard(partitions, self.settings.topics, self._shards)
+        known = dict.fromkeys(self.settings.topics.values(), self._shards)
+        grouping = group_by_shard(partitions, self.settings.topics, self._shards, known)
         counts: dict[str, int] = {}
         for tp in partitions:
             counts[tp.topic] = max(counts.get(tp.topic, 0), tp.partition + 1)
@@ -302,18 +303,28 @@ class Worker:
             self._end(refusal)
             return
         for shard, absent in grouping.absent.items():
-            log.error("only a part of a partition was assigned; it is not learned", partition=shard, absent=absent)
+            log.error(
+                "only a part of a partition was assigned; it is not learned",
+                partition=shard,
+                absent=[name_of(tp) for tp in absent],
+            )
         for shard in set(self._runners) - set(grouping.shards):
             await self._runners.pop(shard).drop()
         for shard, assignment in grouping.shards.items():
             if shard not in self._runners:
                 self._runners[shard] = ShardRunner(assignment, self._resources)
+            elif assignment != self._runners[shard].assignment:
+                self._runners[shard].reassign(assignment)
         self._runner_of = {tp: runner for runner in self._runners.values() for tp in runner.assignment.partitions}
         for runner in self._runners.values():
             runner.start()
         self._was_assigned = True
         self._resources.metrics.partitions.set(len(self._runners))
         log.info("assigned", partitions=sorted(self._runners))
+
+    def origin(self, tp: TP) -> str:
+        """The origin of one of the topic-partitions of the event topics."""
+        return origin_of(self._our_names[tp.topic], tp.partition, tp.partition % self._shards)
 
     def has_room(self, tp: TP) -> bool:
         """Return True if more records of this topic-partition are wanted now."""

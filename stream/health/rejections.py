@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import Counter as Metric
 
+from stream.ingest.origins import topic_of
 from stream.ingest.records import Rejection
 
 LOG_SECONDS = 60.0
@@ -64,7 +65,7 @@ class RejectionLog:
         examples: dict[tuple[str, str], Rejection] = {}
         counts: Counter[tuple[str, str]] = Counter()
         for rejection in rejections:
-            key = rejection.record.topic, class_of(rejection)
+            key = topic_of(rejection.record.origin), class_of(rejection)
             counts[key] += 1
             examples.setdefault(key, rejection)
         for key, count in counts.items():
@@ -78,6 +79,7 @@ class RejectionLog:
                     topic=key[0],
                     reason=key[1],
                     records=self._since_last.pop(key),
+                    example_origin=example.record.origin,
                     example_offset=example.record.offset,
                     example=example.reason,
                 )

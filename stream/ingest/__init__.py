@@ -6,7 +6,8 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 | file | decides |
 |---|---|
 | `records` | the fields of a Kafka record, and of the rejection of one that can't be learned |
-| `merge` | in which order the records of several topics are learned, and how many wait |
+| `origins` | how the topic-partitions of a shard are called, and their order |
+| `merge` | in which order the records of several topic-partitions are learned, and how many wait |
 | `decoding` | which records of a batch are bad, and the weight of an event |
 | `record_checks` | the reason that the rejection of a bad record gives |
 | `columns` | which columns a file of events must have, and under which names they are found |

@@ -31,7 +31,8 @@ from stream.events import (
     seconds_of,
     text_of,
 )
-from stream.ingest.record_checks import RECORD_MAX_BYTES, DecoderByTopic, bad_text, undecodable, unlearnable
+from stream.ingest.origins import topic_of
+from stream.ingest.record_checks import RECORD_MAX_BYTES, DecoderByOrigin, bad_text, undecodable, unlearnable
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection, failure_of
 from stream.models.batch import CLICK, EVENT_SALT, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, EventBatch
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_joined, salt_key
@@ -56,7 +57,7 @@ ID_SCOPES = {"purchases": np.uint64(0x9E37_79B9_7F4A_7C15), "feedback": np.uint6
 
 # Getters that run in C: one field is read from each of thousands of records, and this takes half of the time that
 # attribute access in Python takes.
-_topic, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
+_origin, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
 _place = itemgetter(0, 1)
 _item, _user, _session = map(attrgetter, ("item", "user", "session"))
 _timestamp, _event_id = map(attrgetter, ("timestamp", "event_id"))
@@ -80,7 +81,7 @@ class Decoder:
     def __init__(
         self, settings: ModelSettings, fields: Mapping[str, str] | None = None, max_future_seconds: float = 300.0
     ) -> None:
-        self._decoders = DecoderByTopic({topic: decoder(topic, fields).decode for topic in TOPIC_TYPES})
+        self._decoders = DecoderByOrigin({topic: decoder(topic, fields).decode for topic in TOPIC_TYPES})
         self._weights = settings.weights
         self._visitor_salt = salt_key(settings.visitor_salt)
         self._item_salt = salt_key(ITEM_SALT)
@@ -93,7 +94,7 @@ class Decoder:
         """Decode records.
 
         Args:
-            records: of any topics.
+            records: of any origins.
             isolated: records that are rejected unseen, with the reason of each.
 
         Returns:
@@ -162,7 +163,7 @@ class Decoder:
         """The events of all records that can be decoded, and the places of the others, rising."""
         events: list[Event] = []
         bad: list[int] = []
-        decoded = map(call, map(self._decoders.__getitem__, map(_topic, records)), map(_value, records))
+        decoded = map(call, map(self._decoders.__getitem__, map(_origin, records)), map(_value, records))
         while True:
             try:
                 events.extend(decoded)  # what was decoded before an error stays, and the next call goes on behind it
@@ -228,7 +229,10 @@ class Decoder:
         values = np.full(len(events), np.nan, np.float32)
         scopes = np.zeros(len(events), np.uint64)
         purchase = self._weights.get("purchase", 1.0)
-        for place, topic in enumerate(map(_topic, records)):
+        topics = {origin: topic_of(origin) for origin in set(map(_origin, records))}
+        if set(topics.values()) <= {"clicks"}:
+            return _stored(weights), kinds, values, scopes
+        for place, topic in enumerate(map(topics.__getitem__, map(_origin, records))):
             if topic == "clicks":
                 continue
             event: Any = events[place]
@@ -249,8 +253,7 @@ class Decoder:
                 values[place] = min(MAX_RATING, max(-MAX_RATING, value))
             else:
                 weights[place] = self._weights.get(kind, 1.0)
-        bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)
-        return np.rint(bounded * WEIGHT_ONE).astype(np.int16), kinds, values, scopes
+        return _stored(weights), kinds, values, scopes
 
 
 def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:
@@ -258,6 +261,11 @@ def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:
     if None not in ids:
         return ids
     return [other if identifier is None else identifier for identifier, other in zip(ids, others, strict=True)]
+
+
+def _stored(weights: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Weights as the tables keep them, in steps of `1 / WEIGHT_ONE`."""
+    return np.rint(np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST) * WEIGHT_ONE).astype(np.int16)
 
 
 def rating_weight(value: float) -> float:

@@ -12,19 +12,25 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from stream.events import LATEST_SECONDS, Event, InvalidEvent, check_event, check_nesting, is_control
+from stream.events import LATEST_SECONDS, TOPIC_TYPES, Event, InvalidEvent, check_event, check_nesting, is_control
+from stream.ingest.origins import topic_of
 from stream.ingest.records import Record, Rejection, failure_of
 
 RECORD_MAX_BYTES = 1_048_576
 """Longest record that is decoded. Ids, numbers and a small context fit into a fraction of it."""
 
 
-class DecoderByTopic(dict[str, Callable[[Any], Any]]):
-    """The decoder of each topic; that of an unknown topic refuses everything."""
+class DecoderByOrigin(dict[str, Callable[[Any], Any]]):
+    """The decoder of each origin, given that of each topic; that of an unknown topic refuses everything."""
 
-    def __missing__(self, topic: str) -> Callable[[Any], Any]:
+    def __missing__(self, origin: str) -> Callable[[Any], Any]:
+        topic = topic_of(origin)
+        if topic in self:
+            self[origin] = found = self[topic]
+            return found
+
         def refuse(_: Any) -> NoReturn:
-            raise InvalidEvent(f"topic: there is no topic {topic!r}, only {', '.join(self)}")
+            raise InvalidEvent(f"topic: there is no topic {topic!r}, only {', '.join(TOPIC_TYPES)}")
 
         return refuse
 
@@ -32,10 +38,10 @@ class DecoderByTopic(dict[str, Callable[[Any], Any]]):
 def undecodable(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) -> Rejection:
     """The rejection of a record that its topic's decoder refused."""
     try:
-        if record.value is None and record.topic in decoders:
+        if record.value is None and topic_of(record.origin) in decoders:
             raise InvalidEvent("value: the record is empty (a tombstone); an event is a JSON object")
         check_value(record.value or b"")
-        decoders[record.topic](record.value)
+        decoders[record.origin](record.value)
     except InvalidEvent as error:
         return Rejection(record, str(error))
     except UnicodeDecodeError as error:

@@ -15,14 +15,14 @@ class Record(NamedTuple):
     """One Kafka record.
 
     Attributes:
-        topic: our name of the topic, `clicks`, `purchases` or `feedback`.
-        offset: offset in the topic's partition.
+        origin: the topic-partition it comes from, see `stream.ingest.origins`.
+        offset: offset in that partition.
         timestamp_ms: the record's own timestamp, in milliseconds; -1 if its producer gave none.
         value: the event as JSON; None for a tombstone.
         key: key of the record, if it has one.
     """
 
-    topic: str
+    origin: str
     offset: int
     timestamp_ms: int
     value: bytes | None
@@ -47,7 +47,7 @@ class Rejection(NamedTuple):
 
 
 Place = tuple[str, int]
-"""A record's place in the logs of one shard: our topic name and the offset."""
+"""A record's place in the logs of one shard: its origin and the offset."""
 
 NO_PLACES: Mapping[Place, str] = MappingProxyType({})
 

@@ -70,6 +70,9 @@ class PartitionOwner(Protocol):
     async def assigned(self, partitions: set[TP]) -> None:
         """Take these topic-partitions and no others. Each needs a `start_at` before it is fetched."""
 
+    def origin(self, tp: TP) -> str:
+        """The name under which the records of this topic-partition are learned (`stream.ingest.origins`)."""
+
     def has_room(self, tp: TP) -> bool:
         """Return True if more records of this topic-partition are wanted now."""
 

@@ -147,7 +147,7 @@ class _MetadataOf(RequestStruct):
 
 
 class Question(Request[MetadataRequest_v4 | _MetadataOf]):
-    """Which topics these are and who leads their partitions, in the newest version that the broker knows."""
+    """The question for topics and the leaders of their partitions, in the newest version that the broker knows."""
 
     API_KEY = 3
 
@@ -162,7 +162,7 @@ class Question(Request[MetadataRequest_v4 | _MetadataOf]):
 
 
 class Answer(NamedTuple):
-    """What one broker said.
+    """The answer of one broker.
 
     Attributes:
         cluster: id of the cluster; empty if there is none.
@@ -292,7 +292,7 @@ def _remedy(error: Exception) -> str:
 
 
 def _read(reply: Any) -> Answer:
-    """What a reply says, in either version. Raises `IdentitiesUnknown` if a topic is missing."""
+    """The answer in a reply of either version. Raises `IdentitiesUnknown` if a topic is missing."""
     has_ids = reply.API_VERSION >= _Metadata.API_VERSION
     ids: dict[str, str] = {}
     leaders: dict[str, dict[int, int]] = {}

@@ -54,7 +54,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._delivered: dict[TopicPartition, int] = {}
         self._numbers = itertools.count(1)
         super().__init__(*args, **options)
-        self._makers = {kafka_name: record_maker(topic) for kafka_name, topic in self.consumer.our_names.items()}
+        self._makers: dict[TopicPartition, Callable[[TopicPartition, Any], Record]] = {}
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -194,8 +194,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         for result in fetcher._records.values():
             packed = getattr(result, "_partition_records", None)
             if packed is not None:
-                packed._consumer_record = self._makers[result._topic_partition.topic]
+                packed._consumer_record = self._maker(result._topic_partition)
         return await fetcher.fetched_records(wanted, timeout=0)
+
+    def _maker(self, tp: TopicPartition) -> Callable[[TopicPartition, Any], Record]:
+        if tp not in self._makers:
+            self._makers[tp] = record_maker(self.consumer.owner.origin(TP(tp.topic, tp.partition)))
+        return self._makers[tp]
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         # Faust ends the worker when a commit fails. The published state is the truth here: the next commit suffices.
@@ -220,12 +225,10 @@ class Consumer(driver.Consumer):
 
     _thread: ConsumerThread
     owner: PartitionOwner
-    our_names: Mapping[str, str]
     model: str
 
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         self.owner = transport.owner
-        self.our_names = transport.our_names
         self.model = transport.model
         self._fetched_partitions: set[TP] = set()
         self._committed: dict[TP, int] = {}
@@ -333,17 +336,15 @@ class Transport(driver.Transport):
     Args:
         url, app: as Faust gives them.
         owner: of the partitions that are assigned to this worker.
-        topics: our name of each topic to its name in Kafka.
         model: name of the model, which is committed with every offset.
     """
 
     Consumer: ClassVar[Any] = Consumer
 
-    def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, topics: Mapping[str, str], model: str) -> None:
+    def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, model: str) -> None:
         super().__init__(url, app)
         self.owner = owner
         self.model = model
-        self.our_names = {kafka_name: name for name, kafka_name in topics.items()}
 
 
 class FetchSchema(faust.Schema):
@@ -366,11 +367,11 @@ class _NoReadOffsets(dict[TP, Any]):
         """Remember nothing."""
 
 
-def record_maker(topic: str) -> Callable[[TopicPartition, Any], Record]:
+def record_maker(origin: str) -> Callable[[TopicPartition, Any], Record]:
     """A function that makes a `Record` from aiokafka's record. It is called for every single record."""
     new = tuple.__new__  # the same as `Record(…)`, without a second call of a Python function
 
     def make(_: TopicPartition, record: Any) -> Record:
-        return new(Record, (topic, record.offset, record.timestamp, record.value, record.key))
+        return new(Record, (origin, record.offset, record.timestamp, record.value, record.key))
 
     return make

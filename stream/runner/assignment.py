@@ -1,10 +1,10 @@
 """The topic-partitions of a shard.
 
-Kafka assigns topic-partitions one by one, and a shard learns from several of them: today from one partition of each
-event topic, all with the same number, which is also the shard's number. A shard's state stores one offset per topic, so
-a second partition of the same topic is refused.
+Kafka assigns topic-partitions one by one, and a shard learns from any number of them: partition n of each event topic
+belongs to shard n modulo the number of shards, so that events of one visitor, which have the same key in all topics,
+are learned by one shard if the number of shards divides the number of partitions of each topic.
 
-This file decides which topic-partitions make up which shard, and how offsets by topic (as states store them) become
+This file decides which topic-partitions make up which shard, and how offsets by origin (as states store them) become
 offsets by topic-partition (as runners use them) and back.
 """
 
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from faust.types import TP
+
+from stream.ingest.origins import in_order, origin_of, topic_of
 
 
 class UnsupportedAssignment(ValueError):
@@ -28,48 +30,52 @@ class ShardAssignment:
     Attributes:
         shard: number of the shard.
         shards: number of shards of the model.
-        topics: each topic-partition (by the topic's name in Kafka) to our name of its topic, in the order in which ties
-            of the merge are broken.
+        origins: each topic-partition (by the topic's name in Kafka) to its origin (`stream.ingest.origins`), in the
+            order in which ties of the merge are broken.
 
     Raises:
-        UnsupportedAssignment: two of the topic-partitions belong to the same topic.
+        UnsupportedAssignment: two of the topic-partitions have the same origin.
     """
 
     shard: int
     shards: int
-    topics: Mapping[TP, str]
+    origins: Mapping[TP, str]
 
     def __post_init__(self) -> None:
-        by_topic: dict[str, TP] = {}
-        for tp, topic in self.topics.items():
-            first = by_topic.setdefault(topic, tp)
+        by_origin: dict[str, TP] = {}
+        for tp, origin in self.origins.items():
+            first = by_origin.setdefault(origin, tp)
             if first is not tp:
                 raise UnsupportedAssignment(
                     f"shard {self.shard} can't learn from both {name_of(first)} and {name_of(tp)}: its state stores "
-                    f"one offset for {topic}; assign one partition of each topic"
+                    f"one offset for {origin}; name one topic for {topic_of(origin)}"
                 )
 
     @property
     def partitions(self) -> frozenset[TP]:
         """All its topic-partitions."""
-        return frozenset(self.topics)
+        return frozenset(self.origins)
+
+    def topic_of(self, tp: TP) -> str:
+        """Our name of the topic of one of its topic-partitions."""
+        return topic_of(self.origins[tp])
 
     def by_partition(self, offsets: Mapping[str, int]) -> dict[TP, int]:
-        """Offsets by topic as offsets by topic-partition; topics without an offset are left out.
+        """Offsets by origin as offsets by topic-partition; origins without an offset are left out.
 
         >>> clicks = TP("shop.clicks", 3)
         >>> ShardAssignment(3, 8, {clicks: "clicks"}).by_partition({"clicks": 70, "purchases": 5})[clicks]
         70
         """
-        return {tp: offsets[topic] for tp, topic in self.topics.items() if topic in offsets}
+        return {tp: offsets[origin] for tp, origin in self.origins.items() if origin in offsets}
 
-    def by_topic(self, offsets: Mapping[TP, int]) -> dict[str, int]:
-        """Offsets by topic-partition as offsets by our topic name; the inverse of `by_partition`."""
-        return {topic: offsets[tp] for tp, topic in self.topics.items() if tp in offsets}
+    def by_origin(self, offsets: Mapping[TP, int]) -> dict[str, int]:
+        """Offsets by topic-partition as offsets by origin; the inverse of `by_partition`."""
+        return {origin: offsets[tp] for tp, origin in self.origins.items() if tp in offsets}
 
-    def source_of(self, topic: str) -> TP:
-        """The topic-partition that records of our topic name come from."""
-        return next(tp for tp, each in self.topics.items() if each == topic)
+    def partition_of(self, origin: str) -> TP:
+        """The topic-partition that an origin names."""
+        return next(tp for tp, each in self.origins.items() if each == origin)
 
 
 class Grouping(NamedTuple):
@@ -77,35 +83,48 @@ class Grouping(NamedTuple):
 
     Attributes:
         shards: the topic-partitions of each shard that has all of them.
-        absent: for each other shard, the topics (by their name in Kafka) whose partition wasn't assigned.
+        absent: for each other shard, the topic-partitions that weren't assigned.
     """
 
     shards: dict[int, ShardAssignment]
-    absent: dict[int, list[str]]
+    absent: dict[int, list[TP]]
 
 
-def group_by_shard(assigned: Iterable[TP], topics: Mapping[str, str], shards: int) -> Grouping:
-    """Group topic-partitions by shard: partition n of every event topic is shard n.
+def group_by_shard(
+    assigned: Iterable[TP], topics: Mapping[str, str], shards: int, counts: Mapping[str, int] | None = None
+) -> Grouping:
+    """Group topic-partitions by shard: partition n of every event topic belongs to shard n modulo `shards`.
 
     Args:
         assigned: topic-partitions of this worker; those of other topics are ignored.
-        topics: our name of each event topic to its name in Kafka, in the order of the merge.
+        topics: our name of each event topic to its name in Kafka.
         shards: number of shards of the model.
+        counts: number of partitions of each topic, by its name in Kafka, to see whether a shard has all that belong to
+            it; None trusts the assignment.
 
-    >>> found = group_by_shard({TP("c", 0), TP("p", 0), TP("c", 1)}, {"clicks": "c", "purchases": "p"}, 2)
-    >>> sorted(found.shards), found.absent
-    ([0], {1: ['p']})
+    >>> found = group_by_shard({TP("c", 0), TP("p", 0), TP("c", 2), TP("c", 1)}, {"clicks": "c", "purchases": "p"}, 2)
+    >>> {number: list(shard.origins.values()) for number, shard in sorted(found.shards.items())}
+    {0: ['clicks', 'clicks/2', 'purchases'], 1: ['clicks']}
     """
-    ours = set(assigned)
-    numbers = sorted({tp.partition for tp in ours if tp.topic in topics.values()})
+    our_names = {kafka_name: topic for topic, kafka_name in topics.items()}
+    by_shard: dict[int, dict[str, TP]] = {}
+    for tp in assigned:
+        if tp.topic in our_names:
+            shard = tp.partition % shards
+            by_shard.setdefault(shard, {})[origin_of(our_names[tp.topic], tp.partition, shard)] = tp
     grouping = Grouping({}, {})
-    for number in numbers:
-        absent = [kafka_name for kafka_name in topics.values() if TP(kafka_name, number) not in ours]
+    for shard, tps in sorted(by_shard.items()):
+        present = set(tps.values())
+        absent = [
+            TP(topic, partition)
+            for topic in topics.values()
+            for partition in range(shard, (counts or {}).get(topic, 0), shards)
+            if TP(topic, partition) not in present
+        ]
         if absent:
-            grouping.absent[number] = absent
+            grouping.absent[shard] = absent
         else:
-            sources = {TP(kafka_name, number): topic for topic, kafka_name in topics.items()}
-            grouping.shards[number] = ShardAssignment(number, shards, sources)
+            grouping.shards[shard] = ShardAssignment(shard, shards, {tps[each]: each for each in in_order(tps)})
     return grouping
 
 

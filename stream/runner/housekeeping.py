@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from faust.types import TP
 from redis.exceptions import RedisError
 
 from stream.health.rejections import RejectionLog
+from stream.ingest.origins import topic_of
 from stream.runner.assignment import ShardAssignment
 from stream.runner.lag import LagEstimator
 from stream.runner.open_shard import BATCH_RECORDS, OpenShard
@@ -65,6 +68,12 @@ class Housekeeping:
         """True if at most one batch was left to learn when the metrics were last updated."""
         return self._behind <= BATCH_RECORDS
 
+    def reassign(self, assignment: ShardAssignment) -> None:
+        """Learn from these topic-partitions from now on."""
+        left = self._assignment.partitions - assignment.partitions
+        self._resources.metrics.remove_lag(self._lag_labels(left))
+        self._assignment = assignment
+
     def restart(self) -> None:
         """Measure lag anew, and put compaction off: a shard that starts has more urgent work."""
         self._lag = LagEstimator()
@@ -74,12 +83,18 @@ class Housekeeping:
         """Count the records of a learned batch, for the learning rate and by topic and outcome."""
         self._lag.learned += records
         self._rejections.note(result.rejections, self._resources.clock.monotonic())
-        for topic, by_outcome in result.counts.items():
+        for origin, by_outcome in result.counts.items():
             for outcome, count in by_outcome.items():
                 if count:
-                    self._resources.metrics.records.labels(topic, outcome).inc(count)
-        for topic, count in result.ahead.items():
-            self._resources.metrics.ahead.labels(topic).inc(count)
+                    self._resources.metrics.records.labels(topic_of(origin), outcome).inc(count)
+        for origin, count in result.ahead.items():
+            self._resources.metrics.ahead.labels(topic_of(origin)).inc(count)
+
+    def count_lost(self, by_origin: Mapping[str, int]) -> None:
+        """Count records that became part of the state as lost ones."""
+        for origin, count in by_origin.items():
+            for outcome in ("read", "lost"):
+                self._resources.metrics.records.labels(topic_of(origin), outcome).inc(count)
 
     def update(self, opened: OpenShard, now: float) -> None:
         """Update metrics, publish interval and compaction, if `UPDATE_SECONDS` have passed."""
@@ -97,13 +112,17 @@ class Housekeeping:
         """Stop the present compaction and remove the shard's metrics."""
         if self._compacting is not None:
             self._compacting.cancel()
-        self._resources.metrics.remove_shard(self._assignment.shard, self._assignment.topics)
+        self._resources.metrics.remove_shard(self._assignment.shard)
+        self._resources.metrics.remove_lag(self._lag_labels(self._assignment.partitions))
+
+    def _lag_labels(self, partitions: Iterable[TP]) -> list[tuple[str, str]]:
+        return [(self._assignment.topic_of(tp), str(tp.partition)) for tp in partitions]
 
     def _update_metrics(self, opened: OpenShard, now: float) -> None:
         metrics, rate, shard = self._resources.metrics, self._resources.sample_rate, str(self._assignment.shard)
         lag = opened.lag()
         for tp, records in lag.items():
-            metrics.lag.labels(self._assignment.topics[tp], str(tp.partition)).set(records)
+            metrics.lag.labels(self._assignment.topic_of(tp), str(tp.partition)).set(records)
         behind = sum(lag.values())
         self._behind = behind
         self._lag.update(now, behind)

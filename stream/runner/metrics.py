@@ -8,11 +8,10 @@ files beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from faust.types import TP
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.events import TOPIC_TYPES
@@ -188,16 +187,14 @@ class WorkerMetrics:
             for path, number in numbers_in(state.get(part) or {}):
                 gauge.labels(str(shard), path).set(number)
 
-    def remove_shard(self, shard: int, topics: Mapping[TP, str]) -> None:
-        """Remove the series of a shard that is another worker's now.
+    def remove_lag(self, labels: Iterable[tuple[str, str]]) -> None:
+        """Remove the lag of topic-partitions that another worker learns from now: our topic and the partition."""
+        for topic, partition in labels:
+            _remove(self.lag, topic, partition)
 
-        Args:
-            shard: its number.
-            topics: its topic-partitions to our topic names.
-        """
+    def remove_shard(self, shard: int) -> None:
+        """Remove the series of a shard that is another worker's now."""
         label = str(shard)
-        for tp, topic in topics.items():
-            _remove(self.lag, topic, str(tp.partition))
         for gauge in (self.catch_up, self.clock, self.unpublished):
             _remove(gauge, label)
         for gauge in (self.prequential, self.drift, self.stopped):

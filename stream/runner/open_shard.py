@@ -36,10 +36,17 @@ gain on learning."""
 
 
 class StartOffset(NamedTuple):
-    """The offset at which a topic-partition starts, and the offset behind its last record."""
+    """The start of a topic-partition.
+
+    Attributes:
+        offset: at which it starts.
+        end: offset behind its last record.
+        lost: number of offsets before `offset` that were never learned, because retention removed them.
+    """
 
     offset: int
     end: int
+    lost: int = 0
 
 
 @dataclass
@@ -60,6 +67,8 @@ class OpenShard:
         unpublished: number of records that were learned since the last checkpoint.
         publishing: number of records in the checkpoint that is being published.
         portions: records that were taken from the merge, in portions that are learned by themselves.
+        lost: the losses that the state has not passed yet, of each topic-partition: the offset behind each of them, and
+            its number of records.
         gap: set if a fetch was lost on its way, or a topic is another one; the shard has to be restarted.
     """
 
@@ -76,16 +85,42 @@ class OpenShard:
     unpublished: int = 0
     publishing: int = 0
     portions: deque[Sequence[Record]] = field(default_factory=deque)
+    lost: dict[TP, list[tuple[int, int]]] = field(default_factory=dict)
     gap: MissingRecords | OtherTopic | None = None
 
-    def restart(self, starts: Mapping[TP, StartOffset], sessions: Mapping[TP, int], bound: Mapping[TP, LogId]) -> None:
+    def restart(
+        self,
+        assignment: ShardAssignment,
+        starts: Mapping[TP, StartOffset],
+        sessions: Mapping[TP, int],
+        bound: Mapping[TP, LogId],
+    ) -> None:
         """Begin new sessions with the state that there is; records that wait in the merge are fetched again."""
+        self.assignment = assignment
         self.bound = bound
         self.merge = merge_from(starts)
         self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.sessions = sessions
         self.portions.clear()
+        self.lost = lost_at(starts)
         self.gap = None
+
+    def note_lost(self, tp: TP, end: int, records: int) -> None:
+        """Remember that retention removed so many records before offset `end`, to be counted in the state."""
+        self.lost.setdefault(tp, []).append((end, records))
+
+    def pass_lost(self) -> dict[str, int]:
+        """Count the losses that the state has passed now, in the state; return their number by origin."""
+        passed: dict[str, int] = {}
+        for tp, losses in list(self.lost.items()):
+            origin = self.assignment.origins[tp]
+            while losses and losses[0][0] <= self.shard.logs.offset(origin):
+                passed[origin] = passed.get(origin, 0) + losses.pop(0)[1]
+            if not losses:
+                del self.lost[tp]
+        for origin, records in passed.items():
+            self.shard.note_lost(origin, records)
+        return passed
 
     def close_sessions(self) -> None:
         """Accept no more fetches until `restart`."""
@@ -166,6 +201,11 @@ class OpenShard:
             reached = self.merge.learned_up_to(tp, max(learned.get(tp, 0), self.start_offsets[tp]))
             lag[tp] = max(0, end - reached) if end is not None else 0
         return lag
+
+
+def lost_at(starts: Mapping[TP, StartOffset]) -> dict[TP, list[tuple[int, int]]]:
+    """The losses before these starts, as an `OpenShard` keeps them."""
+    return {tp: [(start.offset, start.lost)] for tp, start in starts.items() if start.lost}
 
 
 def merge_from(starts: Mapping[TP, StartOffset]) -> Merge[TP]:

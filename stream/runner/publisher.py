@@ -72,7 +72,7 @@ class Publisher:
     """The publishes of one shard.
 
     Args:
-        assignment: number of the shard and its topic-partitions.
+        assignment: number of the shard and its topic-partitions; may be replaced between two sessions.
         resources: store, dead letters, threads, metrics and clock.
         log: of this shard.
         wake: called when a publish has ended, so that the runner looks.
@@ -88,7 +88,7 @@ class Publisher:
         *,
         part_blocks: int = PART_BLOCKS,
     ) -> None:
-        self._assignment = assignment
+        self.assignment = assignment
         self._resources = resources
         self._log = log
         self._wake = wake
@@ -164,8 +164,8 @@ class Publisher:
             return
         letters = []
         for rejection in rejections:
-            source = self._assignment.source_of(rejection.record.topic)
-            letters.append(dead_letter(rejection, topic=source.topic, partition=source.partition))
+            tp = self.assignment.partition_of(rejection.record.origin)
+            letters.append(dead_letter(rejection, topic=tp.topic, partition=tp.partition))
         self._sending.append(asyncio.create_task(self._send(letters)))
 
     async def _send(self, letters: list[DeadLetter]) -> None:
@@ -242,14 +242,14 @@ class Publisher:
                 confirmed = self._ask_topics(opened)
         resources.newest_number = max(resources.newest_number, version.number)
         first = not opened.published
-        opened.published = self._assignment.by_partition(Logs.from_state(checkpoint.state).current())
+        opened.published = self.assignment.by_partition(Logs.from_state(checkpoint.state).current())
         records, opened.publishing = opened.publishing, 0
         seconds = resources.clock.monotonic() - started
         self._recent_seconds += DURATION_SMOOTHING * (min(seconds, MAX_PUBLISH_SECONDS) - self._recent_seconds)
         resources.metrics.version.set(version.number)
         resources.metrics.publish_seconds.observe(seconds)
         resources.metrics.cut_bytes.observe(delta_bytes(checkpoint.delta))
-        resources.metrics.set_state(self._assignment.shard, checkpoint.state)
+        resources.metrics.set_state(self.assignment.shard, checkpoint.state)
         self._log.debug(
             "published a version",
             version=version.number,

@@ -85,7 +85,7 @@ async def restore(
     """
     started = resources.clock.monotonic()
     committed = await consumer.committed(assignment.partitions)
-    known = assignment.by_topic(committed)
+    known = assignment.by_origin(committed)
     cluster = next(iter(bound.values())).cluster
     await resources.with_redis(lambda: check_cluster(cluster, resources.store, resources.settings))
     claim, shard = await resources.with_redis(lambda: _claim_and_load(assignment, known, resources, log))
@@ -156,17 +156,17 @@ async def start_offsets(
     """
     ranges = await consumer.ranges(assignment.partitions)
     starts = {}
-    for tp, topic in assignment.topics.items():
+    for tp, origin in assignment.origins.items():
         first, end = ranges[tp]
-        before, learned = shard.logs.id(topic), shard.logs.offset(topic)
-        if resources.settings.other_topics == "refuse" and shard.logs.is_other(topic, bound[tp], end=end):
+        before, learned = shard.logs.id(origin), shard.logs.offset(origin)
+        if resources.settings.other_topics == "refuse" and shard.logs.is_other(origin, bound[tp], end=end):
             raise KafkaLostRecords(
                 f"{name_of(tp)} is not the log of which model {resources.settings.model_name!r} has learned {learned} "
                 f"records, and CORRENTE_OTHER_TOPICS=refuse: found {_shown(bound[tp])}, learned from {_shown(before)}. "
                 "Name the old topic, set another CORRENTE_MODEL_NAME, or CORRENTE_OTHER_TOPICS=learn"
             )
-        if shard.logs.bind(topic, bound[tp], end=end):
-            resources.metrics.other_topics.labels(topic).inc()
+        if shard.logs.bind(origin, bound[tp], end=end):
+            resources.metrics.other_topics.labels(assignment.topic_of(tp)).inc()
             log.warning(
                 "another topic than before; it is learned from where this model left it, or from its beginning",
                 topic=tp.topic,
@@ -174,20 +174,21 @@ async def start_offsets(
                 before=_shown(before),
                 now=_shown(bound[tp]),
                 learned_before=learned,
-                offset=shard.logs.offset(topic),
+                offset=shard.logs.offset(origin),
             )
-        offset = shard.logs.offset(topic)
+        offset = shard.logs.offset(origin)
         if offset > end:
             raise KafkaLostRecords(
                 f"model {resources.settings.model_name!r} has learned {name_of(tp)} up to offset {offset}, but Kafka's "
                 f"topic ends at {end}: it lost records. Nothing is learned until the topic has them again; to learn "
                 "what it has now, set another CORRENTE_MODEL_NAME"
             )
-        if 0 < offset < first:
+        lost = first - offset if 0 < offset < first else 0
+        if lost:
             log_lost(assignment, tp, offset, first, resources, log)
         elif offset < first:
             log.info("Kafka no longer has the beginning of a topic", topic=tp.topic, first_kept=first)
-        starts[tp] = StartOffset(max(offset, first), end)
+        starts[tp] = StartOffset(max(offset, first), end, lost)
     return starts
 
 
@@ -204,7 +205,7 @@ def log_lost(
     assignment: ShardAssignment, tp: TP, first_lost: int, first_kept: int, resources: WorkerResources, log: Any
 ) -> None:
     """Count and log the offsets from `first_lost` to before `first_kept`, which retention removed unlearned."""
-    resources.metrics.lost.labels(assignment.topics[tp]).inc(first_kept - first_lost)
+    resources.metrics.lost.labels(assignment.topic_of(tp)).inc(first_kept - first_lost)
     log.error(
         "Kafka's retention removed records before they were learned; raise the topic's retention.ms or "
         "retention.bytes, or add workers",

@@ -43,7 +43,7 @@ from stream.kafka.fetch import Fetch, Position
 from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
 from stream.runner.assignment import ShardAssignment
 from stream.runner.housekeeping import Housekeeping
-from stream.runner.open_shard import OpenShard, merge_from
+from stream.runner.open_shard import OpenShard, lost_at, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
 from stream.runner.recovery import KafkaLostRecords, WrongCluster, cause_of, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
@@ -89,6 +89,11 @@ class ShardRunner:
 
     # ---- called by the worker
 
+    def reassign(self, assignment: ShardAssignment) -> None:
+        """Learn from these topic-partitions at the next `start`. The shard is the same, and halted."""
+        self.assignment = self._publisher.assignment = assignment
+        self._housekeeping.reassign(assignment)
+
     def start(self) -> None:
         """Begin, or go on after `halt` with the state that there is."""
         self._halting = False
@@ -126,7 +131,7 @@ class ShardRunner:
     def deliver(self, fetch: Fetch) -> None:
         """Take over a fetch."""
         if self._opened is not None and self._opened.deliver(fetch):
-            self._count_lost(fetch.tp, fetch.since, fetch.lost)
+            self._note_lost(self._opened, fetch.tp, fetch.since, fetch.lost)
             self._news.set()
 
     def has_room(self, tp: TP) -> bool:
@@ -138,13 +143,14 @@ class ShardRunner:
         opened = self._opened
         if opened is None or not opened.current(position.tp, position.session):
             return
-        self._count_lost(position.tp, position.delivered, position.lost)
+        self._note_lost(opened, position.tp, position.delivered, position.lost)
         if opened.note_position(position):
             self._news.set()
 
-    def _count_lost(self, tp: TP, since: int, lost: int) -> None:
+    def _note_lost(self, opened: OpenShard, tp: TP, since: int, lost: int) -> None:
         """Count and log records that retention removed while this shard was fetching them."""
         if lost:
+            opened.note_lost(tp, since + lost, lost)
             log_lost(self.assignment, tp, since, since + lost, self._resources, self._log)
 
     async def confirm_topics(self) -> None:
@@ -269,14 +275,14 @@ class ShardRunner:
         started = resources.clock.monotonic()
         consumer = resources.consumer()
         opened = self._opened
-        bound = await resources.topic_ids.look_up(self.assignment.topics)
+        bound = await resources.topic_ids.look_up(self.assignment.origins)
         if bound != self._bound:
             self._bound, self._isolation = bound, Isolation()  # its offsets count in other logs
         if opened is None:
             claim, shard = await restore(self.assignment, bound, consumer, resources, self._log)
-        elif bound != opened.bound:
-            others = ", ".join(tp.topic for tp in bound if bound[tp] != opened.bound.get(tp))
-            raise OtherTopic(f"{others}: not the topic whose records were learned last")
+        elif others := [tp for tp in bound if bound[tp] != opened.bound.get(tp, bound[tp])]:
+            names = ", ".join(sorted({tp.topic for tp in others}))
+            raise OtherTopic(f"{names}: not the topic whose records were learned last")
         else:
             claim, shard = opened.claim, opened.shard
             # Fetches that are still on their way from before the seek must not be taken for what follows it.
@@ -292,17 +298,18 @@ class ShardRunner:
                 shard=shard,
                 merge=merge_from(starts),
                 start_offsets={tp: start.offset for tp, start in starts.items()},
+                lost=lost_at(starts),
                 sessions=sessions,
                 published=self.assignment.by_partition(shard.offsets) if claim.head else {},
                 bound=bound,
             )
             self._opened = opened
         else:
-            opened.restart(starts, sessions, bound)
+            opened.restart(self.assignment, starts, sessions, bound)
         self._housekeeping.restart()
         self._log.info(
             "learning from here on",
-            offsets={topic: opened.start_offsets[tp] for tp, topic in self.assignment.topics.items()},
+            offsets={origin: opened.start_offsets[tp] for tp, origin in self.assignment.origins.items()},
             behind=sum(start.end - start.offset for start in starts.values()),
             epoch=claim.epoch,
             seconds=round(resources.clock.monotonic() - started, 3),
@@ -354,11 +361,12 @@ class ShardRunner:
             except (MemoryError, OSError):
                 raise
             except Exception as error:
-                end = {topic: offset + 1 for topic, offset in batch.last.items()}
+                end = {origin: offset + 1 for origin, offset in batch.last.items()}
                 raise BatchFailed(batch.first, end, count, published=False) from error
             opened.count_learned(count, result)
             publisher.send_letters(opened)
             housekeeping.count_learned(count, result)
+            housekeeping.count_lost(opened.pass_lost())
             resources.sample_rate.spent(count, rate, decoding_seconds + seconds, resources.clock.monotonic())
             if self._isolation.searching:
                 await self._clear(opened, batch)
@@ -372,7 +380,7 @@ class ShardRunner:
             except EXPECTED:
                 raise
             except Exception as error:
-                end = {topic: offset + 1 for topic, offset in batch.last.items()}
+                end = {origin: offset + 1 for origin, offset in batch.last.items()}
                 raise BatchFailed(batch.first, end, len(batch.records), published=True) from error
         self._isolation.cleared(batch.records)
 
@@ -418,8 +426,8 @@ class ShardRunner:
 def _unpublished(opened: OpenShard) -> BatchFailed:
     """The failure of everything that is learned and not published."""
     end = dict(opened.shard.offsets)
-    published = opened.assignment.by_topic(opened.published)
-    first = {topic: published.get(topic, 0) for topic in end}
+    published = opened.assignment.by_origin(opened.published)
+    first = {origin: published.get(origin, 0) for origin in end}
     return BatchFailed(first, end, opened.unpublished + opened.publishing, published=True)
 
 

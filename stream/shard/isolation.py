@@ -31,7 +31,7 @@ class Suspects:
     """Records among which one fails.
 
     Attributes:
-        first, end: offset of the first, and behind the last, of each topic.
+        first, end: offset of the first, and behind the last, of each origin.
         count: number of the records.
         published: True if learning them succeeded, and only publishing failed.
         error: the last failure.
@@ -44,7 +44,7 @@ class Suspects:
     error: BaseException
 
     def __contains__(self, record: Record) -> bool:
-        return self.first.get(record.topic, 0) <= record.offset < self.end.get(record.topic, 0)
+        return self.first.get(record.origin, 0) <= record.offset < self.end.get(record.origin, 0)
 
 
 class Isolation:
@@ -109,7 +109,7 @@ class Isolation:
         suspects = self._suspects
         if suspects is None or suspects.count > 1:
             return None
-        place = next((topic, offset) for topic, offset in suspects.first.items() if offset < suspects.end[topic])
+        place = next((origin, offset) for origin, offset in suspects.first.items() if offset < suspects.end[origin])
         self._admit([position], suspects.error)
         self._remember(place, failure_of(suspects.error))
         self._suspects = None
@@ -125,7 +125,7 @@ class Isolation:
         if new:
             self._admit([position] * len(new), RuntimeError(new[0].reason))
             for each in new:
-                self._remember((each.record.topic, each.record.offset), each.reason)
+                self._remember((each.record.origin, each.record.offset), each.reason)
 
     def cleared(self, records: Sequence[Record]) -> None:
         """Take note that these records were learned, or published, without a failure."""
@@ -134,7 +134,7 @@ class Isolation:
             return
         for record in records:
             if record in suspects:
-                suspects.first[record.topic] = record.offset + 1
+                suspects.first[record.origin] = record.offset + 1
                 suspects.count -= 1
         if suspects.count <= 0:
             self._suspects = None
@@ -146,7 +146,7 @@ class Isolation:
         return {
             place: self.isolated[place]
             for record in records
-            if (place := (record.topic, record.offset)) in self.isolated
+            if (place := (record.origin, record.offset)) in self.isolated
         }
 
     def _admit(self, positions: list[int], error: BaseException) -> None:

@@ -6,8 +6,9 @@ names. So a shard stores the identity of each log beside its offset, and a log f
 at 0.
 
 Each log of a shard has a **key**, under which offsets, journal columns and manifests name it: `clicks` is the first log
-of our topic `clicks`, `clicks#2` the second one, and so on. States of release 0.1 know keys without an identity: the
-first log that is bound to such a key is taken for the one that was learned, unless it is too short for that.
+of the origin `clicks` (`stream.ingest.origins`), `clicks#2` the second one, and so on. States of release 0.1 know keys
+without an identity: the first log that is bound to such a key is taken for the one that was learned, unless it is too
+short for that.
 
 This file decides when two logs are the same, and what a key is called.
 """
@@ -17,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from stream.ingest.origins import in_order
 
 
 class LogId(NamedTuple):
@@ -38,7 +41,7 @@ class LogId(NamedTuple):
 
 @dataclass
 class _Log:
-    """One log: its number among those of its topic, its identity (None if it isn't known), and the next offset."""
+    """One log: its number among those of its origin, its identity (None if it isn't known), and the next offset."""
 
     number: int
     id: LogId | None
@@ -46,7 +49,7 @@ class _Log:
 
 
 class Logs:
-    """The logs of one shard, and which of them each topic has now.
+    """The logs of one shard, and which of them each origin has now.
 
     >>> logs, first = Logs(), LogId("prod", "x1", "clicks", 0)
     >>> logs.bind("clicks", first, end=10), logs.key("clicks")
@@ -61,23 +64,23 @@ class Logs:
     def __init__(self) -> None:
         self._logs: dict[str, list[_Log]] = {}
 
-    def bind(self, topic: str, found: LogId, *, end: int) -> bool:
-        """Let a topic be this log from now on.
+    def bind(self, origin: str, found: LogId, *, end: int) -> bool:
+        """Let an origin be this log from now on.
 
         Args:
-            topic: our name of the topic.
+            origin: name of the topic-partition.
             found: the log that is there now.
             end: its end; a log that ends before the learned offset is another one if its identity can't tell.
 
         Returns:
-            True if the shard had learned from another log under this topic: it goes on at `offset`.
+            True if the shard had learned from another log under this origin: it goes on at `offset`.
         """
-        logs = self._logs.get(topic)
+        logs = self._logs.get(origin)
         if logs is None:
-            self._logs[topic] = [_Log(1, found)]
+            self._logs[origin] = [_Log(1, found)]
             return False
         current = logs[-1]
-        if not self.is_other(topic, found, end=end):
+        if not self.is_other(origin, found, end=end):
             current.id = found
             return False
         earlier = next((log for log in logs if log.id is not None and _same(log, found, end)), None)
@@ -88,50 +91,49 @@ class Logs:
         logs.append(earlier)
         return True
 
-    def is_other(self, topic: str, found: LogId, *, end: int) -> bool:
-        """True if `bind` would leave the log that a topic has now."""
-        logs = self._logs.get(topic)
+    def is_other(self, origin: str, found: LogId, *, end: int) -> bool:
+        """True if `bind` would leave the log that an origin has now."""
+        logs = self._logs.get(origin)
         return logs is not None and not _same(logs[-1], found, end)
 
-    def key(self, topic: str) -> str:
-        """The key of the log that a topic has now; the topic itself while none is bound."""
-        logs = self._logs.get(topic)
-        return _key(topic, logs[-1].number) if logs else topic
+    def key(self, origin: str) -> str:
+        """The key of the log that an origin has now; the origin itself while none is bound."""
+        logs = self._logs.get(origin)
+        return _key(origin, logs[-1].number) if logs else origin
 
-    def id(self, topic: str) -> LogId | None:
-        """The identity of the log that a topic has now, if it is known."""
-        logs = self._logs.get(topic)
+    def id(self, origin: str) -> LogId | None:
+        """The identity of the log that an origin has now, if it is known."""
+        logs = self._logs.get(origin)
         return logs[-1].id if logs else None
 
-    def offset(self, topic: str) -> int:
-        """The next offset of the log that a topic has now."""
-        logs = self._logs.get(topic)
+    def offset(self, origin: str) -> int:
+        """The next offset of the log that an origin has now."""
+        logs = self._logs.get(origin)
         return logs[-1].offset if logs else 0
 
-    def advance(self, topic: str, offset: int) -> None:
-        """Set the next offset of the log that a topic has now."""
-        self._logs.setdefault(topic, [_Log(1, None)])[-1].offset = offset
+    def advance(self, origin: str, offset: int) -> None:
+        """Set the next offset of the log that an origin has now."""
+        self._logs.setdefault(origin, [_Log(1, None)])[-1].offset = offset
 
     def current(self) -> dict[str, int]:
-        """The next offset of each topic's present log; topics from which nothing was learned are left out."""
-        return {topic: logs[-1].offset for topic, logs in self._logs.items() if logs[-1].offset}
+        """The next offset of each origin's present log; origins from which nothing was learned are left out."""
+        return {origin: logs[-1].offset for origin, logs in self._logs.items() if logs[-1].offset}
 
     def offsets(self) -> dict[str, int]:
         """The next offset of every log by key."""
         return {
-            _key(topic, log.number): log.offset
-            for topic, logs in self._logs.items()
+            _key(origin, log.number): log.offset
+            for origin, logs in self._logs.items()
             for log in sorted(logs, key=lambda log: log.number)
             if log.offset or log.number > 1
         }
 
-    def keys(self, topics: Iterable[str]) -> list[str]:
-        """The keys of all logs, those of a topic side by side: first these topics in their order, then all others."""
-        ordered = dict.fromkeys([*topics, *self._logs])
+    def keys(self, origins: Iterable[str]) -> list[str]:
+        """The keys of these and of all other logs, in the order of the merge, those of one origin side by side."""
         return [
-            _key(topic, number)
-            for topic in ordered
-            for number in sorted({1, *(log.number for log in self._logs.get(topic, ()))})
+            _key(origin, number)
+            for origin in in_order({*origins, *self._logs})
+            for number in sorted({1, *(log.number for log in self._logs.get(origin, ()))})
         ]
 
     def clusters(self) -> set[str]:
@@ -139,14 +141,14 @@ class Logs:
         return {log.id.cluster for logs in self._logs.values() if (log := logs[-1]).id is not None and log.id.cluster}
 
     def to_state(self) -> dict[str, list[dict[str, Any]]]:
-        """Every log with its identity, by topic, the present one last: plain JSON types."""
+        """Every log with its identity, by origin, the present one last: plain JSON types."""
         return {
-            topic: [
-                {"key": _key(topic, log.number), "number": log.number, "offset": log.offset}
+            origin: [
+                {"key": _key(origin, log.number), "number": log.number, "offset": log.offset}
                 | ({} if log.id is None else log.id._asdict())
                 for log in logs
             ]
-            for topic, logs in self._logs.items()
+            for origin, logs in self._logs.items()
         }
 
     @classmethod
@@ -154,11 +156,11 @@ class Logs:
         """The logs of a state's readable part; of one of release 0.1, which has offsets alone, if `logs` is missing."""
         logs = cls()
         if "logs" not in state:
-            for topic, offset in state["offsets"].items():
-                logs.advance(topic, int(offset))
+            for origin, offset in state["offsets"].items():
+                logs.advance(origin, int(offset))
             return logs
-        for topic, entries in state["logs"].items():
-            logs._logs[topic] = [
+        for origin, entries in state["logs"].items():
+            logs._logs[origin] = [
                 _Log(
                     int(entry["number"]),
                     LogId(entry["cluster"], entry["topic_id"], entry["name"], int(entry["partition"]))
@@ -181,5 +183,5 @@ def _same(log: _Log, found: LogId, end: int) -> bool:
     return known == (found.cluster, found.name, found.partition) and log.offset <= end
 
 
-def _key(topic: str, number: int) -> str:
-    return topic if number == 1 else f"{topic}#{number}"
+def _key(origin: str, number: int) -> str:
+    return origin if number == 1 else f"{origin}#{number}"

@@ -14,30 +14,39 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.events import TOPIC_TYPES
+from stream.ingest.origins import partition_of, topic_of
 from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 
-_topic, _offset = itemgetter(0), itemgetter(1)
+_origin, _offset = itemgetter(0), itemgetter(1)
 
 
-def sample_seeds(settings: ModelSettings, partition: int) -> dict[str, int]:
-    """The 64-bit seed of the sample of each topic, from the model's seed, the partition and the topic's name."""
-    return {
-        topic: int.from_bytes(
-            hashlib.blake2b(f"{settings.seed} {partition} {topic}".encode(), digest_size=8).digest(), "little"
-        )
-        for topic in TOPIC_TYPES
-    }
+class SampleSeeds(dict[str, int]):
+    """The 64-bit seed of the sample of each origin: from the model's seed, the partition and our topic's name.
+
+    Args:
+        settings: of the model.
+        shard: whose origins these are.
+    """
+
+    def __init__(self, settings: ModelSettings, shard: int) -> None:
+        super().__init__()
+        self._seed = settings.seed
+        self._shard = shard
+
+    def __missing__(self, origin: str) -> int:
+        text = f"{self._seed} {partition_of(origin, self._shard)} {topic_of(origin)}"
+        self[origin] = seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+        return seed
 
 
 def sample_hashes(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArray[np.uint64]:
-    """A 64-bit hash of each record's topic and offset, uint64 of shape `(len(records),)`; see `sampled`.
+    """A 64-bit hash of each record's place, uint64 of shape `(len(records),)`; see `sampled`.
 
     The mixing steps are those of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
     OOPSLA 2014).
     """
-    hashes = np.fromiter(map(seeds.__getitem__, map(_topic, records)), np.uint64, len(records))
+    hashes = np.fromiter(map(seeds.__getitem__, map(_origin, records)), np.uint64, len(records))
     hashes ^= np.fromiter(map(_offset, records), np.uint64, len(records)) * np.uint64(0x9E3779B97F4A7C15)
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,10 +1,10 @@
-"""The learning state of one partition: records in, tables out.
+"""The learning state of one shard: records in, tables out.
 
-A shard is its tables and a few numbers that say how far it is: the next offset of each topic, and the count of records
-by outcome. `apply` learns one batch, `checkpoint` hands over what was written since the last checkpoint, and `restore`
-continues from a version exactly as the shard that wrote it would have continued. For every topic,
-`read = learned + duplicates + refused + dead_letters`. Learned events whose time was ahead of the stream clock
-(`stream.models.learning.stream_clock`) are counted once more as `ahead`.
+A shard is its tables and a few numbers that say how far it is: the next offset of each log that it learns from, and the
+count of records by outcome. `apply` learns one batch, `checkpoint` hands over what was written since the last
+checkpoint, and `restore` continues from a version exactly as the shard that wrote it would have continued. For every
+origin (`stream.ingest.origins`), `read` is the sum of all other outcomes. Learned events whose time was ahead of the
+stream clock (`stream.models.learning.stream_clock`) are counted once more as `ahead`.
 
 This file decides what a batch does to the state, and what a checkpoint holds. The order of records is decided before
 (`stream.ingest.merge`), how an event is learned in `stream.models`, and what happens to a checkpoint in
@@ -33,20 +33,23 @@ from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scoring_view import views_of
 from stream.shard.logs import Logs
-from stream.shard.sampling import sample_hashes, sample_seeds, sampled
+from stream.shard.sampling import SampleSeeds, sample_hashes, sampled
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
 from stream.state.tables import Delta, Tables
 
 __all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
 
-_TOPIC, _TOPIC_OFFSET = itemgetter(0), itemgetter(0, 1)
+_ORIGIN, _PLACE = itemgetter(0), itemgetter(0, 1)
 
 STATE_FORMAT = 2
 """Format of a state's readable part. 1, of release 0.1, has one offset for each topic, and says nothing of the log."""
 
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
-"""Outcomes that are counted for each topic. `refused`: the time of a good event was too far ahead."""
+"""Counts that each origin has: records that were passed, and their most frequent outcomes. `refused`: the time of a
+good event was too far ahead. Others begin with their first record: `lost`, which Kafka's retention removed before they
+were learned, and `unlearned:<reason>`, which are left out on purpose. A release that doesn't know an outcome keeps its
+count."""
 
 
 class UnknownState(ValueError):
@@ -62,8 +65,8 @@ class Batch(NamedTuple):
         rejections: the reason for each of the others.
         events: the decoded events as columns.
         sample_hashes: uint64, see `stream.shard.sampling.sample_hashes`.
-        read: number of records of each topic.
-        first, last: offset of the first and of the last record of each topic.
+        read: number of records of each origin.
+        first, last: offset of the first and of the last record of each origin.
         isolated: records that were to be rejected unseen.
     """
 
@@ -83,8 +86,8 @@ class LearnResult(NamedTuple):
 
     Attributes:
         rejections: one for every record that could not be learned.
-        counts: number of records by topic and outcome (the names in `COUNTERS`); only topics that the batch had.
-        ahead: number of learned events by topic whose time was ahead of the stream clock; only topics that had any.
+        counts: number of records by origin and outcome (the names in `COUNTERS`); only origins that the batch had.
+        ahead: number of learned events by origin whose time was ahead of the stream clock; only origins that had any.
     """
 
     rejections: list[Rejection]
@@ -93,7 +96,7 @@ class LearnResult(NamedTuple):
 
 
 class Shard:
-    """The learner of one partition: its tables, offsets and counters.
+    """The learner of one shard: its tables, offsets and counters.
 
     >>> shard = Shard(ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64))
     >>> records = [Record("clicks", n, 1_000_000 + n, b'{"item": "a", "user": "u%d"}' % n) for n in range(3)]
@@ -106,7 +109,7 @@ class Shard:
 
     Args:
         settings: of the model.
-        partition, shards: number of this partition, and the number of partitions.
+        partition, shards: number of this shard, and the number of shards.
         fields: our field names to the producers'.
         max_future_seconds: the largest allowed lead of an event's time over its record's, in seconds.
     """
@@ -127,15 +130,16 @@ class Shard:
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self.ahead: dict[str, int] = dict.fromkeys(TOPIC_TYPES, 0)
         self._decoder = Decoder(settings, fields, max_future_seconds)
-        self._sample_seeds = sample_seeds(settings, partition)
+        self._sample_seeds = SampleSeeds(settings, partition)
         self._learner = Learner(settings)
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
+        self._before: dict[str, int] = {}
         self._isolated: dict[str, list[int]] = {}
 
     @property
     def offsets(self) -> dict[str, int]:
-        """The next offset of each topic, in the log that it has now."""
+        """The next offset of each origin, in the log that it has now."""
         return self.logs.current()
 
     @property
@@ -182,9 +186,9 @@ class Shard:
             rejections=rejections,
             events=events,
             sample_hashes=sample_hashes(self._sample_seeds, event_records),
-            read=Counter(map(_TOPIC, records)),
-            first=dict(map(_TOPIC_OFFSET, reversed(records))),
-            last=dict(map(_TOPIC_OFFSET, records)),
+            read=Counter(map(_ORIGIN, records)),
+            first=dict(map(_PLACE, reversed(records))),
+            last=dict(map(_PLACE, records)),
             isolated=isolated,
         )
 
@@ -192,37 +196,43 @@ class Shard:
         """Test and learn one batch from `decode`; see `apply`.
 
         Returns:
-            Rejections, and how many records of each topic had which outcome. Records that were in the state already are
-            in neither.
+            Rejections, and how many records of each origin had which outcome. Records that were in the state already
+            are in neither.
 
         Raises:
             Exception: whatever learning raises; the tables may hold a part of the batch then, and must be given up.
         """
-        offsets = self.offsets
-        if any(offset < offsets.get(topic, 0) for topic, offset in batch.first.items()):
-            new = [record for record in batch.records if record.offset >= offsets.get(record.topic, 0)]
+        if any(offset < self.logs.offset(origin) for origin, offset in batch.first.items()):
+            new = [record for record in batch.records if record.offset >= self.logs.offset(record.origin)]
             batch = self.decode(new, batch.isolated)
         if not batch.records:
             return LearnResult([], {}, {})
         tested = (TEST | UPDATE) * sampled(batch.sample_hashes, rate)
         outcomes = self._learner.learn(batch.events._replace(tested=tested))
         counts = _counts(batch, outcomes.learned)
-        for topic, by_outcome in counts.items():
-            total = self.counters.setdefault(topic, dict.fromkeys(COUNTERS, 0))
-            for outcome, count in by_outcome.items():
-                total[outcome] += count
-        ahead = Counter(batch.event_records[row].topic for row in np.flatnonzero(outcomes.learned == AHEAD).tolist())
-        for topic, count in ahead.items():
-            self.ahead[topic] = self.ahead.get(topic, 0) + count
-        for topic, offset in batch.last.items():
-            self.logs.advance(topic, offset + 1)
+        for origin, by_outcome in counts.items():
+            self._count(origin, by_outcome)
+        ahead = Counter(batch.event_records[row].origin for row in np.flatnonzero(outcomes.learned == AHEAD).tolist())
+        for origin, count in ahead.items():
+            self.ahead[origin] = self.ahead.get(origin, 0) + count
+        for origin, offset in batch.last.items():
+            self.logs.advance(origin, offset + 1)
         self._rates.append(rate)
-        self._bounds.append(self.logs.offsets())
+        self._bounds.append({self.logs.key(origin): offset + 1 for origin, offset in batch.last.items()})
         for rejection in batch.rejections:
             if rejection.isolated:
-                key = self.logs.key(rejection.record.topic)
+                key = self.logs.key(rejection.record.origin)
                 self._isolated.setdefault(key, []).append(rejection.record.offset)
         return LearnResult(batch.rejections, counts, ahead)
+
+    def note_lost(self, origin: str, records: int) -> None:
+        """Count records that Kafka removed before they were learned, once the state has passed them."""
+        self._count(origin, {"read": records, "lost": records})
+
+    def _count(self, origin: str, by_outcome: Mapping[str, int]) -> None:
+        total = self.counters.setdefault(origin, dict.fromkeys(COUNTERS, 0))
+        for outcome, count in by_outcome.items():
+            total[outcome] = total.get(outcome, 0) + count
 
     def erase(self, visitors: Sequence[str]) -> int:
         """Forget these users and sessions, and return how many rows that emptied.
@@ -237,9 +247,7 @@ class Shard:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that was written since the last checkpoint."""
-        journal = self._journal()
-        self._rates, self._bounds, self._isolated = [], [], {}
-        return Checkpoint(self.tables.checkpoint(), self.readable_state(), journal)
+        return Checkpoint(self.tables.checkpoint(), self.readable_state(), self._end_journal())
 
     def next_part(self, most_blocks: int) -> Checkpoint | Delta:
         """The next part of a checkpoint that would hold learning up for too long at once (see `Tables.next_part`).
@@ -254,9 +262,7 @@ class Shard:
         delta, done = self.tables.next_part(most_blocks)
         if not done:
             return delta
-        journal = self._journal()
-        self._rates, self._bounds, self._isolated = [], [], {}
-        return Checkpoint(delta, self.readable_state(), journal)
+        return Checkpoint(delta, self.readable_state(), self._end_journal())
 
     def snapshot(self) -> Checkpoint:
         """A keyframe of this moment; the next `checkpoint` is not affected."""
@@ -268,7 +274,7 @@ class Shard:
             "format": STATE_FORMAT,
             "offsets": self.logs.offsets(),
             "logs": self.logs.to_state(),
-            "counters": {topic: dict(counts) for topic, counts in self.counters.items()},
+            "counters": {origin: dict(counts) for origin, counts in self.counters.items()},
             "ahead": dict(self.ahead),
             "clock": self.clock,
             "partition": self.partition,
@@ -277,13 +283,25 @@ class Shard:
             "drift": self._learner.detectors.signals(),
         }
 
+    def _end_journal(self) -> Journal:
+        """The journal of the batches since the last checkpoint; the next one begins empty."""
+        journal = self._journal()
+        self._rates, self._bounds, self._isolated, self._before = [], [], {}, self.logs.offsets()
+        return journal
+
     def _journal(self) -> Journal:
         keys = self.logs.keys(TOPIC_TYPES)
-        offsets = [[bounds.get(key, 0) for key in keys] for bounds in self._bounds]
+        column = {key: number for number, key in enumerate(keys)}
+        offsets = np.empty((len(self._bounds), len(keys)), np.int64)
+        reached = np.array([self._before.get(key, 0) for key in keys], np.int64)
+        for row, bounds in zip(offsets, self._bounds, strict=True):
+            for key, offset in bounds.items():
+                reached[column[key]] = offset
+            row[:] = reached
         return Journal(
             keys,
             np.array(self._rates, np.float64),
-            np.array(offsets, np.int64).reshape(-1, len(keys)),
+            offsets,
             {key: sorted(places) for key, places in self._isolated.items()},
         )
 
@@ -318,24 +336,25 @@ class Shard:
         shard = cls(settings, partition=partition, shards=shards, fields=fields, max_future_seconds=max_future_seconds)
         shard._learner = Learner(settings, tables)
         shard.logs = Logs.from_state(state)
-        for topic, counts in state["counters"].items():
-            shard.counters[topic] = {name: int(counts.get(name, 0)) for name in COUNTERS}
+        shard._before = shard.logs.offsets()
+        for origin, counts in state["counters"].items():
+            shard.counters[origin] = {**dict.fromkeys(COUNTERS, 0), **counts}
         shard.ahead |= state.get("ahead", {})
         return shard
 
 
 def _counts(batch: Batch, row_outcomes: np.ndarray) -> dict[str, dict[str, int]]:
-    """Number of records by topic and outcome.
+    """Number of records by origin and outcome.
 
     Args:
         batch: as it was learned.
         row_outcomes: the kernel's outcome of each event.
     """
-    counts = {topic: {**dict.fromkeys(COUNTERS, 0), "read": n, "learned": n} for topic, n in batch.read.items()}
-    not_learned = [(each.record.topic, "refused" if each.refused else "dead_letters") for each in batch.rejections]
+    counts = {origin: {**dict.fromkeys(COUNTERS, 0), "read": n, "learned": n} for origin, n in batch.read.items()}
+    not_learned = [(each.record.origin, "refused" if each.refused else "dead_letters") for each in batch.rejections]
     duplicates = np.flatnonzero(row_outcomes == DUPLICATE).tolist()
-    not_learned += [(batch.event_records[row].topic, "duplicates") for row in duplicates]
-    for topic, outcome in not_learned:
-        counts[topic]["learned"] -= 1
-        counts[topic][outcome] += 1
+    not_learned += [(batch.event_records[row].origin, "duplicates") for row in duplicates]
+    for origin, outcome in not_learned:
+        counts[origin]["learned"] -= 1
+        counts[origin][outcome] += 1
     return counts

@@ -1,7 +1,7 @@
 """Journals: the bounds of every batch that a shard learned, and the rate at which its events were tested.
 
 A journal and Kafka's log together give back the tables bit for bit: the bounds say which records were one batch (inside
-a batch the merge of the topics orders them), the rate says which of them were tested. A record on which something
+a batch the merge orders them), the rate says which of them were tested. A record on which something
 failed unexpectedly is in the journal too: a replay leaves it out, even if nothing fails on it any more. One journal
 belongs to each checkpoint; journals of neighbouring checkpoints are concatenated when the version between them is
 dropped.
@@ -36,22 +36,22 @@ class Journal:
     (2, True)
 
     Attributes:
-        topics: our topic names, one for each column of `offsets`.
+        keys: of logs (`stream.shard.logs`), one for each column of `offsets`.
         rates: (batches,) float64, the share of the batch's events that were tested.
-        offsets: (batches, topics) int64, the next offset of each topic after the batch.
-        isolated: rising offsets of the isolated records of each topic; only topics that have some.
+        offsets: (batches, keys) int64, the next offset of each log after the batch.
+        isolated: rising offsets of the isolated records of each log; only logs that have some.
     """
 
-    topics: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     rates: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     isolated: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.offsets.shape != (len(self.rates), len(self.topics)):
+        if self.offsets.shape != (len(self.rates), len(self.keys)):
             raise ValueError(
-                f"a journal of {len(self.rates)} batches over {len(self.topics)} topics needs offsets of shape "
-                f"{(len(self.rates), len(self.topics))}, not {self.offsets.shape}"
+                f"a journal of {len(self.rates)} batches over {len(self.keys)} logs needs offsets of shape "
+                f"{(len(self.rates), len(self.keys))}, not {self.offsets.shape}"
             )
 
     @property
@@ -63,7 +63,7 @@ class Journal:
         if not isinstance(other, Journal):
             return NotImplemented
         return (
-            self.topics == other.topics
+            self.keys == other.keys
             and np.array_equal(self.rates, other.rates)
             and np.array_equal(self.offsets, other.offsets)
             and self.isolated == other.isolated
@@ -72,15 +72,15 @@ class Journal:
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
     def after(self, offsets: dict[str, int]) -> Journal:
-        """The batches that lead beyond `offsets` (next offset by topic). Batches that read nothing new are left out."""
-        passed = np.array([offsets.get(topic, 0) for topic in self.topics], np.int64)
+        """The batches that lead beyond `offsets` (next offset by key). Batches that read nothing new are left out."""
+        passed = np.array([offsets.get(key, 0) for key in self.keys], np.int64)
         new = (self.offsets > passed).any(axis=1)
         isolated = {
-            topic: later
-            for topic, places in self.isolated.items()
-            if (later := [place for place in places if place >= offsets.get(topic, 0)])
+            key: later
+            for key, places in self.isolated.items()
+            if (later := [place for place in places if place >= offsets.get(key, 0)])
         }
-        return Journal(self.topics, self.rates[new], self.offsets[new], isolated)
+        return Journal(self.keys, self.rates[new], self.offsets[new], isolated)
 
     def encode(self) -> bytes:
         """The journal as bytes: offsets as differences, which are small and repeat, compressed with zlib."""
@@ -89,9 +89,9 @@ class Journal:
             self.rates.astype("<f8").tobytes(),
             np.ascontiguousarray(steps.astype("<i8").T).tobytes(),
         ]
-        parts: list[object] = [_BOUNDS, self.topics, *columns]
+        parts: list[object] = [_BOUNDS, self.keys, *columns]
         if self.isolated:
-            parts = [_WITH_ISOLATED, self.topics, *columns, self.isolated]
+            parts = [_WITH_ISOLATED, self.keys, *columns, self.isolated]
         return zlib.compress(msgspec.msgpack.encode(parts), 6)
 
     @classmethod
@@ -123,21 +123,21 @@ class Journal:
 
 
 def concatenate(journals: Sequence[Journal]) -> Journal:
-    """One journal of all batches, in order. Topics that a journal doesn't have were not read yet: offset 0.
+    """One journal of all batches, in order. Logs that a journal doesn't have were not read yet: offset 0.
 
     >>> early, late = Journal(["a"], np.ones(1), np.array([[3]])), Journal(["a", "b"], np.ones(1), np.array([[4, 9]]))
     >>> concatenate([early, late]).offsets.tolist()
     [[3, 0], [4, 9]]
     """
-    topics = list(dict.fromkeys(topic for journal in journals for topic in journal.topics))
-    offsets = np.zeros((sum(journal.batches for journal in journals), len(topics)), np.int64)
+    keys = list(dict.fromkeys(key for journal in journals for key in journal.keys))
+    offsets = np.zeros((sum(journal.batches for journal in journals), len(keys)), np.int64)
     at = 0
     for journal in journals:
-        for column, topic in enumerate(journal.topics):
-            offsets[at : at + journal.batches, topics.index(topic)] = journal.offsets[:, column]
+        for column, key in enumerate(journal.keys):
+            offsets[at : at + journal.batches, keys.index(key)] = journal.offsets[:, column]
         at += journal.batches
     isolated: dict[str, list[int]] = {}
     for journal in journals:
-        for topic, places in journal.isolated.items():
-            isolated.setdefault(topic, []).extend(places)
-    return Journal(topics, np.concatenate([np.zeros(0), *(journal.rates for journal in journals)]), offsets, isolated)
+        for key, places in journal.isolated.items():
+            isolated.setdefault(key, []).extend(places)
+    return Journal(keys, np.concatenate([np.zeros(0), *(journal.rates for journal in journals)]), offsets, isolated)

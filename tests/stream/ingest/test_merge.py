@@ -11,7 +11,7 @@ from stream.ingest.merge import Merge, MissingRecords, journaled_batches
 from stream.ingest.records import Record
 from stream.state.journal import Journal
 
-TOPICS = ("clicks", "purchases", "feedback")
+TOPICS = ("clicks", "clicks/1", "clicks/10", "purchases", "feedback")
 
 logs = st.fixed_dictionaries({topic: st.lists(st.integers(0, 12), max_size=12) for topic in TOPICS})
 
@@ -61,7 +61,7 @@ def test_a_batch_can_be_rebuilt_from_its_bounds(logs: dict[str, list[int]], data
         handed[topic] += len(part)
         merge.add(topic, part, end=data.draw(st.integers(handed[topic], len(whole[topic]))))
         batch = merge.take(data.draw(st.integers(1, 9)))
-        after = {name: max([bounds[name], *(r.offset + 1 for r in batch if r.topic == name)]) for name in TOPICS}
+        after = {name: max([bounds[name], *(r.offset + 1 for r in batch if r.origin == name)]) for name in TOPICS}
         again = Merge(bounds)
         for name in TOPICS:
             again.add(name, whole[name][bounds[name] : after[name]], end=after[name])
@@ -74,7 +74,7 @@ def test_records_that_were_learned_before_are_dropped(logs: dict[str, list[int]]
     whole = {topic: records_of(topic, times) for topic, times in logs.items()}
     order = by_the_rule(whole)
     done = order[:restart]
-    offsets = {topic: sum(1 for record in done if record.topic == topic) for topic in TOPICS}
+    offsets = {topic: sum(1 for record in done if record.origin == topic) for topic in TOPICS}
     merge = Merge(offsets)
     for topic in TOPICS:
         merge.add(topic, whole[topic], end=len(whole[topic]))
@@ -136,7 +136,7 @@ def test_the_batches_of_a_journal_are_rebuilt_with_their_rates(logs: dict[str, l
         merge.add(topic, whole[topic], end=len(whole[topic]))
     batches, rates, bounds, after = [], [], [], dict.fromkeys(TOPICS, 0)
     while batch := merge.take(data.draw(st.integers(1, 9))):
-        after |= {record.topic: record.offset + 1 for record in batch}
+        after |= {record.origin: record.offset + 1 for record in batch}
         batches.append(batch)
         rates.append(1 / len(batches))
         bounds.append([after[topic] for topic in TOPICS])
@@ -152,3 +152,62 @@ def test_a_journal_is_rebuilt_from_the_offsets_before_its_first_batch() -> None:
     [(batch, rate, isolated)] = journaled_batches(journal, log, {"clicks": 1})
     assert ([record.offset for record in batch], rate) == ([1, 2], 0.5)
     assert isolated.keys() == {("clicks", 2)}
+
+
+def test_a_batch_of_uneven_partitions_is_rebuilt_whole() -> None:
+    """A worker takes less of one partition at a time than a journal's batch may hold."""
+    whole = {f"clicks/{number}": records_of(f"clicks/{number}", [number]) for number in range(1, 12)}
+    whole["clicks"] = records_of("clicks", list(range(1000)))
+    keys = ["clicks", *(f"clicks/{number}" for number in range(1, 12))]
+    bounds = [[len(whole[key]) for key in keys]]
+    (batch,) = journaled_batches(Journal(keys, np.ones(1), np.array(bounds)), whole)
+    assert len(batch.records) == 1011
+
+
+def test_the_columns_of_a_journal_may_be_in_any_order_because_ties_are_broken_by_name() -> None:
+    whole = {key: records_of(key.partition("#")[0], [5]) for key in ("clicks", "clicks#2", "clicks/3", "purchases")}
+    for keys in (["purchases", "clicks/3", "clicks"], ["clicks", "purchases", "clicks/3"]):
+        journal = Journal(keys, np.ones(1), np.ones((1, 3), np.int64))
+        (batch,) = journaled_batches(journal, whole)
+        assert [record.origin for record in batch.records] == ["clicks", "clicks/3", "purchases"]
+    later = Journal(["purchases", "clicks#2"], np.ones(1), np.ones((1, 2), np.int64))
+    (batch,) = journaled_batches(later, whole)
+    assert [record.origin for record in batch.records] == ["clicks", "purchases"]
+
+
+@pytest.mark.parametrize("partitions", [2, 12, 48])
+def test_many_partitions_are_taken_in_the_order_of_time(partitions: int) -> None:
+    seed = partitions
+    print(f"seed {seed}")
+    random = np.random.default_rng(seed)
+    whole = {
+        f"clicks/{n}": records_of(f"clicks/{n}", np.sort(random.integers(0, 10_000, 300)).tolist())
+        for n in range(1, partitions + 1)
+    }
+    merge = Merge(dict.fromkeys(whole, 0))
+    for key, records in whole.items():
+        merge.add(key, records, end=len(records))
+    taken = []
+    while batch := merge.take(100):
+        taken += batch
+    order = {key: number for number, key in enumerate(whole)}
+    assert taken == sorted(taken, key=lambda record: (record.timestamp_ms, order[record.origin], record.offset))
+    assert len(taken) == 300 * partitions
+
+
+def test_a_busy_partition_among_idle_ones_fills_batches_alone() -> None:
+    merge = Merge({f"clicks/{number}": 0 for number in range(1, 49)})
+    for number in range(1, 49):
+        merge.known_end(f"clicks/{number}", 0)
+    merge.add("clicks/7", records_of("clicks/7", list(range(5000))), end=5000)
+    assert [len(merge.take(4096)) for _ in range(2)] == [4096, 904]
+
+
+def test_many_partitions_share_the_buffer() -> None:
+    few, many = Merge({"clicks": 0}), Merge({f"clicks/{number}": 0 for number in range(1, 145)})
+    records = records_of("clicks", [1] * 3000)
+    few.add("clicks", records)
+    assert not few.full("clicks")
+    many.add("clicks/1", [record._replace(origin="clicks/1") for record in records])
+    assert many.full("clicks/1")
+    assert not many.full("clicks/2")

@@ -133,6 +133,9 @@ class FakeOwner:
     async def assigned(self, partitions: set[TP]) -> None:
         self.assignments.append(partitions)
 
+    def origin(self, tp: TP) -> str:
+        return f"{tp.topic.removeprefix('shop-')}/{tp.partition}"
+
     def has_room(self, tp: TP) -> bool:
         return tp not in self.full
 
@@ -168,9 +171,7 @@ class Bench:
 
     def __init__(self, app: WorkerApp) -> None:
         self.owner = FakeOwner()
-        app.transport = DirectTransport(
-            app.conf.broker_consumer, app, owner=self.owner, topics=SETTINGS.topics, model="shop"
-        )
+        app.transport = DirectTransport(app.conf.broker_consumer, app, owner=self.owner, model="shop")
         self.kafka = FakeKafkaConsumer(CLICKS, PURCHASES)
         self.consumer = app.consumer
         self.consumer._thread._consumer = self.kafka
@@ -399,14 +400,14 @@ async def test_faust_never_takes_a_fetch_for_one_that_it_has_seen(bench: Bench) 
     assert offsets[CLICKS] is None
 
 
-def test_records_become_ours_with_the_name_that_we_have_for_their_topic() -> None:
+def test_records_become_ours_with_the_name_that_we_have_for_their_partition() -> None:
     kafkas = SimpleNamespace(offset=4, timestamp=1000, value=b"{}", key=b"ada")
-    made = record_maker("clicks")(TopicPartition("shop-clicks", 1), kafkas)
-    assert made == Record("clicks", 4, 1000, b"{}", b"ada")
+    made = record_maker("clicks/1")(TopicPartition("shop-clicks", 1), kafkas)
+    assert made == Record("clicks/1", 4, 1000, b"{}", b"ada")
     assert type(made) is Record
 
 
-async def test_packed_records_are_unpacked_by_the_maker_of_their_topic(bench: Bench) -> None:
+async def test_packed_records_are_unpacked_by_the_maker_of_their_partition(bench: Bench) -> None:
     packed = SimpleNamespace(_consumer_record=None)
     bench.kafka._fetcher._records = {
         TopicPartition(*CLICKS): SimpleNamespace(_topic_partition=TopicPartition(*CLICKS), _partition_records=packed),
@@ -416,4 +417,4 @@ async def test_packed_records_are_unpacked_by_the_maker_of_their_topic(bench: Be
     bench.kafka.arrive(CLICKS, 0)
     await bench.poll()
     made = packed._consumer_record(TopicPartition(*CLICKS), SimpleNamespace(offset=1, timestamp=2, value=b"", key=None))
-    assert made == Record("clicks", 1, 2, b"", None)
+    assert made == Record("clicks/1", 1, 2, b"", None)

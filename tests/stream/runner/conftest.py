@@ -12,12 +12,17 @@ from faust.types import TP
 from structlog import get_logger
 from structlog.testing import capture_logs
 
+from stream.ingest.merge import journaled_batches
 from stream.models.settings import ModelSettings
 from stream.runner.assignment import ShardAssignment
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources
 from stream.runner.task import ShardRunner
 from stream.settings import Settings
+from stream.shard.shard import Shard
+from stream.state.journal import concatenate
+from stream.state.tables import fold
+from tests.stream.restoring import tables_of
 from tests.stream.runner.fakes import (
     FakeCompaction,
     FakeConsumer,
@@ -58,11 +63,12 @@ class Bench:
         logs: every log line, as structlog's dictionaries.
     """
 
-    def __init__(self, logs: list[Any], **options: Any) -> None:
+    def __init__(self, logs: list[Any], assignment: ShardAssignment = ASSIGNMENT, **options: Any) -> None:
         self.logs = logs
+        self.assignment = assignment
         self.clock, self.store, self.letters = ManualClock(), FakeStore(), FakeDeadLetters()
         self.topic_ids = FakeTopicIds()
-        self.kafka, self.compaction = FakeConsumer(TOPICS), FakeCompaction()
+        self.kafka, self.compaction = FakeConsumer(assignment.origins), FakeCompaction()
         self.resources = WorkerResources(
             settings=SETTINGS,
             name="worker 1",
@@ -76,7 +82,7 @@ class Bench:
             clock=self.clock,
             **options,
         )
-        self.runner = ShardRunner(ASSIGNMENT, self.resources)
+        self.runner = ShardRunner(assignment, self.resources)
 
     async def close(self) -> None:
         self.store.may_publish.set()
@@ -100,7 +106,7 @@ class Bench:
 
     def poll(self) -> None:
         """Do what the transport does with one answer from Kafka."""
-        for tp in TOPICS:
+        for tp in self.runner.assignment.origins:
             if self.runner.has_room(tp) and (fetch := self.kafka.fetch(tp)) is not None:
                 self.runner.deliver(fetch)
             else:
@@ -131,6 +137,26 @@ class Bench:
     def settled(self) -> bool:
         """True while the runner is idle and no publish is under way: the next one waits for the clock."""
         return self.idle and not self.runner._publisher.busy
+
+    def assert_the_same_as_a_replay(self, isolated: list[int] | None = None) -> None:
+        """Learn the logs again by the journal, and compare tables and state with what was published.
+
+        Args:
+            isolated: offsets of the clicks that the journal leaves out.
+        """
+        journal = concatenate([each.journal for each in self.store.published])
+        assert journal.isolated == ({"clicks": isolated} if isolated else {})
+        assignment = self.runner.assignment
+        replayed = Shard(SETTINGS.model, partition=assignment.shard, shards=assignment.shards)
+        logs = {origin: self.kafka.logs[tp] for tp, origin in assignment.origins.items()}
+        for batch in journaled_batches(journal, logs):
+            replayed.apply(*batch)
+        folded: dict[str, Any] = {}
+        for checkpoint in self.store.published:
+            folded = fold(folded, checkpoint.delta)
+        assert tables_of(SETTINGS.model, folded) == replayed.tables
+        unbound = {"logs": None}  # a shard without Kafka doesn't know the identities of its logs
+        assert self.store.published[-1].state | unbound == replayed.readable_state() | unbound
 
     def metric(self, name: str, **labels: str) -> float:
         return self.resources.metrics.registry.get_sample_value(f"corrente_worker_{name}", labels) or 0.0

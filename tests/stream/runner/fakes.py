@@ -116,11 +116,11 @@ class FakeConsumer(Failing):
         starts: offsets of every `start_at`.
     """
 
-    def __init__(self, topics: Mapping[TP, str]) -> None:
+    def __init__(self, origins: Mapping[TP, str]) -> None:
         super().__init__()
-        self.topics = topics
-        self.logs: dict[TP, list[Record]] = {tp: [] for tp in topics}
-        self.first: dict[TP, int] = dict.fromkeys(topics, 0)
+        self.origins = dict(origins)
+        self.logs: dict[TP, list[Record]] = {tp: [] for tp in origins}
+        self.first: dict[TP, int] = dict.fromkeys(origins, 0)
         self.committed_offsets: dict[TP, int] = {}
         self.starts: list[dict[TP, int]] = []
         self.sessions: dict[TP, int] = {}
@@ -132,7 +132,11 @@ class FakeConsumer(Failing):
         """Write records, one a second."""
         log = self.logs[tp]
         for value in values:
-            log.append(Record(self.topics[tp], len(log), 1_700_000_000_000 + 1000 * len(log), value))
+            log.append(Record(self.origins[tp], len(log), 1_700_000_000_000 + 1000 * len(log), value))
+
+    def add_partition(self, tp: TP, origin: str) -> None:
+        """Create one more topic-partition, empty."""
+        self.origins[tp], self.logs[tp], self.first[tp] = origin, [], 0
 
     def recreate(self, tp: TP) -> None:
         """Delete a topic-partition and create it again, empty."""

@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 
 from stream.ingest.decoding import Decoder
-from stream.ingest.merge import journaled_batches
 from stream.kafka.letter_writer import Trouble
 from stream.models.learning.learner import Learner
 from stream.runner.publisher import Publisher
 from stream.shard.shard import Shard
-from stream.state.journal import concatenate
-from stream.state.tables import fold
-from tests.stream.restoring import tables_of
-from tests.stream.runner.conftest import CLICKS, SETTINGS, Bench, eventually
+from tests.stream.runner.conftest import CLICKS, Bench, eventually
 
 
 class Failing:
@@ -69,20 +65,6 @@ def learned(bench: Bench) -> int:
     return int(bench.runner.published.get(CLICKS, 0))
 
 
-def assert_the_same_as_a_replay(bench: Bench, isolated: list[int]) -> None:
-    journal = concatenate([each.journal for each in bench.store.published])
-    assert journal.isolated == ({"clicks": isolated} if isolated else {})
-    replayed = Shard(SETTINGS.model, partition=3, shards=8)
-    for batch in journaled_batches(journal, {"clicks": bench.kafka.logs[CLICKS]}):
-        replayed.apply(*batch)
-    folded: dict = {}
-    for checkpoint in bench.store.published:
-        folded = fold(folded, checkpoint.delta)
-    assert tables_of(SETTINGS.model, folded) == replayed.tables
-    unbound = {"logs": None}  # a shard without Kafka doesn't know the identities of its logs
-    assert bench.store.published[-1].state | unbound == replayed.readable_state() | unbound
-
-
 async def test_a_record_that_a_kernel_raises_on_is_isolated_and_the_state_it_left_is_given_up(
     bench: Bench, failing: Failing
 ) -> None:
@@ -100,7 +82,7 @@ async def test_a_record_that_a_kernel_raises_on_is_isolated_and_the_state_it_lef
     assert counts == {"read": 130, "learned": 128, "duplicates": 0, "refused": 0, "dead_letters": 2}
     assert failing.failures <= 30
     failing.offsets = set()
-    assert_the_same_as_a_replay(bench, [47, 61])
+    bench.assert_the_same_as_a_replay([47, 61])
     assert bench.runner.standing is None
     assert bench.metric("rejections_total", topic="clicks", reason="failed") >= 2
 
@@ -114,7 +96,7 @@ async def test_a_failure_that_does_not_come_again_isolates_nothing(bench: Bench,
     failing.offsets = set()
     await pass_time(bench, lambda: learned(bench) == 20, "everything to be published")
     assert bench.letters.sent == []
-    assert_the_same_as_a_replay(bench, [])
+    bench.assert_the_same_as_a_replay([])
 
 
 async def test_a_record_that_no_version_can_be_published_with_is_isolated(
@@ -136,7 +118,7 @@ async def test_a_record_that_no_version_can_be_published_with_is_isolated(
     assert sorted({(letter.offset, letter.reason) for letter in bench.letters.sent}) == [
         (13, "failed: ValueError: not JSON: nan")
     ]
-    assert_the_same_as_a_replay(bench, [13])
+    bench.assert_the_same_as_a_replay([13])
 
 
 @pytest.mark.parametrize(("error", "reason"), [(ZeroDivisionError, "failures"), (MemoryError, "machine")])

@@ -34,7 +34,8 @@ def test_a_removed_shard_leaves_the_series_of_the_others() -> None:
         for gauge in (metrics.catch_up, metrics.clock, metrics.unpublished):
             gauge.labels(str(shard)).set(1)
         metrics.set_state(shard, {"metrics": {"tests": 1}, "drift": {"drifts": 2}})
-    metrics.remove_shard(3, TOPICS)  # purchases never had a lag
+    metrics.remove_shard(3)
+    metrics.remove_lag([("clicks", "3"), ("purchases", "3")])  # purchases never had a lag
     left = series(metrics)
     assert {labels[-1] for name, labels in left if name.endswith("lag_records")} == {"4"}
     assert not [labels for _, labels in left if "3" in labels]

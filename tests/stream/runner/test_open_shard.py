@@ -72,7 +72,7 @@ def test_a_gap_closes_the_sessions_and_a_restart_opens_new_ones(opened: OpenShar
     assert opened.gap is not None
     assert not opened.deliver(fetch(5))
     starts = {**STARTS, CLICKS: StartOffset(100, 108)}
-    opened.restart(starts, dict.fromkeys(STARTS, 2), {})
+    opened.restart(ASSIGNMENT, starts, dict.fromkeys(STARTS, 2), {})
     assert opened.gap is None
     assert not opened.deliver(fetch(8)), "a fetch of the closed session"
     assert opened.deliver(fetch(8, session=2))

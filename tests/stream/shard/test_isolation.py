@@ -16,8 +16,8 @@ def log_of(count: int, gap: int = 1) -> list[Record]:
 
 
 def bounds(records: list[Record]) -> tuple[dict[str, int], dict[str, int]]:
-    first = {record.topic: record.offset for record in reversed(records)}
-    return first, {record.topic: record.offset + 1 for record in records}
+    first = {record.origin: record.offset for record in reversed(records)}
+    return first, {record.origin: record.offset + 1 for record in records}
 
 
 class Learner:

@@ -99,7 +99,7 @@ def test_offsets_and_journal_of_a_shard_name_each_log_and_a_restored_shard_goes_
     assert shard.counters["clicks"]["learned"] == 28, "the second log's offsets are below the first one's"
     checkpoint = shard.checkpoint()
     assert checkpoint.state["offsets"] == {"clicks": 20, "clicks#2": 8}
-    assert checkpoint.journal.topics == ["clicks", "clicks#2", "purchases", "feedback"]
+    assert checkpoint.journal.keys == ["clicks", "clicks#2", "purchases", "feedback"]
     assert checkpoint.journal.offsets.tolist() == [[20, 0, 0, 0], [20, 8, 0, 0]]
     tables = tables_of(SMALL, checkpoint.delta)
     restored = Shard.restore(SMALL, tables, json.loads(json.dumps(checkpoint.state)))

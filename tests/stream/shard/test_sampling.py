@@ -7,14 +7,14 @@ import pytest
 
 from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
-from stream.shard.sampling import sample_hashes, sample_seeds, sampled
+from stream.shard.sampling import SampleSeeds, sample_hashes, sampled
 
 RECORDS = [Record("clicks", offset, 0, b"") for offset in range(20_000)]
 
 
-def hashes(seed: int = 0, partition: int = 0, topic: str = "clicks") -> np.ndarray:
-    records = [record._replace(topic=topic) for record in RECORDS]
-    return sample_hashes(sample_seeds(ModelSettings(seed=seed), partition), records)
+def hashes(seed: int = 0, shard: int = 0, origin: str = "clicks") -> np.ndarray:
+    records = [record._replace(origin=origin) for record in RECORDS]
+    return sample_hashes(SampleSeeds(ModelSettings(seed=seed), shard), records)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.3, 1.0])
@@ -25,7 +25,7 @@ def test_the_sample_has_the_share_of_its_rate(rate: float) -> None:
 
 
 def test_a_record_is_chosen_by_its_offset_whatever_batch_it_comes_in() -> None:
-    seeds = sample_seeds(ModelSettings(), 0)
+    seeds = SampleSeeds(ModelSettings(), 0)
     parts = np.concatenate(
         [sample_hashes(seeds, RECORDS[start : start + 700]) for start in range(0, len(RECORDS), 700)]
     )
@@ -37,7 +37,11 @@ def test_a_higher_rate_only_adds_records() -> None:
     assert not np.any(low & ~high & 1)
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"partition": 1}, {"topic": "purchases"}])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"shard": 1}, {"origin": "purchases"}, {"origin": "clicks/1"}])
 def test_seed_partition_and_topic_choose_other_records(other: dict) -> None:
     both = sampled(hashes(), 0.3) & sampled(hashes(**other), 0.3)
     assert both.mean() == pytest.approx(0.09, abs=0.01)
+
+
+def test_a_partition_has_the_same_sample_in_whatever_shard_it_is() -> None:
+    assert np.array_equal(hashes(shard=3, origin="clicks"), hashes(shard=0, origin="clicks/3"))

@@ -141,7 +141,7 @@ def test_a_journal_has_a_row_for_each_batch():
     shard.apply([click(100, "a", "u")], rate=1.0)
     journal = shard.checkpoint().journal
     assert journal.rates.tolist() == [0.25, 1.0]
-    assert journal.offsets[-1].tolist()[journal.topics.index("clicks")] == 101
+    assert journal.offsets[-1].tolist()[journal.keys.index("clicks")] == 101
     assert shard.checkpoint().journal.batches == 0
 
 
