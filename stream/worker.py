@@ -400,9 +400,10 @@ def make_app(settings: Settings) -> WorkerApp:
     schema = FetchSchema()
     for topic, kafka_name in settings.topics.items():
 
-        async def deliver(fetches: Any) -> None:
-            async for fetch in fetches:
-                app.worker.deliver(fetch)
+        async def deliver(messages: Any) -> None:
+            async for fetches in messages:
+                for fetch in fetches:
+                    app.worker.deliver(fetch)
 
         channel = app.topic(kafka_name, schema=schema, acks=False)
         app.agent(channel, name=f"stream.worker.{topic}")(deliver)

@@ -39,7 +39,7 @@ full."""
 LEAST_FULL_RECORDS = 2_048
 """Waiting records up to which no partition is full, however many there are."""
 
-AHEAD = 4
+AHEAD = 2
 """Multiple of its even share of a batch up to which a partition is looked at. If it has more to give, the batch is
 smaller."""
 
@@ -128,7 +128,7 @@ class Merge(Generic[Key]):
 
         Of many partitions fewer may come although more are waiting: each gives at most `AHEAD` times its even share.
         """
-        if any(not waiting.count and self._behind(key) for key, waiting in self._waiting.items()):
+        if any(map(self.holds_up, self._waiting)):
             return []
         heads = {key: waiting for key, waiting in self._waiting.items() if waiting.count}
         if len(heads) < 2:
@@ -147,7 +147,7 @@ class Merge(Generic[Key]):
             if size < waiting.count or self._behind(key):
                 count = min(count, last + 1)  # what follows the last one of it that was looked at isn't known
         order = order[:count]
-        which = np.searchsorted(ends, order, side="right")
+        which = np.repeat(np.arange(sizes.size), sizes)[order]
         taken: list[Record] = []
         firsts = []
         for waiting, size in zip(heads.values(), np.bincount(which, minlength=len(heads)).tolist(), strict=True):
@@ -196,12 +196,9 @@ class Merge(Generic[Key]):
         """Number of waiting records of all partitions."""
         return sum(waiting.count for waiting in self._waiting.values())
 
-    @property
-    def held_up_by(self) -> list[Key]:
-        """Partitions whose missing record blocks waiting records of others."""
-        if not self.waiting_records:
-            return []
-        return [key for key, waiting in self._waiting.items() if not waiting.count and self._behind(key)]
+    def holds_up(self, key: Key) -> bool:
+        """True if nothing can be taken because a record of this partition hasn't arrived."""
+        return not self._waiting[key].count and self._behind(key)
 
     def _behind(self, key: Key) -> bool:
         """True if Kafka holds, or may hold, a record of this partition that was not added yet."""

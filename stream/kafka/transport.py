@@ -1,8 +1,8 @@
-"""Faust's Kafka transport, changed to deliver one whole fetch at a time from the offsets that the learned state names.
+"""Faust's Kafka transport, changed to deliver whole fetches from the offsets that the learned state names.
 
 Faust hands an agent one record at a time: two tasks and three turns of the event loop each, which limits a worker to
-about 8,000 records a second. This transport hands it everything that one fetch brought for one topic-partition as a
-single message, and the loop turns once for thousands of records.
+about 8,000 records a second. This transport hands it everything that has arrived of one topic as a single message, a
+`Fetch` for each partition, and the loop turns once for thousands of records.
 
 It differs from Faust's own in the meaning of an offset. Here **the learned state is the truth**: a topic-partition is
 not fetched until its owner has restored its state and called `start_at` with the offsets found in it, and the offsets
@@ -274,7 +274,7 @@ class Consumer(driver.Consumer):
         self,
         timeout: float,  # noqa: ARG002, ASYNC109  Faust's signature
     ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message for each topic-partition of which something has arrived."""
+        """One message for each topic of which something has arrived: a `Fetch` for each of its partitions."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         started = set(self._fetched_partitions)
@@ -282,15 +282,18 @@ class Consumer(driver.Consumer):
         fetches, positions = await self._thread.fetch(wanted, started)
         for position in positions:
             self.owner.note_position(position)
+        by_topic: dict[str, list[Fetch]] = {}
         for fetch in fetches:
+            by_topic.setdefault(fetch.tp.topic, []).append(fetch)
+        for of_topic in by_topic.values():
             if not self.flow_active or self.should_stop:
                 break  # a later session fetches it again
-            message = self._message_of(fetch)
+            message = self._message_of(of_topic)
             yield message.tp, message
 
-    def _message_of(self, fetch: Fetch) -> ConsumerMessage:
-        tp = fetch.tp
-        first = fetch.records[0]
+    def _message_of(self, fetches: list[Fetch]) -> ConsumerMessage:
+        tp = fetches[0].tp
+        first = fetches[0].records[0]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -299,7 +302,7 @@ class Consumer(driver.Consumer):
             0,
             [],
             None,
-            fetch,
+            fetches,
             None,
             None,
             None,
@@ -348,12 +351,12 @@ class Transport(driver.Transport):
 
 
 class FetchSchema(faust.Schema):
-    """The identity schema: an agent receives each `Fetch` as the transport made it."""
+    """The identity schema: an agent receives the fetches as the transport made them."""
 
     def loads_key(self, app: Any, message: Any, **options: Any) -> None:  # noqa: ARG002  Faust's signature
         return None
 
-    def loads_value(self, app: Any, message: Any, **options: Any) -> Fetch:  # noqa: ARG002  Faust's signature
+    def loads_value(self, app: Any, message: Any, **options: Any) -> list[Fetch]:  # noqa: ARG002  Faust's signature
         return message.value
 
 

@@ -164,11 +164,11 @@ class OpenShard:
                 OtherTopic(f"{name_of(tp)} ends before offset {position.delivered}, up to which it was read")
             )
             return True
-        held_up = bool(self.merge.held_up_by)
+        held_up = self.merge.holds_up(tp)
         self.merge.skipped(tp, since=position.delivered, to=position.position)
         if position.end is not None:
             self.merge.known_end(tp, position.end)
-        return held_up
+        return held_up and not self.merge.holds_up(tp)
 
     def take_records(self, max_unpublished_records: int, isolation: Isolation) -> Sequence[Record]:
         """The next records to learn, in merged order; none while too many are learned and in no version.

@@ -177,7 +177,7 @@ class Bench:
         self.consumer._thread._consumer = self.kafka
 
     async def poll(self) -> list[Fetch]:
-        return [message.value async for _, message in self.consumer.getmany(timeout=1.0)]
+        return [fetch async for _, message in self.consumer.getmany(timeout=1.0) for fetch in message.value]
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ async def test_fetches_that_arrive_while_the_flow_stops_are_left_to_the_next_ses
     bench.kafka.arrive(PURCHASES, 0)
     fetched = []
     async for _, message in bench.consumer.getmany(timeout=1.0):
-        fetched.append(message.value)
+        fetched += message.value
         bench.consumer.stop_flow()
     assert len(fetched) == 1
 
