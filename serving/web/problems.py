@@ -145,15 +145,17 @@ async def _store_problem(request: Request, error: Exception) -> Response:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path, headers = request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"There is no {path!r}. The routes are listed under /docs; an id in a path is percent-encoded."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        # The router lists methods in the order of a set, which is another one in every process.
+        allowed = ", ".join(sorted((headers or {}).get("Allow", "").split(", ")))
+        headers = {**(headers or {}), "Allow": allowed}
         detail = f"{path!r} takes {allowed}, not {request.method}."
     else:
         detail = str(error.detail)
-    return Problem(error.status_code, detail, headers=error.headers).response()
+    return Problem(error.status_code, detail, headers=headers).response()
 
 
 async def _wrong_parameter(_: Request, error: Exception) -> Response:

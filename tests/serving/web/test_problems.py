@@ -104,6 +104,17 @@ def test_a_subclass_without_a_row_has_the_status_of_its_base_class():
         assert row.status == status
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("PUT", "/v1/popular", "GET, HEAD"), ("PUT", "/v1/versions", "GET"), ("GET", "/v1/events/clicks", "POST")],
+)
+async def test_another_method_is_405_with_those_that_the_route_takes_in_order(app, method, path, allowed):
+    answer = await answered(app, method, path, None)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+    assert answer.json()["detail"] == f"{path!r} takes {allowed}, not {method}."
+
+
 async def test_an_error_that_is_not_in_the_table_is_500_and_says_nothing_of_itself(app):
     app.fail_with(ZeroDivisionError("a secret detail"))
     for method, path, body in LISTS + OPERATIONS:
