@@ -1,20 +1,23 @@
 """Columns of a file of events.
 
-This file decides which columns a file must have, and under which names they are found. A file needs a time (`ts`), an
-`item`, and a `user` or a `session` or both. `event` is the kind of the event; a file without that column holds one
-kind, which the caller names. `value`, `quantity`, `price`, `currency` and `event_id` are read if they exist. Other
-columns are ignored.
+This file decides which columns a file must have, and under which names they are found. A file needs a time (`ts`, or
+`timestamp` as in events), an `item`, and a `user` or a `session` or both. `event` is the kind of the event; a file
+without that column holds one kind, which the caller names. `value`, `quantity`, `price`, `currency` and `event_id` are
+read if they exist. Other columns are ignored.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 COLUMNS = ("ts", "user", "session", "item", "event", "value", "quantity", "price", "currency", "event_id")
 """Columns that can be read from a file, by our names."""
+
+TIME, TIME_OF_EVENTS = "ts", "timestamp"
+"""Our two names of the time. A file that has both columns is read by the first."""
 
 NUMBERS = ("value", "quantity", "price")
 IDS = ("item", "user", "session", "event_id")
@@ -27,6 +30,29 @@ class WrongFile(ValueError):
 def is_not_utf8(cell: str) -> bool:
     """True if a cell was read from bytes that are not UTF-8; such bytes become lone surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in cell)
+
+
+def with_one_time(columns: Mapping[str, str]) -> dict[str, str]:
+    """Our column names to the file's, with `ts` for the time that was called `timestamp`.
+
+    >>> with_one_time({"timestamp": "when", "item": "product"})
+    {'item': 'product', 'ts': 'when'}
+
+    Raises:
+        WrongFile: a name is no column of events, or both names of the time were given.
+    """
+    if unknown := set(columns) - {*COLUMNS, TIME_OF_EVENTS}:
+        there = ", ".join(COLUMNS).replace(TIME, f"{TIME} (or {TIME_OF_EVENTS})", 1)
+        raise WrongFile(f"{min(unknown)!r} is no column of events; there are {there}")
+    if TIME in columns and TIME_OF_EVENTS in columns:
+        raise WrongFile(
+            f"the time was named twice: {TIME}={columns[TIME]} and {TIME_OF_EVENTS}={columns[TIME_OF_EVENTS]}; "
+            "both mean the same column, so name one"
+        )
+    found = dict(columns)
+    if TIME_OF_EVENTS in found:
+        found[TIME] = found.pop(TIME_OF_EVENTS)
+    return found
 
 
 @dataclass(frozen=True)
@@ -55,16 +81,16 @@ class ColumnNames:
         if any(is_not_utf8(name) for name in header):
             raise WrongFile(f"{self.path}: line 1 is not UTF-8 text; is it in another encoding, or packed otherwise?")
         for column in COLUMNS:
-            name = self.columns.get(column, column)
+            name = self.name_of(column, header)
             if header.count(name) > 1:
                 raise WrongFile(f"{self.path}: there are {header.count(name)} columns {name!r}; which one is meant?")
             if name in header:
                 found[column] = name
             elif column in self.columns:
                 raise self._missing(name, header, f"You named it for {column!r}")
-        for column in ("ts", "item"):
+        for column, names in ((TIME, f"{TIME}' or '{TIME_OF_EVENTS}"), ("item", "item")):
             if column not in found:
-                raise self._missing(column, header, f"Say which one is meant: {column}=<its name>")
+                raise self._missing(names, header, f"Say which one is meant: {column}=<its name>")
         if "user" not in found and "session" not in found:
             raise self._missing("user' or 'session", header, "Say which one is meant: user=<its name>")
         if self.kind is not None:
@@ -73,6 +99,12 @@ class ColumnNames:
             remedy = "Say which one is the kind, event=<its name>, or name one kind for all rows (--kind click)"
             raise self._missing("event", header, remedy)
         return found
+
+    def name_of(self, column: str, header: Collection[str]) -> str:
+        """The name of one of our columns in a file with this header."""
+        if column == TIME and TIME not in self.columns and TIME not in header and TIME_OF_EVENTS in header:
+            return TIME_OF_EVENTS
+        return self.columns.get(column, column)
 
     def _missing(self, name: str, header: list[str], remedy: str) -> WrongFile:
         """The error for a missing column, with the columns that there are and what to do."""

@@ -13,7 +13,7 @@ seconds since the epoch or RFC 3339.
 ([5.0, 6.0], ['tea', 'cup'], [0, 1], None)
 >>> read_dataset(path)
 Traceback (most recent call last):
-stream.ingest.columns.WrongFile: .../shop.csv: no column 'ts'. There are: when, customer, item, event. ...
+stream.ingest.columns.WrongFile: .../shop.csv: no column 'ts' or 'timestamp'. There are: when, customer, ...
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.ingest.columns import COLUMNS, NUMBERS, ColumnNames, WrongFile
+from stream.ingest.columns import COLUMNS, NUMBERS, ColumnNames, WrongFile, with_one_time
 from stream.ingest.row_checks import BadRow, Rows, good_rows
 
 __all__ = ["COLUMNS", "NUMBERS", "BadRow", "Chunk", "Coded", "Dataset", "WrongFile", "read_chunks", "read_dataset"]
@@ -150,9 +150,7 @@ def read_chunks(
     bad_row: BadRow | None = None,
 ) -> Iterator[Chunk]:
     """Read a file in chunks of some thousand rows. Arguments and errors are those of `read_dataset`."""
-    path, columns = Path(path), dict(columns or {})
-    if unknown := set(columns) - set(COLUMNS):
-        raise WrongFile(f"{min(unknown)!r} is no column of events; there are {', '.join(COLUMNS)}")
+    path, columns = Path(path), with_one_time(columns or {})
     try:
         with path.open("rb", buffering=0) as raw:
             yield from _chunks(raw, path, columns, kind, bad_row or _refuse(path))
@@ -249,8 +247,9 @@ def _json_batches(text: io.TextIOWrapper, names: ColumnNames, bad_row: BadRow) -
             except (msgspec.DecodeError, UnicodeEncodeError) as error:
                 bad_row(line, f"not a JSON object: {error}")
         if found is None:
-            names.find(list(dict.fromkeys(name for row in rows for name in row)))
-            found = {column: names.columns.get(column, column) for column in COLUMNS}
+            header = list(dict.fromkeys(name for row in rows for name in row))
+            names.find(header)
+            found = {column: names.name_of(column, header) for column in COLUMNS}
             if names.kind is not None:
                 del found["event"]
         yield lines, {column: [row.get(name) for row in rows] for column, name in found.items()}

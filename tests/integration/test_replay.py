@@ -74,7 +74,7 @@ def test_a_file_without_the_columns_is_refused_with_the_columns_it_has(tmp_path:
     command = [sys.executable, "-m", "stream.cli", "replay", str(tmp_path / "a.tsv")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert "no column 'ts'. There are: when, who, what." in run.stderr
+    assert "no column 'ts' or 'timestamp'. There are: when, who, what." in run.stderr
     assert "Traceback" not in run.stderr
 
 

@@ -75,7 +75,7 @@ WRONG = {
     "a header alone": (HEADER, "no event in it, only the header"),
     "no item": (GOOD.replace("item", "thing", 1), "no column 'item'. There are: ts, user, thing, event"),
     "no visitor": (GOOD.replace("user", "who", 1), "no column 'user' or 'session'"),
-    "no time": (GOOD.replace("ts", "when", 1), "no column 'ts'"),
+    "no time": (GOOD.replace("ts", "when", 1), "no column 'ts' or 'timestamp'"),
     "no kind": (GOOD.replace("event", "what", 1), "--kind click"),
     "a column twice": (GOOD.replace("event", "item", 1), "2 columns 'item'"),
     "another separator": (GOOD.replace("\t", ";"), "here it seems to be ';'"),

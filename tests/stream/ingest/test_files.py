@@ -63,6 +63,30 @@ def test_columns_can_have_other_names_and_more_of_them_are_ignored(tmp_path: Pat
     assert (read.user.names, read.event.names, read.session) == (["7"], ["click"], None)
 
 
+@pytest.mark.parametrize("named", [{}, {"ts": "timestamp"}, {"timestamp": "timestamp"}], ids=str)
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_the_time_may_be_called_as_in_events(tmp_path: Path, form: str, named: dict[str, str]) -> None:
+    rows = [{"timestamp" if name == "ts" else name: cell for name, cell in row.items()} for row in ROWS]
+    text = table(",", rows) if form == "csv" else "\n".join(json.dumps(row) for row in rows)
+    assert read_dataset(written(tmp_path / f"a.{form}", text), named).seconds.tolist() == [1.5, 2.0, 1.0]
+
+
+def test_a_time_column_may_be_named_by_either_name_and_not_by_both(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "when,user,item,event\n5,u,a,click\n")
+    for name in ("ts", "timestamp"):
+        assert read_dataset(path, {name: "when"}).seconds.tolist() == [5.0]
+    with pytest.raises(WrongFile, match=r"named twice: ts=when and timestamp=then; both mean the same column"):
+        read_dataset(path, {"ts": "when", "timestamp": "then"})
+
+
+@pytest.mark.parametrize("header", ["ts,timestamp,user,item,event", "timestamp,ts,user,item,event"])
+def test_a_file_with_both_names_of_the_time_is_read_by_ts(tmp_path: Path, header: str) -> None:
+    times = ",".join("5" if name == "ts" else "9" for name in header.split(",")[:2])
+    path = written(tmp_path / "a.csv", f"{header}\n{times},u,a,click\n")
+    assert read_dataset(path).seconds.tolist() == [5.0]
+    assert read_dataset(path, {"timestamp": "timestamp"}).seconds.tolist() == [9.0]
+
+
 def test_json_numbers_are_ids_and_values(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", '{"ts": 5, "user": 7, "item": 42, "event": "rating", "value": 4.5}\n')
     (chunk,) = read_chunks(path)
@@ -91,7 +115,7 @@ def test_a_file_of_many_batches_is_read_to_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("when,user,item,event\n", "no column 'ts'. There are: when, user, item, event."),
+        ("when,user,item,event\n", "no column 'ts' or 'timestamp'. There are: when, user, item, event."),
         ("ts,user,event\n", "no column 'item'. There are: ts, user, event."),
         ("ts,item,event\n", "no column 'user' or 'session'."),
         ("ts,user,item\n", "no column 'event'."),
