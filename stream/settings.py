@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     resident_versions: Annotated[int, Field(ge=2)] = Field(
         6, description="Versions a server holds in memory: the served, the previous, and those requested by number."
     )
+    metrics_host: str = Field("0.0.0.0", description="Address that the worker's metrics bind.")
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port of the worker's metrics; 0 turns them off."
     )

@@ -187,7 +187,7 @@ class Worker:
         if problem := salt_problem(settings.model.visitor_salt):
             log.warning("the visitor salt is weak", problem=problem)
         if settings.metrics_port:
-            serve_health(settings.metrics_port, resources.metrics.registry, self.standing)
+            serve_health(settings.metrics_port, resources.metrics.registry, self.standing, settings.metrics_host)
             self._background.append(asyncio.create_task(_probe_loop_lag(resources.metrics)))
         log.info(
             "ready to join the group",

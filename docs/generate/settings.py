@@ -51,7 +51,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "POLL_SECONDS",
         "RESIDENT_VERSIONS",
     ),
-    "settings-operations": ("METRICS_PORT", "LOG_FORMAT", "LOG_LEVEL"),
+    "settings-operations": ("METRICS_HOST", "METRICS_PORT", "LOG_FORMAT", "LOG_LEVEL"),
     "settings-model": ("MODEL__",),
 }
 """Names of settings by the part that lists them, or the beginning of their names."""

@@ -7,6 +7,7 @@ answers. `ready` is 503 while any partition of this worker stands still, with th
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,10 +18,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from stream.health.standing import Standing
+from stream.kafka.refusals import CannotLearn
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ServerOnIPv6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):
@@ -28,16 +34,25 @@ class _Quiet(WSGIRequestHandler):
         """Log nothing: probes come every second."""
 
 
-def serve(port: int, registry: CollectorRegistry, standing: Callable[[], Mapping[int, Standing] | None]) -> int:
+def serve(
+    port: int,
+    registry: CollectorRegistry,
+    standing: Callable[[], Mapping[int, Standing] | None],
+    host: str = "0.0.0.0",
+) -> int:
     """Answer on this port, from a thread, until the process ends.
 
     Args:
         port: 0 picks a free one.
         registry: of the metrics.
         standing: gives the partitions that stand still; None until the worker has joined its group.
+        host: address of this machine that is bound; `0.0.0.0` is all of them, and `::` all with IPv6.
 
     Returns:
         The port.
+
+    Raises:
+        CannotLearn: the machine doesn't have this address, or another program has the port.
     """
     metrics = make_wsgi_app(registry)
 
@@ -50,7 +65,14 @@ def serve(port: int, registry: CollectorRegistry, standing: Callable[[], Mapping
             return _json(start_response, status, body)
         return metrics(environ, start_response)
 
-    server = make_server("0.0.0.0", port, answer, _Server, handler_class=_Quiet)
+    server_class = _ServerOnIPv6 if ":" in host else _Server
+    try:
+        server = make_server(host, port, answer, server_class, handler_class=_Quiet)
+    except OSError as error:
+        raise CannotLearn(
+            f"metrics can't be served on {host}, port {port}: {error}. Set CORRENTE_METRICS_HOST to an address of this "
+            "machine and CORRENTE_METRICS_PORT to a free port"
+        ) from None
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server.server_port
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -76,6 +77,18 @@ def test_a_stopped_worker_has_published_and_committed_everything_it_learned(
     assert newest.shards[0].offsets["clicks"] == newest.events == 1000
     offsets = committed(environment["CORRENTE_KAFKA"], environment["CORRENTE_GROUP"])
     assert offsets[environment["CORRENTE_CLICKS_TOPIC"], 0] == 1000
+
+
+def test_metrics_and_health_are_served_on_the_address_of_the_setting_and_no_other(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
+) -> None:
+    make_topics(1)
+    port = free_port()
+    running = worker(CORRENTE_METRICS_HOST="127.0.0.2", CORRENTE_METRICS_PORT=str(port))
+    running.wait_for_log("ready to join the group")
+    with urlopen(f"http://127.0.0.2:{port}/health/live", timeout=30.0) as answer:
+        assert answer.status == 200
+    assert metrics(port) == {}, "nothing listens on 127.0.0.1"
 
 
 def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from stream.health.endpoints import serve
 from stream.health.standing import Standing
+from stream.kafka.refusals import CannotLearn
 
 
 def test_probes_are_told_what_stands_still_since_when_and_what_mends_it() -> None:
@@ -47,3 +49,27 @@ def test_probes_are_told_what_stands_still_since_when_and_what_mends_it() -> Non
             }
         ],
     }
+
+
+def test_only_the_address_of_the_setting_answers() -> None:
+    port = serve(0, CollectorRegistry(), dict, "127.0.0.2")
+    with urlopen(f"http://127.0.0.2:{port}/health/live", timeout=30) as answer:
+        assert answer.status == 200
+    with pytest.raises(URLError, match="refused"):
+        urlopen(f"http://127.0.0.1:{port}/health/live", timeout=30)
+
+
+def test_an_ipv6_address_is_bound() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    port = serve(0, CollectorRegistry(), dict, "::1")
+    with urlopen(f"http://[::1]:{port}/health/live", timeout=30) as answer:
+        assert answer.status == 200
+
+
+def test_an_address_of_another_machine_and_a_port_in_use_are_refused_with_the_settings_to_change() -> None:
+    with pytest.raises(CannotLearn, match=r"on 192\.0\.2\.1, port 0: .*assign requested.*CORRENTE_METRICS_HOST"):
+        serve(0, CollectorRegistry(), dict, "192.0.2.1")
+    port = serve(0, CollectorRegistry(), dict, "127.0.0.1")
+    with pytest.raises(CannotLearn, match=rf"port {port}: .*in use.*CORRENTE_METRICS_PORT to a free port"):
+        serve(port, CollectorRegistry(), dict, "127.0.0.1")
