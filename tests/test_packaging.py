@@ -43,7 +43,9 @@ def test_a_lock_has_a_hash_for_every_version_and_no_address(lock: str) -> None:
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
-@pytest.mark.parametrize("package", ["aiokafka", "faust-streaming", "numba", "redis", "uvicorn"])
+@pytest.mark.parametrize(
+    "package", ["aiokafka", "faust-streaming", "numba", "prometheus-client", "redis", "river", "uvicorn"]
+)
 def test_a_package_whose_private_parts_are_used_is_bounded_below_its_next_minor_release(package: str) -> None:
     line = next(each for each in PROJECT["project"]["dependencies"] if wanted([each]) == {package})
     major, minor = version(package).split(".")[:2]
