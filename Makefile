@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint coverage kernels in-process processes unit bench quality faults picture wheel lock neural clean
+.PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench quality faults
+.PHONY: picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
@@ -30,22 +31,23 @@ install: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	@echo "installing into .venv (once)"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --no-compile --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: install
 	@$(BIN)/corrente demo --seconds $(SECONDS)
 
-# Every test, in two parts side by side on two cores; some tests alone with PYTEST="tests/... -k ...".
+# Every test, in four parts; some tests alone with PYTEST="tests/... -k ...". Three parts run at a time on two cores,
+# because those that start programs wait half of their time.
 # Kernels are compiled by one process while the linters run: the tests' processes then load what lies beside the modules,
-# and no two of them compile the same kernels. `in-process` and `processes` are all tests in two parts of about the same
-# length; the second has the only Kafka.
+# and no two of them compile the same kernels. `packaged` doesn't need them: its environment has kernels of its own.
+# `integration` has the only Kafka, `programs` starts systems on the embedded broker, and `in-process` is the rest.
+PARTS := packaged integration in-process programs
 ifeq ($(strip $(PYTEST)),)
 test: install
 	rm -rf .cache/coverage
-	$(MAKE) --jobs=2 --output-sync=line lint kernels
-	$(MAKE) --jobs=2 --output-sync=line --keep-going in-process processes
+	$(MAKE) --jobs=3 --output-sync=line --keep-going FIRST="lint kernels" lint kernels $(PARTS)
 	$(MAKE) coverage
 else
 test: lint
@@ -55,11 +57,23 @@ endif
 kernels: install
 	$(BIN)/python -m tests.compile_kernels
 
-in-process: install
-	$(BIN)/python -m coverage run -m pytest -m "not integration and not packaging" $(PYTEST)
+# Each part names its files, so that no part imports those of the others; `in-process` takes all that none of them names.
+PACKAGED := tests/test_packaging.py
+INTEGRATION := tests/integration
+PROGRAMS := tests/docs/test_guides.py tests/examples tests/simulators tests/stream/models/sources/test_custom.py
+MEASURED := $(BIN)/python -m coverage run -m pytest
 
-processes: install
-	$(BIN)/python -m coverage run -m pytest -m "integration or packaging" $(PYTEST)
+packaged: install
+	$(BIN)/python -m pytest -m packaging $(PACKAGED) $(PYTEST)
+
+integration: install $(FIRST)
+	$(MEASURED) $(INTEGRATION) $(PYTEST)
+
+programs: install $(FIRST)
+	$(MEASURED) $(PROGRAMS) $(PYTEST)
+
+in-process: install $(FIRST)
+	$(MEASURED) -m "not packaging" $(addprefix --ignore=,$(INTEGRATION) $(PROGRAMS)) $(PYTEST)
 
 # Share of the lines outside compiled functions that the last `make test` ran, and the floor (see pyproject.toml). Where
 # servers are missing, tests of them are skipped, and the floor says nothing.

@@ -1,7 +1,8 @@
 """Rules for every test: no setting of the machine reaches it, and the reasons why tests did not run are listed.
 
-Coverage is paused in tests that are marked `unmeasured`: they repeat lines thousands of times, which other tests run
-too, and the interpreter's trace function would make them up to half slower.
+Coverage is paused in tests that are marked `unmeasured`, and in the processes that they start: they run only lines that
+other tests run too, many times or for a long time, and the interpreter's trace function would make them up to half
+slower.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 
 import coverage
 import pytest
+
+MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+"""Variable by which coverage measures the Python processes that are started (its patch `subprocess`)."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +29,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Pause coverage, if it is measured, while a test that is marked `unmeasured` runs."""
     measuring = coverage.Coverage.current() if item.get_closest_marker("unmeasured") else None
-    if measuring is not None:
-        measuring.stop()
+    if measuring is None:
+        return (yield)
+    measuring.stop()
+    configuration = os.environ.pop(MEASURES_CHILDREN, None)
     try:
         return (yield)
     finally:
-        if measuring is not None:
-            measuring.start()
+        if configuration is not None:
+            os.environ[MEASURES_CHILDREN] = configuration
+        measuring.start()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

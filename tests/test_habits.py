@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import coverage
 import jsonschema
 import pytest
 import yaml
 from trove_classifiers import classifiers as known_classifiers
+
+from tests.conftest import MEASURES_CHILDREN
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -191,6 +195,37 @@ def test_every_target_that_contributors_read_of_is_there(target: str) -> None:
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
 
 
+# ---- parts of `make test`
+
+
+def make_variable(name: str) -> list[str]:
+    """Words of a variable of the Makefile."""
+    found = re.search(rf"^{name} := (.*)$", MAKEFILE, re.MULTILINE)
+    assert found, name
+    return found[1].split()
+
+
+def recipe_of(target: str) -> str:
+    found = re.search(rf"^{target}: .*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert found, target
+    return found[1]
+
+
+def test_every_test_is_in_one_part_of_make_test() -> None:
+    assert make_variable("PARTS") == ["packaged", "integration", "in-process", "programs"]
+    assert "$(PARTS)" in recipe_of("test")
+    named = [*make_variable("INTEGRATION"), *make_variable("PROGRAMS")]
+    assert all((ROOT / path).exists() for path in named), "a path that is missing would leave its tests out"
+    assert "-m pytest $(INTEGRATION)" in recipe_of("integration").replace("$(MEASURED)", "-m pytest")
+    assert "-m pytest $(PROGRAMS)" in recipe_of("programs").replace("$(MEASURED)", "-m pytest")
+    rest = recipe_of("in-process")
+    assert rest.split(None, 1)[1].startswith('-m "not packaging" $(addprefix --ignore=,$(INTEGRATION) $(PROGRAMS)) ')
+    assert "-m packaging $(PACKAGED)" in recipe_of("packaged")
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.packaging" in path.read_text()]
+    marked.remove(Path(__file__))  # which names the mark in this test
+    assert [path.relative_to(ROOT).as_posix() for path in marked] == make_variable("PACKAGED")
+
+
 # ---- coverage
 
 
@@ -220,6 +255,21 @@ def test_coverage_leaves_out_compiled_functions_and_nothing_else() -> None:
             left_out = [line for line in lines if re.search(pattern, line)]
             compiled = [line for line in lines if line.strip().removeprefix("@") in decorators and "@" in line]
             assert left_out == compiled, path
+
+
+def test_a_measured_test_measures_the_processes_that_it_starts() -> None:
+    if coverage.Coverage.current() is None:
+        pytest.skip("coverage isn't measured; `make test` measures it")
+    assert sys.gettrace() is not None
+    assert MEASURES_CHILDREN in os.environ
+
+
+@pytest.mark.unmeasured
+def test_an_unmeasured_test_is_not_traced_nor_are_the_processes_that_it_starts() -> None:
+    assert type(sys.gettrace()).__module__ != "coverage.tracer"
+    assert MEASURES_CHILDREN not in os.environ
+    child = [sys.executable, "-c", "import sys; print(sys.gettrace())"]
+    assert subprocess.run(child, capture_output=True, text=True, check=True).stdout == "None\n"
 
 
 def test_no_line_is_left_out_of_coverage_by_hand() -> None:

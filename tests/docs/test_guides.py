@@ -39,6 +39,7 @@ def test_the_index_lists_every_guide_with_its_goal() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("page", HERE, ids=lambda page: page.stem)
 def test_a_guide_works_as_typed(page: Path, tmp_path: Path) -> None:
     with Terminal(tmp_path) as terminal:

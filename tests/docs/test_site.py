@@ -12,6 +12,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).parents[2]
 BUILT, DOCTREES = ROOT / "build" / "docs", ROOT / "build" / "doctrees"
 """The folders of `make docs`; doctrees stay between runs, so that only changed pages are read again."""

@@ -94,6 +94,7 @@ def wait_for_progress(environment: Mapping[str, str], more: int = 1) -> None:
 
 
 @pytest.mark.timeout(240, func_only=True)
+@pytest.mark.unmeasured
 def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_of_kafka(
     environment: dict[str, str],
     make_topics: Callable[..., None],

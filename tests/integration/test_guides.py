@@ -12,6 +12,7 @@ HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 ON_REAL_SERVERS = ("change-the-visitor-salt.md", "own-topics.md")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", ON_REAL_SERVERS)
 def test_a_guide_works_as_typed(name: str, kafka: str, redis_url: str, compiled_kernels: None, tmp_path: Path) -> None:
     own = {"localhost:9092": kafka, "redis://localhost:6379/0": redis_url}

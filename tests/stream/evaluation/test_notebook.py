@@ -10,6 +10,7 @@ NOTEBOOK = Path(__file__).parents[3] / "docs" / "notebook.ipynb"
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_the_notebook_runs(tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)

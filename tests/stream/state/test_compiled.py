@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numba as nb
 import numpy as np
+import pytest
 
 from stream.state import compiled, tables
 
@@ -79,6 +80,7 @@ class Copy:
         path.write_text(text.replace(old, new))
 
 
+@pytest.mark.unmeasured
 def test_code_on_disk_follows_the_constants_of_other_files_and_nothing_else(tmp_path):
     copy = Copy(tmp_path)
     first = copy.run()

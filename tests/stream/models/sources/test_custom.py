@@ -95,6 +95,7 @@ def run_with(site: Path, program: str, kernels: Path | None = None) -> subproces
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_the_guide_s_package_is_installed_and_makes_a_source_of_the_blend(tmp_path):
     site, kernels, typed = (tmp_path / name for name in ("site", "kernels", "typed"))
     typed.mkdir()
