@@ -188,5 +188,6 @@ def _worker_ready(system: System, partitions: int) -> bool:
         return False
     families = text_string_to_metric_families(answer.text) if answer.is_success else ()
     values = {family.name: family.samples[0].value for family in families if family.samples}
-    followed = values.get("corrente_worker_partitions", 0), values.get("corrente_worker_restores", 0)
-    return min(followed) >= partitions and values.get("corrente_worker_sample_rate", 0) > 0
+    follows_all = values.get("corrente_worker_partitions", 0) >= partitions
+    restored = values.get("corrente_worker_restores", 0) >= values.get("corrente_worker_shards", 1)
+    return follows_all and restored and values.get("corrente_worker_sample_rate", 0) > 0

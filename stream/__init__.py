@@ -19,6 +19,7 @@ how one partition learns (`shard`), and how its states become versions (`version
 | `runtime` | memory allocator, lock switching and logs of a process |
 | `settings` | which settings there are |
 | `shard` | what a batch of records does to the state of one partition |
+| `start_checks` | what is checked of model and Redis before a worker joins its group |
 | `state` | the form of tables, deltas, journals and checkpoints |
 | `versions` | how states become versions in Redis, and how they are read back |
 | `worker` | what starts and ends when in a worker process |

@@ -79,7 +79,21 @@ class Settings(BaseSettings):
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(
         1, description="Partitions of topics that Corrente creates itself."
     )
-    create_topics: bool = Field(True, description="Create missing topics at start.")
+    create_topics: bool = Field(
+        True,
+        description="Create missing topics at start. Off, a missing topic of purchases or feedback is learned from "
+        "when it appears.",
+    )
+    shards: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        description="Shards of the model, each of which learns the partitions whose number modulo this one is its own. "
+        "One is right up to some 100,000 events a second, whatever the number of partitions.",
+    )
+    allow_uneven_shards: bool = Field(
+        False,
+        description="Allow a number of shards that doesn't divide the partitions of every topic, although events of "
+        "one visitor are then learned by different shards.",
+    )
     other_topics: Literal["learn", "refuse"] = Field(
         "learn",
         description="A topic that was created again, or another one in its place: `learn` it from its beginning, or "

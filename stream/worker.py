@@ -2,9 +2,9 @@
 
     faust -A stream.worker worker         or        corrente worker
 
-Three agents, over `clicks`, `purchases` and `feedback`, do nothing but deliver. Kafka's group decides which
-topic-partitions are this worker's; each shard that they make complete gets a `ShardRunner`, which claims, restores,
-learns and publishes.
+Three agents, over `clicks`, `purchases` and `feedback`, do nothing but deliver. The group's assignor decides which
+shards are this worker's, and gives it all of their topic-partitions. Each shard gets a `ShardRunner`, which claims,
+restores, learns and publishes. A worker without a shard stands by: it is ready to take one over.
 
 Producers that want the events of a visitor in order use the visitor as the record's key and partition with murmur2, as
 Java clients do by default (librdkafka: `partitioner=murmur2_random`). Events that are keyed otherwise are learned too,
@@ -16,16 +16,11 @@ This file decides what starts and ends when. No module but its command imports i
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import platform
-import re
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -34,31 +29,35 @@ import faust
 from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
 from faust.types import TP
-from redis.exceptions import RedisError
 from structlog import get_logger
 
 from stream.health.endpoints import serve as serve_health
 from stream.health.standing import Standing
-from stream.ingest.origins import origin_of
+from stream.kafka.assignor import ShardAssignor, Terms
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
+from stream.kafka.known_topics import KnownTopics
 from stream.kafka.letter_writer import DeadLetters
 from stream.kafka.refusals import CannotLearn
-from stream.kafka.topic_ids import IdentitiesUnknown, TopicIds
+from stream.kafka.topic_ids import TopicIds
 from stream.kafka.topics import prepare_topics
 from stream.kafka.transport import FetchSchema, Transport
-from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group, partitions_added
-from stream.runner.assignment import group_by_shard, name_of
+from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
+from stream.runner.assignment import group_by_shard
 from stream.runner.metrics import WorkerMetrics
-from stream.runner.recovery import check_cluster
 from stream.runner.resources import WorkerResources
 from stream.runner.task import ShardRunner
 from stream.runner.warmup import warm_up
+from stream.runtime.collector import disable_collector, enable_collector
 from stream.runtime.gil import use_short_switch_interval
+from stream.runtime.late_import import import_later
 from stream.runtime.logs import configure_logs
+from stream.runtime.loop_lag import probe_loop_lag
 from stream.runtime.malloc import return_large_pieces
+from stream.runtime.release import code_version
 from stream.settings import Settings, load_settings
-from stream.versions import VersionError, VersionStore, salt_problem
+from stream.start_checks import check_versions, log_problems
+from stream.versions import VersionStore
 from stream.versions.compaction import compact
 
 log = get_logger(__name__)
@@ -66,18 +65,9 @@ log = get_logger(__name__)
 LAST_PUBLISH_SECONDS = 4.0
 """Longest time for the last publish of a worker that stops or has to give a partition up."""
 
-GARBAGE_THRESHOLDS = (200_000, 20, 50)
-"""Thresholds of Python's cycle collector: new objects, then young collections, then middle ones."""
-
-RIVER_AFTER_SECONDS = 2.0
-"""Longest time for which a worker that is ready but still behind puts the import of River off."""
-
 METADATA_MILLISECONDS = 2_000
-"""Longest time until a topic that was deleted and created again, or got partitions, is assigned anew. aiokafka's own
-five minutes would be five minutes of nothing."""
-
-LOOP_LAG_PROBE_SECONDS = 0.02
-"""Interval of the event-loop lag probe."""
+"""Longest time until a topic that was deleted and created again, or got partitions, is assigned anew. With aiokafka's
+own five minutes, nothing would be learned from them for that long."""
 
 
 class NoTables(TableManager):
@@ -104,7 +94,7 @@ class WorkerApp(faust.App):
         """Do everything that must be right before the group is joined."""
         await self.worker.prepare_or_refuse()
         await super().on_start()
-        self.worker.watch(lambda: self.consumer.group_error(), self.end)
+        self.worker.watch(lambda: self.consumer.group_error(), lambda: self.consumer.read_present_topics(), self.end)
 
     def end(self, reason: CannotLearn) -> None:
         """End the process in good order, as if it was told to stop, but with exit code 1."""
@@ -126,23 +116,21 @@ class Worker:
 
     Args:
         resources: everything that the shards share.
-        shards: number of partitions of each topic; `prepare` asks Kafka for it.
 
     Attributes:
         refusal: the reason why this worker ends by itself; None while it doesn't.
     """
 
-    def __init__(self, resources: WorkerResources, shards: int = 0) -> None:
+    def __init__(self, resources: WorkerResources) -> None:
         self.settings = resources.settings
         self._resources = resources
         self._runners: dict[int, ShardRunner] = {}
         self._runner_of: dict[TP, ShardRunner] = {}
-        self._shards = shards
-        self._our_names = {kafka_name: topic for topic, kafka_name in self.settings.topics.items()}
+        self._topics = KnownTopics(resources.settings)
         self.refusal: CannotLearn | None = None
         self._end: Callable[[CannotLearn], None] = _raise
         self._stopping = False
-        self._was_assigned = False
+        self._was_assigned = self._standing_by = False
         self._background: list[asyncio.Task[None]] = []
 
     async def prepare_or_refuse(self) -> None:
@@ -169,32 +157,38 @@ class Worker:
         """Check topics, compile kernels, start metrics.
 
         Raises:
-            CannotLearn: topics can't be learned from as they are, or the consumer group belongs to others.
+            CannotLearn: topics or model can't be learned from as they are, or the consumer group belongs to others.
             KafkaError: no broker answered.
         """
-        gc.disable()  # until everything that stays is imported, see `_enable_collector`
+        disable_collector()  # until everything that stays is imported
         return_large_pieces()
         settings, resources = self.settings, self._resources
-        self._shards = await prepare_topics(settings)
+        self._topics.note(await prepare_topics(settings))
         await check_group(settings)
-        await self._check_cluster()
+        await check_versions(resources, self._topics.present)
         seconds = await resources.in_learning(warm_up, settings.model)
         use_short_switch_interval()
-        importing = asyncio.create_task(self._import_river())
-        importing.add_done_callback(_enable_collector)
+        importing = asyncio.create_task(import_later(resources.import_river, self._up_to_date))
+        importing.add_done_callback(_everything_is_imported)
         self._background.append(importing)
-        await self._log_redis_problems()
-        if problem := salt_problem(settings.model.visitor_salt):
-            log.warning("the visitor salt is weak", problem=problem)
+        await log_problems(resources)
         if settings.metrics_port:
-            serve_health(settings.metrics_port, resources.metrics.registry, self.standing, settings.metrics_host)
-            self._background.append(asyncio.create_task(_probe_loop_lag(resources.metrics)))
+            note_loop_lag = partial(resources.metrics.note_hold, "loop")
+            serve_health(
+                settings.metrics_port,
+                resources.metrics.registry,
+                self.standing,
+                settings.metrics_host,
+                self.health_notes,
+            )
+            self._background.append(asyncio.create_task(probe_loop_lag(note_loop_lag)))
         log.info(
             "ready to join the group",
             group=settings.consumer_group,
             kafka=settings.kafka,
-            partitions=self._shards,
             model=settings.model_name,
+            shards=settings.shards,
+            partitions=self._topics.counts,
             warm_up_seconds=round(seconds, 2),
             version=resources.code_version,
         )
@@ -202,15 +196,26 @@ class Worker:
     def watch(
         self,
         group_error: Callable[[], Awaitable[KafkaError | None]],
+        read_present_topics: Callable[[], Awaitable[None]],
         end: Callable[[CannotLearn], None],
     ) -> None:
-        """Look at topics and group from now on; call `end` if this worker can't go on."""
+        """Look at topics and group from now on; call `end` if this worker can't go on.
+
+        Args:
+            group_error: takes the error that keeps this worker out of its group.
+            read_present_topics: has the consumer read the topics that have appeared.
+            end: ends the process with the reason.
+        """
         self._end = end
+
+        async def note_topics(counts: Mapping[str, int]) -> None:
+            self._topics.note(counts)
+            await read_present_topics()
 
         async def watch() -> None:
             while True:
                 try:
-                    await KafkaWatch(self.settings, self._shards, group_error, self._confirm_topics).run()
+                    await KafkaWatch(self.settings, note_topics, group_error, self._confirm_topics).run()
                 except CannotLearn as error:
                     self._refuse(error)
                     return end(error)
@@ -223,37 +228,8 @@ class Worker:
     async def _confirm_topics(self) -> None:
         await asyncio.gather(*(runner.confirm_topics() for runner in self._runners.values()))
 
-    async def _import_river(self) -> None:
-        """Import River once there is time for it.
-
-        Beside joining the group and catching up, the import takes turns with everything that happens then: the first
-        event comes later, and each step of the event loop takes several times as long.
-        """
-        latest = time.monotonic() + RIVER_AFTER_SECONDS
-        while time.monotonic() < latest and not self._up_to_date():  # noqa: ASYNC110  two seconds, any of several
-            await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
-        await self._resources.import_river()
-
     def _up_to_date(self) -> bool:
         return bool(self._runners) and all(runner.up_to_date for runner in self._runners.values())
-
-    async def _check_cluster(self) -> None:
-        """Refuse a model of another Kafka cluster; without an answer, each shard asks again before it is claimed."""
-        resources = self._resources
-        try:
-            found = await resources.topic_ids.look_up(TP(name, 0) for name in self.settings.topics.values())
-            cluster = next(iter(found.values())).cluster
-            await resources.with_redis(lambda: check_cluster(cluster, resources.store, self.settings))
-        except (RedisError, VersionError, IdentitiesUnknown) as error:
-            log.warning("can't see yet whether the model learns from this Kafka", error=str(error) or repr(error))
-
-    async def _log_redis_problems(self) -> None:
-        """Log what is dangerous in the configuration of Redis."""
-        try:
-            for problem in await self._resources.with_redis(self._resources.store.redis_problems):
-                log.warning("Redis may lose versions", caution=problem)
-        except RedisError as error:
-            log.warning("Redis does not answer yet", redis=_without_password(self.settings.redis), error=str(error))
 
     def deliver(self, fetch: Fetch) -> None:
         """Take over a fetch from an agent; it is dropped if its shard isn't learned here."""
@@ -282,49 +258,74 @@ class Worker:
         """Stop learning until the rebalance has ended, and publish everything that was learned."""
         await self._halt_runners(min(LAST_PUBLISH_SECONDS, self.settings.session_timeout_seconds / 2))
 
+    def note_terms(self, terms: Terms) -> None:
+        """Take what the leader of the group took for granted in the assignment that follows."""
+        self._topics.note_terms(terms)
+
+    def present_topics(self) -> frozenset[str]:
+        """Names of the topics that are there."""
+        return self._topics.present
+
     async def assigned(self, partitions: set[TP]) -> None:
-        """Start the shards that these topic-partitions make complete, and drop the others; a rebalance has ended.
+        """Start the shards of these topic-partitions, and drop the others; a rebalance has ended.
 
-        Shards that stay go on with the state that they have. If another worker owned one in between, its first publish
-        is refused.
+        Shards that stay go on with the state that they have, from the topic-partitions that they have now. If another
+        worker owned one in between, its first publish is refused. Without any, this worker stands by.
 
-        If the topics got more partitions since this worker started, it ends.
+        If the number of shards doesn't fit the topics any more, or is another one than other workers have, it ends.
         """
         if self._stopping:
             return
-        known = dict.fromkeys(self.settings.topics.values(), self._shards)
-        grouping = group_by_shard(partitions, self.settings.topics, self._shards, known)
-        counts: dict[str, int] = {}
-        for tp in partitions:
-            counts[tp.topic] = max(counts.get(tp.topic, 0), tp.partition + 1)
-        refusal = partitions_added(counts, self._shards, self.settings)
-        if refusal is not None:
+        try:
+            may_learn = self._topics.may_learn()
+        except CannotLearn as refusal:
             self._refuse(refusal)
             self._end(refusal)
             return
-        for shard, absent in grouping.absent.items():
+        if not may_learn:
             log.error(
-                "only a part of a partition was assigned; it is not learned",
-                partition=shard,
-                absent=[name_of(tp) for tp in absent],
+                "a worker of an earlier release shares the partitions out, and tears shards apart; nothing is learned "
+                "here until it has ended",
+                group=self.settings.consumer_group,
             )
-        for shard in set(self._runners) - set(grouping.shards):
+        learned = partitions if may_learn else set()
+        shards = group_by_shard(learned, self.settings.topics, self.settings.shards).shards
+        for shard in set(self._runners) - set(shards):
             await self._runners.pop(shard).drop()
-        for shard, assignment in grouping.shards.items():
-            if shard not in self._runners:
+        for shard, assignment in shards.items():
+            runner = self._runners.get(shard)
+            if runner is None:
                 self._runners[shard] = ShardRunner(assignment, self._resources)
-            elif assignment != self._runners[shard].assignment:
-                self._runners[shard].reassign(assignment)
+            elif runner.assignment != assignment:
+                runner.reassign(assignment)
         self._runner_of = {tp: runner for runner in self._runners.values() for tp in runner.assignment.partitions}
         for runner in self._runners.values():
             runner.start()
         self._was_assigned = True
-        self._resources.metrics.partitions.set(len(self._runners))
-        log.info("assigned", partitions=sorted(self._runners))
+        self._note_standby(standing_by=may_learn and not self._runners)
+        self._resources.metrics.shards.set(len(self._runners))
+        self._resources.metrics.partitions.set(len({tp.partition for tp in self._runner_of}))
+        log.info(
+            "assigned",
+            model=self.settings.model_name,
+            shards=sorted(self._runners),
+            partitions=sorted({tp.partition for tp in self._runner_of}),
+        )
+
+    def _note_standby(self, *, standing_by: bool) -> None:
+        """Show whether this worker stands by, and log it when it begins."""
+        if standing_by and not self._standing_by:
+            log.info(
+                "standing by: other workers have every shard; this one takes over when one of them is gone",
+                model=self.settings.model_name,
+                shards=self.settings.shards,
+            )
+        self._standing_by = standing_by
+        self._resources.metrics.standby.set(standing_by)
 
     def origin(self, tp: TP) -> str:
-        """The origin of one of the topic-partitions of the event topics."""
-        return origin_of(self._our_names[tp.topic], tp.partition, tp.partition % self._shards)
+        """The name under which the records of this topic-partition are learned."""
+        return self._topics.origin(tp.topic, tp.partition)
 
     def has_room(self, tp: TP) -> bool:
         """Return True if more records of this topic-partition are wanted now."""
@@ -342,11 +343,15 @@ class Worker:
         return {tp: offset for runner in self._runners.values() for tp, offset in runner.published.items()}
 
     def standing(self) -> Mapping[int, Standing] | None:
-        """The partitions of this worker that stand still, and why; None before the first assignment."""
+        """The shards of this worker that stand still, and why; None before the first assignment."""
         if not self._was_assigned:
             return None
         found = {shard: runner.standing for shard, runner in list(self._runners.items())}
         return {shard: standing for shard, standing in found.items() if standing is not None}
+
+    def health_notes(self) -> Mapping[str, Any]:
+        """Further parts of the answer to a probe. May be called from any thread."""
+        return {"standby": self._standing_by, "missing_topics": self._topics.missing}
 
     async def _halt_runners(self, patience_seconds: float) -> None:
         await asyncio.gather(*(runner.halt(patience_seconds) for runner in self._runners.values()))
@@ -360,6 +365,7 @@ def make_app(settings: Settings) -> WorkerApp:
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         store="memory://",
         TableManager=NoTables,
+        PartitionAssignor=ShardAssignor,
         datadir=str(Path(gettempdir()) / "corrente-keeps-nothing-here"),
         autodiscover=False,
         web_enabled=False,
@@ -411,46 +417,24 @@ def make_app(settings: Settings) -> WorkerApp:
     async def revoked(_: Any, partitions: set[TP], **__: Any) -> None:
         await app.worker.revoked(partitions)
 
+    async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+        if not partitions:  # Faust seeks, and so hands an assignment to its owner, only if there is something to seek
+            await app.worker.assigned(partitions)
+
     app.on_partitions_revoked.connect(revoked, weak=False)
+    app.on_partitions_assigned.connect(assigned, weak=False)
     return app
 
 
-def _enable_collector(importing: asyncio.Task[None]) -> None:
-    """Enable the cycle collector, for objects that are created from now on: everything that stays is imported.
-
-    Records and events live for a moment, by hundreds of thousands, and are in no cycles. Looking for cycles among them
-    at Python's default thresholds takes a third of the time that Python code has here.
-    """
+def _everything_is_imported(importing: asyncio.Task[None]) -> None:
+    """Enable the cycle collector, and log why River is missing if it is."""
     if not importing.cancelled() and (error := importing.exception()) is not None:
         log.error("River can't be imported: events are learned, and none is tested", error=str(error))
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-    gc.enable()
+    enable_collector()
 
 
 def _raise(refusal: CannotLearn) -> None:
     raise refusal
-
-
-async def _probe_loop_lag(metrics: WorkerMetrics) -> None:
-    """Note by how much the event loop is late, every `LOOP_LAG_PROBE_SECONDS`."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + LOOP_LAG_PROBE_SECONDS
-        await asyncio.sleep(LOOP_LAG_PROBE_SECONDS)
-        metrics.note_hold("loop", max(0.0, loop.time() - due))
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^@/]*@", "//", url)
-
-
-def code_version() -> str:
-    """The version of this program, for manifests."""
-    try:
-        return version("corrente")
-    except PackageNotFoundError:  # a checkout that isn't installed
-        return f"checkout, Python {platform.python_version()}"
 
 
 def __getattr__(name: str) -> Any:

@@ -58,6 +58,7 @@ ROOMS = (
     "stream/kafka/",
     "stream/health/",
     "stream/runner/",
+    "stream/start_checks.py",
     "stream/worker.py",
     "stream/worker_cli.py",
     "stream/cli.py",
@@ -288,7 +289,7 @@ def test_simulators_talk_to_the_running_system_and_import_none_of_it() -> None:
 
 
 def test_faust_is_the_worker_s_business() -> None:
-    homes = ("stream/worker.py", "stream/worker_cli.py", "stream/kafka/", "stream/runner/")
+    homes = ("stream/start_checks.py", "stream/worker.py", "stream/worker_cli.py", "stream/kafka/", "stream/runner/")
     others = [path for path in files_of("stream/", "serving/", "simulators/") if path not in files_of(*homes)]
     assert offences(others, lambda name: is_of(name, "faust", "mode")) == []
 

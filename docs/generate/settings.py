@@ -26,6 +26,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "DEAD_LETTERS_TOPIC",
         "PARTITIONS",
         "CREATE_TOPICS",
+        "SHARDS",
+        "ALLOW_UNEVEN_SHARDS",
         "FIELDS",
         "SESSION_TIMEOUT_SECONDS",
         "MAX_FUTURE_SECONDS",

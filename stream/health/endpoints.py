@@ -1,7 +1,8 @@
 """HTTP answers of the worker for probes and Prometheus, from a thread.
 
 This file decides what `GET /metrics`, `GET /health/live` and `GET /health/ready` answer. `live` says that the process
-answers. `ready` is 503 while any partition of this worker stands still, with the reason, since when, and what mends it.
+answers. `ready` is 503 while any shard of this worker stands still, with the reason, since when, and what mends it. A
+worker that stands by without a shard is ready, and says so.
 """
 
 from __future__ import annotations
@@ -39,14 +40,16 @@ def serve(
     registry: CollectorRegistry,
     standing: Callable[[], Mapping[int, Standing] | None],
     host: str = "0.0.0.0",
+    notes: Callable[[], Mapping[str, Any]] = dict,
 ) -> int:
     """Answer on this port, from a thread, until the process ends.
 
     Args:
         port: 0 picks a free one.
         registry: of the metrics.
-        standing: gives the partitions that stand still; None until the worker has joined its group.
+        standing: gives the shards that stand still; None until the worker has joined its group.
         host: address of this machine that is bound; `0.0.0.0` is all of them, and `::` all with IPv6.
+        notes: gives further parts of the answer to `ready`, which change nothing about its status.
 
     Returns:
         The port.
@@ -62,7 +65,7 @@ def serve(
             return _json(start_response, "200 OK", {"status": "live"})
         if path == "/health/ready":
             status, body = readiness(standing())
-            return _json(start_response, status, body)
+            return _json(start_response, status, {**body, **notes()})
         return metrics(environ, start_response)
 
     server_class = _ServerOnIPv6 if ":" in host else _Server

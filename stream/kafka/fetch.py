@@ -73,6 +73,9 @@ class PartitionOwner(Protocol):
     def origin(self, tp: TP) -> str:
         """The name under which the records of this topic-partition are learned (`stream.ingest.origins`)."""
 
+    def present_topics(self) -> frozenset[str]:
+        """Names of the topics that are there; they have to be read, and others not."""
+
     def has_room(self, tp: TP) -> bool:
         """Return True if more records of this topic-partition are wanted now."""
 

@@ -15,5 +15,9 @@ class WrongTopics(CannotLearn):
     """Topics that can't be learned from as they are. The text has the command that fixes it."""
 
 
+class WrongShards(CannotLearn):
+    """A number of shards that doesn't fit the topics or the model."""
+
+
 class WrongGroup(CannotLearn):
     """A consumer group that this worker can't join, or must not share."""

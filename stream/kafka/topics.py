@@ -1,8 +1,10 @@
-"""The topics at start: created if they are missing, refused if their partition counts differ.
+"""The topics at start: created if they are missing, refused if the number of shards doesn't fit them.
 
-`clicks`, `purchases` and `feedback` must have the same number of partitions: partition 3 of each of them belongs to
-shard 3, and one worker has to get all of them. This file decides what is checked and created. It deletes and changes
-nothing.
+`clicks`, `purchases` and `feedback` may have any numbers of partitions that the number of shards divides. If Corrente
+may not create topics, the topic of clicks and that of dead letters have to be there; purchases and feedback are learned
+from once their topic appears (`stream.kafka.watch`).
+
+This file decides what is checked and created. It deletes and changes nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from aiokafka.errors import InvalidConfigurationError, KafkaError, NoError, Topi
 from structlog import get_logger
 
 from stream.kafka.refusals import WrongTopics
+from stream.kafka.shard_count import check_topics
 from stream.settings import Settings
 
 log = get_logger(__name__)
@@ -35,16 +38,20 @@ def connect_admin(settings: Settings) -> Any:
 
 async def prepare_topics(
     settings: Settings, *, patience_seconds: float = 60.0, connect: Callable[[Settings], Any] = connect_admin
-) -> int:
-    """Create missing topics, check the others, and return the number of partitions.
+) -> dict[str, int]:
+    """Create missing topics, check the others, and return the number of partitions of each event topic.
 
     Args:
         settings: names of the topics, and whether they may be created.
         patience_seconds: longest time to wait for a broker: in a compose file everything starts at once.
         connect: makes an admin client, for each attempt a new one.
 
+    Returns:
+        By the topic's name in Kafka; 0 for a topic that is missing and that Corrente may not create.
+
     Raises:
-        WrongTopics: a topic is missing and may not be created, or the partition counts differ.
+        WrongTopics: a topic is missing without which nothing can be learned, and may not be created.
+        WrongShards: the number of shards doesn't fit.
         KafkaError: no broker answered.
     """
     deadline = asyncio.get_running_loop().time() + patience_seconds
@@ -62,22 +69,31 @@ async def prepare_topics(
             await admin.close()
 
 
-async def _prepare(admin: Any, settings: Settings) -> int:
+async def _prepare(admin: Any, settings: Settings) -> dict[str, int]:
     names = list(settings.topics.values())
     found = await partition_counts(admin, [*names, settings.dead_letters_topic])
-    present = {found[name] for name in names if found[name]}
-    if len(present) > 1:
-        raise WrongTopics(_different_counts(settings, {name: found[name] for name in names}))
-    partitions = present.pop() if present else settings.partitions
     missing = [name for name, count in found.items() if not count]
-    if missing and not settings.create_topics:
+    needed = [name for name in missing if name in (settings.clicks_topic, settings.dead_letters_topic)]
+    partitions = found[settings.clicks_topic] or max(found[name] for name in names) or settings.partitions
+    if needed and not settings.create_topics:
         raise WrongTopics(
-            f"Kafka at {settings.kafka} has no topic {', '.join(missing)}, and CORRENTE_CREATE_TOPICS is off. Create:\n"
+            f"Kafka at {settings.kafka} has no topic {', '.join(needed)}, and CORRENTE_CREATE_TOPICS is off. Create:\n"
             + "\n".join(_create_command(settings, name, partitions) for name in missing)
         )
-    if missing:
+    counts = {name: found[name] or (partitions if settings.create_topics else 0) for name in names}
+    check_topics(counts, settings)
+    if settings.create_topics:
         await _create(admin, settings, missing, partitions)
-    return partitions
+    return counts
+
+
+def log_missing(settings: Settings, missing: list[str], partitions: int) -> None:
+    """Say which topics are missing although learning can go on without them, and how to create them."""
+    log.warning(
+        "topics are missing; the others are learned, and these once they appear",
+        topics=missing,
+        create="; ".join(_create_command(settings, name, partitions).strip() for name in missing),
+    )
 
 
 async def _create(admin: Any, settings: Settings, names: list[str], partitions: int) -> None:
@@ -129,22 +145,6 @@ async def partition_counts(admin: Any, names: list[str]) -> dict[str, int]:
     described = await admin.describe_topics([name for name in names if name in existing]) if existing else []
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     return {name: counts.get(name, 0) for name in names}
-
-
-def _different_counts(settings: Settings, counts: dict[str, int]) -> str:
-    """The text for topics with different partition counts, with the commands that fix it."""
-    most = max(counts.values())
-    too_few = [name for name, count in counts.items() if 0 < count < most]
-    listed = ", ".join(f"{name} has {count}" for name, count in counts.items() if count)
-    commands = "\n".join(
-        f"  kafka-topics.sh --bootstrap-server {settings.kafka} --alter --topic {name} --partitions {most}"
-        for name in too_few
-    )
-    return (
-        f"the event topics must have the same number of partitions, but {listed}. Partition n of each of them is "
-        f"learned by one shard. Fix it with:\n{commands}\n(keys move to other partitions then; histories follow by "
-        "visitor)"
-    )
 
 
 def _create_command(settings: Settings, name: str, partitions: int) -> str:

@@ -230,6 +230,8 @@ class Consumer(driver.Consumer):
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         self.owner = transport.owner
         self.model = transport.model
+        self._wanted: frozenset[str] = frozenset()
+        self._read: frozenset[str] = frozenset()
         self._fetched_partitions: set[TP] = set()
         self._committed: dict[TP, int] = {}
         super().__init__(transport, *args, **options)
@@ -237,6 +239,18 @@ class Consumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Read those of these topics that are there. aiokafka would let the broker create the others."""
+        self._wanted = frozenset(topics)
+        await self.read_present_topics()
+
+    async def read_present_topics(self) -> None:
+        """Read topics that have appeared since the last call too, which starts a rebalance. A topic stays read."""
+        read = self._read | (self._wanted & self.owner.present_topics())
+        if read != self._read:
+            self._read = read
+            await super().subscribe(read)
 
     async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
         """Fetch from these offsets on; return the number of the session that each topic-partition begins.

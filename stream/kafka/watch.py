@@ -1,6 +1,6 @@
 """The watch over topics and group while a worker learns.
 
-A worker that was fine at its start can lose what it needs: partitions are added, another model starts in the same
+What was right at the start may change: partitions are added, a missing topic appears, another model starts in the same
 group, a right is taken away. aiokafka notices some of that after minutes, and of the rest it says nothing.
 
 This file decides how often is looked, which troubles are waited out, and which end the worker: the text of the
@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from structlog import get_logger
 
 from stream.kafka.group import HOPELESS, describe_group, must_leave, passes, refusal, stranger
-from stream.kafka.refusals import WrongGroup, WrongTopics
+from stream.kafka.refusals import WrongGroup
 from stream.kafka.topics import connect_admin, partition_counts
 from stream.settings import Settings
 
@@ -36,19 +36,6 @@ given."""
 
 REPEAT_SECONDS = 60.0
 """Interval at which a trouble that another process has to end is logged again."""
-
-
-def partitions_added(counts: Mapping[str, int], before: int, settings: Settings) -> WrongTopics | None:
-    """The reason to end if topics have more partitions than `before`, the number of each of them at the start."""
-    changed = {name: count for name, count in counts.items() if count > before}
-    if not changed:
-        return None
-    listed = ", ".join(f"{name} has {count}" for name, count in sorted(changed.items()))
-    return WrongTopics(
-        f"partitions were added: {listed}, and each topic had {before} when this worker started. Records in the new "
-        f"ones are not learned. Give all event topics the same number ({', '.join(settings.topics.values())}), then "
-        "start the workers again"
-    )
 
 
 async def check_group(
@@ -87,7 +74,7 @@ class KafkaWatch:
 
     Args:
         settings: names of topics, group and model.
-        partitions: number of partitions that each event topic had at the start.
+        note_topics: takes the number of partitions of each event topic, and refuses what can't be learned.
         group_error: takes the error that keeps this worker out of its group.
         confirm_topics: looks whether topics are still the ones that are learned from.
         connect: makes an admin client.
@@ -96,14 +83,14 @@ class KafkaWatch:
     def __init__(
         self,
         settings: Settings,
-        partitions: int,
+        note_topics: Callable[[Mapping[str, int]], Awaitable[None]],
         group_error: Callable[[], Awaitable[KafkaError | None]],
         confirm_topics: Callable[[], Awaitable[None]],
         *,
         connect: Callable[[Settings], Any] = connect_admin,
     ) -> None:
         self._settings = settings
-        self._partitions = partitions
+        self._note_topics = note_topics
         self._group_error = group_error
         self._confirm_topics = confirm_topics
         self._connect = connect
@@ -152,14 +139,14 @@ class KafkaWatch:
         """Look at topics and group once. A Kafka that doesn't answer is no reason to end.
 
         Raises:
-            WrongTopics: the number of partitions changed.
+            WrongShards: the number of shards doesn't fit the topics any more.
             WrongGroup: another model was in the group first.
         """
         admin = self._connect(self._settings)
         try:
             await admin.start()
             counts = await partition_counts(admin, list(self._settings.topics.values()))
-            self._check_partitions(counts)
+            await self._note_topics(counts)
             group = await describe_group(admin, self._settings.consumer_group)
         except KafkaError as error:
             log.debug("could not look at topics and group", error=repr(error))
@@ -174,7 +161,3 @@ class KafkaWatch:
         if now - self._logged >= REPEAT_SECONDS:
             self._logged = now
             log.error("another model's workers are in the consumer group; they should end by themselves", reason=reason)
-
-    def _check_partitions(self, counts: dict[str, int]) -> None:
-        if (refusal := partitions_added(counts, self._partitions, self._settings)) is not None:
-            raise refusal

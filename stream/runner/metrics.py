@@ -48,13 +48,13 @@ class WorkerMetrics:
         )
         self.catch_up = Gauge(
             f"{name}catch_up_seconds",
-            "Estimated time until nothing is behind, at the present rate; 0 when up to date, +Inf when falling behind.",
+            "Estimated time until a shard (label `partition`) has caught up; 0 if up to date, +Inf if falling behind.",
             ["partition"],
             registry=self.registry,
         )
         self.clock = Gauge(
             f"{name}event_time_seconds",
-            "The latest time at which an event was learned.",
+            "The latest time at which an event was learned, by shard (label `partition`).",
             ["partition"],
             registry=self.registry,
         )
@@ -99,7 +99,7 @@ class WorkerMetrics:
         )
         self.unpublished = Gauge(
             f"{name}unpublished_records",
-            "Records that are learned but in no version yet.",
+            "Records that are learned but in no version yet, by shard (label `partition`).",
             ["partition"],
             registry=self.registry,
         )
@@ -140,7 +140,7 @@ class WorkerMetrics:
             self.lost_letters.labels(topic)
         self.stopped = Gauge(
             f"{name}stopped",
-            "1 while a partition stands still for this reason, with the command that mends it in the log.",
+            "1 while a shard (label `partition`) stands still for this reason; the log has the command that mends it.",
             ["partition", "reason"],
             registry=self.registry,
         )
@@ -163,16 +163,26 @@ class WorkerMetrics:
             "Part of the learning CPU time that testing the sample took (estimated).",
             registry=self.registry,
         )
-        self.partitions = Gauge(f"{name}partitions", "Partitions that this worker learns from.", registry=self.registry)
+        self.partitions = Gauge(
+            f"{name}partitions",
+            "Partition numbers that this worker learns.",
+            registry=self.registry,
+        )
+        self.shards = Gauge(f"{name}shards", "Shards that this worker learns.", registry=self.registry)
+        self.standby = Gauge(
+            f"{name}standby",
+            "1 while other workers have every shard, and this one is ready to take one over.",
+            registry=self.registry,
+        )
         self.prequential = Gauge(
             f"{name}prequential",
-            "Windowed prequential measurements, by their path in the version's metrics.",
+            "Windowed prequential measurements of a shard (label `partition`), by their path in the version's metrics.",
             ["partition", "name"],
             registry=self.registry,
         )
         self.drift = Gauge(
             f"{name}drift",
-            "Drift detectors, by their path in the version's drift part.",
+            "Drift detectors of a shard (label `partition`), by their path in the version's drift part.",
             ["partition", "name"],
             registry=self.registry,
         )

@@ -152,7 +152,7 @@ class OpenShard:
 
     def has_room(self, tp: TP) -> bool:
         """Return True if more records of this topic-partition are wanted now."""
-        return not self.merge.full(tp)
+        return tp in self.start_offsets and not self.merge.full(tp)
 
     def note_position(self, position: Position) -> bool:
         """Take the progress of a topic-partition without a fetch; return True if that may let others go on."""

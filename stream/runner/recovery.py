@@ -19,7 +19,8 @@ from redis.exceptions import RedisError
 
 from stream.health.standing import Reason
 from stream.kafka.fetch import SeekableConsumer
-from stream.kafka.refusals import CannotLearn
+from stream.kafka.refusals import CannotLearn, WrongShards
+from stream.kafka.shard_count import check_model
 from stream.models.schema import table_specs
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.open_shard import StartOffset
@@ -81,12 +82,14 @@ async def restore(
         KafkaError: the committed offsets can't be read.
         RedisError: Redis can't be reached.
         VersionError: the newest state can't be read.
+        WrongShards: the model has another number of shards. The shard was not claimed.
         WrongCluster: the model learns from another cluster. The shard was not claimed.
     """
     started = resources.clock.monotonic()
     committed = await consumer.committed(assignment.partitions)
     known = assignment.by_origin(committed)
     cluster = next(iter(bound.values())).cluster
+    await resources.with_redis(lambda: check_model(resources.store, resources.settings.model_name, assignment.shards))
     await resources.with_redis(lambda: check_cluster(cluster, resources.store, resources.settings))
     claim, shard = await resources.with_redis(lambda: _claim_and_load(assignment, known, resources, log))
     resources.metrics.restores.inc()
@@ -225,6 +228,8 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
         return "redis", detail, "start Redis, or check CORRENTE_REDIS"
     if isinstance(error, KafkaLostRecords | WrongCluster):
         return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
+    if isinstance(error, WrongShards):
+        return "version", detail, "set the CORRENTE_SHARDS that the detail names, and start the worker again"
     if isinstance(error, VersionError):
         return "version", detail, "corrente versions list; pin or replay from a version that can be read"
     return "kafka", detail, f"start Kafka at {settings.kafka}, or check CORRENTE_KAFKA"

@@ -40,12 +40,13 @@ from stream.health.standing import Standing
 from stream.ingest.merge import MissingRecords
 from stream.ingest.records import Place, Record
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.refusals import CannotLearn
 from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
 from stream.runner.assignment import ShardAssignment
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, lost_at, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
-from stream.runner.recovery import KafkaLostRecords, WrongCluster, cause_of, log_lost, restore, start_offsets
+from stream.runner.recovery import KafkaLostRecords, cause_of, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
 from stream.shard.isolation import Isolation, TooManyFailures
 from stream.shard.logs import LogId
@@ -207,7 +208,7 @@ class ShardRunner:
             except OtherTopic as error:
                 self._log.warning("going back to the last published state", reason=str(error))
                 self._reset()
-            except (RedisError, KafkaError, KafkaLostRecords, WrongCluster, IdentitiesUnknown, VersionError) as error:
+            except (RedisError, KafkaError, CannotLearn, KafkaLostRecords, IdentitiesUnknown, VersionError) as error:
                 if isinstance(error, RedisError):
                     self._resources.metrics.redis_failures.inc()
                 self._log.warning("can't open the shard yet; trying again", error=str(error) or repr(error))

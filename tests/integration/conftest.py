@@ -91,10 +91,11 @@ def environment(kafka: str, redis_url: str, compiled_kernels: None) -> dict[str,
 
 
 @pytest.fixture
-def make_topics(kafka: str, environment: Mapping[str, str]) -> Callable[..., None]:
-    """`make_topics(partitions)` makes the event topics of this test."""
+def make_topics(kafka: str, environment: dict[str, str]) -> Callable[..., None]:
+    """`make_topics(partitions)` makes the event topics of this test, and gives each partition a shard of its own."""
 
     def make(partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        environment.setdefault("CORRENTE_SHARDS", str(partitions))
         names = [environment[f"CORRENTE_{topic}_TOPIC"] for topic in ("CLICKS", "PURCHASES", "FEEDBACK")]
         kafka_client.make_topics(kafka, dict.fromkeys(names, partitions), config)
 

@@ -140,17 +140,19 @@ def test_a_second_model_in_a_group_is_refused_and_the_first_one_learns_everythin
     wait_until(lambda: learned(metrics(port)) == 10, "the first model to learn everything", 60.0)
 
 
-def test_added_partitions_end_the_worker_within_thirty_seconds_with_the_reason(
+def test_added_partitions_that_tear_visitors_apart_end_the_worker_with_the_reason(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess], port: int
 ) -> None:
-    make_topics()
+    make_topics(2)
     topic = environment["CORRENTE_CLICKS_TOPIC"]
-    running = worker()
+    running = worker(CORRENTE_SHARDS="2")
     produce(environment["CORRENTE_KAFKA"], [click(0, topic)])
     wait_until(lambda: learned(metrics(port)) == 1, "the event to be learned", 60.0)
     add_partitions(environment["CORRENTE_KAFKA"], topic, 3)
     assert running.wait_for_end(30.0) == 1
-    assert f"partitions were added: {topic} has 3, and each topic had 1" in running.log.read_text()
+    assert f"CORRENTE_SHARDS=2 does not divide the number of partitions of every event topic: {topic} has 3" in (
+        running.log.read_text()
+    )
     assert "Traceback" not in running.log.read_text()
 
 

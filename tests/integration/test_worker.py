@@ -137,17 +137,15 @@ def test_the_same_app_runs_under_fausts_own_command(
         process.kill()
 
 
-def test_topics_with_different_partitions_are_refused_with_the_command_that_fixes_it(
+def test_shards_that_would_tear_visitors_apart_are_refused_with_what_fits(
     environment: dict[str, str], worker: Callable[..., WorkerProcess]
 ) -> None:
     names = [environment[f"CORRENTE_{topic}_TOPIC"] for topic in ("CLICKS", "PURCHASES", "FEEDBACK")]
-    make_kafka_topics(environment["CORRENTE_KAFKA"], dict(zip(names, (3, 2, 3), strict=True)))
-    running = worker()
-    wait_until(lambda: not running.running(), "the worker to refuse", 60.0)
-    assert running.stop() != 0
-    said = running.log.read_text()
-    assert f"--alter --topic {names[1]} --partitions 3" in said
-    assert f"--topic {names[0]}" not in said
+    make_kafka_topics(environment["CORRENTE_KAFKA"], dict(zip(names, (6, 3, 6), strict=True)))
+    refused = worker(CORRENTE_SHARDS="2")
+    assert refused.wait_for_end(60.0) == 1
+    assert f"{names[0]} has 6, {names[1]} has 3" in refused.last_line()
+    assert "Set CORRENTE_SHARDS to 1 or 3" in refused.last_line()
 
 
 def test_missing_topics_are_made_unless_that_is_turned_off(

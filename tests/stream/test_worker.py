@@ -12,11 +12,13 @@ from faust.types import TP
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
-from stream.kafka.refusals import WrongTopics
+from stream.kafka.assignor import Terms
+from stream.kafka.refusals import WrongShards
 from stream.models.settings import ModelSettings
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources
 from stream.settings import Settings
+from stream.start_checks import log_problems
 from stream.worker import Worker, WorkerApp, make_app
 from tests.stream.runner.conftest import eventually
 from tests.stream.runner.fakes import (
@@ -32,10 +34,12 @@ SETTINGS = Settings(
     clicks_topic="c",
     purchases_topic="p",
     feedback_topic="f",
+    shards=3,
     model=ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64),
 )
 OUR_NAMES = {name: topic for topic, name in SETTINGS.topics.items()}
 SHARDS = 3
+ALL = dict.fromkeys(OUR_NAMES, SHARDS)
 
 
 def partitions(*numbers: int) -> set[TP]:
@@ -49,7 +53,10 @@ class Bench:
         self.logs = logs
         self.clock, self.store, self.letters = ManualClock(), FakeStore(), FakeDeadLetters()
         self.topic_ids = FakeTopicIds()
-        self.kafka = FakeConsumer({tp: OUR_NAMES[tp.topic] for tp in partitions(*range(SHARDS))})
+        self.kafka = FakeConsumer(
+            {tp: OUR_NAMES[tp.topic] for tp in partitions(*range(SHARDS))}
+            | {tp: f"{OUR_NAMES[tp.topic]}/{tp.partition}" for tp in partitions(*range(SHARDS, 2 * SHARDS))}
+        )
         self.resources = WorkerResources(
             settings=SETTINGS,
             name="worker 1",
@@ -62,12 +69,12 @@ class Bench:
             consumer=lambda: self.kafka,
             clock=self.clock,
         )
-        self.worker = Worker(self.resources, shards=SHARDS)
+        self.worker = Worker(self.resources)
 
     @property
     def started(self) -> list[int]:
         """Numbers of the shards that were started, in the order of the starts."""
-        return [next(iter({tp.partition for tp in offsets})) for offsets in self.kafka.starts]
+        return [min(tp.partition for tp in offsets) for offsets in self.kafka.starts]
 
     def logged(self, event: str) -> list[Any]:
         return [line for line in self.logs if line["event"].startswith(event)]
@@ -79,7 +86,8 @@ class Bench:
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Log lines of the worker. A logger of its own, because a used one keeps the configuration of an earlier test."""
-    monkeypatch.setattr("stream.worker.log", structlog.get_logger())
+    for module in ("stream.worker", "stream.start_checks", "stream.kafka.topics"):
+        monkeypatch.setattr(f"{module}.log", structlog.get_logger())
     with capture_logs() as lines:
         yield lines
 
@@ -96,7 +104,7 @@ async def test_every_complete_shard_is_started_once(bench: Bench) -> None:
     await eventually(lambda: sorted(bench.started) == [0, 2])
     assert sorted(claim["partition"] for claim in bench.store.claims) == [0, 2]
     assert bench.gauge("partitions") == 2
-    assert bench.logged("assigned")[0]["partitions"] == [0, 2]
+    assert bench.logged("assigned")[0]["shards"] == [0, 2]
     assert all(bench.worker.has_room(tp) for tp in partitions(0, 2))
     assert not bench.worker.has_room(TP("c", 1))
 
@@ -112,27 +120,74 @@ async def test_a_rebalance_drops_what_moved_and_goes_on_with_the_rest(bench: Ben
     assert not bench.worker.has_room(TP("c", 0))
 
 
-async def test_a_shard_of_which_a_part_was_assigned_is_not_learned(bench: Bench) -> None:
-    await bench.worker.assigned(partitions(0, 1) - {TP("p", 1)})
-    await eventually(lambda: bench.started == [0])
-    (line,) = bench.logged("only a part of a partition was assigned")
-    assert (line["partition"], line["absent"]) == (1, ["p-1"])
-    assert not bench.worker.has_room(TP("c", 1))
-    assert bench.gauge("partitions") == 1
-
-
-async def test_a_shard_that_becomes_incomplete_is_dropped(bench: Bench) -> None:
+async def test_a_shard_gets_the_partitions_that_were_added_without_a_restart(bench: Bench) -> None:
     await bench.worker.assigned(partitions(0))
     await eventually(lambda: bench.started == [0])
-    await bench.worker.assigned(partitions(0) - {TP("f", 0)})
-    assert not bench.worker.has_room(TP("c", 0))
-    assert bench.gauge("partitions") == 0
+    await bench.worker.revoked(partitions(0))
+    bench.worker.note_terms(Terms(SHARDS, ALL | {"c": 6}))
+    await bench.worker.assigned(partitions(0) | {TP("c", 3)})
+    await eventually(lambda: bench.worker.has_room(TP("c", 3)))
+    assert bench.gauge("partitions") == 2
+    assert bench.gauge("standby") == 0
 
 
-async def test_topics_that_grew_are_refused(bench: Bench) -> None:
-    with pytest.raises(WrongTopics, match="partitions were added: c has 5, f has 5, p has 5, and each topic had 3"):
-        await bench.worker.assigned(partitions(0, 4))
+async def test_without_a_shard_a_worker_stands_by_and_says_so_once(bench: Bench) -> None:
+    assert bench.worker.standing() is None, "not ready before the first assignment"
+    for _ in range(2):
+        await bench.worker.assigned(set())
+    assert len(bench.logged("standing by")) == 1
+    assert bench.gauge("standby") == 1
+    assert bench.worker.standing() == {}
+    assert bench.worker.health_notes()["standby"]
+    await bench.worker.assigned(partitions(1))
+    await eventually(lambda: bench.started == [1])
+    assert bench.gauge("standby") == 0
+    assert not bench.worker.health_notes()["standby"]
+
+
+async def test_a_worker_that_loses_its_last_shard_stands_by(bench: Bench) -> None:
+    await bench.worker.assigned(partitions(1))
+    await eventually(lambda: bench.started == [1])
+    await bench.worker.assigned(set())
+    assert not bench.worker.has_room(TP("c", 1))
+    assert bench.gauge("standby") == 1
+
+
+async def test_added_partitions_that_the_number_of_shards_does_not_divide_end_the_worker(bench: Bench) -> None:
+    bench.worker.note_terms(Terms(SHARDS, ALL | {"c": 5}))
+    with pytest.raises(WrongShards, match=r"CORRENTE_SHARDS=3 does not divide .*: c has 5, p has 3, f has 3"):
+        await bench.worker.assigned(partitions(0))
     assert bench.started == []
+    assert bench.worker.refusal is not None
+
+
+async def test_a_worker_with_another_number_of_shards_than_the_leader_of_its_group_ends(bench: Bench) -> None:
+    bench.worker.note_terms(Terms(1, ALL))
+    with pytest.raises(WrongShards, match=r"has CORRENTE_SHARDS=3, and the one that leads .* has 1"):
+        await bench.worker.assigned(set())
+    assert bench.started == []
+
+
+async def test_shares_of_an_earlier_release_are_learned_only_if_they_are_shards(bench: Bench) -> None:
+    bench.worker.note_terms(Terms(SHARDS, ALL | {"c": 6}))
+    await bench.worker.assigned(set())
+    bench.worker.note_terms(Terms(None, {}))
+    await bench.worker.assigned(partitions(0))
+    assert bench.started == []
+    assert bench.logged("a worker of an earlier release shares the partitions out")
+    bench.worker.note_terms(Terms(SHARDS, ALL))
+    await bench.worker.assigned(set())
+    bench.worker.note_terms(Terms(None, {}))
+    await bench.worker.assigned(partitions(0))
+    await eventually(lambda: bench.started == [0])
+
+
+async def test_topics_that_are_not_there_are_named(bench: Bench) -> None:
+    bench.worker.note_terms(Terms(SHARDS, {"c": 3, "f": 3}))
+    await bench.worker.assigned({TP("c", 0), TP("f", 0)})
+    await eventually(lambda: bench.started == [0])
+    assert bench.worker.health_notes()["missing_topics"] == ["p"]
+    assert bench.worker.present_topics() == {"c", "f"}
 
 
 async def test_fetches_and_positions_reach_their_shard_and_published_offsets_come_back(bench: Bench) -> None:
@@ -206,10 +261,10 @@ def test_an_app_has_an_agent_for_every_topic_and_connects_to_nothing(app: Worker
 
 async def test_redis_problems_are_logged_and_an_absent_redis_without_its_password(bench: Bench) -> None:
     bench.store.problems = ["nothing on disk"]
-    await bench.worker._log_redis_problems()
+    await log_problems(bench.resources)
     assert bench.logged("Redis may lose versions")[0]["caution"] == "nothing on disk"
     bench.store.fail("redis_problems", RedisConnectionError("no answer"))
-    bench.worker.settings = SETTINGS.model_copy(update={"redis": "redis://me:secret@host:6379/0"})
-    await bench.worker._log_redis_problems()
+    bench.resources.settings = SETTINGS.model_copy(update={"redis": "redis://me:secret@host:6379/0"})
+    await log_problems(bench.resources)
     (line,) = bench.logged("Redis does not answer yet")
     assert line["redis"] == "redis://host:6379/0"

@@ -82,6 +82,7 @@ class FakeKafkaConsumer:
         self.committed_offsets: dict[TopicPartition, OffsetAndMetadata] = {}
         self.commits: list[dict[TopicPartition, int]] = []
         self.notes: set[str] = set()
+        self.subscriptions: list[set[str]] = []
         self.group_error: Exception | None = None
         self.commit_error: Exception | None = None
 
@@ -89,6 +90,9 @@ class FakeKafkaConsumer:
         if tp not in self.states:
             raise IllegalStateError(f"{tp} is not assigned")
         self.states[tp].position = offset
+
+    async def subscribe(self, topics: set[str], listener: Any) -> None:
+        self.subscriptions.append(topics)
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.states)
@@ -126,6 +130,7 @@ class FakeOwner:
 
     def __init__(self) -> None:
         self.full: set[TP] = set()
+        self.present: frozenset[str] = frozenset()
         self.assignments: list[set[TP]] = []
         self.positions: list[Position] = []
         self.offsets: dict[TP, int] = {}
@@ -135,6 +140,9 @@ class FakeOwner:
 
     def origin(self, tp: TP) -> str:
         return f"{tp.topic.removeprefix('shop-')}/{tp.partition}"
+
+    def present_topics(self) -> frozenset[str]:
+        return self.present
 
     def has_room(self, tp: TP) -> bool:
         return tp not in self.full
@@ -192,6 +200,17 @@ def app() -> Iterator[WorkerApp]:
 @pytest.fixture
 async def bench(app: WorkerApp) -> Bench:
     return Bench(app)
+
+
+async def test_topics_that_are_not_there_are_read_once_they_appear(bench: Bench) -> None:
+    bench.owner.present = frozenset({"shop-clicks", "another"})
+    await bench.consumer.subscribe(["shop-clicks", "shop-purchases"])
+    assert bench.kafka.subscriptions == [{"shop-clicks"}]
+    await bench.consumer.read_present_topics()
+    assert len(bench.kafka.subscriptions) == 1, "the same topics again would start a rebalance"
+    bench.owner.present = frozenset({"shop-purchases"})
+    await bench.consumer.read_present_topics()
+    assert bench.kafka.subscriptions[1:] == [{"shop-clicks", "shop-purchases"}], "a topic stays read"
 
 
 async def test_nothing_is_fetched_before_the_owner_has_started_a_partition(bench: Bench) -> None:

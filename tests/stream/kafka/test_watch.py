@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +17,12 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.kafka.group import client_id, commit_note
-from stream.kafka.refusals import WrongGroup, WrongTopics
+from stream.kafka.refusals import WrongGroup, WrongShards
+from stream.kafka.shard_count import check_topics
 from stream.kafka.watch import LOOK_SECONDS, PATIENCE_SECONDS, KafkaWatch, check_group
 from stream.settings import Settings
 
-SHOP = Settings(model_name="shop")
+SHOP = Settings(model_name="shop", shards=2)
 
 
 class FakeAdmin:
@@ -30,6 +32,7 @@ class FakeAdmin:
         self.partitions = dict.fromkeys(("clicks", "purchases", "feedback"), 2)
         self.clients: list[str] = []
         self.notes: list[str] = []
+        self.noted: list[dict[str, int]] = []
         self.error: Exception | None = None
         self.open = 0
 
@@ -65,7 +68,11 @@ def watch(admin: FakeAdmin) -> KafkaWatch:
     async def none() -> None:
         return None
 
-    return KafkaWatch(SHOP, 2, none, none, connect=lambda _: admin)
+    async def note(counts: Mapping[str, int]) -> None:
+        admin.noted.append(dict(counts))
+        check_topics(counts, SHOP)
+
+    return KafkaWatch(SHOP, note, none, none, connect=lambda _: admin)
 
 
 async def test_nothing_wrong_is_nothing_said(watch: KafkaWatch, admin: FakeAdmin) -> None:
@@ -74,10 +81,19 @@ async def test_nothing_wrong_is_nothing_said(watch: KafkaWatch, admin: FakeAdmin
     assert admin.open == 0, "every connection was closed"
 
 
-async def test_added_partitions_end_the_worker_with_the_reason(watch: KafkaWatch, admin: FakeAdmin) -> None:
+async def test_added_partitions_and_missing_topics_are_noted(watch: KafkaWatch, admin: FakeAdmin) -> None:
+    admin.partitions = {"clicks": 4, "feedback": 2}
+    await watch.look(0.0)
+    assert admin.noted == [{"clicks": 4, "purchases": 0, "feedback": 2}]
+
+
+async def test_added_partitions_that_the_shards_do_not_divide_end_the_worker(
+    watch: KafkaWatch, admin: FakeAdmin
+) -> None:
     admin.partitions["clicks"] = 5
-    with pytest.raises(WrongTopics, match="clicks has 5, and each topic had 2"):
+    with pytest.raises(WrongShards, match="clicks has 5, purchases has 2"):
         await watch.look(0.0)
+    assert admin.open == 0
 
 
 async def test_the_model_that_came_second_leaves_the_group(watch: KafkaWatch, admin: FakeAdmin) -> None:

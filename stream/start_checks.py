@@ -1,0 +1,66 @@
+"""Checks of the model and of Redis before a worker joins its group.
+
+A worker with the wrong settings would take shards from workers that learn. So whatever can be found out before is:
+whether the model learns from this Kafka cluster, and in how many shards.
+
+This file decides what is checked, what is only logged, and what follows if Redis or Kafka doesn't answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+from faust.types import TP
+from redis.exceptions import RedisError
+from structlog import get_logger
+
+from stream.kafka.shard_count import check_model
+from stream.kafka.topic_ids import IdentitiesUnknown
+from stream.runner.recovery import check_cluster
+from stream.runner.resources import WorkerResources
+from stream.versions import VersionError, salt_problem
+
+log = get_logger(__name__)
+
+
+async def check_versions(resources: WorkerResources, topics: frozenset[str]) -> None:
+    """Refuse a model of another number of shards or of another Kafka cluster.
+
+    Without an answer, each shard asks again before it is claimed.
+
+    Args:
+        resources: store, identities of topics and settings.
+        topics: names of the topics that are there.
+
+    Raises:
+        WrongShards, WrongCluster: the model's newest version was learned otherwise.
+    """
+    settings, store = resources.settings, resources.store
+    try:
+        await resources.with_redis(lambda: check_model(store, settings.model_name, settings.shards))
+        found = await resources.topic_ids.look_up(TP(topic, 0) for topic in topics)
+        cluster = next(iter(found.values())).cluster
+        await resources.with_redis(lambda: check_cluster(cluster, store, settings))
+    except (RedisError, VersionError, IdentitiesUnknown) as error:
+        log.warning("can't see yet whether the model learns from this Kafka", error=str(error) or repr(error))
+
+
+async def log_problems(resources: WorkerResources) -> None:
+    """Log what is dangerous in the configuration of Redis, and a visitor salt that can be guessed."""
+    settings = resources.settings
+    try:
+        for problem in await resources.with_redis(resources.store.redis_problems):
+            log.warning("Redis may lose versions", caution=problem)
+    except RedisError as error:
+        log.warning("Redis does not answer yet", redis=without_password(settings.redis), error=str(error))
+    if salt := salt_problem(settings.model.visitor_salt):
+        log.warning("the visitor salt is weak", problem=salt)
+
+
+def without_password(url: str) -> str:
+    """An address without the user and password that may be in it.
+
+    >>> without_password("redis://me:secret@host:6379/0")
+    'redis://host:6379/0'
+    """
+    return re.sub(r"//[^@/]*@", "//", url)
