@@ -112,6 +112,7 @@ class Shard:
         partition, shards: number of this shard, and the number of shards.
         fields: our field names to the producers'.
         max_future_seconds: the largest allowed lead of an event's time over its record's, in seconds.
+        tables: filled tables to continue from (`restore`); empty ones if not given.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Shard:
         shards: int = 1,
         fields: Mapping[str, str] | None = None,
         max_future_seconds: float = 300.0,
+        tables: Tables | None = None,
     ) -> None:
         self.settings = settings
         self.partition = partition
@@ -131,7 +133,7 @@ class Shard:
         self.ahead: dict[str, int] = dict.fromkeys(TOPIC_TYPES, 0)
         self._decoder = Decoder(settings, fields, max_future_seconds)
         self._sample_seeds = SampleSeeds(settings, partition)
-        self._learner = Learner(settings)
+        self._learner = Learner(settings, tables)
         self._rates: list[float] = []
         self._bounds: list[dict[str, int]] = []
         self._before: dict[str, int] = {}
@@ -333,8 +335,14 @@ class Shard:
                 f"the state of shard {partition} has format {state['format']}, and this release reads up to "
                 f"{STATE_FORMAT}: start the release that wrote it"
             )
-        shard = cls(settings, partition=partition, shards=shards, fields=fields, max_future_seconds=max_future_seconds)
-        shard._learner = Learner(settings, tables)
+        shard = cls(
+            settings,
+            partition=partition,
+            shards=shards,
+            fields=fields,
+            max_future_seconds=max_future_seconds,
+            tables=tables,
+        )
         shard.logs = Logs.from_state(state)
         shard._before = shard.logs.offsets()
         for origin, counts in state["counters"].items():
