@@ -3,7 +3,7 @@
 `stream` owns the contracts: the form of an event (`events`), the tables that a model consists of (`state`, `models`),
 how one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`,
 `models`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `health`, `kafka`,
-`runner`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
+`runner`, `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -19,6 +19,7 @@ how one partition learns (`shard`), and how its states become versions (`version
 | `runtime` | memory allocator, lock switching and logs of a process |
 | `settings` | which settings there are |
 | `shard` | what a batch of records does to the state of one partition |
+| `standby` | how a worker without a shard gets ready to take one over |
 | `start_checks` | what is checked of model and Redis before a worker joins its group |
 | `state` | the form of tables, deltas, journals and checkpoints |
 | `versions` | how states become versions in Redis, and how they are read back |

@@ -56,6 +56,7 @@ from stream.runtime.loop_lag import probe_loop_lag
 from stream.runtime.malloc import return_large_pieces
 from stream.runtime.release import code_version
 from stream.settings import Settings, load_settings
+from stream.standby.follower import Follower, follow
 from stream.start_checks import check_versions, log_problems
 from stream.versions import VersionStore
 from stream.versions.compaction import compact
@@ -171,6 +172,9 @@ class Worker:
         importing = asyncio.create_task(import_later(resources.import_river, self._up_to_date))
         importing.add_done_callback(_everything_is_imported)
         self._background.append(importing)
+        if resources.follower is not None:
+            following = follow(resources.follower, lambda: self._standing_by, resources.with_redis)
+            self._background.append(asyncio.create_task(following))
         await log_problems(resources)
         if settings.metrics_port:
             note_loop_lag = partial(resources.metrics.note_hold, "loop")
@@ -392,6 +396,7 @@ def make_app(settings: Settings) -> WorkerApp:
             name=f"{socket.gethostname()}:{os.getpid()}",
             store=store,
             compact=partial(compact, store),
+            follower=Follower(store, settings.model),
             dead_letters=DeadLetters(
                 settings.kafka,
                 settings.dead_letters_topic,

@@ -57,6 +57,7 @@ ROOMS = (
     "stream/versions/",
     "stream/kafka/",
     "stream/health/",
+    "stream/standby/",
     "stream/runner/",
     "stream/start_checks.py",
     "stream/worker.py",

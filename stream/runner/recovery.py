@@ -125,6 +125,9 @@ def _claim_and_load(
     }
     if claim.head is None:
         return claim, Shard(settings.model, **options)
+    warm = resources.follower.take(assignment.shard, claim.head) if resources.follower is not None else None
+    if warm is not None:
+        return claim, Shard.restore(settings.model, *warm, **options)
     tables = Tables(table_specs(settings.model))
     state = resources.store.load(assignment.shard, claim.head, TableWriter(tables))
     return claim, Shard.restore(settings.model, tables, state, **options)

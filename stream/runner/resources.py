@@ -21,6 +21,7 @@ from stream.runner.metrics import WorkerMetrics
 from stream.runner.sampling_budget import SampleRate
 from stream.runner.warmup import import_river
 from stream.settings import Settings
+from stream.standby.follower import Follower
 from stream.versions import Policy, VersionStore
 from stream.versions.compaction import Compacted
 
@@ -49,6 +50,7 @@ class WorkerResources:
         code_version: of this program, for manifests.
         topic_ids: identities of topics, to see that one is another than it was.
         consumer: gives Kafka's consumer; called whenever a shard is opened.
+        follower: keeps the newest state in memory while this worker stands by; None if it doesn't.
         clock: time of everything here.
         max_unpublished_records: see `MAX_UNPUBLISHED_RECORDS`.
         decoding: one thread, which has the next batch ready while another is learned.
@@ -70,6 +72,7 @@ class WorkerResources:
     metrics: WorkerMetrics
     code_version: str
     consumer: Callable[[], SeekableConsumer]
+    follower: Follower | None = None
     clock: Clock = field(default_factory=Clock)
     max_unpublished_records: int = MAX_UNPUBLISHED_RECORDS
     decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
