@@ -76,8 +76,8 @@ def show(version: Name, *, as_json: AsJson = False, redis: RedisUrl = None, mode
             print(json.dumps({"id": found.id, **redacted(found.manifest)}))
             return
         aliases = ", ".join(_aliases_of(found, store.aliases())) or "none"
-        shards = f"{len(found.shards)} shard{'s' * (len(found.shards) != 1)}"
-        _print(f"version {found.number} of model {found.model!r}; {found.events} events in {shards}; aliases: {aliases}")
+        learned = f"{found.events} events in {len(found.shards)} shard{'s' * (len(found.shards) != 1)}"
+        _print(f"version {found.number} of model {found.model!r}; {learned}; aliases: {aliases}")
         _print_json({"id": found.id, **redacted(found.manifest)})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.harness.processes import learned, metrics, total
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
-from tests.integration.checking import store_of
+from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.kafka_client import Message, add_partitions, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
@@ -138,3 +138,24 @@ def test_a_model_of_several_shards_is_refused_with_the_setting_and_goes_on_with_
     assert "set CORRENTE_SHARDS=2" in refused.last_line()
     worker(**several)
     wait_for_learned(port, write(environment, "CLICKS", range(2)))
+
+
+def test_workers_of_two_releases_share_the_shards_while_they_are_replaced(
+    environment: dict[str, str], worker: Callable[..., WorkerProcess]
+) -> None:
+    environment["CORRENTE_SHARDS"] = "2"
+    make_topics(environment, 2, 2, 2)
+    earlier = worker("-m", "tests.integration.earlier_worker")
+    earlier.wait_for_log("partitions=[0, 1]")
+    later = worker()
+    later.wait_for_log("assigned")
+    wait_until(lambda: later.logged("shards=[0]") or later.logged("shards=[1]"), "the later worker's share", 60.0)
+    write(environment, "CLICKS", range(2))
+    assert earlier.stop() == 0
+    later.wait_for_log("partitions=[0, 1]")
+    write(environment, "CLICKS", range(2))
+    topic = environment["CORRENTE_CLICKS_TOPIC"]
+    ends = {(topic, partition): 20 for partition in range(2)}
+    wait_until(lambda: learned_everything(environment, ends), "both shards to be learned", 60.0)
+    assert later.stop() == 0
+    assert_every_event_counted_once(environment, 2)
