@@ -9,6 +9,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
+from faust.assignor import PartitionAssignor
 from faust.tables.manager import TableManager
 from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
@@ -26,6 +27,7 @@ ASSIGNED = [
     (fetcher.FetchResult, "_topic_partition", "names the topic of a result"),
     (subscription_state.Assignment, "_tp_state", "positions by topic-partition"),
     (driver.AIOKafkaConsumerThread, "_consumer", "is None before a consumer is started"),
+    (PartitionAssignor, "_topic_groups", "carries numbers of members and leaders in Faust's messages"),
     (base.Consumer, "_read_offset", "is replaced, so that seeking back loses no record"),
 ]
 """Attributes that are assigned when an object is made or started: owner, name, and what they are needed for."""
@@ -52,6 +54,11 @@ DEFINED = [
     (base.Consumer, "force_commit", "is called by the commit loop"),
     (base.Consumer, "verify_event_path", "would miss acknowledgements, and is silenced"),
     (driver.Consumer, "_new_consumer_thread", "makes our thread instead of Faust's"),
+    (PartitionAssignor, "_perform_assignment", "shares the partitions out, and is replaced"),
+    (PartitionAssignor, "_get_client_metadata", "reads the message of a member"),
+    (PartitionAssignor, "_update_member_urls", "has to be called before messages to members are made"),
+    (PartitionAssignor, "_protocol_assignments", "makes the messages to members"),
+    (faust.App, "on_partitions_assigned", "says that nothing was assigned, which makes no seek"),
     (faust.App, "_new_transport", "makes our transport instead of Faust's"),
     (faust.App, "_create_directories", "would write to disk"),
     (TableManager, "_update_channels", "is all that a start without tables needs"),
@@ -62,7 +69,7 @@ DEFINED = [
 def where_to_look(owner: object, name: str, purpose: str) -> str:
     of = getattr(owner, "__module__", getattr(owner, "__name__", ""))
     packages = f"Faust {version('faust-streaming')} with aiokafka {version('aiokafka')}"
-    return f"{packages}: {of} has no {name}, which {purpose}; look at stream/kafka/transport.py and stream/worker.py"
+    return f"{packages}: {of} has no {name}, which {purpose}; look at stream/kafka and stream/worker.py"
 
 
 @pytest.mark.parametrize(("owner", "name", "purpose"), DEFINED, ids=[name for _, name, _ in DEFINED])

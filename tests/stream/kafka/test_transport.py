@@ -17,6 +17,7 @@ from faust.transport.drivers.aiokafka import ConsumerStoppedError
 from faust.types import TP
 
 from stream.ingest.records import Record
+from stream.kafka.assignor import ShardAssignor
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.transport import Consumer, ConsumerThread, Transport, record_maker
 from stream.settings import Settings
@@ -211,6 +212,12 @@ async def test_topics_that_are_not_there_are_read_once_they_appear(bench: Bench)
     bench.owner.present = frozenset({"shop-purchases"})
     await bench.consumer.read_present_topics()
     assert bench.kafka.subscriptions[1:] == [{"shop-clicks", "shop-purchases"}], "a topic stays read"
+
+
+async def test_the_group_is_joined_with_the_assignor_of_shards(app: WorkerApp) -> None:
+    made = app.consumer._thread._create_worker_consumer(app.transport)
+    (assignor,) = made._partition_assignment_strategy
+    assert isinstance(assignor, ShardAssignor)
 
 
 async def test_nothing_is_fetched_before_the_owner_has_started_a_partition(bench: Bench) -> None:
