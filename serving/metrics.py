@@ -7,7 +7,7 @@ never ids: the number of series is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -48,8 +48,23 @@ class Metrics:
         self.loads = counter("version_loads", "Versions loaded, whole or by what changed.", "how")
         self.load_seconds = histogram("version_load_seconds", "Time to load a version.", "how")
         self.dependency_up = gauge("dependency_up", "1 while the dependency answers.", "dependency")
+        self.learning_stopped = gauge(
+            "learning_stopped",
+            "1 while a shard is not learned for this reason, as its worker says, or because no worker has it.",
+            "shard",
+            "reason",
+        )
+        self._stopped: frozenset[tuple[int, str]] = frozenset()
         self._answer_counters: dict[str, Callable[[], None]] = {}
         self._request_counters: dict[tuple[str, str, int], Callable[[float], None]] = {}
+
+    def show_stopped(self, stopped: Iterable[tuple[int, str]]) -> None:
+        """Show the shards that are not learned, with the reason of each. The series of all others end."""
+        before, self._stopped = self._stopped, frozenset(stopped)
+        for shard, reason in before - self._stopped:
+            self.learning_stopped.remove(str(shard), reason)
+        for shard, reason in self._stopped:
+            self.learning_stopped.labels(str(shard), reason).set(1)
 
     def samples(self) -> list[Any]:
         """Samples of all counters and histograms, as (name of the sample, (label, value) pairs in order, value)."""

@@ -204,7 +204,7 @@ def check_id(field: str, identifier: Id) -> None:
     if size > ID_MAX_BYTES:
         raise InvalidEvent(f"{field}: an id is 1 to {ID_MAX_BYTES} bytes, this one has {size} ({text[:40]!r}…)")
     if not plain([text]) and any(is_control(character) for character in text):
-        raise InvalidEvent(f"{field}: {text[:40]!r} has a control character")
+        raise InvalidEvent(f"{field}: {text[:40]!r} has a control character; ids have none")
 
 
 def check_nesting(value: bytes, field: str = "value") -> None:

@@ -1,7 +1,7 @@
 """Checks of the model and of Redis before a worker joins its group.
 
 A worker with the wrong settings would take shards from workers that learn. So whatever can be found out before is:
-whether the model learns from this Kafka cluster, and in how many shards.
+whether the model learns from this Kafka cluster, in how many shards, and with tables of which size.
 
 This file decides what is checked, what is only logged, and what follows if Redis or Kafka doesn't answer.
 """
@@ -16,7 +16,7 @@ from structlog import get_logger
 
 from stream.kafka.shard_count import check_model
 from stream.kafka.topic_ids import IdentitiesUnknown
-from stream.runner.recovery import check_cluster
+from stream.runner.recovery import check_cluster, check_settings
 from stream.runner.resources import WorkerResources
 from stream.versions import VersionError, salt_problem
 
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 async def check_versions(resources: WorkerResources, topics: frozenset[str]) -> None:
-    """Refuse a model of another number of shards or of another Kafka cluster.
+    """Refuse a model of another number of shards, of another Kafka cluster, or with tables of another size.
 
     Without an answer, each shard asks again before it is claimed.
 
@@ -33,11 +33,12 @@ async def check_versions(resources: WorkerResources, topics: frozenset[str]) -> 
         topics: names of the topics that are there.
 
     Raises:
-        WrongShards, WrongCluster: the model's newest version was learned otherwise.
+        WrongShards, WrongModelSettings, WrongCluster: the model's newest version was learned otherwise.
     """
     settings, store = resources.settings, resources.store
     try:
         await resources.with_redis(lambda: check_model(store, settings.model_name, settings.shards))
+        await resources.with_redis(lambda: check_settings(store, settings))
         found = await resources.topic_ids.look_up(TP(topic, 0) for topic in topics)
         cluster = next(iter(found.values())).cluster
         await resources.with_redis(lambda: check_cluster(cluster, store, settings))

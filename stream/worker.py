@@ -32,6 +32,7 @@ from faust.types import TP
 from structlog import get_logger
 
 from stream.health.endpoints import serve as serve_health
+from stream.health.reporting import keep_reporting
 from stream.health.standing import Standing
 from stream.kafka.assignor import ShardAssignor, Terms
 from stream.kafka.fetch import Fetch, Position
@@ -171,7 +172,7 @@ class Worker:
         use_short_switch_interval()
         importing = asyncio.create_task(import_later(resources.import_river, self._up_to_date))
         importing.add_done_callback(_everything_is_imported)
-        self._background.append(importing)
+        self._background += [importing, asyncio.create_task(keep_reporting(self._runners, resources))]
         if resources.follower is not None:
             following = follow(resources.follower, lambda: self._standing_by, resources.with_redis)
             self._background.append(asyncio.create_task(following))

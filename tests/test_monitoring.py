@@ -62,6 +62,10 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 EXPRESSIONS = list(expressions())
 
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed"
+)
+
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
 def test_a_dashboard_can_be_shown(path: Path) -> None:
@@ -118,7 +122,7 @@ def test_paths_of_measurements_are_those_of_a_state() -> None:
         assert found, f"{where}: no state has {path} in {known[metric][:20]}"
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
+@needs_promtool
 def test_promtool_reads_every_expression(tmp_path: Path) -> None:
     rules = [{"record": f"asked:{number}", "expr": each} for number, (_, each) in enumerate(EXPRESSIONS)]
     path = tmp_path / "rules.yml"
@@ -138,28 +142,66 @@ FIRING = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
+STOPPED = 'corrente_learning_stopped{shard="%s", reason="%s", instance="%s"}'
+STANDING = [
+    ("every shard is learned", [(STOPPED % (0, "redis", "a"), "_x60")], "7m", None),
+    ("a shard stands still for longer than a moment", [(STOPPED % (3, "redis", "a"), "1x60")], "2m", (3, "redis")),
+    (
+        "two servers say the same",
+        [(STOPPED % (3, "no worker", each), "_x10 1x60") for each in "ab"],
+        "15m",
+        (3, "no worker"),
+    ),
+    ("a worker is replaced", [(STOPPED % (3, "no worker", "a"), "_x5 1 stale")], "7m", None),
+]
+
+
+@needs_promtool
+@pytest.mark.parametrize(("what", "series", "at", "stopped"), STANDING, ids=[what for what, *_ in STANDING])
+def test_the_alert_for_learning_fires_when_a_server_sees_that_a_shard_is_not_learned(
+    what: str, series: list[tuple[str, str]], at: str, stopped: tuple[int, str] | None, tmp_path: Path
+) -> None:
+    labels = {"shard": str(stopped[0]), "reason": stopped[1], "severity": "critical"} if stopped else None
+    wrong = differs("CorrenteLearningStopped", series, labels, at, tmp_path)
+    assert wrong == "", f"{what}: {wrong}"
+
+
+@needs_promtool
 @pytest.mark.parametrize(("what", "series", "fires_at"), FIRING, ids=[what for what, _, _ in FIRING])
 def test_the_alert_for_lost_records_fires_when_records_were_lost(
     what: str, series: list[tuple[str, str]], fires_at: str | None, tmp_path: Path
 ) -> None:
     labels = {"topic": "clicks", "severity": "critical"}
+    wrong = differs("CorrenteLostRecords", series, labels if fires_at else None, fires_at or "1900m", tmp_path)
+    assert wrong == "", f"{what}: {wrong}"
+
+
+def differs(alert: str, series: list[tuple[str, str]], expected: dict[str, str] | None, at: str, folder: Path) -> str:
+    """The words of promtool if an alert does not do what is expected; empty if it does.
+
+    Args:
+        alert: its name.
+        series: names and values of series, one a minute.
+        expected: labels of the alert; None if it must not fire.
+        at: time since the beginning.
+        folder: for files.
+    """
     test = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series],
         "alert_rule_test": [
             {
-                "eval_time": fires_at or "1900m",
-                "alertname": "CorrenteLostRecords",
-                "exp_alerts": [{"exp_labels": labels}] if fires_at else [],
+                "eval_time": at,
+                "alertname": alert,
+                "exp_alerts": [{"exp_labels": expected}] if expected else [],
             }
         ],
     }
     for rule in (rules := yaml.safe_load((MONITORING / "rules.yml").read_text()))["groups"][0]["rules"]:
         rule.pop("annotations")  # their numbers are not what is tested
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
-    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [test]}))
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules))
+    (folder / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [test]}))
     run = subprocess.run(
-        ["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True, check=False
+        ["promtool", "test", "rules", folder / "test.yml"], capture_output=True, text=True, check=False
     )
-    assert run.returncode == 0, what + run.stdout + run.stderr
+    return "" if run.returncode == 0 else run.stdout + run.stderr

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import redis.exceptions
 import structlog
 
+from serving.loading.learning import LearningWatch
 from serving.loading.served import CAUGHT_UP_SECONDS, STOP_SECONDS, LoadedVersion, VersionSource
 from serving.loading.version_memory import VersionMemory
 from serving.loading.warm_up import empty_model, warm_up
@@ -82,6 +83,7 @@ class Loader(VersionSource):
         self._max_requested = max(0, resident_versions - 2)
         self._previous: LoadedVersion | None = None
         self._requested: tuple[LoadedVersion, ...] = ()
+        self._learning = LearningWatch(store)
         self.memory = VersionMemory(store, visitor_salt, allocate)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._check_pending = threading.Event()
@@ -137,7 +139,7 @@ class Loader(VersionSource):
             if wanted is not None and (self.served is None or wanted.id != self.served.version.id):
                 self._swap(self._in_memory_or_loaded(wanted))
         except redis.exceptions.RedisError as error:
-            self.redis.failed(f"{type(error).__name__}: {error}", time.time())
+            self._note_redis_failure(error)
         except UNREADABLE as error:
             self._note_problem(str(error))
             if self.served is None:
@@ -149,6 +151,27 @@ class Loader(VersionSource):
             self.problem, self.problem_since = None, None
             self._note_ready()
         self._call_changed()
+        if self.redis.up and self._look_at_learning():
+            self._call_changed()
+
+    def _look_at_learning(self) -> bool:
+        """Take note of the shards that stand still; return True if others did before.
+
+        This comes after a new version is served, so that it makes none later, and no failure keeps one from being
+        served.
+        """
+        try:
+            return self.note_stopped(self._learning.look(time.monotonic(), time.time()), self._metrics)
+        except redis.exceptions.RedisError as error:
+            self._note_redis_failure(error)
+            return True
+        except Exception:  # a report that can't be read is logged; versions are served all the same
+            log.exception("looking at the reports of workers failed")
+            return False
+
+    def _note_redis_failure(self, error: Exception) -> None:
+        self._learning.redis_failed()
+        self.redis.failed(f"{type(error).__name__}: {error}", time.time())
 
     def _serve_an_older_one(self) -> None:
         """Serve the newest version that can be read: at a start there is no last good one yet."""
@@ -159,7 +182,7 @@ class Loader(VersionSource):
                     self._note_ready()
                     return
         except redis.exceptions.RedisError as error:
-            self.redis.failed(f"{type(error).__name__}: {error}", time.time())
+            self._note_redis_failure(error)
 
     def _note_ready(self) -> None:
         if not self.ready:
@@ -187,7 +210,7 @@ class Loader(VersionSource):
                         return
                     self._check_soon()
             except redis.exceptions.RedisError as error:
-                self.redis.failed(f"{type(error).__name__}: {error}", time.time())
+                self._note_redis_failure(error)
             except Exception:  # a foreign message on the channel must not end the thread; it is logged
                 log.exception("listening to announcements failed")
             self._stopping.wait(RETRY_SECONDS)

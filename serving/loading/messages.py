@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stream.state.tables import CorruptDelta
-from stream.versions import VersionError
+from stream.versions import StoppedShard, VersionError
 
 T = TypeVar("T")
 
@@ -62,6 +62,8 @@ class StateMessage(msgspec.Struct, tag="state", frozen=True):
     redis_up: bool
     redis_since: float | None
     redis_reason: str
+    stopped: tuple[StoppedShard, ...] = ()
+    """Shards that are not learned at present."""
 
 
 class Done(msgspec.Struct, tag="done", frozen=True):

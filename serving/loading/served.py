@@ -9,13 +9,20 @@ This file decides what a request may ask of a loader, and which errors it has to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from serving.memory.arena import Views
+from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
 from stream.models.model import Model
-from stream.versions import Version
+from stream.versions import StoppedShard, Version
+from stream.versions.manifest import rfc3339
+
+log = structlog.get_logger(__name__)
 
 CAUGHT_UP_SECONDS = 10.0
 """Longest time that a rollback waits for this server to follow it before it is answered anyway."""
@@ -49,6 +56,7 @@ class VersionSource(ABC):
         ready: True once the store was asked and the version it named is loaded; it stays True.
         problem: reason why the version that should be served can't be loaded; None if there is none.
         problem_since: seconds since the epoch at which the problem began.
+        stopped: shards that are not learned at present; lists are answered all the same.
     """
 
     def __init__(self, model_name: str, redis: UpstreamHealth) -> None:
@@ -58,6 +66,32 @@ class VersionSource(ABC):
         self.ready = False
         self.problem: str | None = None
         self.problem_since: float | None = None
+        self.stopped: tuple[StoppedShard, ...] = ()
+
+    def note_stopped(self, stopped: Sequence[StoppedShard], metrics: Metrics) -> bool:
+        """Take note of the shards that are not learned at present; return True if it were others before.
+
+        Each change is logged once, and shown as a metric.
+        """
+        before = {(each.shard, each.reason) for each in self.stopped}
+        now = {(each.shard, each.reason) for each in stopped}
+        self.stopped = tuple(stopped)
+        if before == now:
+            return False
+        metrics.show_stopped(now)
+        for each in stopped:
+            if (each.shard, each.reason) not in before:
+                log.warning(
+                    "learning stands still; lists are answered from the last version",
+                    shard=each.shard,
+                    reason=each.reason,
+                    detail=each.detail,
+                    since=rfc3339(each.since),
+                    mend=each.mend,
+                )
+        for shard, reason in sorted(before - now):
+            log.info("learning goes on", shard=shard, reason=reason)
+        return True
 
     @abstractmethod
     def start(self) -> None:

@@ -233,6 +233,7 @@ class SnapshotClient(VersionSource):
         else:
             self.redis.failed(state.redis_reason, state.redis_since or time.time())
         self.problem, self.problem_since = state.problem, state.problem_since
+        self.note_stopped(state.stopped, self._metrics)
         if state.served is not None:
             served = self._known.get(state.served)
             if served is None:  # released here while the other side believed it was mapped

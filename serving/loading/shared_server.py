@@ -119,6 +119,7 @@ class SnapshotServer:
                     redis_up=loader.redis.up,
                     redis_since=loader.redis.since,
                     redis_reason=loader.redis.reason,
+                    stopped=loader.stopped,
                 ),
             )
         except OSError:

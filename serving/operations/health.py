@@ -1,8 +1,9 @@
 """Routes for operators and their tools: `/health/live`, `/health/ready` and `/metrics`.
 
 A server is ready once the version store was asked, the newest version (if there is one) is loaded and its kernels are
-compiled. From then on it stays ready, because it continues to answer from its last good version; while Redis, Kafka or
-the newest version is unavailable, the status is `degraded`, with the moment and the reason.
+compiled. From then on it stays ready, because it continues to answer from its last good version. While Redis, Kafka or
+the newest version is unavailable, or a shard is not learned, the status is `degraded`, with the moment and the reason.
+A load balancer must not take servers away because learning stands still, so the answer is 200 then.
 
 This file decides when a server counts as starting, ready or degraded.
 """
@@ -30,11 +31,28 @@ class DependencyHealth(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
+class StoppedHealth(msgspec.Struct):
+    """A shard that is not learned at present. Its lists are those of the last version."""
+
+    shard: int
+    since: str
+    """Moment since which it stands still (RFC 3339)."""
+    reason: str
+    """One word, also a label of `corrente_learning_stopped`; `no worker` if no worker has it any more."""
+    detail: str
+    mend: str
+    """The command or setting that mends it."""
+    worker: str
+    """Worker that has it, or had it last."""
+    partitions: list[str]
+    """Topic-partitions in which records waited when the worker reported."""
+
+
 class Health(msgspec.Struct):
     """State of this server."""
 
     status: str
-    """`starting` (503), `ready`, or `degraded`: it answers, but something that it needs is unavailable."""
+    """`starting` (503), `ready`, or `degraded`: it answers, and something is unavailable or a shard stands still."""
     since: str | None
     """Moment since which it is degraded (RFC 3339)."""
     model: str
@@ -44,6 +62,8 @@ class Health(msgspec.Struct):
     kafka: DependencyHealth
     problem: str | None
     """Reason why the version to be served can't be loaded; null if there is none."""
+    stopped: list[StoppedHealth]
+    """Shards that are not learned at present."""
 
 
 router = APIRouter(tags=["operations"], dependencies=[Depends(refuse_unknown_parameters)])
@@ -57,12 +77,14 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", response_class=Response)
 async def ready(loader: ServedVersions, producer: Producer) -> Response:
-    """Say whether this server answers, from which version, and what is unavailable."""
+    """Say whether this server answers, from which version, what is unavailable, and what is not learned."""
     away = [each.since for each in (loader.redis, producer.kafka) if not each.up]
-    problem_moments = [moment for moment in (*away, loader.problem_since) if moment is not None]
+    stopped = loader.stopped
+    moments = [*away, loader.problem_since, *(each.since for each in stopped)]
+    problem_moments = [moment for moment in moments if moment is not None]
     if not loader.ready:
         status = "starting"
-    elif away or loader.problem:
+    elif away or loader.problem or stopped:
         status = "degraded"
     else:
         status = "ready"
@@ -76,6 +98,12 @@ async def ready(loader: ServedVersions, producer: Producer) -> Response:
         redis=_health(loader.redis),
         kafka=_health(producer.kafka),
         problem=loader.problem,
+        stopped=[
+            StoppedHealth(
+                each.shard, _rfc3339(each.since), each.reason, each.detail, each.mend, each.worker, each.partitions
+            )
+            for each in stopped
+        ],
     )
     return Response(msgspec.json.encode(health), 200 if loader.ready else 503, media_type="application/json")
 

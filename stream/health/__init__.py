@@ -6,5 +6,6 @@
 | `progress` | what counts as progress, and how pauses grow |
 | `standing` | the reasons for which a partition stands still, and what mends them |
 | `rejections` | how rejected records are counted and logged |
+| `reporting` | how often servers get a report, and what it leaves out |
 | `endpoints` | what `/health/live`, `/health/ready` and `/metrics` answer |
 """

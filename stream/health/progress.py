@@ -37,12 +37,16 @@ class Progress:
         self._monotonic = monotonic
         self._time = time
         self._stopped: Standing | None = None
+        self._silent = False
         self._failures = 0
         self._furthest = -1
         self._moved = monotonic()
 
     def standing(self, behind: float) -> Standing | None:
         """The reason why the partition stands still; None while it doesn't. May be called from any thread.
+
+        A partition that waits without an error is found here, so this is called again and again; the first call that
+        finds it logs it.
 
         Args:
             behind: number of records that wait.
@@ -52,12 +56,17 @@ class Progress:
         waited = self._monotonic() - self._moved
         if waited < NO_PROGRESS_SECONDS or not behind:
             return None
-        return Standing(
+        found = Standing(
             self._time() - waited,
             "no progress",
             f"nothing was learned for {waited:.0f} seconds, and records wait",
             "look for the worker's last log lines; if they don't say why, restart the worker",
         )
+        if not self._silent:
+            self._silent = True
+            self._log.error("the partition stands still", reason=found.reason, detail=found.detail, mend=found.command)
+            self._show()
+        return found
 
     def stop(self, reason: Reason, detail: str, command: str) -> None:
         """Say that the partition stands still: since now, unless it did before for the same reason."""
@@ -82,6 +91,10 @@ class Progress:
             position: sum of the next offsets of all topics; None if nothing is left to learn.
         """
         self._moved = self._monotonic()
+        if self._silent:
+            self._silent = False
+            self._log.info("the partition goes on", reason="no progress")
+            self._show()
         if position is not None:
             again = self._stopped is not None and self._stopped.reason in ("failures", "machine")
             if again and position <= self._furthest:
@@ -95,6 +108,8 @@ class Progress:
             self._show()
 
     def _show(self) -> None:
-        reason = self._stopped.reason if self._stopped is not None else None
+        reason: Reason | None = "no progress" if self._silent else None
+        if self._stopped is not None:
+            reason = self._stopped.reason
         for each in REASONS:
             self._metric.labels(self._partition, each).set(each == reason)

@@ -45,9 +45,10 @@ def undecodable(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) ->
     except InvalidEvent as error:
         return Rejection(record, str(error))
     except UnicodeDecodeError as error:
-        return Rejection(record, f"value: not valid UTF-8 ({error.reason} at byte {error.start})")
+        return Rejection(record, f"value: not valid UTF-8 ({error.reason} at byte {error.start}), which JSON has to be")
     except (msgspec.MsgspecError, ValueError) as error:
-        return Rejection(record, f"value: {error}")
+        malformed = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
+        return Rejection(record, f"value: {error}" + "; an event is one JSON object" * malformed)
     except (MemoryError, OSError):
         raise
     except Exception as error:

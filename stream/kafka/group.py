@@ -128,7 +128,7 @@ def refusal(error: KafkaError, settings: Settings) -> WrongGroup:
         return WrongGroup(
             f"Kafka at {settings.kafka} refuses CORRENTE_SESSION_TIMEOUT_SECONDS={settings.session_timeout_seconds:g}: "
             "it is outside of the broker's group.min.session.timeout.ms and group.max.session.timeout.ms (6 and 1800 "
-            "seconds unless the broker says otherwise)"
+            "seconds unless the broker says otherwise). Set it between them"
         )
     if isinstance(error, InvalidGroupIdError):
         return WrongGroup(f"Kafka at {settings.kafka} refuses the consumer group {name!r}: set another CORRENTE_GROUP")

@@ -226,14 +226,15 @@ class TopicIds:
                     before, now = open_questions[tp].topic_id, answer.ids[tp.topic]
                     if now != before:
                         raise OtherTopic(
-                            f"the topic {tp.topic} was created again: its id was {before} and is {now or 'unknown'}"
+                            f"the topic {tp.topic} was created again: its id was {before} and is {now or 'unknown'}; "
+                            "it is learned from its beginning"
                         )
                     if node == answer.leaders[tp.topic].get(tp.partition):
                         del open_questions[tp]
             if not open_questions:
                 return
         moving = ", ".join(sorted({tp.topic for tp in open_questions}))
-        raise IdentitiesUnknown(f"Kafka does not say who leads the partitions of {moving}")
+        raise IdentitiesUnknown(f"Kafka does not say who leads the partitions of {moving}; it is asked again")
 
     async def close(self) -> None:
         """Close the connections; the next question makes new ones."""
@@ -298,7 +299,10 @@ def _read(reply: Any) -> Answer:
     leaders: dict[str, dict[int, int]] = {}
     for code, name, *rest in reply.topics:
         if (error := for_code(code)) is not NoError:
-            raise IdentitiesUnknown(f"Kafka does not say what the topic {name} is: {error.__name__}")
+            raise IdentitiesUnknown(
+                f"Kafka does not say what the topic {name} is: {error.__name__}. It is asked again; see "
+                f"kafka-topics.sh --describe --topic {name}"
+            )
         topic_id = rest[0] if has_ids else NO_ID
         ids[name] = "" if topic_id == NO_ID else base64.b64encode(topic_id).decode().rstrip("=")
         leaders[name] = {partition: leader for _, partition, leader, *_ in rest[2 if has_ids else 1]}

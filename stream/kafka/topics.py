@@ -63,7 +63,12 @@ async def prepare_topics(
         except KafkaError as error:
             if not error.retriable or asyncio.get_running_loop().time() > deadline:
                 raise
-            log.warning("Kafka does not answer yet", kafka=settings.kafka, error=repr(error))
+            log.warning(
+                "Kafka does not answer yet",
+                kafka=settings.kafka,
+                error=repr(error),
+                mend="start it, or check CORRENTE_KAFKA",
+            )
             await asyncio.sleep(CONNECT_SECONDS)
         finally:
             await admin.close()

@@ -22,6 +22,12 @@ RENAMED: Mapping[str, str] = {
 """Today's names of model settings by their names in release 0.1."""
 
 
+FIXED = ("max_items", "max_visitors", "max_sessions", "max_event_ids", "repeats")
+"""Settings on which the shape of tables depends. A model that has versions keeps them: rows are found by arithmetic
+with the capacities, so a larger table would read old rows in wrong places. `visitor_salt` is kept for another reason
+(`stream.versions.salt`). All others decide only how events are learned and ranked from then on."""
+
+
 def with_new_names(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
     """Replace old names of settings by today's.
 

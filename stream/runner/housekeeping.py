@@ -43,6 +43,9 @@ class Housekeeping:
         resources: metrics, threads, settings and clock.
         publisher: of this shard; it is slowed down while the shard is far behind.
         log: of this shard.
+
+    Attributes:
+        waiting: topic-partitions with records that were not learned yet when the metrics were last updated.
     """
 
     def __init__(self, assignment: ShardAssignment, resources: WorkerResources, publisher: Publisher, log: Any) -> None:
@@ -52,6 +55,7 @@ class Housekeeping:
         self._log = log
         self._lag = LagEstimator()
         self._behind = math.inf
+        self.waiting: frozenset[TP] = assignment.partitions
         self._far_behind = False
         self._next_update = 0.0
         self._compacted = 0.0
@@ -123,6 +127,7 @@ class Housekeeping:
         lag = opened.lag()
         for tp, records in lag.items():
             metrics.lag.labels(self._assignment.topic_of(tp), str(tp.partition)).set(records)
+        self.waiting = frozenset(tp for tp, records in lag.items() if records)
         behind = sum(lag.values())
         self._behind = behind
         self._lag.update(now, behind)

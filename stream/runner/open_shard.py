@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from faust.types import TP
 
+from stream.health.failures import BatchFailed
 from stream.ingest.merge import Merge, MissingRecords
 from stream.ingest.records import Record, Rejection
 from stream.kafka.fetch import Fetch, Position
@@ -102,7 +103,11 @@ class OpenShard:
         self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.sessions = sessions
         self.portions.clear()
-        self.lost = lost_at(starts)
+        # Losses before the starts were found once; those behind them are found again when they are fetched.
+        before = {
+            tp: [each for each in self.lost.get(tp, []) if each[0] <= start.offset] for tp, start in starts.items()
+        }
+        self.lost = {tp: losses for tp, new in before.items() if (losses := new + lost_at(starts).get(tp, []))}
         self.gap = None
 
     def note_lost(self, tp: TP, end: int, records: int) -> None:
@@ -161,7 +166,10 @@ class OpenShard:
             return False
         if position.restarted:
             self.break_off(
-                OtherTopic(f"{name_of(tp)} ends before offset {position.delivered}, up to which it was read")
+                OtherTopic(
+                    f"{name_of(tp)} ends before offset {position.delivered}, up to which it was read: "
+                    "it was created again or lost records, and is looked at anew"
+                )
             )
             return True
         held_up = self.merge.holds_up(tp)
@@ -192,6 +200,13 @@ class OpenShard:
         """Remember what the next version has to contain."""
         self.unpublished += records
         self.rejections += result.rejections
+
+    def unpublished_failure(self) -> BatchFailed:
+        """The failure of everything that is learned and not published."""
+        end = dict(self.shard.offsets)
+        published = self.assignment.by_origin(self.published)
+        first = {origin: published.get(origin, 0) for origin in end}
+        return BatchFailed(first, end, self.unpublished + self.publishing, published=True)
 
     def lag(self) -> dict[TP, int]:
         """Number of records in Kafka that are not learned yet, of each topic-partition."""

@@ -236,7 +236,13 @@ class Publisher:
             except (RedisError, IdentitiesUnknown) as error:
                 if isinstance(error, RedisError):
                     resources.metrics.redis_failures.inc()
-                self._log.warning("could not publish a version; learning goes on", error=str(error) or repr(error))
+                self._log.warning(
+                    "could not publish a version; learning goes on, and it is tried again",
+                    error=str(error) or repr(error),
+                    mend="see that Kafka answers"
+                    if isinstance(error, IdentitiesUnknown)
+                    else "see that Redis (CORRENTE_REDIS) answers and has free memory",
+                )
                 await resources.clock.sleep(pause)
                 pause = min(2 * pause, longest)
                 confirmed = self._ask_topics(opened)
@@ -285,7 +291,10 @@ def _wait(confirmed: Future[None]) -> None:
     try:
         confirmed.result(ANSWER_SECONDS)
     except (TimeoutError, CancelledError) as error:  # the event loop has ended meanwhile
-        raise IdentitiesUnknown("Kafka's answer did not arrive") from error
+        raise IdentitiesUnknown(
+            f"Kafka did not say within {ANSWER_SECONDS:.0f} seconds whether the topics are still the same; it is asked "
+            "again"
+        ) from error
 
 
 def _timed_part(shard: Shard, most_blocks: int, clock: Clock) -> tuple[Checkpoint | Delta, float]:

@@ -5,7 +5,8 @@ that Redis came back older than it was, and the claim begins a new lineage of ve
 
 This file decides what is restored and where Kafka starts: at the state's offset; at the beginning of a log from which
 the state has never learned, although the topic has the same name; at the first record that Kafka still has, if
-retention has overtaken the state (the loss is counted and logged); and not at all, if the state is ahead of the log.
+retention has overtaken the state (the loss is counted and logged); and not at all, if the state is ahead of the log, or
+if the model's tables were made with other settings.
 """
 
 from __future__ import annotations
@@ -22,23 +23,57 @@ from stream.kafka.fetch import SeekableConsumer
 from stream.kafka.refusals import CannotLearn, WrongShards
 from stream.kafka.shard_count import check_model
 from stream.models.schema import table_specs
+from stream.models.settings import FIXED
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.open_shard import StartOffset
 from stream.runner.resources import WorkerResources
-from stream.settings import Settings
+from stream.settings import NESTED, PREFIX, Settings
 from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
-from stream.versions import Claim, VersionError, VersionStore
+from stream.versions import Claim, UnknownFormat, VersionError, VersionStore, WrongSalt
+from stream.versions.salt import comparable
 
 
 class WrongCluster(CannotLearn):
     """The model has learned from another Kafka cluster."""
 
 
+class WrongModelSettings(CannotLearn):
+    """The tables of the model were made with other settings."""
+
+
 class KafkaLostRecords(RuntimeError):
     """These are not the logs that were learned from, or they are shorter than they were; nothing is learned."""
+
+
+def check_settings(store: VersionStore, settings: Settings) -> None:
+    """Refuse a model whose tables were made with other settings, before any of its shards is claimed.
+
+    Args:
+        store: of the model's versions.
+        settings: of this worker.
+
+    Raises:
+        WrongModelSettings: the newest version has other values of `FIXED`.
+        RedisError: Redis can't be reached.
+        VersionError: the newest version can't be read.
+    """
+    newest = store.latest()
+    if newest is None:
+        return
+    stored, own = comparable(newest.settings), settings.model.model_dump(mode="json")
+    changed = [name for name in FIXED if name in stored and stored[name] != own[name]]
+    if changed:
+        variables = {name: f"{PREFIX}MODEL{NESTED}{name}".upper() for name in changed}
+        given = ", ".join(f"{variables[name]}={own[name]}" for name in changed)
+        kept = " ".join(f"{variables[name]}={stored[name]}" for name in changed)
+        raise WrongModelSettings(
+            f"{given}: version {newest.number} of model {settings.model_name!r} has {kept}, and a model that has "
+            "versions keeps it, because the form of its tables depends on it. "
+            f"Set {kept}; a model with other values is learned under another CORRENTE_MODEL_NAME"
+        )
 
 
 def check_cluster(cluster: str, store: VersionStore, settings: Settings) -> None:
@@ -83,13 +118,14 @@ async def restore(
         RedisError: Redis can't be reached.
         VersionError: the newest state can't be read.
         WrongShards: the model has another number of shards. The shard was not claimed.
-        WrongCluster: the model learns from another cluster. The shard was not claimed.
+        WrongCluster, WrongModelSettings: this worker can't go on with the model. The shard was not claimed.
     """
     started = resources.clock.monotonic()
     committed = await consumer.committed(assignment.partitions)
     known = assignment.by_origin(committed)
     cluster = next(iter(bound.values())).cluster
     await resources.with_redis(lambda: check_model(resources.store, resources.settings.model_name, assignment.shards))
+    await resources.with_redis(lambda: check_settings(resources.store, resources.settings))
     await resources.with_redis(lambda: check_cluster(cluster, resources.store, resources.settings))
     claim, shard = await resources.with_redis(lambda: _claim_and_load(assignment, known, resources, log))
     resources.metrics.restores.inc()
@@ -115,6 +151,7 @@ def _claim_and_load(
             lineage=claim.lineage,
             committed=dict(known_offsets),
             found=claim.head.offsets if claim.head else {},
+            mend="nothing, if Redis was restored on purpose; otherwise let it keep its data (appendonly yes)",
         )
     settings = resources.settings
     options: dict[str, Any] = {
@@ -143,7 +180,9 @@ async def start_offsets(
 ) -> dict[TP, StartOffset]:
     """Bind a shard to the logs that Kafka has now, and find the offset at which each of them starts.
 
-    A log from which the shard has never learned starts at its beginning, whatever it is called.
+    A log that the shard has never had starts at its beginning, whatever it is called; records that retention removed
+    from it before are no loss. A log that the shard had, also if nothing came in it then, has lost what it no longer
+    has.
 
     Args:
         assignment: the shard's topic-partitions.
@@ -167,10 +206,12 @@ async def start_offsets(
         before, learned = shard.logs.id(origin), shard.logs.offset(origin)
         if resources.settings.other_topics == "refuse" and shard.logs.is_other(origin, bound[tp], end=end):
             raise KafkaLostRecords(
-                f"{name_of(tp)} is not the log of which model {resources.settings.model_name!r} has learned {learned} "
-                f"records, and CORRENTE_OTHER_TOPICS=refuse: found {_shown(bound[tp])}, learned from {_shown(before)}. "
+                f"{name_of(tp)} is not the log that model {resources.settings.model_name!r} has learned up to offset "
+                f"{learned}, and CORRENTE_OTHER_TOPICS=refuse: found {_shown(bound[tp])}, learned from "
+                f"{_shown(before)}. "
                 "Name the old topic, set another CORRENTE_MODEL_NAME, or CORRENTE_OTHER_TOPICS=learn"
             )
+        known = shard.logs.knows(origin, bound[tp], end=end)
         if shard.logs.bind(origin, bound[tp], end=end):
             resources.metrics.other_topics.labels(assignment.topic_of(tp)).inc()
             log.warning(
@@ -181,6 +222,7 @@ async def start_offsets(
                 now=_shown(bound[tp]),
                 learned_before=learned,
                 offset=shard.logs.offset(origin),
+                mend="nothing, if that was meant; with CORRENTE_OTHER_TOPICS=refuse the shard stands still instead",
             )
         offset = shard.logs.offset(origin)
         if offset > end:
@@ -189,11 +231,18 @@ async def start_offsets(
                 f"topic ends at {end}: it lost records. Nothing is learned until the topic has them again; to learn "
                 "what it has now, set another CORRENTE_MODEL_NAME"
             )
-        lost = first - offset if 0 < offset < first else 0
+        lost = first - offset if known and offset < first else 0
         if lost:
             log_lost(assignment, tp, offset, first, resources, log)
         elif offset < first:
-            log.info("Kafka no longer has the beginning of a topic", topic=tp.topic, first_kept=first)
+            log.info(
+                "Kafka no longer has the beginning of a topic; it is learned from its first record",
+                topic=tp.topic,
+                kafka_partition=tp.partition,
+                first_kept=first,
+            )
+        if offset < first:
+            shard.logs.advance(origin, first)  # counted once, also if the shard is opened again before it learns
         starts[tp] = StartOffset(max(offset, first), end, lost)
     return starts
 
@@ -229,10 +278,17 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
     settings = resources.settings
     if isinstance(error, RedisError):
         return "redis", detail, "start Redis, or check CORRENTE_REDIS"
+    if isinstance(error, WrongModelSettings):
+        return "version", detail, "set the settings that the detail names, for all workers of the model"
     if isinstance(error, KafkaLostRecords | WrongCluster):
         return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
     if isinstance(error, WrongShards):
         return "version", detail, "set the CORRENTE_SHARDS that the detail names, and start the worker again"
+    if isinstance(error, WrongSalt):
+        return "version", detail, "set CORRENTE_MODEL__VISITOR_SALT to the salt of the model's other workers"
+    if isinstance(error, UnknownFormat):
+        return "version", detail, "start the release that wrote the model, or a later one"
     if isinstance(error, VersionError):
-        return "version", detail, "corrente versions list; pin or replay from a version that can be read"
+        remedy = "restore a copy of Redis, or set another CORRENTE_MODEL_NAME to learn what Kafka has"
+        return "version", detail, f"{remedy}; corrente versions list shows the versions that there are"
     return "kafka", detail, f"start Kafka at {settings.kafka}, or check CORRENTE_KAFKA"

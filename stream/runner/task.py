@@ -18,8 +18,7 @@ learning waits, and Kafka keeps what comes in.
 No error reaches Faust: an agent that raises loses its records.
 
 This file decides when a shard is opened, halted and dropped, what follows from each error, and what is said while the
-shard stands still. The other steps are
-decided in the files beside it, learning itself in `stream.shard.shard`, and which shards there are by Kafka.
+shard stands still. The other steps are decided in the files beside it, learning in `stream.shard.shard`.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from stream.ingest.records import Place, Record
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.refusals import CannotLearn
 from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
-from stream.runner.assignment import ShardAssignment
+from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, lost_at, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
@@ -51,7 +50,7 @@ from stream.runner.resources import WorkerResources
 from stream.shard.isolation import Isolation, TooManyFailures
 from stream.shard.logs import LogId
 from stream.shard.shard import Batch, LearnResult, Shard
-from stream.versions import Fenced, StaleParent, VersionError
+from stream.versions import Claim, Fenced, StaleParent, VersionError
 
 log = get_logger(__name__)
 
@@ -183,6 +182,16 @@ class ShardRunner:
         """The reason why this shard stands still; None while it doesn't. May be read from any thread."""
         return None if self._halting else self._progress.standing(self._housekeeping.behind)
 
+    @property
+    def claim(self) -> Claim | None:
+        """The right to publish this shard; None while it isn't open."""
+        return self._opened.claim if self._opened is not None else None
+
+    @property
+    def waiting(self) -> list[str]:
+        """Topic-partitions with records that were not learned yet when the shard was last looked at."""
+        return sorted(map(name_of, self._housekeeping.waiting))
+
     # ---- its life
 
     async def _run(self) -> None:
@@ -254,7 +263,12 @@ class ShardRunner:
                 await self._pause(self._progress.pause_seconds())
                 return
             if place is not None:
-                self._log.error("a record is isolated: it becomes a dead letter", topic=place[0], offset=place[1])
+                self._log.error(
+                    "a record is isolated: it becomes a dead letter; report its reason (corrente dead-letters list)",
+                    topic=place[0],
+                    offset=place[1],
+                    reason=isolation.isolated[place],
+                )
         await self._pause(SEARCH_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
@@ -283,7 +297,7 @@ class ShardRunner:
             claim, shard = await restore(self.assignment, bound, consumer, resources, self._log)
         elif others := [tp for tp in bound if bound[tp] != opened.bound.get(tp, bound[tp])]:
             names = ", ".join(sorted({tp.topic for tp in others}))
-            raise OtherTopic(f"{names}: not the topic whose records were learned last")
+            raise OtherTopic(f"{names}: not the topic whose records were learned last; it is looked at anew")
         else:
             claim, shard = opened.claim, opened.shard
             # Fetches that are still on their way from before the seek must not be taken for what follows it.
@@ -338,7 +352,7 @@ class ShardRunner:
                 except (MemoryError, OSError):
                     raise
                 except Exception as error:
-                    raise _unpublished(opened) from error
+                    raise opened.unpublished_failure() from error
             if self._halting:
                 if publisher.busy:
                     await publisher.wait()
@@ -392,7 +406,7 @@ class ShardRunner:
         except EXPECTED:
             raise
         except Exception as error:
-            raise _unpublished(opened) from error
+            raise opened.unpublished_failure() from error
 
     def _waits_for_letters(self) -> bool:
         """Return True if learning has to wait until dead letters are written; says so if something is in the way."""
@@ -422,14 +436,6 @@ class ShardRunner:
         seconds = min(IDLE_SECONDS, self._publisher.due_seconds(opened, now))
         self._news.clear()
         await self._resources.clock.wait(self._news, seconds)
-
-
-def _unpublished(opened: OpenShard) -> BatchFailed:
-    """The failure of everything that is learned and not published."""
-    end = dict(opened.shard.offsets)
-    published = opened.assignment.by_origin(opened.published)
-    first = {origin: published.get(origin, 0) for origin in end}
-    return BatchFailed(first, end, opened.unpublished + opened.publishing, published=True)
 
 
 def _timed_decode(shard: Shard, records: Sequence[Record], isolated: Mapping[Place, str]) -> tuple[Batch, float]:

@@ -96,6 +96,11 @@ class Logs:
         logs = self._logs.get(origin)
         return logs is not None and not _same(logs[-1], found, end)
 
+    def knows(self, origin: str, found: LogId, *, end: int) -> bool:
+        """True if an origin was this log before: what it no longer has from the learned offset on is lost."""
+        logs = self._logs.get(origin, ())
+        return any((log.id is not None or log.offset) and _same(log, found, end) for log in logs)
+
     def key(self, origin: str) -> str:
         """The key of the log that an origin has now; the origin itself while none is bound."""
         logs = self._logs.get(origin)

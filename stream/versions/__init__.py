@@ -19,7 +19,7 @@ set, else from `latest`; a rollback is a pin.
 | `compaction` | when states are folded and encoded anew |
 | `errors` | which errors callers can tell apart |
 | `cli` | the commands of `corrente versions` |
-| `storage` | low-level Redis: keys, scripts, chunks, records |
+| `storage` | low-level Redis: keys, scripts, chunks, records, reports of workers |
 """
 
 from stream.versions.aliases import CANARY, LATEST, PINNED, AliasMove
@@ -39,6 +39,7 @@ from stream.versions.manifest import ShardState, Version
 from stream.versions.publishing import Claim
 from stream.versions.retention import Policy
 from stream.versions.salt import redacted, salt_problem, settings_of
+from stream.versions.storage.reports import ShardReport, StoppedShard
 from stream.versions.store import VersionStore
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "Fenced",
     "JournalGone",
     "Policy",
+    "ShardReport",
     "ShardState",
     "StaleParent",
+    "StoppedShard",
     "UnknownFormat",
     "UnknownVersion",
     "Version",

@@ -28,6 +28,7 @@ from stream.versions.storage.chunks import ChunkRef
 from stream.versions.storage.namespace import Namespace, connect
 from stream.versions.storage.records import StateRecord
 from stream.versions.storage.redis_checks import redis_problems
+from stream.versions.storage.reports import Reports, ShardReport, StoppedShard
 
 
 class VersionStore:
@@ -47,6 +48,7 @@ class VersionStore:
         self._lookup = lookup
         self._reader = StateReader(self.space)
         self._aliases = Aliases(self.space)
+        self._reports = Reports(self.space)
 
     @classmethod
     def connect(cls, url: str, model: str, *, timeout_seconds: float = 5.0) -> VersionStore:
@@ -132,6 +134,33 @@ class VersionStore:
         return self.publisher.publish(
             claim, checkpoint, settings=settings, code_version=code_version, now=now, confirm=confirm
         )
+
+    # ---- reports of workers
+
+    def report(self, partition: int, claim: Claim | None, worker: str, report: ShardReport) -> bool:
+        """Say how a shard is, for servers. A report holds for `SILENT_SECONDS`, unless it is replaced before.
+
+        Args:
+            partition: the shard.
+            claim: on the shard; None for a worker that can't open it yet.
+            worker: name of the worker.
+            report: replaces the last one.
+
+        Returns:
+            False if the claim is no longer valid, or there is none and another worker reports the shard.
+        """
+        epoch, token = (None, "") if claim is None else (claim.epoch, claim.token)
+        return self._reports.put(partition, worker, report, epoch=epoch, token=token)
+
+    def stopped_shards(self, now: float, *, silence_counts: bool = True) -> list[StoppedShard]:
+        """Shards that stand still as their worker says, or whose worker reports no longer.
+
+        Args:
+            now: seconds since the epoch.
+            silence_counts: False if it is too early to conclude anything from a report that wasn't renewed, for
+                instance because Redis was away until a moment ago.
+        """
+        return self._reports.stopped(now, silence_counts=silence_counts)
 
     # ---- reading states
 

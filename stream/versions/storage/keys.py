@@ -13,6 +13,8 @@ them together.
 | `…:aliases` | hash | name to number |
 | `…:alias-history` | list | who moved which alias when and why, newest first (JSON) |
 | `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at` |
+| `…:shard:<p>:report` | hash | `worker`, `epoch`, `report` (JSON): what a worker last said of the shard |
+| `…:reports` | sorted set | shards by the time of their last report, by Redis's clock |
 | `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state |
 | `…:shard:<p>:states` | sorted set | numbers of all kept states by time of creation |
 | `…:shard:<p>:state:<seq>` | hash | one state: what it is, and the chunks that encode it |

@@ -160,6 +160,45 @@ class ReencodeRequest(NamedTuple):
     new_chunks: int
 
 
+class ReportRequest(NamedTuple):
+    """Arguments of `scripts.REPORT`.
+
+    Attributes:
+        partition: the shard.
+        epoch, token: the claim; empty for a worker that has none.
+        worker: name of the worker.
+        fresh_seconds: a worker without a claim is refused while another one's report is younger than this.
+        report: JSON.
+    """
+
+    partition: int
+    epoch: int | str
+    token: str
+    worker: str
+    fresh_seconds: float
+    report: bytes
+
+
+class ReportRow(NamedTuple):
+    """One shard in the answer of `scripts.REPORTS`.
+
+    Attributes:
+        partition: the shard.
+        age_seconds: time since the report, by Redis's clock.
+        worker: name of the worker that reported.
+        epoch: of the shard's claim when it reported; empty if there was none.
+        held_epoch: of the shard's claim now.
+        report: JSON.
+    """
+
+    partition: bytes
+    age_seconds: bytes
+    worker: bytes
+    epoch: bytes
+    held_epoch: bytes
+    report: bytes
+
+
 class DropRequest(NamedTuple):
     """Arguments of `scripts.DROP_STATES`; `(seq, digest, revision)` of each state follow, then names of chunks."""
 

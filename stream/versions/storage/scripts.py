@@ -18,6 +18,7 @@ from stream.versions.storage.requests import (
     LineageRequest,
     PublishRequest,
     ReencodeRequest,
+    ReportRequest,
     with_names,
 )
 
@@ -217,3 +218,41 @@ for i = chunks_at, #ARGV do redis.call('EXPIRE', KEYS[1] .. 'chunk:' .. ARGV[i],
 return {'ok'}
 """,
 )
+
+REPORT = with_names(
+    ReportRequest,
+    """
+-- What a worker reports of a shard. Answers {'ok'} or {'refused'}.
+local shard, reports = KEYS[1] .. 'shard:' .. partition .. ':', KEYS[1] .. 'reports'
+local held_epoch, held_token = unpack(redis.call('HMGET', shard .. 'fence', 'epoch', 'token'))
+local seconds, microseconds = unpack(redis.call('TIME'))
+local now = seconds + microseconds / 1e6
+if token ~= '' then
+  if held_epoch ~= epoch or held_token ~= token then return {'refused'} end
+else
+  local other = redis.call('HGET', shard .. 'report', 'worker')
+  local heard = redis.call('ZSCORE', reports, partition)
+  if heard and other ~= worker and now - heard < tonumber(fresh_seconds) then return {'refused'} end
+end
+redis.call('HSET', shard .. 'report', 'worker', worker, 'epoch', held_epoch or '', 'report', report)
+redis.call('ZADD', reports, string.format('%.6f', now), partition)
+return {'ok'}
+""",
+)
+
+REPORTS = """
+-- The last report of each shard, as ReportRows.
+local seconds, microseconds = unpack(redis.call('TIME'))
+local now = seconds + microseconds / 1e6
+local found = {}
+for _, partition in ipairs(redis.call('ZRANGE', KEYS[1] .. 'reports', 0, -1)) do
+  local shard = KEYS[1] .. 'shard:' .. partition .. ':'
+  local heard = redis.call('ZSCORE', KEYS[1] .. 'reports', partition)
+  local worker, epoch, report = unpack(redis.call('HMGET', shard .. 'report', 'worker', 'epoch', 'report'))
+  local held_epoch = redis.call('HGET', shard .. 'fence', 'epoch')
+  if report then
+    table.insert(found, {partition, string.format('%.3f', now - heard), worker, epoch, held_epoch or '', report})
+  end
+end
+return found
+"""

@@ -85,6 +85,9 @@ class FakeStore:
     def redis_problems(self) -> list[str]:
         return []
 
+    def stopped_shards(self, _: float, *, silence_counts: bool) -> list[Any]:
+        return []
+
     def announcements(self, _: float) -> Iterator[Any]:
         while True:
             yield self.announced.get()

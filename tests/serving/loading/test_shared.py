@@ -24,7 +24,7 @@ from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
 from stream.models.query import Query
-from stream.versions import CorruptVersion, UnknownVersion, VersionStore
+from stream.versions import CorruptVersion, ShardReport, StoppedShard, UnknownVersion, VersionStore
 from tests.serving.awaiting import eventually
 from tests.serving.conftest import Publisher, RedisServer
 
@@ -114,6 +114,24 @@ async def test_a_client_maps_memory_and_copies_none(store: VersionStore, publish
         assert theirs.ctypes.data != ours.ctypes.data
         theirs.view("u1")[-1] = 77  # in a row that no version has reached
         assert ours.view("u1")[-1] == 77
+
+
+async def test_a_client_knows_which_shards_stand_still(store: VersionStore, publisher: Publisher):
+    version = publisher.learn(*CLICKS)
+    report = ShardReport(["clicks-0"], 1000.0, "kafka", "no broker answers", "start Kafka")
+    async with sharing(store) as (loader, _, client):
+        await eventually(serves(client, version.number), "the client serves it")
+        assert client.stopped == ()
+        store.report(0, publisher.claim, "worker:1", report)
+
+        async def stands() -> bool:
+            return len(client.stopped) == 1
+
+        await eventually(stands, "the client knows")
+        assert client.stopped == loader.stopped
+        assert client.stopped[0] == StoppedShard(
+            0, 1000.0, "kafka", "no broker answers", "start Kafka", "worker:1", ["clicks-0"]
+        )
 
 
 async def test_errors_of_the_store_arrive_as_they_are(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from structlog import get_logger
+from structlog.testing import capture_logs
 
 from stream.health.progress import STOPPED_SECONDS, Progress
 from stream.health.standing import NO_PROGRESS_SECONDS
@@ -58,8 +59,17 @@ def test_learning_the_same_records_again_is_no_progress_and_pauses_grow_meanwhil
 def test_no_progress_while_records_wait_is_standing_still_without_any_error(bench: Bench) -> None:
     bench.now += NO_PROGRESS_SECONDS + 5
     assert bench.progress.standing(behind=0) is None
-    standing = bench.progress.standing(behind=1)
-    assert standing is not None
-    assert (standing.reason, standing.since) == ("no progress", 1_700_000_100.0)
-    bench.progress.resume()
+    assert not bench.metric("no progress")
+    with capture_logs() as lines:
+        for _ in range(3):
+            standing = bench.progress.standing(behind=1)
+            assert standing is not None
+            assert (standing.reason, standing.since) == ("no progress", 1_700_000_100.0)
+            assert bench.metric("no progress") == 1
+        bench.progress.resume()
     assert bench.progress.standing(behind=1) is None
+    assert bench.metric("no progress") == 0
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("the partition stands still", "no progress"),
+        ("the partition goes on", "no progress"),
+    ]

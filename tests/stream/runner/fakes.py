@@ -25,7 +25,7 @@ from stream.shard.logs import LogId
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import put_all
 from stream.state.tables import Delta, fold
-from stream.versions import Claim, Fenced, ShardState, StaleParent, Version
+from stream.versions import Claim, Fenced, ShardReport, ShardState, StaleParent, Version
 
 
 class Failing:
@@ -198,6 +198,8 @@ class FakeStore(Failing):
         attempts, publish_arguments: number of publishes that were tried, and their arguments.
         may_publish: clear it to hold publishes up.
         problems: what the configuration of this Redis endangers.
+        reports: claim, worker and report of each shard that was reported.
+        settings: of the newest version.
     """
 
     def __init__(self) -> None:
@@ -211,6 +213,8 @@ class FakeStore(Failing):
         self.closed = False
         self.problems: list[str] = []
         self.shards: dict[int, FakeShard] = defaultdict(FakeShard)
+        self.reports: dict[int, tuple[Claim | None, str, ShardReport]] = {}
+        self.settings: dict[str, Any] = {}
 
     def take_over(self, partition: int) -> None:
         """Let another worker claim the shard."""
@@ -245,7 +249,7 @@ class FakeStore(Failing):
     def latest(self) -> Version | None:
         self.raise_failure("latest")
         heads = {number: shard.head for number, shard in self.shards.items() if shard.head is not None}
-        return _version(heads) if heads else None
+        return _version(heads, settings=self.settings) if heads else None
 
     def state(self, partition: int, state: ShardState) -> dict[str, Any]:
         assert state == self.shards[partition].head
@@ -278,14 +282,20 @@ class FakeStore(Failing):
         )
         claim.next_seq += 1
         self.published.append(checkpoint)
+        self.settings = dict(arguments["settings"])
         return _version(
             {claim.partition: shard.head},
             number=len(self.published),
             lineage=claim.lineage,
             created_at=arguments["now"],
-            settings=dict(arguments["settings"]),
+            settings=self.settings,
             code_version=arguments["code_version"],
         )
+
+    def report(self, partition: int, claim: Claim | None, worker: str, report: ShardReport) -> bool:
+        self.raise_failure("report")
+        self.reports[partition] = (claim, worker, report)
+        return True
 
     def redis_problems(self) -> list[str]:
         self.raise_failure("redis_problems")

@@ -140,7 +140,7 @@ async def test_another_topic_is_refused_if_the_setting_says_so(
     bench.runner.start()
     await eventually(lambda: bench.logged("can't open the shard yet") and bench.idle)
     reason = bench.logged("can't open")[0]["error"]
-    assert "shop-clicks-3 is not the log of which model 'default' has learned 20 records" in reason
+    assert "shop-clicks-3 is not the log that model 'default' has learned up to offset 20" in reason
     assert "CORRENTE_OTHER_TOPICS=refuse" in reason
     assert len(bench.kafka.starts) == 1
 

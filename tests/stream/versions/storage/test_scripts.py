@@ -16,6 +16,7 @@ WITH_REQUESTS = {
     "MOVE_ALIAS": requests.AliasRequest,
     "REENCODE": requests.ReencodeRequest,
     "DROP_STATES": requests.DropRequest,
+    "REPORT": requests.ReportRequest,
 }
 SCRIPTS = {name: source for name, source in vars(scripts).items() if name.isupper()}
 

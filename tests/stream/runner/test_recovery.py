@@ -1,0 +1,139 @@
+"""The start of a shard: what counts as lost in a log, and which settings a model with versions keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stream.models.schema import table_specs
+from stream.models.settings import FIXED, ModelSettings
+from stream.runner.recovery import WrongModelSettings, check_settings
+from stream.runner.task import ShardRunner
+from stream.versions import ShardState
+from stream.versions.salt import SALT
+from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, FEEDBACK, PURCHASES, SETTINGS, Bench, click, eventually
+
+
+async def start_again(bench: Bench) -> None:
+    """Let another worker process take the shard over."""
+    await bench.runner.drop()
+    bench.runner = ShardRunner(ASSIGNMENT, bench.resources)
+
+
+def lost(bench: Bench, topic: str) -> float:
+    return bench.metric("lost_records_total", topic=topic)
+
+
+async def test_a_new_model_on_an_old_topic_has_lost_nothing(bench: Bench) -> None:
+    bench.write(9)
+    bench.kafka.first[CLICKS] = 5
+    await bench.open()
+    assert bench.kafka.starts[-1] == {CLICKS: 5, PURCHASES: 0, FEEDBACK: 0}
+    (line,) = bench.logged("Kafka no longer has the beginning of a topic")
+    assert (line["topic"], line["kafka_partition"], line["first_kept"]) == ("shop-clicks", 3, 5)
+    bench.poll()
+    await bench.publish()
+    await bench.runner.halt(240.0)
+    await bench.open()
+    await start_again(bench)
+    await bench.open()
+    assert lost(bench, "clicks") == 0
+    assert not bench.logged("Kafka's retention removed")
+
+
+async def test_what_retention_removed_from_a_log_that_the_shard_had_is_lost_although_nothing_was_learned_from_it(
+    bench: Bench,
+) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    await start_again(bench)
+    bench.kafka.append(PURCHASES, *(click(number) for number in range(9)))
+    bench.kafka.first[PURCHASES] = 7
+    await bench.open()
+    assert bench.kafka.starts[-1] == {CLICKS: 20, PURCHASES: 7, FEEDBACK: 0}
+    assert lost(bench, "purchases") == 7
+    (line,) = bench.logged("Kafka's retention removed records before they were learned")
+    assert (line["topic"], line["first_lost"], line["first_kept"], line["records"]) == ("shop-purchases", 0, 7, 7)
+
+
+async def test_a_loss_is_counted_once_by_a_worker_that_opens_the_shard_again(bench: Bench) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    await start_again(bench)
+    bench.write(9)
+    bench.kafka.first[CLICKS] = 26
+    await bench.open()
+    await bench.runner.halt(240.0)
+    await bench.open()
+    assert lost(bench, "clicks") == 6
+
+
+async def test_a_topic_created_again_has_lost_nothing_of_the_old_one(bench: Bench) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    await start_again(bench)
+    bench.kafka.recreate(CLICKS)
+    bench.topic_ids.recreate("shop-clicks")
+    bench.write(9)
+    bench.kafka.first[CLICKS] = 4
+    await bench.open()
+    assert bench.kafka.starts[-1][CLICKS] == 4
+    assert lost(bench, "clicks") == 0
+
+
+OTHER = {"max_items": 128, "max_visitors": 32_000, "max_sessions": 65, "max_event_ids": 1 << 20, "repeats": "first"}
+
+
+@pytest.mark.parametrize("name", FIXED)
+async def test_a_worker_with_another_capacity_is_refused_before_it_claims_a_shard(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bench = make_bench()
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    await start_again(bench)
+    claims = len(bench.store.claims)
+    model = SETTINGS.model.model_copy(update={name: OTHER[name]})
+    monkeypatch.setattr(bench.resources, "settings", SETTINGS.model_copy(update={"model": model}))
+    bench.runner.start()
+    await eventually(lambda: bench.logged("can't open the shard yet") and bench.idle)
+    assert len(bench.store.claims) == claims, "workers with the right settings go on"
+    variable, before = f"CORRENTE_MODEL__{name.upper()}", getattr(SETTINGS.model, name)
+    standing = bench.runner.standing
+    assert standing is not None
+    assert standing.reason == "version"
+    assert f"{variable}={OTHER[name]}: version 1 of model 'default' has {variable}={before}" in standing.detail
+    assert f"Set {variable}={before}; a model with other values" in standing.detail
+
+
+def test_all_settings_that_differ_are_named_at_once_also_those_of_release_0_1(bench: Bench) -> None:
+    check_settings(bench.store, SETTINGS)  # there is no version yet
+    bench.store.shards[0].head = ShardState(1, "digest")
+    bench.store.settings = {"items": 64, "visitors": 1000, "sessions": 2000, "event_ids": 64, "repeats": "all"}
+    with pytest.raises(WrongModelSettings) as refused:
+        check_settings(bench.store, SETTINGS)
+    assert "CORRENTE_MODEL__MAX_VISITORS=64, CORRENTE_MODEL__MAX_SESSIONS=64: version 1" in str(refused.value)
+    assert "Set CORRENTE_MODEL__MAX_VISITORS=1000 CORRENTE_MODEL__MAX_SESSIONS=2000; a model" in str(refused.value)
+
+
+def test_a_model_keeps_exactly_those_settings_that_its_tables_depend_on() -> None:
+    others = {
+        **OTHER,
+        "ranker": "river",
+        "disabled_sources": ("embedding",),
+        "weights": {"click": 2.0},
+        "drift_burn_in": 7,
+        "seed": 7,
+        SALT: "another",
+    }
+    assert set(others) == set(ModelSettings.model_fields)
+    before = table_specs(SETTINGS.model)
+    changed = {
+        name for name, value in others.items() if table_specs(SETTINGS.model.model_copy(update={name: value})) != before
+    }
+    assert changed == set(FIXED)
