@@ -35,11 +35,13 @@ class StoppedHealth(msgspec.Struct):
     """A shard that is not learned at present. Its lists are those of the last version."""
 
     shard: int
+    """Number of the shard."""
     since: str
     """Moment since which it stands still (RFC 3339)."""
     reason: str
-    """One word, also a label of `corrente_learning_stopped`; `no worker` if no worker has it any more."""
+    """Reason in a word or two, also a label of `corrente_learning_stopped`; `no worker` if none has it any more."""
     detail: str
+    """The error, for people."""
     mend: str
     """The command or setting that mends it."""
     worker: str

@@ -35,7 +35,7 @@ RIGHT = {
     "a time that can't be compared": "let the producer or the topic set record timestamps",
     "another topic": "only clicks, purchases, feedback",
 }
-"""What a letter says would be right, by what is wrong with its record; empty if the cause says it."""
+"""Piece of a letter that says what would be right, by what is wrong with its record; empty if the cause says it."""
 
 ODD = {
     "a time that is ahead": Record("clicks", 7, NOW_MS, b'{"item": "a", "user": "u", "timestamp": 1800000000}'),

@@ -57,7 +57,7 @@ CLAIM = Claim(3, 1, "token", "worker 1", "lineage", None, False, 1)
 
 
 class Message(NamedTuple):
-    """What has to stand in a message: a piece of its fixed text, the cause, the place, and what mends it."""
+    """Pieces that have to stand in a message: of its fixed text, the cause, the place, and what mends it."""
 
     text: str
     cause: str

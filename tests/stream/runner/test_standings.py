@@ -26,7 +26,7 @@ ALL = ["shop-clicks-3", "shop-feedback-3", "shop-purchases-3"]
 
 
 class Said(NamedTuple):
-    """What has to stand in a standing: the cause, the place, and what mends it."""
+    """Pieces that have to stand in a standing: the cause, the place, and what mends it."""
 
     cause: str
     place: str
