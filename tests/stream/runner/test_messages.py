@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,13 +29,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog import get_logger
 from structlog.testing import capture_logs
 
+from stream.health.endpoints import serve
 from stream.health.progress import Progress
 from stream.health.reporting import keep_reporting
 from stream.kafka.group import Group, client_id, commit_note, refusal, stranger
 from stream.kafka.refusals import CannotLearn
+from stream.kafka.shard_count import _other_number
 from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic, TopicIds
-from stream.kafka.topics import prepare_topics
-from stream.kafka.watch import KafkaWatch, partitions_added
+from stream.kafka.topics import log_missing, prepare_topics
+from stream.kafka.watch import KafkaWatch
 from stream.runner.publisher import _wait
 from stream.runner.recovery import check_cluster, check_settings
 from stream.runner.task import ShardRunner
@@ -67,14 +70,17 @@ class Message(NamedTuple):
 
 MESSAGES = {
     # ---- refusals: the worker ends
-    "no topics": Message("has no topic", "CORRENTE_CREATE_TOPICS is off", "purchases", "kafka-topics.sh --bootstrap"),
+    "no topics": Message(
+        "has no topic", "CORRENTE_CREATE_TOPICS is off", "dead-letters", "kafka-topics.sh --bootstrap"
+    ),
     "topic refused": Message(
         "refused to create the topic", "because of a policy", "'clicks'", "--create --topic clicks --partitions 1"
     ),
-    "partition counts": Message(
-        "must have the same number", "clicks has 3", "purchases has 1", "--alter --topic purchases"
-    ),
-    "partitions added": Message("partitions were added", "had 3 when", "clicks has 5", "start the workers again"),
+    "more shards": Message("is more than there are", "would learn nothing", "clicks has 3", "Set CORRENTE_SHARDS to"),
+    "uneven shards": Message("does not divide", "of one visitor", "clicks has 12", "Set CORRENTE_SHARDS to 1, 2, 3"),
+    "other shards": Message("was learned with", "with 4 shards", "CORRENTE_SHARDS=1", "set CORRENTE_SHARDS=4"),
+    "merged shards": Message("To make", "with 4 shards", "model 'shop'", "corrente versions merge-shards --to 1"),
+    "missing topics": Message("topics are missing", "are missing", "'purchases'", "--create --topic purchases"),
     "other program": Message("belongs to another program", "'billing'", "'learners'", "set CORRENTE_GROUP"),
     "other model": Message("is shared by model", "a part of the events", "'learners'", "Set CORRENTE_GROUP"),
     "session timeout": Message(
@@ -84,6 +90,9 @@ MESSAGES = {
     "kept out": Message("keeps this worker out", "GroupAuthorizationFailed", "'learners'", "the right to READ it"),
     "two topics": Message(
         "both name the topic", "decides as what", "CORRENTE_PURCHASES_TOPIC", "each needs a topic of its own"
+    ),
+    "metrics port": Message(
+        "metrics can't be served", "already in use", "127.0.0.1, port", "CORRENTE_METRICS_PORT to a free port"
     ),
     "no Kafka": Message("can't be used", "no broker", "localhost:9092", "Check CORRENTE_KAFKA"),
     "worker ends": Message("this worker can't learn, and ends", "no broker", "localhost:9092", "Check CORRENTE_KAFKA"),
@@ -196,14 +205,19 @@ async def raised(awaited: Awaitable[Any], error: type[BaseException] = CannotLea
 # ---- refusals
 
 
-@provokes("no topics", "topic refused", "partition counts", "Kafka away")
+@provokes("no topics", "missing topics", "topic refused", "more shards", "uneven shards", "Kafka away")
 async def topics_at_the_start(said: Said, _: Bench, patched: Any) -> None:
     async def prepare(admin: TopicsAdmin, **more: Any) -> str:
         return await raised(prepare_topics(Settings(**more), patience_seconds=0.0, connect=lambda _: admin))
 
     said.note("no topics", await prepare(TopicsAdmin({"clicks": 1, "feedback": 1}), create_topics=False))
     said.note("topic refused", await prepare(TopicsAdmin({}, create_error=PolicyViolationError)))
-    said.note("partition counts", await prepare(TopicsAdmin({"clicks": 3, "purchases": 1, "feedback": 3})))
+    said.note("more shards", await prepare(TopicsAdmin({"clicks": 3, "dead-letters": 1}), shards=6))
+    said.note("uneven shards", await prepare(TopicsAdmin({"clicks": 12, "dead-letters": 1}), shards=5))
+    patched.setattr("stream.kafka.topics.log", get_logger())
+    with capture_logs() as lines:
+        log_missing(Settings(create_topics=False), ["purchases"], 2)
+    said.note_log("missing topics", lines)
     patched.setattr("stream.kafka.topics.CONNECT_SECONDS", 0.0)
     late = TopicsAdmin(dict.fromkeys(("clicks", "purchases", "feedback", "dead-letters"), 1))
     late._start_errors = [KafkaConnectionError("no broker")]
@@ -212,9 +226,20 @@ async def topics_at_the_start(said: Said, _: Bench, patched: Any) -> None:
     said.note_log("Kafka away", lines)
 
 
-@provokes("partitions added", "other program", "other model", "session timeout", "group id", "kept out", "can't join")
+@provokes(
+    "other shards",
+    "merged shards",
+    "other program",
+    "other model",
+    "session timeout",
+    "group id",
+    "kept out",
+    "can't join",
+)
 async def groups(said: Said, _: Bench, __: Any) -> None:
-    said.note("partitions added", str(partitions_added({"clicks": 5}, 3, SHOP)))
+    learned = _other_number("shop", 1, 4)
+    said.note("other shards", learned)
+    said.note("merged shards", learned)
     said.note("other program", str(stranger(Group("range", ("billing",), frozenset()), SHOP)))
     said.note("other model", str(stranger(Group("faust", (client_id("books"),), frozenset()), SHOP)))
     said.note("session timeout", str(refusal(InvalidSessionTimeoutError(), SHOP)))
@@ -226,10 +251,10 @@ async def groups(said: Said, _: Bench, __: Any) -> None:
 
 
 def watching(settings: Settings, admin: GroupAdmin) -> KafkaWatch:
-    async def none() -> None:
+    async def none(*_: Any) -> None:
         return None
 
-    return KafkaWatch(settings, 2, none, none, connect=lambda _: admin)
+    return KafkaWatch(settings, none, none, none, connect=lambda _: admin)
 
 
 @provokes("strange workers")
@@ -241,11 +266,14 @@ async def a_group_that_another_model_came_into(said: Said, _: Bench, __: Any) ->
     said.note_log("strange workers", lines)
 
 
-@provokes("two topics", "no Kafka", "worker ends")
+@provokes("two topics", "metrics port", "no Kafka", "worker ends")
 async def settings_and_addresses(said: Said, bench: Bench, patched: Any) -> None:
     with pytest.raises(WrongSetting) as caught:
         load_settings({"CORRENTE_PURCHASES_TOPIC": "clicks"})
     said.note("two topics", str(caught.value))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(CannotLearn) as refused:
+        serve(taken.getsockname()[1], CollectorRegistry(), dict, "127.0.0.1")
+    said.note("metrics port", str(refused.value))
 
     class AwayWorker(Worker):
         async def prepare(self) -> None:
@@ -490,11 +518,19 @@ async def test_a_message_says_what_is_wrong_where_and_what_mends_it(
 ROOT = Path(__file__).parents[3]
 SOURCES = (
     *("stream/kafka/topics.py", "stream/kafka/group.py", "stream/kafka/watch.py", "stream/kafka/letter_writer.py"),
-    *("stream/kafka/refusals.py", "stream/kafka/topic_ids.py", "stream/runner/recovery.py", "stream/runner/task.py"),
+    *("stream/kafka/shard_count.py", "stream/kafka/topic_ids.py", "stream/runner/recovery.py", "stream/runner/task.py"),
     *("stream/runner/publisher.py", "stream/runner/open_shard.py"),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "stream/health").glob("*.py")),
 )
-REFUSALS = {"WrongTopics", "WrongGroup", "CannotLearn", "WrongCluster", "WrongModelSettings", "KafkaLostRecords"}
+REFUSALS = {
+    "WrongTopics",
+    "WrongShards",
+    "WrongGroup",
+    "CannotLearn",
+    "WrongCluster",
+    "WrongModelSettings",
+    "KafkaLostRecords",
+}
 REFUSALS |= {"OtherTopic", "IdentitiesUnknown", "MissingRecords"}
 
 
