@@ -267,7 +267,7 @@ def test_a_topic_that_was_made_anew_is_refused_if_the_setting_says_so(
     make_kafka_topics(environment["CORRENTE_KAFKA"], {environment["CORRENTE_CLICKS_TOPIC"]: 1})
     clicks(environment, 0, 10)
     running = worker(CORRENTE_OTHER_TOPICS="refuse")
-    running.wait_for_log("has learned 100 records, and CORRENTE_OTHER_TOPICS=refuse")
+    running.wait_for_log("has learned up to offset 100, and CORRENTE_OTHER_TOPICS=refuse")
     store = store_of(environment)
     newest = store.latest()
     store.close()
