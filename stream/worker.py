@@ -306,7 +306,7 @@ class Worker:
         self._runner_of = {tp: runner for runner in self._runners.values() for tp in runner.assignment.partitions}
         for runner in self._runners.values():
             runner.start()
-        self._was_assigned = True
+        self._was_assigned = may_learn
         self._note_standby(standing_by=may_learn and not self._runners)
         self._resources.metrics.shards.set(len(self._runners))
         self._resources.metrics.partitions.set(len({tp.partition for tp in self._runner_of}))

@@ -175,6 +175,7 @@ async def test_shares_of_an_earlier_release_are_learned_only_if_they_are_shards(
     await bench.worker.assigned(partitions(0))
     assert bench.started == []
     assert bench.logged("a worker of an earlier release shares the partitions out")
+    assert bench.worker.standing() is None, "not ready"
     bench.worker.note_terms(Terms(SHARDS, ALL))
     await bench.worker.assigned(set())
     bench.worker.note_terms(Terms(None, {}))
