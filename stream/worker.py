@@ -99,7 +99,7 @@ class WorkerApp(faust.App):
         self.worker.watch(lambda: self.consumer.group_error(), lambda: self.consumer.read_present_topics(), self.end)
 
     def end(self, reason: CannotLearn) -> None:
-        """End the process in good order, as if it was told to stop, but with exit code 1."""
+        """End the process in good order, as SIGTERM does, but with exit code 1."""
         root = self.beacon.root
         if root is not None:
             root.data.crash_reason = reason  # raised when everything has stopped
