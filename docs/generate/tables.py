@@ -57,7 +57,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "the last 50 items of the session in the same row of `sessions`", ("entities/sessions.py",)
     ),
     "postings": Description(
-        "numbers of eight sessions that had the item; an item has 1, 4 or 16 such rows", ("entities/sessions.py",)
+        "numbers of eight sessions that had the item, 32 bits of each; an item has 1, 4 or 16 such rows",
+        ("entities/sessions.py",),
     ),
     "pairs": Description("a set of eight pairs of the item; an item has 2, 8 or 32 such rows", ("sources/pairs.py",)),
     "merits": Description(
@@ -111,23 +112,26 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "next_free": "next row of the list of free rows",
         "pairs": "pointer to the run in `pairs`",
         "postings": "pointer to the run in `postings`",
-        "posted": "sessions ever posted, which gives the position in the ring",
+        "posted": "sessions ever posted, which gives the position in the ring: the lower 32 bits",
         "last_seconds": "time of the last event",
         "last_visitor": "row of the visitor of the last event",
         "other_seconds": "time of the last event by a visitor other than `last_visitor`",
-        "listed": "one byte for each half-life: place in its list in `top`, from 1; 0 is none",
+        "listed": "for each half-life the place in its list in `top`, from 1; 0 is none",
+        "spare": "unused",
+        "posted_high": "the 16 bits above `posted`",
     },
     "visitors": {
         "key0": "first half of the 128-bit salted hash of the visitor's id",
         "key1": "second half",
         "history": "pointer to the run in `history`",
-        "entries": "events ever written, which gives the position in the ring",
+        "entries": "position in the ring; below its length, the number of events",
         "last_seconds": "time of the last event",
         "next_free": "next row of the list of free rows",
         "session": "row of the present session",
-        "session_ordinal": "number of that session",
+        "session_ordinal": "number of that session: the lower 32 bits",
         "first_seconds": "time of the first event",
-        "spare": "not used",
+        "session_ordinal_high": "the 16 bits above",
+        "spare": "unused",
     },
     "history": {
         "item": "row of the item",
@@ -139,10 +143,11 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "sessions": {
         "key0": "first half of the 128-bit salted hash of the session's id",
         "key1": "second half",
-        "ordinal": "number of the session, from the first one of the model",
+        "ordinal": "number of the session, from the first one of the model: the lower 32 bits",
         "last_seconds": "time of the last event",
         "items": "unique items, at most 50",
-        "visitor": "row of the visitor",
+        "ordinal_high": "the 16 bits above `ordinal`",
+        "spare": "unused",
     },
     "pairs": {
         "other": "row of the other item",

@@ -6,6 +6,9 @@ comment or docstring.
 Every row layout reads zeros as "nothing here", and row 0 of a table that others point into is never used. Rows of
 several sizes (pair rows, session lists of an item, a visitor's history) are *runs* of neighbouring rows in one pool: a
 pointer of 32 bits holds the size class in its upper 2 bits and the first row in the other 30.
+
+Numbers that rise for as long as a model lives have a low word and, in a field that ends in `_high`, the 16 bits above
+it (`kernels.ordinals`). Row numbers and pointers are bounded by the capacities, and seconds by the year 2106.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ RUNS = (1, 4, 16)
 HISTORY_ENTRIES = 8
 """Entries of a row of `history`."""
 POSTING_ENTRIES = 8
-"""Session ordinals in a row of `postings`."""
+"""Session ordinals in a row of `postings`: low words, see `kernels.ordinals`."""
 SESSION_ITEMS = 50
 """Unique items that a session remembers."""
 SEEN_WAYS = 8
@@ -60,11 +63,13 @@ ITEM = np.dtype(
         # ---- the half that moves
         ("pairs", "<u4"),
         ("postings", "<u4"),
-        ("posted", "<u4"),  # sessions ever posted: the ring position
+        ("posted", "<u4"),  # sessions ever posted, the low word: the ring position
         ("last_seconds", "<u4"),
         ("last_visitor", "<u4"),
         ("other_seconds", "<u4"),  # last event of a visitor other than `last_visitor`
-        ("listed", "<u8"),  # a byte a half-life: place in its top list, from 1; 0 = not in it
+        ("listed", "u1", (HALF_LIVES,)),  # place in the top list of each half-life, from 1; 0 = not in it
+        ("spare", "u1"),
+        ("posted_high", "<u2"),
     ]
 )
 VISITOR = np.dtype(
@@ -72,13 +77,14 @@ VISITOR = np.dtype(
         ("key0", "<u8"),
         ("key1", "<u8"),
         ("history", "<u4"),
-        ("entries", "<u4"),  # ever written: the ring position
+        ("entries", "<u4"),  # position in the ring; below the length of the run it is the number of events
         ("last_seconds", "<u4"),
         ("next_free", "<u4"),
         ("session", "<u4"),
         ("session_ordinal", "<u4"),
         ("first_seconds", "<u4"),
-        ("spare", "<u4"),
+        ("session_ordinal_high", "<u2"),
+        ("spare", "<u2"),
     ]
 )
 SESSION = np.dtype(
@@ -87,8 +93,9 @@ SESSION = np.dtype(
         ("key1", "<u8"),
         ("ordinal", "<u4"),
         ("last_seconds", "<u4"),
-        ("items", "<u4"),  # unique items, at most SESSION_ITEMS
-        ("visitor", "<u4"),
+        ("items", "<u2"),  # unique items, at most SESSION_ITEMS
+        ("ordinal_high", "<u2"),
+        ("spare", "<u4"),
     ]
 )
 ENTRY = np.dtype([("item", "<u4"), ("seconds", "<u4"), ("weight", "<i2"), ("kind", "u1"), ("learned", "u1")])

@@ -32,7 +32,7 @@ from stream.models.schema import (
     NAME_CELLS_FREE,
     NAME_FREE,
 )
-from stream.models.source_names import LONGEST
+from stream.models.source_names import HALF_LIVES, LONGEST
 from stream.models.sources import custom, embedding, pairs, popularity
 from stream.models.workspace.learning_view import ITEM_INDEX, State
 
@@ -153,7 +153,8 @@ def forget(state, row):
     item.last_seconds = 0
     item.last_visitor = 0
     item.other_seconds = 0
-    item.listed = 0
+    for half_life in range(HALF_LIVES):
+        item.listed[half_life] = 0
     give_back_row(state.items, state.scalars, ITEM_FREE, ITEMS_LIVE, row)
     state.items_dirty[2 * row] = 1
     state.items_dirty[2 * row + 1] = 1

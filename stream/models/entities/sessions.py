@@ -3,8 +3,8 @@
 A session is the one that the event declares, else the visitor. Its row holds up to fifty items, each once, ordered by
 when they were last seen. A session's *ordinal* is the number of sessions that had begun when it did, itself included.
 Its row is the ordinal modulo the capacity, so the newest session takes the row of the oldest. Each item has a list of
-the ordinals of the newest sessions that it was *posted* to (up to 128). An ordinal that is too old to have a row is
-recognised by arithmetic alone.
+the ordinals of the newest sessions that it was *posted* to (up to 128), as low words (`kernels.ordinals`). An ordinal
+that is too old to have a row is recognised by arithmetic alone.
 
 This file decides what a session holds, and which sessions an item can be found by.
 """
@@ -15,12 +15,17 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find
+from stream.models.kernels.ordinals import high_word, listed_ordinal, low_word, whole
 from stream.models.kernels.row_pool import CLASSES, give_back, ring_row, run_class, run_row, run_rows, take
 from stream.models.schema import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
 from stream.models.workspace.learning_view import SESSION_INDEX, State
 
 BLOCK_ITEMS = 10
 """Items of a session in one block of the table `session_items`."""
+
+SESSIONS_BETWEEN_DROPS = 1 << 31
+"""Sessions after which old entries of the items' lists are dropped: half of what a low word can tell apart. The pass
+over all lists takes 50 ms in a million items, once in four hours at 150,000 new sessions/s."""
 
 
 @kernel
@@ -29,13 +34,16 @@ def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
     row = find(state.session_cells, state.sessions, key0, key1)
     if row:
         return row
-    ordinal = int(state.scalars[SESSIONS_BEGUN]) + 1
+    ordinal = np.int64(state.scalars[SESSIONS_BEGUN]) + 1
+    if ordinal % SESSIONS_BETWEEN_DROPS == 0:
+        drop_old_postings(state)
     state.scalars[SESSIONS_BEGUN] = ordinal
     row = ring_row(ordinal, state.sessions.size)
     session = state.sessions[row]
     session.key0 = key0
     session.key1 = key1
-    session.ordinal = np.uint32(ordinal)
+    session.ordinal = low_word(ordinal)
+    session.ordinal_high = high_word(ordinal)
     session.last_seconds = 0
     for column in range(np.int64(session.items)):
         state.session_items[row, column] = 0
@@ -86,14 +94,14 @@ def learn(state: State, row: int, item: int, seconds: float, posted: bool) -> No
         session.last_seconds = np.uint32(seconds)
     state.sessions_dirty[row] = 1
     if posted and not known:
-        post(state, item, session.ordinal)
+        post(state, item, whole(session.ordinal, session.ordinal_high))
 
 
 @kernel
 def post(state: State, item: int, ordinal: int) -> None:
     """Write a session into the list of an item, over the oldest if the list can't grow."""
     row = state.items[item]
-    posted = np.int64(row.posted)
+    posted = whole(row.posted, row.posted_high)
     if row.postings == 0:
         row.postings = take(
             state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, state.items.size - 1, 0, 0
@@ -107,10 +115,27 @@ def post(state: State, item: int, ordinal: int) -> None:
         length = run_rows(row.postings) * POSTING_ENTRIES
     at = posted % length
     posting_row = run_row(row.postings) + at // POSTING_ENTRIES
-    state.postings[posting_row, at % POSTING_ENTRIES] = ordinal
+    state.postings[posting_row, at % POSTING_ENTRIES] = low_word(ordinal)
     state.postings_dirty[posting_row] = 1
-    row.posted = np.uint32(posted + 1)
+    row.posted = low_word(posted + 1)
+    row.posted_high = high_word(posted + 1)
     state.items_dirty[2 * item + 1] = 1
+
+
+@kernel
+def drop_old_postings(state: State) -> None:
+    """Remove sessions that have no row any more from all lists, so that no word is taken for that of a newer one."""
+    begun = np.int64(state.scalars[SESSIONS_BEGUN])
+    oldest = begun - (state.sessions.size - 1)
+    for item in range(1, state.items.size):
+        pointer = state.items[item].postings
+        if pointer:
+            for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
+                for column in range(POSTING_ENTRIES):
+                    word = state.postings[row, column]
+                    if word and listed_ordinal(word, begun) <= oldest:
+                        state.postings[row, column] = 0
+                        state.postings_dirty[row] = 1
 
 
 @kernel
@@ -144,6 +169,7 @@ def forget(state: State, item: int) -> None:
         give_back(state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, pointer, True)
         state.items[item].postings = 0
     state.items[item].posted = 0
+    state.items[item].posted_high = 0
 
 
 @kernel
@@ -157,7 +183,6 @@ def erase(state: State, row: int) -> None:
     session.key1 = 0
     session.items = 0
     session.last_seconds = 0
-    session.visitor = 0
     state.sessions_dirty[row] = 1
 
 

@@ -41,7 +41,7 @@ from stream.models.source_names import SOURCE_COUNT
 from stream.models.workspace.learning_view import EVENT_INDEX, State
 from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, HISTORY, Work
-from stream.models.workspace.visitor_context import was_seen
+from stream.models.workspace.visitor_context import is_session, was_seen
 
 LEARNED = 0
 DUPLICATE = 1
@@ -281,9 +281,11 @@ def learn_event(
 def remember_session(state: State, visitor: int, session: int) -> None:
     """Keep a visitor's last session, for requests that name none."""
     row = state.visitors[visitor]
-    if row.session != session or row.session_ordinal != state.sessions[session].ordinal:
+    last = state.sessions[session]
+    if row.session != session or not is_session(row, last):
         row.session = session
-        row.session_ordinal = state.sessions[session].ordinal
+        row.session_ordinal = last.ordinal
+        row.session_ordinal_high = last.ordinal_high
         state.visitors_dirty[visitor] = 1
 
 

@@ -61,6 +61,8 @@ LONE_SHARE = 1 / 20
 LONGEST_LONE_SPAN_SECONDS = 86_400.0
 LONE_EVENTS = 64
 """Part of a gap, and the most of it, for a single visitor, and the number of events that it takes."""
+MAX_LEADS = 0xFFFFFFFF
+"""The count stops here: it is only compared with `LONE_EVENTS`, and 0 would mean that no event is ahead."""
 LONE_STEP_SECONDS = 86_400.0
 """The largest step that the clock takes with one event of a single visitor, if others are in the state."""
 
@@ -215,7 +217,7 @@ def note_lead(state: State, visitor: np.uint64, seconds: float) -> None:
         clock.lead_high = seconds
     elif visitor != clock.lead_visitor:
         clock.lead_visitors = 2
-    clock.leads += 1
+    clock.leads = min(np.int64(clock.leads) + 1, MAX_LEADS)
     clock.lead_low = min(clock.lead_low, seconds)
     clock.lead_high = max(clock.lead_high, seconds)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.ordinals import whole_column, write_column
 from stream.models.kernels.row_pool import class_for, run_row, run_rows
 from stream.models.merging.numbering import Numbering, Rows, ShardRows, mapped
 from stream.models.merging.runs import append_run, begin_pool, common_pointers, pool_sections
@@ -55,11 +56,11 @@ def merge_visitors(
         records["last_seconds"][target] = np.maximum(records["last_seconds"][target], source["last_seconds"])
         ordinal = mapped(ordinals[shard], source["session"])
         live = (source["session"] > 0) & (ordinal > 0)
-        live &= mapped(part.sessions["ordinal"], source["session"]) == source["session_ordinal"]
+        live &= mapped(part.session_ordinals, source["session"]) == whole_column(source, "session_ordinal")
         later = live & (ordinal > newest[target])
         records["session"][target] = np.where(later, session_rows(ordinal, rows), records["session"][target])
-        records["session_ordinal"][target] = np.where(later, ordinal, records["session_ordinal"][target])
         newest[target] = np.where(later, ordinal, newest[target])
+        write_column(records, "session_ordinal", target, newest[target])
         entries[target, shard] = source["entries"]
     pointers = common_pointers(visitors, [part.visitors["history"] for part in parts], sizes)
     merge_history_runs(
@@ -114,7 +115,7 @@ def merge_history_runs(
 
     Args:
         pointers: (rows, shards), see `common_pointers`.
-        entries: (rows, shards), events that the shard ever wrote for the visitor, which is its ring's position.
+        entries: (rows, shards), position of the visitor's ring in the shard.
         pool: (rows, entries), the shards' pools in the common numbering.
         owners: by visitor, the pointer to the merged run; filled in.
         counts: by visitor, the number of events in it; filled in.

@@ -68,7 +68,7 @@ def merged(
     merge_items(tables, parts, items, visitors)
     merge_sums(tables, parts, items)
     merge_pairs(tables, parts, items)
-    ordinals = merge_sessions(tables, parts, sessions, items, visitors)
+    ordinals = merge_sessions(tables, parts, sessions, items)
     merge_postings(tables, parts, items, ordinals)
     merge_visitors(tables, parts, visitors, items, ordinals)
     fill_top_lists(tables, items)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.kernels.ordinals import whole_column
 from stream.models.kernels.row_pool import POOL_USED
 from stream.models.schema import (
     ITEM_ROWS,
@@ -62,6 +63,7 @@ class ShardRows:
         self.session_rows = len(views["sessions"][1])
         """Rows of the whole table of sessions, from which the row of an ordinal follows."""
         self.sessions = rows("sessions", begun + 2)
+        self.session_ordinals = whole_column(self.sessions, "ordinal")
         self.session_items = rows("session_items", begun + 2)
         self.pairs = used("pairs", RUN_SETS * self.scalars[POOL_PAIRS + POOL_USED])
         self.postings = used("postings", self.scalars[POOL_POSTINGS + POOL_USED])

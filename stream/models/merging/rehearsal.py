@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import kernel
+from stream.models.kernels.ordinals import whole
 from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.own_events import own_events
 from stream.models.ranking.rank import Options, rank
@@ -33,7 +34,7 @@ from stream.models.workspace.scratch import (
     local_of,
     new_work,
 )
-from stream.models.workspace.visitor_context import join, mark_unique, put_session
+from stream.models.workspace.visitor_context import is_session, join, mark_unique, put_session
 from stream.state.tables import Tables
 
 LESSONS = 2000
@@ -155,8 +156,8 @@ def take_past_session(reader: Reader, work: Work, visitor: int) -> None:
     count = 0
     row = reader.visitors[reader.visitors_index[visitor]]
     session = reader.sessions[reader.sessions_index[row.session]]
-    if row.session and session.ordinal == row.session_ordinal:
-        work.visit[0].ordinal = session.ordinal
+    if row.session and is_session(row, session):
+        work.visit[0].ordinal = whole(session.ordinal, session.ordinal_high)
         items = reader.session_items[reader.session_items_index[row.session]]
         for place in range(work.counts[UNIQUE]):
             for column in range(np.int64(session.items)):

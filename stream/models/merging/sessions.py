@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.kernels.compile import kernel
+from stream.models.kernels.ordinals import listed_ordinal, low_word, whole_column, write_column
 from stream.models.kernels.row_pool import class_for, ring_row, run_row, run_rows
 from stream.models.merging.numbering import Numbering, Rows, ShardRows, mapped
 from stream.models.merging.runs import append_run, begin_pool, common_pointers, pool_sections
@@ -31,9 +32,7 @@ def session_rows(ordinals: NDArray, rows: int) -> NDArray:
     return 1 + ordinals % (rows - 1)
 
 
-def merge_sessions(
-    tables: Tables, parts: Sequence[ShardRows], sessions: Numbering, items: Numbering, visitors: Numbering
-) -> list[NDArray]:
+def merge_sessions(tables: Tables, parts: Sequence[ShardRows], sessions: Numbering, items: Numbering) -> list[NDArray]:
     """Fill the tables `sessions` and `session_items`; the session that was last seen is the newest.
 
     Returns:
@@ -49,7 +48,7 @@ def merge_sessions(
     for shard, part in enumerate(parts):
         target = sessions.targets(shard)
         fresh = began[target] == 0
-        began[target[fresh]] = part.sessions["ordinal"][sessions.live[shard]][fresh]
+        began[target[fresh]] = part.session_ordinals[sessions.live[shard]][fresh]
     order = np.lexsort((np.arange(1, count + 1), began[1:], last[1:])) + 1
     begun = int(tables["scalars"].data[0, SESSIONS_BEGUN])
     ordinals = np.zeros(count + 1, np.int64)
@@ -63,9 +62,8 @@ def merge_sessions(
         place = row_of_number[target]
         for field in ("key0", "key1"):
             rows[field][place] = source[field]
-        rows["ordinal"][place] = ordinals[target]
+        write_column(rows, "ordinal", place, ordinals[target])
         rows["last_seconds"][place] = last[target]
-        rows["visitor"][place] = mapped(visitors.of[shard], source["visitor"])
         inside = mapped(items.of[shard], part.session_items[sessions.live[shard]])
         append_items(place, inside, rows["items"], tables["session_items"].data)
         new = np.zeros(len(part.sessions), np.int64)
@@ -116,36 +114,41 @@ def merge_postings(tables: Tables, parts: Sequence[ShardRows], items: Numbering,
     sizes = [len(part.postings[1]) for part in parts]
     pool = np.empty((sum(sizes), POSTING_ENTRIES), np.int64)
     for part, new, section in zip(parts, ordinals, pool_sections(pool, sizes), strict=True):
-        copy_postings(*part.postings, part.sessions["ordinal"], part.session_rows, new, section)
+        begun = int(part.scalars[SESSIONS_BEGUN])
+        copy_postings(*part.postings, part.session_ordinals, begun, part.session_rows, new, section)
+    posted = np.zeros(items.count + 1, np.int64)
     for shard, part in enumerate(parts):
-        records["posted"][items.targets(shard)] += part.items["posted"][items.live[shard]]
+        posted[items.targets(shard)] += whole_column(part.items, "posted")[items.live[shard]]
     pointers = common_pointers(items, [part.items["postings"] for part in parts], sizes)
     merge_posting_runs(
         pointers,
         pool,
-        records["posted"],
+        posted,
         records["postings"],
         tables["postings"].data,
         tables["scalars"].data[0, POOL_POSTINGS:],
     )
+    write_column(records, "posted", slice(len(posted)), posted)
 
 
 @kernel
-def copy_postings(data: NDArray, index: Rows, ordinals: NDArray, rows: int, new: Rows, out: NDArray) -> None:
+def copy_postings(data: NDArray, index: Rows, ordinals: Rows, begun: int, rows: int, new: Rows, out: NDArray) -> None:
     """Copy a shard's lists with the new ordinals of its sessions; 0 for a session whose row went to a newer one.
 
     Args:
         data, index: the shard's table of postings; row r is `data[index[r]]`.
         ordinals: of the shard's sessions, by row.
+        begun: the shard's newest ordinal.
         rows: of the shard's whole table of sessions.
         new: new ordinals by row.
         out: (rows, entries).
     """
     for row in range(index.size):
         for column in range(POSTING_ENTRIES):
-            ordinal = np.int64(data[index[row], column])
-            session = ring_row(ordinal, rows)
-            alive = ordinal > 0 and session < ordinals.size and np.int64(ordinals[session]) == ordinal
+            word = data[index[row], column]
+            ordinal = listed_ordinal(word, begun)
+            session = ring_row(max(np.int64(0), ordinal), rows)
+            alive = word != 0 and ordinal > 0 and session < ordinals.size and ordinals[session] == ordinal
             out[row, column] = new[session] if alive else 0
 
 
@@ -158,7 +161,8 @@ def merge_posting_runs(
     Args:
         pointers: (rows, shards), see `common_pointers`.
         pool: (rows, entries), the shards' pools with new ordinals.
-        posted: by item, the number of sessions that it was ever posted to, which is the ring's position.
+        posted: by item, the number of sessions that it was ever posted to, which is the ring's position; kept up to
+            date.
         owners: by item, the pointer to its merged run; filled in.
         out: (rows, entries) of the merged pool.
         cells: of the merged pool in `scalars`.
@@ -191,8 +195,8 @@ def merge_posting_runs(
             continue
         owners[item] = pointer
         first, length = run_row(pointer), POSTING_ENTRIES * run_rows(pointer)
-        total = max(int(posted[item]), kept)
+        total = max(posted[item], kept)
         posted[item] = total
         for age in range(kept):
             at = (total - 1 - age) % length
-            out[first + at // POSTING_ENTRIES, at % POSTING_ENTRIES] = found[age]
+            out[first + at // POSTING_ENTRIES, at % POSTING_ENTRIES] = low_word(found[age])

@@ -24,7 +24,7 @@ def fill_top_lists(tables: Tables, items: Numbering) -> None:
         best = best[sums[best, half_life] > 0]
         top[half_life, : len(best)] = best
         scalars[TOP_SIZES + half_life] = len(best)
-        records["listed"][best] |= np.arange(1, len(best) + 1).astype(np.uint64) << np.uint64(8 * half_life)
+        records["listed"][best, half_life] = np.arange(1, len(best) + 1)
     newest = numbers[np.lexsort((numbers, records["first_seconds"][numbers]))][-TOP_WIDTH:]
     top[NEWEST, : len(newest)] = newest
     scalars[NEWEST_WRITTEN] = len(newest)

@@ -26,6 +26,9 @@ from stream.models.workspace.scoring_view import Reader
 from stream.models.workspace.scratch import CANDIDATE, Work
 
 PRIOR = 1.0
+MAX_SUM = 65_536.0
+"""Both sums of an item are halved at this size, which leaves the feature as it is. A float32 that is larger than that
+loses small probabilities, and `chosen` would go on rising while `expected` stands still."""
 START = 0.5
 """Weight of the feature before the first update of the ranker."""
 
@@ -40,8 +43,12 @@ def learn(state: State, work: Work, compared: int) -> None:
     for place in range(compared):
         item = work.items[work.candidates[work.chosen[place]]]
         happened = np.float32(1 if place == 0 else 0)
-        state.merits[item, EXPECTED] += work.slopes[place] + happened
-        state.merits[item, CHOSEN] += happened
+        sums = state.merits[item]
+        sums[EXPECTED] += work.slopes[place] + happened
+        sums[CHOSEN] += happened
+        if sums[EXPECTED] >= MAX_SUM or sums[CHOSEN] >= MAX_SUM:
+            sums[EXPECTED] *= np.float32(0.5)
+            sums[CHOSEN] *= np.float32(0.5)
         state.merits_dirty[item] = 1
 
 

@@ -58,15 +58,13 @@ def move_landmark(state: State, seconds: float) -> None:
 @inlined
 def get_place(state: State, half_life: int, item: int) -> np.int64:
     """Place of an item in the list of a half-life, from 1; 0 if it is not in it."""
-    return np.int64((state.items[item].listed >> np.uint64(8 * half_life)) & np.uint64(0xFF))
+    return np.int64(state.items[item].listed[half_life])
 
 
 @inlined
 def set_place(state: State, half_life: int, item: int, position: int) -> None:
     """Write the place of an item in the list of a half-life, from 1; 0 for none."""
-    shift = np.uint64(8 * half_life)
-    kept = state.items[item].listed & ~(np.uint64(0xFF) << shift)
-    state.items[item].listed = kept | (np.uint64(position) << shift)
+    state.items[item].listed[half_life] = position
     state.items_dirty[2 * item + 1] = 1
 
 

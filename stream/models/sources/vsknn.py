@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import kernel, natural_log, padded, prefetch, vectored
+from stream.models.kernels.ordinals import began_before, listed_ordinal, low_word, whole
 from stream.models.kernels.row_pool import ring_row, run_row, run_rows
 from stream.models.schema import POSTING_ENTRIES, SESSIONS_BEGUN
 from stream.models.source_names import VSKNN
@@ -57,8 +58,7 @@ def find_neighbours(reader: Reader, work: Work) -> int:
     wanted = min(QUERY_ITEMS, work.counts[SESSION])
     rows = reader.sessions_index.size
     begun = np.int64(reader.scalars[SESSIONS_BEGUN])
-    oldest = begun - (rows - 1)
-    own = work.visit[0].ordinal
+    own = low_word(work.visit[0].ordinal)
     mask = np.uint64(NEIGHBOUR_CELLS - 1)
     for z in range(wanted):
         item = reader.items[reader.items_index[work.session[z]]]
@@ -66,14 +66,14 @@ def find_neighbours(reader: Reader, work: Work) -> int:
             continue
         length = run_rows(item.postings) * POSTING_ENTRIES
         first = run_row(item.postings)
-        posted = np.int64(item.posted)
+        posted = whole(item.posted, item.posted_high)
         for age in range(min(posted, length)):
             at = (posted - 1 - age) % length
             row = reader.postings_index[first + at // POSTING_ENTRIES]
-            ordinal = np.int64(reader.postings[row, at % POSTING_ENTRIES])
-            if ordinal == 0 or ordinal <= oldest or ordinal == own:
+            word = reader.postings[row, at % POSTING_ENTRIES]
+            if word == 0 or word == own or began_before(word, begun) >= rows - 1:
                 continue
-            cell = (np.uint64(ordinal) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(44)
+            cell = (np.uint64(word) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(44)
             cell &= mask
             while True:
                 met = np.int64(work.met_cells[cell]) - 1
@@ -82,13 +82,13 @@ def find_neighbours(reader: Reader, work: Work) -> int:
                     if met < NEIGHBOURS_MET:
                         work.met_cells[cell] = met + 1
                         work.met_cell_of[met] = cell
-                        work.met_ordinals[met] = ordinal
+                        work.met_words[met] = word
                         work.met_similarity[met] = wanted - z
                         work.met_newest[met] = z
                         work.met_oldest[met] = z
                         work.counts[MET] = met + 1
                     break
-                if work.met_ordinals[met] == ordinal:
+                if work.met_words[met] == word:
                     # A long session that lost an item and met it again is in that item's list twice.
                     if work.met_oldest[met] != z:
                         work.met_similarity[met] += wanted - z
@@ -118,6 +118,7 @@ def score(reader: Reader, work: Work) -> None:
     best = 0
     count = 0
     rows = reader.sessions_index.size
+    begun = np.int64(reader.scalars[SESSIONS_BEGUN])
     for met in range(work.counts[MET]):
         similar = work.met_similarity[met]
         if similar < least:
@@ -127,16 +128,16 @@ def score(reader: Reader, work: Work) -> None:
         best = max(best, similar)
         work.neighbours[count] = met
         count += 1
-        session = ring_row(np.int64(work.met_ordinals[met]), rows)
+        session = ring_row(listed_ordinal(work.met_words[met], begun), rows)
         prefetch(reader.sessions_index, session)
         prefetch(reader.session_items_index, session)
     for number in range(count):
-        session = ring_row(np.int64(work.met_ordinals[work.neighbours[number]]), rows)
+        session = ring_row(listed_ordinal(work.met_words[work.neighbours[number]], begun), rows)
         prefetch(reader.sessions, reader.sessions_index[session])
         prefetch(reader.session_items, reader.session_items_index[session])
     for number in range(count):
         met = work.neighbours[number]
-        session = ring_row(np.int64(work.met_ordinals[met]), rows)
+        session = ring_row(listed_ordinal(work.met_words[met], begun), rows)
         score_neighbour(reader, work, session, work.met_similarity[met] / wanted, work.met_newest[met])
     work.visit[0].similarity = best / wanted
 
@@ -184,7 +185,8 @@ def finish(reader: Reader, work: Work) -> None:
     own = work.counts[HISTORY] > 0 and work.history_learned[0] != 0
     for number in range(count):
         local = work.touched[number]
-        posted = np.int64(reader.items[reader.items_index[work.items[local]]].posted)
+        item = reader.items[reader.items_index[work.items[local]]]
+        posted = whole(item.posted, item.posted_high)
         if own and work.flags[local] & IN_SESSION:
             posted = max(np.int64(0), posted - 1)  # without this very session
         work.gathered[number] = begun / (posted + 1.0)

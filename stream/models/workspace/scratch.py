@@ -95,7 +95,7 @@ class Work(NamedTuple):
         items, flags: by local number, the item and its bits.
         values: (sources, locals), the scores of all sources that propose; 0 beyond the last local number.
         like_last: by local number, the last item's part of `cosine` before the other half of the norm.
-        met_*: sessions that share an item with this one.
+        met_*: sessions that share an item with this one, by the low words of their ordinals.
         own_of: by local number, the item's place among `own_items` + 1.
         own_*: amounts that the visitor's own learned events have added to the counts.
         candidates: local numbers; `taken`: by local number, that of the candidate + 1.
@@ -135,7 +135,7 @@ class Work(NamedTuple):
     own_of: NDArray[np.uint8]
     met_cells: NDArray[np.uint32]
     met_cell_of: NDArray[np.int64]
-    met_ordinals: NDArray[np.uint32]
+    met_words: NDArray[np.uint32]
     met_similarity: NDArray[np.int64]
     met_newest: NDArray[np.int64]
     met_oldest: NDArray[np.int64]
@@ -198,7 +198,7 @@ def new_work() -> Work:
             own_of=np.zeros(LOCALS, np.uint8),
             met_cells=np.zeros(NEIGHBOUR_CELLS, np.uint32),
             met_cell_of=np.zeros(NEIGHBOURS_MET, np.int64),
-            met_ordinals=np.zeros(NEIGHBOURS_MET, np.uint32),
+            met_words=np.zeros(NEIGHBOURS_MET, np.uint32),
             met_similarity=np.zeros(NEIGHBOURS_MET, np.int64),
             met_newest=np.zeros(NEIGHBOURS_MET, np.int64),
             met_oldest=np.zeros(NEIGHBOURS_MET, np.int64),

@@ -6,9 +6,12 @@ corrections for the visitor's own events are in `ranking/own_events.py`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.ordinals import whole
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.schema import CLOCK, HISTORY_ENTRIES, SEEN_WAYS, SESSION_ITEMS, WEIGHT_ONE
 from stream.models.workspace.scoring_view import Reader
@@ -96,6 +99,13 @@ def join(reader: Reader, work: Work, first: int, second: int) -> None:
 
 
 @inlined
+def is_session(visitor: Any, session: Any) -> bool:
+    """True if a row of `sessions` is still that of the visitor's last session, and not of a newer one."""
+    same = session.ordinal == visitor.session_ordinal
+    return same and session.ordinal_high == visitor.session_ordinal_high
+
+
+@inlined
 def ring_count(pointer: np.uint32, entries: np.uint32) -> int:
     if pointer == 0:
         return 0
@@ -142,7 +152,7 @@ def take_session(reader: Reader, work: Work, session: int, recent: np.ndarray) -
         count = put_session(work, recent[number], count)
     if session:
         row = reader.sessions[reader.sessions_index[session]]
-        work.visit[0].ordinal = row.ordinal
+        work.visit[0].ordinal = whole(row.ordinal, row.ordinal_high)
         items = reader.session_items[reader.session_items_index[session]]
         for column in range(np.int64(row.items) - 1, -1, -1):
             if items[column]:

@@ -12,6 +12,7 @@ from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import siphash128
 from stream.models.kernels.key_hints import find_hint
 from stream.models.workspace.scoring_view import Reader
+from stream.models.workspace.visitor_context import is_session
 
 
 @kernel
@@ -45,6 +46,6 @@ def find_visitor(
     elif visitor:
         record = reader.visitors[reader.visitors_index[visitor]]
         session = np.int64(record.session)
-        if session and reader.sessions[reader.sessions_index[session]].ordinal == record.session_ordinal:
+        if session and is_session(record, reader.sessions[reader.sessions_index[session]]):
             who[2] = session
     return key0

@@ -14,6 +14,7 @@ from stream.models.learning.stream_clock import (
     LEAD_SECONDS,
     LEAD_STEPS,
     LONE_EVENTS,
+    MAX_LEADS,
     SPAN_SHARE,
 )
 from stream.models.schema import CLOCK, VISITORS_LIVE, table_specs
@@ -293,3 +294,13 @@ def test_an_erased_visitor_leaves_no_key_and_the_time_stays() -> None:
     keys = {int(row[field]) for field in ("latest_visitor", "lone_visitor", "lead_visitor", "behind_visitor")}
     assert not keys & {98, 99}
     assert stream.seconds == seconds
+
+
+def test_the_number_of_events_ahead_stops_at_its_largest_value():
+    """0 would mean that none is ahead, and would forget whose they were and since when."""
+    stream = running()
+    stream.counted(7, START + YEAR)
+    clock = stream.tables["clock"].data[0]
+    clock["leads"] = MAX_LEADS
+    stream.counted(7, START + YEAR)
+    assert (clock["leads"], clock["lead_visitor"]) == (MAX_LEADS, 7)

@@ -7,6 +7,7 @@ from stream.models.feature_names import ITEM_BIAS
 from stream.models.learning.event_loop import TEST, UPDATE
 from stream.models.merging.merge import merged
 from stream.models.query import Query
+from stream.models.ranking.item_bias import MAX_SUM
 from stream.models.schema import CHOSEN, EXPECTED, ITEMS_EVICTED, UPDATES
 from stream.models.workspace.scoring_view import views_of
 
@@ -97,3 +98,15 @@ def test_an_evicted_item_loses_its_bias(model, happened):
     assert shop.learner.state.scalars[ITEMS_EVICTED] >= len(known)
     assert not sums[known].any()
     assert items["key0"][known].any()  # others live in these rows now
+
+
+def test_sums_stay_so_small_that_they_keep_small_probabilities_and_their_ratio_stays(model, happened):
+    shop = taught(model(), happened)
+    sums = shop.learner.tables["merits"].data
+    live = np.flatnonzero(sums[:, EXPECTED] > 0)
+    sums[live] = MAX_SUM - 0.5, MAX_SUM / 3
+    taught(shop, happened, prefix="later", seed=2)
+    assert (sums[live] < MAX_SUM).all()
+    halved = live[sums[live, EXPECTED] < MAX_SUM - 1]
+    assert len(halved) == len(live), "every item was compared, and its sums were halved"
+    assert sums[live, CHOSEN] / sums[live, EXPECTED] == pytest.approx(1 / 3, rel=0.01)
