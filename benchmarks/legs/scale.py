@@ -49,6 +49,7 @@ from stream.ingest.records import Record
 from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.settings import ModelSettings
+from stream.models.state_names import TODAY
 from stream.shard.shard import Shard
 
 PARTITIONS = (1, 4, 8)
@@ -229,7 +230,7 @@ def _model(settings: ModelSettings, shards: int) -> Model:
         shard.apply(batch, rate=0.05)
     memories = {number: ShardMemory(settings) for number in range(shards)}
     views = {number: memories[number].apply({}, shard.snapshot().delta) for number, shard in enumerate(learners)}
-    return model_of(settings, views, memories)
+    return model_of(settings, views, memories, dict.fromkeys(views, TODAY))
 
 
 def _answer_microseconds(model: Model) -> float:

@@ -176,7 +176,7 @@ class Loader(VersionSource):
     def _serve_an_older_one(self) -> None:
         """Serve the newest version that can be read: at a start there is no last good one yet."""
         try:
-            for version in self._store.versions()[:OLDER_VERSIONS]:
+            for version in self._store.readable_versions(OLDER_VERSIONS):
                 with contextlib.suppress(*UNREADABLE):
                     self._swap(self._in_memory_or_loaded(version))
                     self._note_ready()

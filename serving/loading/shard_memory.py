@@ -12,11 +12,14 @@ import numpy as np
 
 from serving.memory.arena import Arena, Views
 from serving.memory.pages import Allocate, allocate_small_pages
+from serving.memory.table_arena import TableView
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.merging.merge import merged
 from stream.models.model import Model
+from stream.models.reordering import reorder_views
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
+from stream.models.state_names import Names
 from stream.models.workspace.scoring_view import views_of
 from stream.state.table_writer import DeltaSink
 from stream.state.tables import Delta
@@ -77,26 +80,39 @@ def model_of(
     settings: ModelSettings,
     views: Mapping[int, Views],
     memories: Mapping[int, ShardMemory],
+    names: Mapping[int, Names],
     allocate: Allocate | None = None,
 ) -> Model:
     """The model that answers from the shards' states.
 
     Several shards are merged once, so that a request costs the same however many there are; a single shard is read in
-    place.
+    place. Weights whose features stand in another order are copied into this program's; `views` keep the order in which
+    deltas arrive.
 
     Args:
         settings: of the model.
         views: state by shard.
         memories: by shard; they have the hints.
-        allocate: source of the memory of merged tables; None leaves them where the merge has put them.
+        names: by shard, of what the places in its tables stand for.
+        allocate: source of the memory of merged tables and of copies; None leaves them where they were made.
     """
+    ordered = {partition: reorder_views(each, names[partition]) for partition, each in views.items()}
     if len(views) == 1:
-        ((partition, only),) = views.items()
+        ((partition, only),) = ordered.items()
+        if allocate is not None:
+            kept = views[partition]
+            only = {name: view if view is kept[name] else _moved_view(view, allocate) for name, view in only.items()}
         return Model(settings, only, hints=memories[partition].hints)
-    together: Views = views_of(merged(settings, views))
+    together: Views = views_of(merged(settings, ordered))
     if allocate is not None:
-        together = {name: (_moved(data, allocate), _moved(index, allocate)) for name, (data, index) in together.items()}
+        together = {name: _moved_view(view, allocate) for name, view in together.items()}
     return Model(settings, together, hints={name: KeyHints(*together[name], allocate) for name in Model.HINTED})
+
+
+def _moved_view(view: TableView, allocate: Allocate) -> TableView:
+    """A copy of a table's rows and index in other memory."""
+    data, index = view
+    return _moved(data, allocate), _moved(index, allocate)
 
 
 def _moved(array: np.ndarray, allocate: Allocate) -> np.ndarray:

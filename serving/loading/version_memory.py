@@ -72,6 +72,7 @@ class VersionMemory:
         alike = [each for each in residents if each.model.settings == settings and (len(each.views) == 1) == only_shard]
         views: dict[int, Views] = {}
         memories: dict[int, ShardMemory] = {}
+        names = {partition: self._store.names(partition, state) for partition, state in version.shards.items()}
         how: How = "changes"
         for partition, state in sorted(version.shards.items()):
             memory = memories[partition] = self._memory(partition, settings, only_shard=only_shard)
@@ -85,7 +86,7 @@ class VersionMemory:
                 how = "whole"
                 found = memory.load(partial(self._store.load, partition, state), _nearest(state, states))
             views[partition] = found
-        return LoadedVersion(version, model_of(settings, views, memories, self._allocate), views), how
+        return LoadedVersion(version, model_of(settings, views, memories, names, self._allocate), views), how
 
     def forget_unused(self, residents: Sequence[LoadedVersion]) -> None:
         """Free the memories that none of these versions uses."""

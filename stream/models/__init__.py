@@ -10,6 +10,8 @@ nothing draws a random number whose seed is not an argument or a setting.
 | `source_registry` | which installed packages add sources of their own |
 | `source_names` | which sources there are, in which order, and the half-lives of popularity |
 | `feature_names` | names and places of every feature the ranker sees |
+| `state_names` | which names a state carries, and when a state is not for this program |
+| `reordering` | how tables are read whose names stand in another order |
 | `settings` | what may be set about a model |
 | `schema` | tables, their rows and their capacities |
 | `kernels` | how hot loops are compiled, and the data structures they share |

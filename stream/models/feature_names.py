@@ -1,8 +1,8 @@
-"""Names and places of the features that the ranker sees: of a candidate, of the context, and of the crosses.
+"""Names and places of the features that the ranker sees, and of those of a click that may become a purchase.
 
 This file decides the order of every feature vector. A place is a module constant, because a Numba kernel takes plain
-integers; the tuples of names beside them are for people: explanations, drift of features, tuning. The order is part
-of every stored version (a weight belongs to a place), so a change of it starts a new model.
+integers. The tuples of names beside them are part of every stored state (`state_names`), so a release may change the
+order; a release that changes the set of names starts a new model. People see them in explanations and tuning.
 """
 
 from __future__ import annotations
@@ -103,3 +103,23 @@ SIMILARITY_EDGES = (0.3, 0.5, 0.7, 0.85, 0.99, 1.5, 2.5)
 """Lower edges of the buckets from the second on. Count and seconds have a bucket more: 0 is for an empty history."""
 CROSSES = len(CROSS_NAMES)
 CROSS_BUCKETS = 8
+
+# ---- conversion: features of a click that may become a purchase; their places are in `outcomes/conversion.py`.
+CONVERSION_FEATURE_NAMES = (
+    "item_count",
+    "item_age",
+    "item_idle",
+    "visitor_item_events",
+    "history_length",
+    "items_in_session",
+    "visitor_idle",
+    "neighbour_similarity",
+    "champion_rank",
+    "challenger_rank",
+    "day_sine",
+    "day_cosine",
+)
+"""Features of a click: the weight of the item's events; seconds since the item's first and last event; events of the
+visitor on the item, events in the history, items in the session; seconds since the visitor's last event; the best
+similarity of a neighbour session; 4/(4 + rank) by champion and challenger; the time of day on a circle. Counts and
+seconds are logarithms, scaled to about one."""

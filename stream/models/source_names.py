@@ -36,6 +36,9 @@ EMBEDDING = POPULAR + HALF_LIVES
 FIRST_CUSTOM = EMBEDDING + 1
 SOURCE_COUNT = len(SOURCES)
 
+RANKING_NAMES = (*SOURCES, "blend", "challenger")
+"""Names of the rankings that are tested, by number: the sources, the champion (named `blend`), the challenger."""
+
 if clash := sorted(set(BUILT_IN) & set(CUSTOM)):
     raise ValueError(
         f"the source {clash[0]!r} of {CUSTOM_MODULES[clash[0]]} is named like a built-in source; rename its entry point"

@@ -32,7 +32,7 @@ from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
-from stream.versions import Claim, UnknownFormat, VersionError, VersionStore, WrongSalt
+from stream.versions import Claim, UnknownFormat, VersionError, VersionStore, WrongNames, WrongSalt
 from stream.versions.salt import comparable
 
 
@@ -104,6 +104,21 @@ def check_cluster(cluster: str, store: VersionStore, settings: Settings) -> None
             )
 
 
+def check_model_names(store: VersionStore) -> None:
+    """Refuse a model with other sources, rankings or features, before any of its shards is claimed.
+
+    A worker that lacks a source, or has one more, would otherwise fence a worker that could go on.
+
+    Raises:
+        WrongNames: a shard of the newest version has others than this process.
+        RedisError: Redis can't be reached.
+        VersionError: the newest version can't be read.
+    """
+    newest = store.latest()
+    for shard, state in (newest.shards if newest else {}).items():
+        store.names(shard, state)
+
+
 async def restore(
     assignment: ShardAssignment,
     bound: Mapping[TP, LogId],
@@ -119,6 +134,7 @@ async def restore(
         VersionError: the newest state can't be read.
         WrongShards: the model has another number of shards. The shard was not claimed.
         WrongCluster, WrongModelSettings: this worker can't go on with the model. The shard was not claimed.
+        WrongNames: the model learns with other sources. The shard was not claimed.
     """
     started = resources.clock.monotonic()
     committed = await consumer.committed(assignment.partitions)
@@ -127,6 +143,7 @@ async def restore(
     await resources.with_redis(lambda: check_model(resources.store, resources.settings.model_name, assignment.shards))
     await resources.with_redis(lambda: check_settings(resources.store, resources.settings))
     await resources.with_redis(lambda: check_cluster(cluster, resources.store, resources.settings))
+    await resources.with_redis(lambda: check_model_names(resources.store))
     claim, shard = await resources.with_redis(lambda: _claim_and_load(assignment, known, resources, log))
     resources.metrics.restores.inc()
     resources.metrics.restore_seconds.observe(resources.clock.monotonic() - started)
@@ -288,6 +305,8 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
         return "version", detail, "set CORRENTE_MODEL__VISITOR_SALT to the salt of the model's other workers"
     if isinstance(error, UnknownFormat):
         return "version", detail, "start the release that wrote the model, or a later one"
+    if isinstance(error, WrongNames):
+        return "version", detail, "install the sources of the model, or set another CORRENTE_MODEL_NAME"
     if isinstance(error, VersionError):
         remedy = "restore a copy of Redis, or set another CORRENTE_MODEL_NAME to learn what Kafka has"
         return "version", detail, f"{remedy}; corrente versions list shows the versions that there are"

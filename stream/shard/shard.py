@@ -29,8 +29,10 @@ from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.event_loop import AHEAD, DUPLICATE, TEST, UPDATE
 from stream.models.learning.learner import Learner
 from stream.models.model import Model
+from stream.models.reordering import reorder_tables
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
+from stream.models.state_names import TODAY, difference, names_in
 from stream.models.workspace.scoring_view import views_of
 from stream.shard.logs import Logs
 from stream.shard.sampling import SampleSeeds, sample_hashes, sampled
@@ -43,7 +45,7 @@ __all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
 _ORIGIN, _PLACE = itemgetter(0), itemgetter(0, 1)
 
 STATE_FORMAT = 2
-"""Format of a state's readable part. 1, of release 0.1, has one offset for each topic, and says nothing of the log."""
+"""Format of a state. 1, of release 0.1, has one offset for each topic, says nothing of the log and carries no names."""
 
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
 """Counts that each origin has: records that were passed, and their most frequent outcomes. `refused`: the time of a
@@ -53,7 +55,7 @@ count."""
 
 
 class UnknownState(ValueError):
-    """A state in a format that this release does not read."""
+    """A state in a format that this release does not read, or of a model with other sources or features."""
 
 
 class Batch(NamedTuple):
@@ -274,6 +276,7 @@ class Shard:
         """The small part of the state in plain JSON types: offsets, counters, clock, measurements, drift."""
         return {
             "format": STATE_FORMAT,
+            "names": TODAY,
             "offsets": self.logs.offsets(),
             "logs": self.logs.to_state(),
             "counters": {origin: dict(counts) for origin, counts in self.counters.items()},
@@ -323,18 +326,22 @@ class Shard:
 
         Args:
             settings: those that the version was written with.
-            tables: of these settings, filled with the version's.
+            tables: of these settings, filled with the version's. Places that have another order are moved.
             state: the version's readable part, see `readable_state`.
             partition, shards, fields, max_future_seconds: as for the class.
 
         Raises:
-            UnknownState: a later release wrote the state.
+            UnknownState: a later release wrote the state, or its names are not those of this program.
         """
         if state.get("format", 1) > STATE_FORMAT:
             raise UnknownState(
                 f"the state of shard {partition} has format {state['format']}, and this release reads up to "
                 f"{STATE_FORMAT}: start the release that wrote it"
             )
+        names = names_in(state)
+        if (differs := difference(names)) is not None:
+            raise UnknownState(differs)
+        reorder_tables(tables, names)
         shard = cls(
             settings,
             partition=partition,

@@ -19,8 +19,8 @@ class Checkpoint:
 
     Attributes:
         delta: blocks written since the previous checkpoint (for a snapshot, all that are not zero).
-        state: the small, readable part, JSON-able: `format`, `offsets` {key of a log: next offset}, `logs`,
-            `counters`, `clock`, `metrics`, `drift`.
+        state: the small, readable part, JSON-able: `format`, `names` of what the places in the tables stand for,
+            `offsets` {key of a log: next offset}, `logs`, `counters`, `clock`, `metrics`, `drift`.
         journal: batches applied since the previous checkpoint.
     """
 

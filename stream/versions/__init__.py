@@ -8,7 +8,7 @@ set, else from `latest`; a rollback is a pin.
 |---|---|
 | `store` | the interface that workers, servers and commands use |
 | `publishing` | when a publish is accepted, repeated or refused |
-| `reading` | how a state is put together from a keyframe and deltas |
+| `reading` | how a state is put together from a keyframe and deltas, and which names of features it may have |
 | `lookup` | how a number, alias or id finds a version |
 | `aliases` | which names an alias may have, and the history of moves |
 | `announcements` | the form of the hint that something moved |
@@ -33,6 +33,7 @@ from stream.versions.errors import (
     UnknownVersion,
     VersionError,
     WrongAlias,
+    WrongNames,
     WrongSalt,
 )
 from stream.versions.manifest import ShardState, Version
@@ -63,6 +64,7 @@ __all__ = [
     "VersionError",
     "VersionStore",
     "WrongAlias",
+    "WrongNames",
     "WrongSalt",
     "redacted",
     "salt_problem",

@@ -6,6 +6,7 @@
     ├── UnknownVersion    no such number, alias or id
     ├── WrongAlias        a name that an alias can't have
     ├── WrongSalt         a version was published with another visitor salt
+    ├── WrongNames        a model has learned with other sources, rankings or features
     ├── CorruptVersion    bytes in Redis are not those that were published
     ├── UnknownFormat     written by a release that this one can't read
     └── JournalGone       the batches that were asked for are no longer kept
@@ -43,6 +44,10 @@ class WrongAlias(VersionError, ValueError):
 
 class WrongSalt(VersionError, ValueError):
     """The visitor salt of this process is not the one that a version was published with: hashes would not match."""
+
+
+class WrongNames(VersionError, ValueError):
+    """The sources, rankings or features of a state are not those of this process: its weights would be of others."""
 
 
 class CorruptVersion(VersionError):

@@ -5,10 +5,13 @@ This file decides how a name finds a version. Every manifest is checked against 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import msgspec
 
 from stream.versions.aliases import LATEST, PINNED, is_id_prefix
-from stream.versions.errors import UnknownVersion
+from stream.versions.errors import CorruptVersion, UnknownFormat, UnknownVersion
 from stream.versions.manifest import Version, read_manifest
 from stream.versions.storage import scripts
 from stream.versions.storage.namespace import Namespace, text
@@ -68,16 +71,28 @@ class VersionLookup:
 
     def versions(self) -> list[Version]:
         """All versions that are kept, newest first."""
+        return [read_manifest(manifest, version_id) for manifest, version_id in self._manifests()]
+
+    def readable_versions(self, most: int) -> list[Version]:
+        """The newest versions whose manifest can be read; see `VersionStore.readable_versions`."""
+        found: list[Version] = []
+        for manifest, version_id in self._manifests():
+            with contextlib.suppress(UnknownFormat, CorruptVersion):
+                found.append(read_manifest(manifest, version_id))
+            if len(found) == most:
+                break
+        return found
+
+    def _manifests(self) -> Iterator[tuple[bytes, str]]:
+        """Manifest and id of each version, newest first."""
         redis, keys = self._space.redis, self._space.keys
         numbers = sorted((int(number) for number in redis.zrange(keys.versions, 0, -1)), reverse=True)
-        found: list[Version] = []
         for at in range(0, len(numbers), _MANIFESTS_A_ROUND_TRIP):
             with redis.pipeline(transaction=False) as pipe:
                 for number in numbers[at : at + _MANIFESTS_A_ROUND_TRIP]:
                     pipe.hmget(keys.version(number), ["manifest", "id"])
                 rows = pipe.execute()
-            found.extend(read_manifest(manifest, text(version_id)) for manifest, version_id in rows if manifest)
-        return found
+            yield from ((manifest, text(version_id)) for manifest, version_id in rows if manifest)
 
     def states_in_versions(self, partition: int) -> set[int]:
         """Numbers of the states of a shard that the kept versions have."""

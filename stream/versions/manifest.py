@@ -22,7 +22,7 @@ from stream.versions.salt import without_salt
 
 FORMAT = 2
 """Version of the form of manifests, of state records and of the keys around them. In 1, of release 0.1, offsets are by
-topic; in 2 they are by log (`stream.shard.logs`)."""
+topic, and nothing has names; in 2 offsets are by log (`stream.shard.logs`), and states carry names of features."""
 
 READABLE = (1, 2)
 """Formats that this release reads."""
@@ -39,6 +39,8 @@ class ShardState:
         counters: by topic: read, learned, duplicates, refused, dead letters.
         tables: blocks written since the parent, by table.
         journal: batches since the parent.
+        names: digest of the names of sources, rankings and features (`stream.models.state_names`); empty for a state of
+            release 0.1, which carries none.
     """
 
     seq: int
@@ -47,6 +49,7 @@ class ShardState:
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
     journal: dict[str, int] = field(default_factory=dict)
+    names: str = ""
 
     @property
     def events(self) -> int:
@@ -98,13 +101,19 @@ class Version:
             "lineage": self.lineage,
             "created_at": rfc3339(self.created_at),
             "model": self.model,
-            "shards": {str(partition): msgspec.to_builtins(state) for partition, state in self.shards.items()},
+            "shards": {str(partition): _builtins(state) for partition, state in self.shards.items()},
             "events": self.events,
             "metrics": self.metrics,
             "drift": self.drift,
             "settings": self.settings,
             "code_version": self.code_version,
         }
+
+
+def _builtins(state: ShardState) -> dict[str, Any]:
+    """A state as plain JSON types. One of release 0.1 gets no field of later ones: its manifest keeps its bytes."""
+    fields: dict[str, Any] = msgspec.to_builtins(state)
+    return fields if state.names else {name: value for name, value in fields.items() if name != "names"}
 
 
 def write_manifest(

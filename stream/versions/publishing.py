@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from stream.models.state_names import digest_in
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
 from stream.versions.announcements import Announcement
@@ -232,6 +233,7 @@ def _entry(
         counters=dict(checkpoint.state.get("counters", {})),
         tables={name: len(part.blocks) for name, part in sorted(checkpoint.delta.items())},
         journal={"batches": journal.batches},
+        names=digest_in(checkpoint.state),
     )
 
 

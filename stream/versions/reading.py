@@ -3,22 +3,24 @@
 Every checksum is verified. Compaction may encode a state anew while it is read; then chunks vanish, the record is read
 again, and the same bytes come from other chunks.
 
-This file decides how a state is put together from a keyframe and the deltas after it. It never writes.
+This file decides how a state is put together from a keyframe and the deltas after it, and that a state with other names
+than this process has is refused. It never writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
 
+from stream.models.state_names import RELEASE_0_1, TODAY, TODAY_DIGEST, Names, difference, names_in
 from stream.state.folding import fold_all
 from stream.state.journal import Journal, concatenate
 from stream.state.table_writer import OLDEST, DeltaSink
 from stream.state.tables import Delta
-from stream.versions.errors import CorruptVersion, JournalGone, UnknownVersion
+from stream.versions.errors import CorruptVersion, JournalGone, UnknownVersion, WrongNames
 from stream.versions.manifest import ShardState
 from stream.versions.storage import scripts
 from stream.versions.storage.chunks import (
@@ -35,6 +37,9 @@ from stream.versions.storage.records import JOURNAL_DROPPED, StateRecord
 from stream.versions.storage.requests import ChainRequest, ChainRow
 
 T = TypeVar("T")
+
+KNOWN_NAMES: Mapping[str, Names] = {TODAY_DIGEST: TODAY, "": RELEASE_0_1}
+"""Names by their digest in a manifest, for those that need not be read from a state."""
 
 _ATTEMPTS = 8
 """Rounds of compaction that one read may meet before Redis is said to have lost data."""
@@ -60,10 +65,12 @@ class StateReader:
             chain = self.chain(partition, state, "keyframe")
             if chain is None:
                 raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
+            readable = msgspec.json.decode(chain[0].state)
+            check_names(readable)  # a table of a source that is missing here would be no table at all
             into.begin()
             refs = [*(record.delta for record in chain[:-1]), chain[-1].keyframe or []]
             self._put([(age, ref) for age, of_one in enumerate(refs) for ref in of_one], into)
-            return msgspec.json.decode(chain[0].state)
+            return readable
 
         return _while_chunks_move(read)
 
@@ -109,6 +116,11 @@ class StateReader:
         if digest is None or text(digest) != state.digest:
             raise UnknownVersion(_state_gone(partition, state))
         return msgspec.json.decode(encoded)
+
+    def names(self, partition: int, state: ShardState) -> Names:
+        """The names of what the places in a state's tables stand for; see `VersionStore.names`."""
+        known = KNOWN_NAMES.get(state.names)
+        return check_names({"names": known} if known is not None else self.state(partition, state))
 
     def journal(self, partition: int, since: ShardState | None, to: ShardState) -> Journal:
         """The batches that lead from one state to another; see `VersionStore.journal`."""
@@ -163,6 +175,21 @@ class StateReader:
         with ThreadPoolExecutor(_THREADS, "corrente-decode") as pool:  # while the next ones arrive
             decoding = [pool.submit(decode_tables, *chunk) for chunk in chunks]
             return fold_all([each.result() for each in decoding])
+
+
+def check_names(state: Mapping[str, Any]) -> Names:
+    """The names of what the places in a state's tables stand for.
+
+    Args:
+        state: its readable part.
+
+    Raises:
+        WrongNames: this process has other sources, rankings or features.
+    """
+    names = names_in(state)
+    if (differs := difference(names)) is not None:
+        raise WrongNames(differs)
+    return names
 
 
 def _while_chunks_move(read: Callable[[], T]) -> T:

@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from stream.models.state_names import Names
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
 from stream.state.table_writer import DeltaSink
@@ -172,6 +173,7 @@ class VersionStore:
 
         Raises:
             UnknownVersion: the state is no longer kept.
+            WrongNames: it has other sources, rankings or features than this process. Nothing was written.
             CorruptVersion: a part is missing or is not what was published.
             CorruptDelta: it belongs to other tables.
         """
@@ -187,6 +189,17 @@ class VersionStore:
     def state(self, partition: int, state: ShardState) -> dict[str, Any]:
         """The readable part of a state alone. Raises `UnknownVersion` if the state is no longer kept."""
         return self._reader.state(partition, state)
+
+    def names(self, partition: int, state: ShardState) -> Names:
+        """The names of what the places in a state's tables stand for, in the order of the state.
+
+        Redis is asked only if the order is one that this process has not got.
+
+        Raises:
+            UnknownVersion: the state is no longer kept.
+            WrongNames: they are not the names of this process.
+        """
+        return self._reader.names(partition, state)
 
     def journal(self, partition: int, since: ShardState | None, to: ShardState) -> Journal:
         """The batches that lead from `since` to `to`; from the empty shard if `since` is None.
@@ -230,6 +243,10 @@ class VersionStore:
     def versions(self) -> list[Version]:
         """All versions that are kept, newest first."""
         return self._lookup.versions()
+
+    def readable_versions(self, most: int) -> list[Version]:
+        """At most this number of versions, newest first, without those whose manifest this release can't read."""
+        return self._lookup.readable_versions(most)
 
     def states_in_versions(self, partition: int) -> set[int]:
         """Numbers of the states of a shard that the kept versions have."""

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.schema import DETECTOR_TESTS, OUTCOME_ROWS, RANKINGS
-from stream.models.source_names import SOURCES
+from stream.models.source_names import RANKING_NAMES, SOURCES
 from stream.state.compiled import compiled_keeping_gil
 from stream.state.tables import Table, Tables
 
-NAMES = (*SOURCES, "blend", "challenger")
+NAMES = RANKING_NAMES
 """Rankings, in the order of the columns of the table `outcomes`."""
 WINDOW = 2000
 """Newest tests that are measured."""

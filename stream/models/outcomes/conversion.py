@@ -42,25 +42,6 @@ RATE = 0.02
 FADE = 0.999
 """Factor on the measurements, per click that is learned."""
 
-CONVERSION_FEATURE_NAMES = (
-    "item_count",
-    "item_age",
-    "item_idle",
-    "visitor_item_events",
-    "history_length",
-    "items_in_session",
-    "visitor_idle",
-    "neighbour_similarity",
-    "champion_rank",
-    "challenger_rank",
-    "day_sine",
-    "day_cosine",
-)
-"""Features of a click: the weight of the item's events; seconds since the item's first and last event; events of the
-visitor on the item, events in the history, items in the session; seconds since the visitor's last event; the best
-similarity of a neighbour session; 4/(4 + rank) by champion and challenger; the time of day on a circle. Counts and
-seconds are logarithms, scaled to about one."""
-
 (
     ITEM_COUNT,
     ITEM_AGE,
@@ -75,7 +56,7 @@ seconds are logarithms, scaled to about one."""
     DAY_SINE,
     DAY_COSINE,
 ) = range(CONVERSION_FEATURES)
-"""Places of the features, in the order of their names."""
+"""Places of the features, in the order of `CONVERSION_FEATURE_NAMES`."""
 
 PENDING_BOUGHT, PENDING_SECONDS, PENDING_FEATURES = range(3)
 """Cells of a row of the table `pending`: 1 if the item was bought, the time of the click, and the first feature."""

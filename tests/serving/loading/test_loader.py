@@ -16,6 +16,7 @@ from serving.loading.loader import OLDER_VERSIONS, Loader
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
 from stream.models.settings import ModelSettings
+from stream.models.state_names import TODAY, Names
 from stream.versions import CorruptVersion, ShardState, UnknownVersion, Version
 
 SETTINGS = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64).model_dump()
@@ -67,8 +68,11 @@ class FakeStore:
             raise UnknownVersion(f"there is no version {name}")
         return self.kept[int(name)]
 
-    def versions(self) -> list[Version]:
-        return [each for _, each in sorted(self.kept.items(), reverse=True)]
+    def readable_versions(self, most: int) -> list[Version]:
+        return [each for _, each in sorted(self.kept.items(), reverse=True)][:most]
+
+    def names(self, _: int, __: ShardState) -> Names:
+        return TODAY
 
     def load(self, _: int, state: ShardState, into: Any) -> None:
         self._check(state)

@@ -20,12 +20,14 @@ from stream.kafka.dead_letters import DeadLetter
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.letter_writer import Trouble
 from stream.kafka.topic_ids import OtherTopic
+from stream.models.state_names import Names
 from stream.runner.clock import Clock
 from stream.shard.logs import LogId
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import put_all
 from stream.state.tables import Delta, fold
 from stream.versions import Claim, Fenced, ShardReport, ShardState, StaleParent, Version
+from stream.versions.reading import check_names
 
 
 class Failing:
@@ -254,6 +256,10 @@ class FakeStore(Failing):
     def state(self, partition: int, state: ShardState) -> dict[str, Any]:
         assert state == self.shards[partition].head
         return self.shards[partition].state
+
+    def names(self, partition: int, state: ShardState) -> Names:
+        self.raise_failure("names")
+        return check_names(self.state(partition, state))
 
     def load(self, partition: int, state: ShardState, into: Any) -> dict[str, Any]:
         self.raise_failure("load")

@@ -9,12 +9,15 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stream.ingest.records import Record
+from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
 from stream.standby.follower import KEPT_SECONDS, Follower, follow
 from stream.standby.pace import LONGEST_SECONDS, SHARE, SHORTEST_SECONDS, pause_seconds
+from stream.state.checkpoint import Checkpoint
 from stream.state.tables import differing_tables
 from stream.versions import VersionStore
+from tests.stream.other_order import in_other_order, shuffled_names, with_names
 
 SETTINGS = ModelSettings(max_items=256, max_visitors=256, max_sessions=256, max_event_ids=256)
 
@@ -64,6 +67,24 @@ def test_a_shard_that_is_taken_over_equals_the_learned_one_bit_for_bit(learning:
     heir = Shard.restore(SETTINGS, tables, state)
     assert not heir.tables.checkpoint(), "nothing that a version has is published again"
     assert follower.take(0, head) is None, "the tables are the heir's alone"
+
+
+def test_a_state_whose_features_stand_in_another_order_is_taken_over_by_their_names(
+    learning: Learning, follower: Follower
+) -> None:
+    """The worker before was of a release with another order; the one before it had this one."""
+    learning.publish()
+    follower.look()
+    learning.publish()
+    names, shard = shuffled_names(8), learning.shard
+    moved = in_other_order(table_specs(SETTINGS), names, shard.tables.snapshot())
+    theirs = Checkpoint(moved, with_names(shard.readable_state(), names))
+    learning.store.publish(learning.claim, theirs, settings={}, code_version="2", now=3.0)
+    head = learning.claim.head
+    assert head is not None
+    taken = follower.take(0, head)
+    assert taken is not None
+    assert Shard.restore(SETTINGS, *taken).tables == shard.tables
 
 
 def test_without_a_look_everything_is_loaded_whole(learning: Learning, follower: Follower) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import redis
 
 from stream.state.tables import Tables
+from stream.versions import VersionStore
 
 FILE = Path(__file__).parent / "data" / "release-0.1.msgpack.xz"
 MODEL = "default"
@@ -35,6 +36,42 @@ def restore(client: redis.Redis) -> None:
                 client.rpush(key, *value)
             case "string":
                 client.set(key, value)
+
+
+FORMAT = 1
+"""The only format that the release reads, of stores and of manifests."""
+
+
+class Refused(Exception):
+    """The error of the release; its class there is `UnknownFormat`."""
+
+
+def claim_as_release_0_1(store: VersionStore) -> None:
+    """The check with which the release's claim script begins. It claims nothing.
+
+    Raises:
+        Refused: with the message that its worker logs.
+    """
+    found = store.redis.hget(store.keys.store, "format")
+    if found and found != str(FORMAT).encode():
+        raise Refused(
+            f"model {store.model!r} in Redis has format {found.decode()}; this release reads and writes {FORMAT}. "
+            "Use another CORRENTE_MODEL_NAME or the release that wrote it"
+        )
+
+
+def read_as_release_0_1(manifest: bytes) -> dict[str, Any]:
+    """A manifest, as the release reads it, before it looks at anything else than the format.
+
+    Raises:
+        Refused: with the message that its server logs and shows in `/health/ready`.
+    """
+    fields = msgspec.json.decode(manifest)
+    if fields["format"] != FORMAT:
+        raise Refused(
+            f"version {fields.get('number')} has manifest format {fields['format']!r}; this release reads {FORMAT}"
+        )
+    return fields
 
 
 LATER_TABLES = {"clock"}

@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.ingest.records import Record
+from stream.models.kernels.ordinals import whole_column
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query
-from stream.models.schema import table_specs
+from stream.models.schema import SESSIONS_BEGUN, table_specs
 from stream.models.settings import ModelSettings
+from stream.models.state_names import RELEASE_0_1
 from stream.models.workspace.scoring_view import views_of
 from stream.shard.shard import STATE_FORMAT, Shard
 from stream.state.table_writer import TableWriter
@@ -25,7 +27,16 @@ from stream.versions.compaction import compact
 from stream.versions.manifest import FORMAT
 from stream.versions.salt import salt_digest
 from tests.stream.versions.redis_bytes import every_byte
-from tests.stream.versions.release_0_1 import FILE, MODEL, checksums, fixture, restore
+from tests.stream.versions.release_0_1 import (
+    FILE,
+    MODEL,
+    Refused,
+    checksums,
+    claim_as_release_0_1,
+    fixture,
+    read_as_release_0_1,
+    restore,
+)
 
 SALT = fixture()["salt"]
 
@@ -210,3 +221,38 @@ def test_a_worker_of_today_raises_the_format_so_that_older_ones_are_refused(stor
     shard = restored(store, 0, claim)
     assert publish(store, claim, shard.checkpoint(), now=2.0).format == FORMAT
     assert store.state(0, store.latest().shards[0])["format"] == STATE_FORMAT
+
+
+def test_release_0_1_refuses_the_store_and_every_version_of_today(store):
+    """Its worker and its server, with words that name the format. Until then it reads what it wrote."""
+    claim_as_release_0_1(store)
+    manifest = store.redis.hget(store.keys.version(store.latest().number), "manifest")
+    assert read_as_release_0_1(manifest)["number"] == 28
+    claim = store.claim(0, worker="today", token="a", now=1.0, visitor_salt=SALT)
+    with pytest.raises(Refused, match="'default' in Redis has format 2; this release reads and writes 1"):
+        claim_as_release_0_1(store)
+    version = publish(store, claim, restored(store, 0, claim).checkpoint(), now=2.0)
+    manifest = store.redis.hget(store.keys.version(version.number), "manifest")
+    with pytest.raises(Refused, match="version 29 has manifest format 2; this release reads 1"):
+        read_as_release_0_1(manifest)
+
+
+def test_its_states_have_the_names_of_that_release(store):
+    """The readable states were written by the release: their signals of drift are by name of the ranking."""
+    state = store.latest().shards[0]
+    assert store.names(0, state) == RELEASE_0_1
+    readable = store.state(0, state)
+    assert "names" not in readable
+    assert sorted(readable["drift"]) == sorted(RELEASE_0_1["rankings"])
+    assert sorted(readable["metrics"]["sources"]) == sorted(RELEASE_0_1["sources"])
+
+
+def test_numbers_of_the_release_are_read_as_they_are(store):
+    """Its rows have 32 bits for them; the 16 bits above are zeros in the same blocks."""
+    tables, _ = load(store, 0, store.latest().shards[0])
+    begun = int(tables["scalars"].data[0, SESSIONS_BEGUN])
+    ordinals = whole_column(tables["sessions"].data, "ordinal")
+    assert 0 < ordinals.max() <= begun < 2**32
+    for name, column in (("items", "posted"), ("visitors", "session_ordinal"), ("sessions", "ordinal")):
+        assert not tables[name].data[f"{column}_high"].any()
+        assert whole_column(tables[name].data, column).any()

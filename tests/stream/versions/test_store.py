@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import threading
@@ -212,6 +213,17 @@ def test_an_unknown_format_is_refused(store, publishing):
     store.redis.hdel(store.keys.version(1), "id")
     with pytest.raises((UnknownFormat, CorruptVersion)):
         store.latest()
+
+
+def test_versions_of_a_later_release_are_left_out_of_those_that_can_be_read(store, publishing):
+    versions = [publishing.publish(row) for row in range(3)]
+    later = canonical_json({**versions[2].manifest, "format": FORMAT + 1})
+    known = {"manifest": later, "id": hashlib.sha256(later).hexdigest()}
+    store.redis.hset(store.keys.version(versions[2].number), mapping=known)
+    assert store.readable_versions(9) == versions[1::-1]
+    assert store.readable_versions(1) == versions[1:2]
+    with pytest.raises(UnknownFormat, match=f"manifest format {FORMAT + 1}"):
+        store.versions()
 
 
 # ---- a Redis that forgets

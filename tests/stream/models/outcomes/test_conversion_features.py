@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stream.models.outcomes.conversion import CONVERSION_FEATURE_NAMES, describe
+from stream.models.feature_names import CONVERSION_FEATURE_NAMES
+from stream.models.outcomes.conversion import describe
 from stream.models.ranking.own_events import gather
 from stream.models.schema import CONVERSION_FEATURES
 

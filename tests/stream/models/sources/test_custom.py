@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.models.state_names import difference
 from tests.docs.terminal import Terminal
 
 ROOT = Path(__file__).parents[4]
@@ -111,6 +112,24 @@ def test_the_guide_s_package_is_installed_and_makes_a_source_of_the_blend(tmp_pa
     assert told["silenced"] < 0.5
     assert told["learned"] == told["merged"] == 6000
     assert told["restored"]
+
+
+def test_a_model_that_began_without_an_installed_source_is_refused_with_both_lists(tmp_path):
+    """And the other way round: a state that has it is refused where it isn't installed."""
+    site = installed(tmp_path, SOURCE, "hour_of_day = my_shop.hour_of_day")
+    program = """
+import json
+from stream.models.state_names import RELEASE_0_1, TODAY, difference
+print(json.dumps([difference(TODAY), difference(RELEASE_0_1), TODAY]))
+"""
+    run = run_with(site, program)
+    assert run.returncode == 0, run.stderr
+    own, older, names = json.loads(run.stdout)
+    assert own is None
+    assert "hour_of_day is new here" in older
+    assert "uninstall the package that has hour_of_day" in older
+    assert "hour_of_day.rank" in names["features"]
+    assert "hour_of_day is missing here" in difference(names)
 
 
 def test_an_installed_source_has_a_number_a_table_and_features(tmp_path):
