@@ -17,4 +17,5 @@ never learns.
 | `top` | which items are in the top lists |
 | `weights` | how the rankers and the vectors are averaged |
 | `rehearsal` | which events the merged ranker learns from once more |
+| `learning_state` | how the merge becomes the start of a shard that learns |
 """

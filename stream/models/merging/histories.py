@@ -26,7 +26,13 @@ MAX_HISTORY = RUNS[-1] * HISTORY_ENTRIES
 
 
 def merge_visitors(
-    tables: Tables, parts: Sequence[ShardRows], visitors: Numbering, items: Numbering, ordinals: Sequence[NDArray]
+    tables: Tables,
+    parts: Sequence[ShardRows],
+    visitors: Numbering,
+    items: Numbering,
+    ordinals: Sequence[NDArray],
+    order: Rows,
+    owners: int,
 ) -> None:
     """Fill the tables `visitors` and `history`.
 
@@ -35,6 +41,8 @@ def merge_visitors(
         parts: the shards.
         visitors, items: their numberings.
         ordinals: as `sessions.merge_sessions` gives them.
+        order: visitors in the order in which they get their runs.
+        owners: see `append_run`.
     """
     records = tables["visitors"].data
     newest = np.zeros(visitors.count + 1, np.int64)
@@ -67,6 +75,8 @@ def merge_visitors(
         pointers,
         entries,
         pool,
+        order,
+        owners,
         records["history"],
         records["entries"],
         tables["history"].data,
@@ -106,7 +116,9 @@ def merge_history_runs(
     pointers: NDArray,
     entries: NDArray,
     pool: NDArray,
-    owners: NDArray,
+    order: Rows,
+    owners: int,
+    merged: NDArray,
     counts: NDArray,
     out: NDArray,
     cells: NDArray,
@@ -117,16 +129,17 @@ def merge_history_runs(
         pointers: (rows, shards), see `common_pointers`.
         entries: (rows, shards), position of the visitor's ring in the shard.
         pool: (rows, entries), the shards' pools in the common numbering.
-        owners: by visitor, the pointer to the merged run; filled in.
+        order, owners: as `merge_visitors` gets them.
+        merged: by visitor, the pointer to the merged run; filled in.
         counts: by visitor, the number of events in it; filled in.
         out: (rows, entries) of the merged pool.
         cells: of the merged pool in `scalars`.
     """
-    rows, shards = pointers.shape
+    shards = pointers.shape[1]
     where = np.empty((MAX_HISTORY * shards, 2), np.int64)
     seconds = np.empty(MAX_HISTORY * shards, np.int64)
     begin_pool(cells)
-    for visitor in range(1, rows):
+    for visitor in order:
         size = 0
         several = 0
         for shard in range(shards):
@@ -142,16 +155,16 @@ def merge_history_runs(
                 where[size, 1] = at % HISTORY_ENTRIES
                 seconds[size] = pool[where[size, 0], where[size, 1]].seconds
                 size += 1
-        order = np.arange(size)
+        by_time = np.arange(size)
         if several > 1:
-            order = np.argsort(seconds[:size], kind="mergesort")
-        kept = min(size, MAX_HISTORY)
-        pointer = append_run(cells, out.shape[0], class_for(kept, HISTORY_ENTRIES))
+            by_time = np.argsort(seconds[:size], kind="mergesort")
+        pointer = append_run(cells, out.shape[0], class_for(min(size, MAX_HISTORY), HISTORY_ENTRIES), owners)
         if pointer == 0:
             continue
-        owners[visitor] = pointer
+        kept = min(size, HISTORY_ENTRIES * run_rows(pointer))
+        merged[visitor] = pointer
         counts[visitor] = kept
         for number in range(kept):
-            at = order[size - kept + number]
+            at = by_time[size - kept + number]
             target = out[run_row(pointer) + number // HISTORY_ENTRIES, number % HISTORY_ENTRIES]
             copy_entry(pool[where[at, 0], where[at, 1]], target)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.merging.numbering import Numbering, Rows, ShardRows, mapped
-from stream.models.schema import NAME_CELLS
+from stream.models.schema import NAME_BYTES, NAME_CELLS
 from stream.state.compiled import compiled
 from stream.state.tables import Tables
 
@@ -37,6 +37,15 @@ def merge_items(tables: Tables, parts: Sequence[ShardRows], items: Numbering, vi
         )
         _merge_last_events(records, target, source, mapped(visitors.of[shard], source["last_visitor"]))
     tables["scalars"].data[0, NAME_CELLS] = cells
+
+
+def name_cells(parts: Sequence[ShardRows], items: Numbering) -> NDArray[np.int64]:
+    """Cells that each name needs: (numbers + 1,), 0 for number 0."""
+    cells = np.zeros(items.count + 1, np.int64)
+    for shard, part in enumerate(parts):
+        size = part.items["name_bytes"][items.live[shard]].astype(np.int64)
+        cells[items.targets(shard)] = np.maximum(1, -(-size // NAME_BYTES))
+    return cells
 
 
 def _merge_last_events(records: NDArray, target: Rows, source: NDArray, visitor: Rows) -> None:

@@ -11,19 +11,22 @@ numbered anew: in the order of the shards, and within a shard in the order of it
 - the ranker goes through the last events once more, on the counts of all shards (`rehearsal`).
 
 The result has everything that answering needs, and events can be *shown* to its visitors. It never learns: the tables
-that only learning reads (the window of event ids, the reservoir) stay empty.
+that only learning reads (the window of event ids, the reservoir) stay empty. A merge that learns is made by
+`learning_state`.
 
 This file decides the order of these steps and the sizes of the merged tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from stream.models.merging.counts import copy_seen, merge_scalars, merge_sums
 from stream.models.merging.histories import merge_visitors
-from stream.models.merging.items import merge_items
-from stream.models.merging.numbering import Numbering, ShardRows, Views
+from stream.models.merging.items import merge_items, name_cells
+from stream.models.merging.numbering import Numbering, Numberings, Rows, ShardRows, Views
 from stream.models.merging.pairs import merge_pairs
 from stream.models.merging.rehearsal import rehearse
 from stream.models.merging.sessions import merge_postings, merge_sessions
@@ -54,28 +57,68 @@ def merged(
         for bit, whatever the order of the mapping.
     """
     parts = [ShardRows(shards[partition]) for partition in sorted(shards)]
-    items = Numbering([part.items for part in parts])
-    visitors = Numbering([part.visitors for part in parts])
-    sessions = Numbering([part.sessions for part in parts])
+    found = number_rows(parts)
+    names = int(name_cells(parts, found.items).sum())
     capacities = {
-        "max_items": max(MIN_ROWS, items.count + room),
-        "max_visitors": max(MIN_ROWS, visitors.count + room),
-        "max_sessions": max(MIN_ROWS, sessions.count + room),
+        "max_items": max(MIN_ROWS, found.items.count + room, names // 2 + room),  # two cells of names an item
+        "max_visitors": max(MIN_ROWS, found.visitors.count + room),
+        "max_sessions": max(MIN_ROWS, found.sessions.count + room),
         "max_event_ids": MIN_ROWS,
     }
     tables = Tables(table_specs(settings.model_copy(update=capacities)))
+    fill(
+        tables,
+        settings,
+        parts,
+        found,
+        item_order=np.arange(1, found.items.count + 1),
+        visitor_order=np.arange(1, found.visitors.count + 1),
+    )
+    if len(parts) > 1:
+        rehearse(tables, options or options_of(settings))
+    return tables
+
+
+def number_rows(parts: Sequence[ShardRows]) -> Numberings:
+    """Common numbers of the items, visitors and sessions of these shards."""
+    return Numberings(
+        items=Numbering([part.items for part in parts]),
+        visitors=Numbering([part.visitors for part in parts]),
+        sessions=Numbering([part.sessions for part in parts]),
+    )
+
+
+def fill(
+    tables: Tables,
+    settings: ModelSettings,
+    parts: Sequence[ShardRows],
+    numberings: Numberings,
+    *,
+    item_order: Rows,
+    visitor_order: Rows,
+    item_owners: int = 0,
+    visitor_owners: int = 0,
+) -> None:
+    """Fill empty tables with everything that answers are made of, but for the rehearsal.
+
+    Args:
+        tables: with rows for all numbers.
+        settings: of the shards.
+        parts: the shards, in order.
+        numberings: of their rows.
+        item_order, visitor_order: numbers in the order in which they get their runs of pairs, sessions and events.
+        item_owners, visitor_owners: see `runs.append_run`.
+    """
+    items, visitors, sessions = numberings
     merge_scalars(tables, parts, items, visitors)
     merge_items(tables, parts, items, visitors)
     merge_sums(tables, parts, items)
-    merge_pairs(tables, parts, items)
+    merge_pairs(tables, parts, items, item_order, item_owners)
     ordinals = merge_sessions(tables, parts, sessions, items)
-    merge_postings(tables, parts, items, ordinals)
-    merge_visitors(tables, parts, visitors, items, ordinals)
+    merge_postings(tables, parts, items, ordinals, item_order, item_owners)
+    merge_visitors(tables, parts, visitors, items, ordinals, visitor_order, visitor_owners)
     fill_top_lists(tables, items)
     merge_weights(tables, parts, items)
     if settings.repeats == "first":
         for part in parts:
             copy_seen(tables["seen"].data, part.seen)
-    if len(parts) > 1:
-        rehearse(tables, options or options_of(settings))
-    return tables

@@ -10,6 +10,7 @@ shards and, within a shard, of its rows. Row 0 is no row, in a shard as in the m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,9 +122,32 @@ class Numbering:
             at += len(rows)
             self.of.append(mapping)
 
+    def keep(self, numbers: Rows) -> None:
+        """Treat all other rows as not in use. Those that stay get numbers from 1 on, in the order that they had.
+
+        >>> keys = np.array([(0, 0), (7, 7), (5, 5), (9, 9)], [("key0", "<u8"), ("key1", "<u8")])
+        >>> numbering = Numbering([keys])
+        >>> numbering.keep(np.array([3, 1]))
+        >>> numbering.count, numbering.of[0].tolist(), numbering.live[0].tolist()
+        (2, [0, 1, 0, 2], [1, 3])
+        """
+        kept = np.zeros(self.count + 1, np.int64)
+        kept[np.sort(numbers)] = np.arange(1, len(numbers) + 1)
+        self.of = [kept[mapping] for mapping in self.of]
+        self.live = [np.flatnonzero(mapping) for mapping in self.of]
+        self.count = len(numbers)
+
     def targets(self, shard: int) -> Rows:
         """Common numbers of the rows in use of a shard, in the order of `live[shard]`."""
         return self.of[shard][self.live[shard]]
+
+
+class Numberings(NamedTuple):
+    """Common numbers of everything that has rows of its own."""
+
+    items: Numbering
+    visitors: Numbering
+    sessions: Numbering
 
 
 def mapped(mapping: NDArray, rows: NDArray) -> NDArray:

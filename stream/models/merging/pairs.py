@@ -27,8 +27,16 @@ TOGETHER, FORWARD, FAST = range(3)
 """Columns of the counts of pairs while they are added up."""
 
 
-def merge_pairs(tables: Tables, parts: Sequence[ShardRows], items: Numbering) -> None:
-    """Fill the table `pairs`, and the pointers to it in `items`."""
+def merge_pairs(tables: Tables, parts: Sequence[ShardRows], items: Numbering, order: Rows, owners: int) -> None:
+    """Fill the table `pairs`, and the pointers to it in `items`.
+
+    Args:
+        tables: of the merge.
+        parts: the shards.
+        items: their numbering.
+        order: items in the order in which they get their runs.
+        owners: see `append_run`.
+    """
     scalars = tables["scalars"].data[0]
     sizes = [len(part.pairs[1]) // RUN_SETS for part in parts]
     pool = np.empty((RUN_SETS * sum(sizes), SET_SLOTS), PAIR)
@@ -37,7 +45,7 @@ def merge_pairs(tables: Tables, parts: Sequence[ShardRows], items: Numbering) ->
         copy_pairs(*part.pairs, items.of[shard], np.float32(fast_scale(part, scalars)), sections[shard])
     pointers = common_pointers(items, [part.items["pairs"] for part in parts], sizes)
     runs, out = pool.reshape(-1, PAIR_SLOTS), tables["pairs"].data.reshape(-1, PAIR_SLOTS)
-    merge_pair_runs(pointers, runs, tables["items"].data["pairs"], out, scalars[POOL_PAIRS:])
+    merge_pair_runs(pointers, runs, order, owners, tables["items"].data["pairs"], out, scalars[POOL_PAIRS:])
 
 
 @kernel
@@ -62,13 +70,16 @@ def copy_pairs(data: NDArray, index: Rows, items: Rows, fast: np.float32, out: N
 
 
 @compiled
-def merge_pair_runs(pointers: NDArray, pool: NDArray, owners: NDArray, out: NDArray, cells: NDArray) -> None:
+def merge_pair_runs(
+    pointers: NDArray, pool: NDArray, order: Rows, owners: int, merged: NDArray, out: NDArray, cells: NDArray
+) -> None:
     """Write each item's pairs of all shards into one run.
 
     Args:
         pointers: (rows, shards), see `common_pointers`.
         pool: (rows, slots), the shards' pools in the common numbering.
-        owners: by item, the pointer to its merged run; filled in.
+        order, owners: as `merge_pairs` gets them.
+        merged: by item, the pointer to its merged run; filled in.
         out: (rows, slots) of the merged pool.
         cells: of the merged pool in `scalars`.
     """
@@ -77,22 +88,23 @@ def merge_pair_runs(pointers: NDArray, pool: NDArray, owners: NDArray, out: NDAr
     others = np.empty(MAX_PAIRS * shards, np.int64)
     counts = np.empty((MAX_PAIRS * shards, 3), np.float32)
     begin_pool(cells)
-    for item in range(1, rows):
+    for item in order:
         size = add_up_pairs(pointers[item], pool, place_of, others, counts)
         if size == 0:
             continue
-        least = np.float32(-1)
-        ties = size
-        if size > MAX_PAIRS:
-            strength = np.sort(counts[:size, TOGETHER] + counts[:size, FORWARD])
-            least = strength[size - MAX_PAIRS]
-            ties = MAX_PAIRS
-            for at in range(size):
-                ties -= strength[at] > least
-        pointer = append_run(cells, out.shape[0], class_for(min(size, MAX_PAIRS), PAIR_SLOTS))
+        pointer = append_run(cells, out.shape[0], class_for(min(size, MAX_PAIRS), PAIR_SLOTS), owners)
         if pointer == 0:
             continue
-        owners[item] = pointer
+        merged[item] = pointer
+        most = PAIR_SLOTS * run_rows(pointer)
+        least = np.float32(-1)
+        ties = size
+        if size > most:
+            strength = np.sort(counts[:size, TOGETHER] + counts[:size, FORWARD])
+            least = strength[size - most]
+            ties = most
+            for at in range(size):
+                ties -= strength[at] > least
         write_strongest(others[:size], counts, least, ties, out, run_row(pointer))
 
 

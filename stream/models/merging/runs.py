@@ -52,15 +52,18 @@ def begin_pool(cells):
 
 
 @inlined
-def append_run(cells, rows, size):
+def append_run(cells, rows, size, owners):
     """Hand out the next run of the merged pool; returns its pointer, 0 if the pool is full.
 
     Args:
         cells: of the pool.
         rows: of the pool.
-        size: size class of the run.
+        size: largest size class of the run. It is shorter if that would leave an owner without a row.
+        owners: number of owners that there may be; 0 to keep no rows for others.
     """
     row = int(cells[POOL_USED])
+    while size > 0 and rows - row - rows_of_class(size) < owners - int(cells[POOL_OWNERS]) - 1:
+        size -= 1
     if row + rows_of_class(size) > rows:
         return np.uint32(0)
     cells[POOL_USED] = row + rows_of_class(size)

@@ -101,7 +101,14 @@ def append_items(place: Rows, inside: NDArray, counts: NDArray, out: NDArray) ->
             counts[row] = kept + 1
 
 
-def merge_postings(tables: Tables, parts: Sequence[ShardRows], items: Numbering, ordinals: Sequence[NDArray]) -> None:
+def merge_postings(
+    tables: Tables,
+    parts: Sequence[ShardRows],
+    items: Numbering,
+    ordinals: Sequence[NDArray],
+    order: Rows,
+    owners: int,
+) -> None:
     """Fill the table `postings`, and the pointers to it in `items`.
 
     Args:
@@ -109,6 +116,8 @@ def merge_postings(tables: Tables, parts: Sequence[ShardRows], items: Numbering,
         parts: the shards.
         items: their numbering.
         ordinals: as `merge_sessions` gives them.
+        order: items in the order in which they get their runs.
+        owners: see `append_run`.
     """
     records = tables["items"].data
     sizes = [len(part.postings[1]) for part in parts]
@@ -123,6 +132,8 @@ def merge_postings(tables: Tables, parts: Sequence[ShardRows], items: Numbering,
     merge_posting_runs(
         pointers,
         pool,
+        order,
+        owners,
         posted,
         records["postings"],
         tables["postings"].data,
@@ -154,23 +165,30 @@ def copy_postings(data: NDArray, index: Rows, ordinals: Rows, begun: int, rows: 
 
 @compiled
 def merge_posting_runs(
-    pointers: NDArray, pool: NDArray, posted: NDArray, owners: NDArray, out: NDArray, cells: NDArray
+    pointers: NDArray,
+    pool: NDArray,
+    order: Rows,
+    owners: int,
+    posted: NDArray,
+    merged: NDArray,
+    out: NDArray,
+    cells: NDArray,
 ) -> None:
     """Write each item's sessions of all shards into one run, newest first from the ring's position backwards.
 
     Args:
         pointers: (rows, shards), see `common_pointers`.
         pool: (rows, entries), the shards' pools with new ordinals.
+        order, owners: as `merge_postings` gets them.
         posted: by item, the number of sessions that it was ever posted to, which is the ring's position; kept up to
             date.
-        owners: by item, the pointer to its merged run; filled in.
+        merged: by item, the pointer to its merged run; filled in.
         out: (rows, entries) of the merged pool.
         cells: of the merged pool in `scalars`.
     """
-    rows, shards = pointers.shape
-    found = np.empty(MAX_POSTINGS * shards, np.int64)
+    found = np.empty(MAX_POSTINGS * pointers.shape[1], np.int64)
     begin_pool(cells)
-    for item in range(1, rows):
+    for item in order:
         size = 0
         for pointer in pointers[item]:
             if pointer == 0:
@@ -190,11 +208,12 @@ def merge_posting_runs(
                 kept += 1
                 if kept == MAX_POSTINGS:
                     break
-        pointer = append_run(cells, out.shape[0], class_for(kept, POSTING_ENTRIES))
+        pointer = append_run(cells, out.shape[0], class_for(kept, POSTING_ENTRIES), owners)
         if pointer == 0:
             continue
-        owners[item] = pointer
+        merged[item] = pointer
         first, length = run_row(pointer), POSTING_ENTRIES * run_rows(pointer)
+        kept = min(kept, length)
         total = max(posted[item], kept)
         posted[item] = total
         for age in range(kept):

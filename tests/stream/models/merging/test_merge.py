@@ -1,5 +1,6 @@
 """Several shards, merged, equal one shard that learned all their events."""
 
+import json
 from collections import defaultdict
 
 import numpy as np
@@ -10,6 +11,7 @@ from stream.evaluation.replay.event_batch import event_batch_of
 from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.model_learner import ModelLearner
 from stream.ingest.files import Coded, Dataset
+from stream.ingest.records import Record
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.merging.counts import copy_seen
 from stream.models.merging.merge import merged
@@ -22,6 +24,7 @@ from stream.models.schema import (
     EVENTS,
     FAST_LANDMARK,
     FAST_SUM,
+    NAME_CELLS,
     NEWEST,
     NEWEST_WRITTEN,
     PAIR_SLOTS,
@@ -276,6 +279,24 @@ def test_one_shard_merged_answers_as_it_did(learned, shop):
 def test_merging_is_deterministic(learned):
     views = {number: shard.views() for number, shard in enumerate(learned[2])}
     assert merged(SETTINGS, views) == merged(SETTINGS, dict(reversed(views.items())))
+
+
+def test_names_of_many_cells_have_room():
+    """Ids may be addresses of pages, of 200 bytes and more."""
+    settings = ModelSettings(max_items=100, max_visitors=100, max_sessions=100, max_event_ids=64)
+    ids = [f"https://shop.example/{'path/' * 40}{number}" for number in range(20)]
+    shards = {}
+    for number in range(2):
+        shard = Shard(settings, partition=number, shards=2)
+        events = [{"item": name, "user": f"u{number}", "timestamp": 1_700_000_000} for name in ids[5 * number :]]
+        shard.apply(
+            [Record("clicks", at, 1_700_000_000_000, json.dumps(event).encode()) for at, event in enumerate(events)],
+            0.0,
+        )
+        shards[number] = views_of(shard.tables)
+    tables = merged(settings, shards)
+    assert int(tables["scalars"].data[0, NAME_CELLS]) <= len(tables["names"].data)
+    assert sorted(Model(settings, views_of(tables)).popular(50).items) == sorted(ids)
 
 
 def test_the_merge_of_empty_shards_is_an_empty_model():
