@@ -8,6 +8,7 @@ and publishes their checkpoints; `stream.ingest` decides the order of records be
 |---|---|
 | `isolation` | in what portions records are learned after a failure, and which one is isolated |
 | `logs` | when two logs of records are the same, and how far each one is learned |
+| `merging` | what becomes of several shards that are merged into one |
 | `sampling` | which events of a batch are tested before they are learned |
 | `shard` | what a batch of records does to the state, and what a checkpoint holds |
 """

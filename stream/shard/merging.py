@@ -1,0 +1,103 @@
+"""Merge of several shards into one that goes on learning.
+
+The new shard learns from the partitions of all its predecessors. It starts behind every record that one of them has
+learned, so no event is lost and none is learned twice; the event ids of all of them are remembered, as far as the
+window holds them. Counters are added up.
+
+A **source** is one partition of one of our topics. A shard names the partition whose number is its own by the topic
+alone (`clicks`), and any other with its number (`clicks/3`), so a partition may have another name in the new shard.
+
+This file decides what becomes of the readable part of the states. The tables are merged by
+`stream.models.merging.learning_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from stream.models.merging.learning_state.merge_state import merged_to_learn
+from stream.models.settings import ModelSettings
+from stream.models.workspace.scoring_view import views_of
+from stream.shard.shard import STATE_FORMAT, Shard, UnknownState
+from stream.state.tables import Tables
+
+
+class ShardToMerge(NamedTuple):
+    """A shard's state: its tables and its readable part."""
+
+    tables: Tables
+    state: Mapping[str, Any]
+
+
+def merged_shard(settings: ModelSettings, merging: Mapping[int, ShardToMerge], *, shard: int, shards: int) -> Shard:
+    """The shard that goes on where these shards have stopped.
+
+    Args:
+        settings: of the model.
+        merging: states of the shards by number, at least one.
+        shard, shards: number of the new shard, and number of shards that there will be.
+
+    Returns:
+        The shard. Its journal begins here: a replay of the log has to start from this state.
+    """
+    tables = merged_to_learn(settings, {number: views_of(each.tables) for number, each in merging.items()})
+    state = merged_readable({number: each.state for number, each in merging.items()}, shard)
+    return Shard.restore(settings, tables, state, partition=shard, shards=shards)
+
+
+def merged_readable(states: Mapping[int, Mapping[str, Any]], shard: int) -> dict[str, Any]:
+    """The part of the readable states that a restore reads: logs or offsets, counters.
+
+    Args:
+        states: by number of the shard.
+        shard: number of the new shard.
+
+    Raises:
+        UnknownState: a later release wrote one of them.
+    """
+    merged: dict[str, Any] = {"format": STATE_FORMAT, "offsets": {}, "logs": {}, "counters": {}, "ahead": {}}
+    for number, state in sorted(states.items()):
+        if state.get("format", 1) > STATE_FORMAT:
+            raise UnknownState(
+                f"the state of shard {number} has format {state['format']}, and this release reads up to "
+                f"{STATE_FORMAT}: merge with the release that wrote it"
+            )
+        logs = state.get("logs")
+        if logs is None:  # a state of release 0.1 has offsets alone
+            logs = {
+                source: [{"key": source, "number": 1, "offset": offset}] for source, offset in state["offsets"].items()
+            }
+        for source, entries in logs.items():
+            merged["logs"][renamed(source, number, shard)] = [
+                {**entry, "key": renamed(entry["key"], number, shard)} for entry in entries
+            ]
+        for key, offset in state["offsets"].items():
+            merged["offsets"][renamed(key, number, shard)] = offset
+        for source, counts in state["counters"].items():
+            total = merged["counters"].setdefault(renamed(source, number, shard), {})
+            for outcome, count in counts.items():
+                total[outcome] = total.get(outcome, 0) + count
+        for source, count in state.get("ahead", {}).items():
+            name = renamed(source, number, shard)
+            merged["ahead"][name] = merged["ahead"].get(name, 0) + count
+    return merged
+
+
+def renamed(key: str, shard: int, new_shard: int) -> str:
+    """The name in another shard of a source, or of the key of one of its logs.
+
+    Args:
+        key: the name in the present shard.
+        shard: number of the present shard.
+        new_shard: number of the other shard.
+
+    >>> renamed("clicks", 3, 0), renamed("clicks/3", 0, 3), renamed("clicks#2", 3, 1)
+    ('clicks/3', 'clicks', 'clicks/3#2')
+    >>> renamed("clicks/5", 1, 0), renamed("clicks", 0, 0)
+    ('clicks/5', 'clicks')
+    """
+    source, mark, number = key.partition("#")
+    topic, _, partition = source.partition("/")
+    where = int(partition or shard)
+    return f"{topic}{mark}{number}" if where == new_shard else f"{topic}/{where}{mark}{number}"
