@@ -4,8 +4,8 @@ The new shard learns from the partitions of all its predecessors. It starts behi
 learned, so no event is lost and none is learned twice; the event ids of all of them are remembered, as far as the
 window holds them. Counters are added up.
 
-A **source** is one partition of one of our topics. A shard names the partition whose number is its own by the topic
-alone (`clicks`), and any other with its number (`clicks/3`), so a partition may have another name in the new shard.
+A shard names a partition by the topic alone if its number is the shard's own (`stream.ingest.origins`), so a partition
+may have another name in the new shard.
 
 This file decides what becomes of the readable part of the states. The tables are merged by
 `stream.models.merging.learning_state`.
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from stream.ingest.origins import origin_of, partition_of, topic_of
 from stream.models.merging.learning_state.merge_state import merged_to_learn
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scoring_view import views_of
@@ -66,26 +67,26 @@ def merged_readable(states: Mapping[int, Mapping[str, Any]], shard: int) -> dict
         logs = state.get("logs")
         if logs is None:  # a state of release 0.1 has offsets alone
             logs = {
-                source: [{"key": source, "number": 1, "offset": offset}] for source, offset in state["offsets"].items()
+                origin: [{"key": origin, "number": 1, "offset": offset}] for origin, offset in state["offsets"].items()
             }
-        for source, entries in logs.items():
-            merged["logs"][renamed(source, number, shard)] = [
+        for origin, entries in logs.items():
+            merged["logs"][renamed(origin, number, shard)] = [
                 {**entry, "key": renamed(entry["key"], number, shard)} for entry in entries
             ]
         for key, offset in state["offsets"].items():
             merged["offsets"][renamed(key, number, shard)] = offset
-        for source, counts in state["counters"].items():
-            total = merged["counters"].setdefault(renamed(source, number, shard), {})
+        for origin, counts in state["counters"].items():
+            total = merged["counters"].setdefault(renamed(origin, number, shard), {})
             for outcome, count in counts.items():
                 total[outcome] = total.get(outcome, 0) + count
-        for source, count in state.get("ahead", {}).items():
-            name = renamed(source, number, shard)
+        for origin, count in state.get("ahead", {}).items():
+            name = renamed(origin, number, shard)
             merged["ahead"][name] = merged["ahead"].get(name, 0) + count
     return merged
 
 
 def renamed(key: str, shard: int, new_shard: int) -> str:
-    """The name in another shard of a source, or of the key of one of its logs.
+    """The name in another shard of an origin, or of the key of one of its logs.
 
     Args:
         key: the name in the present shard.
@@ -97,7 +98,5 @@ def renamed(key: str, shard: int, new_shard: int) -> str:
     >>> renamed("clicks/5", 1, 0), renamed("clicks", 0, 0)
     ('clicks/5', 'clicks')
     """
-    source, mark, number = key.partition("#")
-    topic, _, partition = source.partition("/")
-    where = int(partition or shard)
-    return f"{topic}{mark}{number}" if where == new_shard else f"{topic}/{where}{mark}{number}"
+    origin, mark, number = key.partition("#")
+    return f"{origin_of(topic_of(origin), partition_of(origin, shard), new_shard)}{mark}{number}"

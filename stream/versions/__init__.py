@@ -19,6 +19,7 @@ set, else from `latest`; a rollback is a pin.
 | `compaction` | when states are folded and encoded anew |
 | `errors` | which errors callers can tell apart |
 | `cli` | the commands of `corrente versions` |
+| `resharding` | how many shards a model has, and how they become fewer |
 | `storage` | low-level Redis: keys, scripts, chunks, records, reports of workers |
 """
 
@@ -28,6 +29,7 @@ from stream.versions.errors import (
     CorruptVersion,
     Fenced,
     JournalGone,
+    ShardsMerging,
     StaleParent,
     UnknownFormat,
     UnknownVersion,
@@ -35,6 +37,7 @@ from stream.versions.errors import (
     WrongAlias,
     WrongNames,
     WrongSalt,
+    WrongShardCount,
 )
 from stream.versions.manifest import ShardState, Version
 from stream.versions.publishing import Claim
@@ -56,6 +59,7 @@ __all__ = [
     "Policy",
     "ShardReport",
     "ShardState",
+    "ShardsMerging",
     "StaleParent",
     "StoppedShard",
     "UnknownFormat",
@@ -66,6 +70,7 @@ __all__ = [
     "WrongAlias",
     "WrongNames",
     "WrongSalt",
+    "WrongShardCount",
     "redacted",
     "salt_problem",
     "settings_of",

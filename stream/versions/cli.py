@@ -1,4 +1,4 @@
-"""`corrente versions`: list, show and compare versions, roll back, follow the newest again, move aliases.
+"""`corrente versions`: list, show and compare versions, roll back, follow the newest, move aliases, merge shards.
 
 Each command reads or moves one thing and prints it; `--json` prints one JSON value instead of a table.
 
@@ -196,6 +196,52 @@ def history(
     for move in moves:
         table.add_row(rfc3339(move.at)[:19], move.name, _cell(move.came_from), _cell(move.to), move.who, move.why)
     _print(table if moves else "no alias was ever moved")
+
+
+@app.command("merge-shards")
+def merge_shards(
+    *,
+    to: Annotated[
+        int, typer.Option(min=1, help="Number of shards that there shall be; it divides the present one.")
+    ] = 1,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """Merge the shards of the model into fewer, which go on learning where the old ones stopped."""
+    from stream.runtime.release import code_version
+    from stream.settings import load_settings
+    from stream.versions.resharding.merge_shards import merge_shards as merge
+
+    with _store(redis, model) as store:
+        done = merge(
+            store,
+            to,
+            visitor_salt=load_settings().model.visitor_salt,
+            worker=f"corrente versions merge-shards ({getpass.getuser()})",
+            code_version=code_version(),
+            now=time.time,
+        )
+        if done is None:
+            _print_result(
+                {"merged": False, "shards": to},
+                f"nothing to do: model {store.model!r} has {to} {'shard' if to == 1 else 'shards'}",
+                as_json,
+            )
+            return
+        _print_result(
+            {
+                "merged": True,
+                "shards": to,
+                "shards_before": done.shards_before,
+                "version": done.after.number,
+                "version_before": done.before.number,
+                "events": done.after.events,
+            },
+            f"version {done.after.number} has the {done.after.events:,} events of version {done.before.number} in {to} "
+            f"instead of {done.shards_before} shards. Start workers with CORRENTE_SHARDS={to}",
+            as_json,
+        )
 
 
 @contextmanager

@@ -81,6 +81,8 @@ class _RecordChanged(Exception):
 def compact(store: VersionStore, partition: int, policy: Policy, now: float) -> Compacted:
     """One round for one shard: thin, fold, make keyframes, drop.
 
+    Shard 0's round is also that of shards that were merged into others: no worker owns them any more.
+
     It takes from milliseconds to seconds; call it from a thread, every few seconds, where the shard is owned.
 
     Args:
@@ -92,7 +94,24 @@ def compact(store: VersionStore, partition: int, policy: Policy, now: float) -> 
     Raises:
         CorruptVersion: a chunk that has to be folded is damaged; nothing that refers to it is changed.
     """
-    versions_dropped = drop_versions(store, policy, now)
+    rounds = [Compacted(drop_versions(store, policy, now), 0, 0, 0, 0), _compact_states(store, partition, policy)]
+    if partition == 0:
+        rounds += [
+            _compact_retired(store, int(retired), policy) for retired in store.redis.smembers(store.keys.retired)
+        ]
+    return Compacted._make(map(sum, zip(*rounds, strict=True)))
+
+
+def _compact_retired(store: VersionStore, partition: int, policy: Policy) -> Compacted:
+    """One round for a shard that was merged into others. Its last state goes with the last version that has it."""
+    done = _compact_states(store, partition, policy)
+    if not store.redis.exists(store.keys.states(partition)):
+        store.redis.srem(store.keys.retired, partition)
+    return done
+
+
+def _compact_states(store: VersionStore, partition: int, policy: Policy) -> Compacted:
+    """One round for the states of one shard."""
     states = _ShardStates(store, partition, policy)
     try:
         states.fold_runs()
@@ -100,7 +119,7 @@ def compact(store: VersionStore, partition: int, policy: Policy, now: float) -> 
         states.drop_unneeded()
     except (_RecordChanged, ChunkVanished):
         pass  # the rest of this round is left for the next one, which reads the records again
-    return Compacted(versions_dropped, states.dropped, states.folded, states.keyframes, states.bytes_written)
+    return Compacted(0, states.dropped, states.folded, states.keyframes, states.bytes_written)
 
 
 def drop_versions(store: VersionStore, policy: Policy, now: float) -> int:

@@ -7,6 +7,8 @@
     ├── WrongAlias        a name that an alias can't have
     ├── WrongSalt         a version was published with another visitor salt
     ├── WrongNames        a model has learned with other sources, rankings or features
+    ├── WrongShardCount   the model has another number of shards
+    ├── ShardsMerging     its shards are being merged at this moment
     ├── CorruptVersion    bytes in Redis are not those that were published
     ├── UnknownFormat     written by a release that this one can't read
     └── JournalGone       the batches that were asked for are no longer kept
@@ -48,6 +50,14 @@ class WrongSalt(VersionError, ValueError):
 
 class WrongNames(VersionError, ValueError):
     """The sources, rankings or features of a state are not those of this process: its weights would be of others."""
+
+
+class WrongShardCount(VersionError, ValueError):
+    """The model has another number of shards than this process is set to, or they can't become as many as asked for."""
+
+
+class ShardsMerging(VersionError):
+    """A command is merging the model's shards; none of them can be claimed until it has ended."""
 
 
 class CorruptVersion(VersionError):

@@ -23,6 +23,8 @@ from stream.versions.announcements import Announcement
 from stream.versions.errors import CorruptVersion, Fenced, StaleParent, UnknownFormat
 from stream.versions.lookup import VersionLookup
 from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
+from stream.versions.resharding.model_claim import shards_merging
+from stream.versions.resharding.shard_count import check_shard_count, wrong_shard_count
 from stream.versions.salt import SALT, check_salt
 from stream.versions.storage import scripts
 from stream.versions.storage.chunks import ChunkRef, encode_tables, write_chunks
@@ -86,16 +88,26 @@ class Publisher:
         known_offsets: Mapping[str, int] | None,
         known_number: int,
         visitor_salt: str | None,
+        shards: int | None = None,
     ) -> Claim:
         """Take over a shard; see `VersionStore.claim`."""
-        if visitor_salt is not None and (newest := self._lookup.latest()) is not None:
-            check_salt(newest.settings, visitor_salt)  # before the fence is raised: a good worker goes on undisturbed
-        status, *cells = self._claim(ClaimRequest(partition, token, worker, now, FORMAT, _lineage(token)))
+        # All checks come before the fence is raised: a good worker goes on undisturbed.
+        if (visitor_salt is not None or shards is not None) and (newest := self._lookup.latest()) is not None:
+            if visitor_salt is not None:
+                check_salt(newest.settings, visitor_salt)
+            if shards is not None:
+                check_shard_count(self._space, newest, shards)
+        stated = "" if shards is None else shards
+        status, *cells = self._claim(ClaimRequest(partition, token, worker, now, FORMAT, _lineage(token), stated))
         if status == b"format":
             raise UnknownFormat(
                 f"model {self._space.model!r} in Redis has format {text(cells[0])}; this release reads up to {FORMAT}. "
                 "Use another CORRENTE_MODEL_NAME or the release that wrote it"
             )
+        if status == b"merging":
+            raise shards_merging(self._space.model, text(cells[0]))
+        if status == b"shards":
+            raise wrong_shard_count(self._space.model, int(cells[0]), partition + 1 if shards is None else shards)
         reply = ClaimReply(status, *cells)
         head = msgspec.json.decode(reply.entry, type=ShardState) if reply.entry else None
         if head is None and reply.head_seq:

@@ -76,6 +76,7 @@ class VersionStore:
         known_offsets: Mapping[str, int] | None = None,
         known_number: int = 0,
         visitor_salt: str | None = None,
+        shards: int | None = None,
     ) -> Claim:
         """Take over a shard: from now on every other worker's publish to it is refused.
 
@@ -88,9 +89,12 @@ class VersionStore:
                 committed, if that follows publishing). A head behind them means that Redis came back older.
             known_number: the highest version number that this worker has seen.
             visitor_salt: of the worker, to be refused before the shard is taken over if the model's is another one.
+            shards: number of shards that the worker is set to, to be refused likewise.
 
         Raises:
             UnknownFormat: another release wrote the store.
+            WrongShardCount: the model has another number of shards. The shard was not claimed.
+            ShardsMerging: a command is merging the shards. The shard was not claimed.
             WrongSalt: the newest version was published with another visitor salt. The shard was not claimed.
         """
         return self.publisher.claim(
@@ -101,6 +105,7 @@ class VersionStore:
             known_offsets=known_offsets,
             known_number=known_number,
             visitor_salt=visitor_salt,
+            shards=shards,
         )
 
     def publish(

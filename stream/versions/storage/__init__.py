@@ -8,6 +8,7 @@ Nothing outside `stream.versions` imports from here, apart from benchmarks and t
 | `keys` | the name of every key |
 | `requests` | names and order of the arguments and answers of scripts |
 | `scripts` | which steps are atomic |
+| `reshard_scripts` | which steps of merging shards are atomic |
 | `chunks` | how tables and journals are split, checked and encoded |
 | `records` | the form of a state's record |
 | `reports` | how a worker reports a shard that stands still, and when a shard counts as having no worker |

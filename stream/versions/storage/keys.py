@@ -5,7 +5,9 @@ them together.
 
 | key | type | holds |
 |---|---|---|
-| `…:store` | hash | `format`, `lineage`, `number_floor` |
+| `…:store` | hash | `format`, `lineage`, `number_floor`, `shards` (their number, once known) |
+| `…:merging` | hash | `token`, `worker` of the command that merges the shards now; it expires if the command dies |
+| `…:retired` | set | numbers of shards that were merged into others and whose states are still kept |
 | `…:latest` | hash | `number`, `id` of the newest version |
 | `…:versions` | sorted set | numbers of all kept versions by time of creation |
 | `…:version:<number>` | hash | `id`, `manifest` (JSON), `shards` (JSON: partition to state) |
@@ -42,6 +44,8 @@ class Keys:
         self.aliases = self.prefix + "aliases"
         self.alias_history = self.prefix + "alias-history"
         self.announcements = self.prefix + "announcements"
+        self.merging = self.prefix + "merging"
+        self.retired = self.prefix + "retired"
 
     def version(self, number: int) -> str:
         return f"{self.prefix}version:{number}"

@@ -29,7 +29,10 @@ def with_names(request: type[tuple], body: str) -> str:
 
 
 class ClaimRequest(NamedTuple):
-    """Arguments of `scripts.CLAIM`. `first_lineage` is used if the model has none yet; `format` is the manifests'."""
+    """Arguments of `scripts.CLAIM`. `first_lineage` is used if the model has none yet; `format` is the manifests'.
+
+    `shards` is the number of shards that the worker is set to, empty if it doesn't say.
+    """
 
     partition: int
     token: str
@@ -37,6 +40,7 @@ class ClaimRequest(NamedTuple):
     claimed_at: float
     format: int
     first_lineage: str
+    shards: int | str
 
 
 class ClaimReply(NamedTuple):
@@ -49,6 +53,75 @@ class ClaimReply(NamedTuple):
     head_seq: bytes
     latest_number: bytes
     newest_seq: bytes
+
+
+class ClaimAllRequest(NamedTuple):
+    """Arguments of `reshard_scripts.CLAIM_ALL`; the numbers of the shards follow. The claim expires after `seconds`."""
+
+    token: str
+    worker: str
+    claimed_at: float
+    format: int
+    seconds: int
+
+
+class ClaimAllRow(NamedTuple):
+    """One shard in the answer of `reshard_scripts.CLAIM_ALL`; empty bytes where it has no state yet."""
+
+    epoch: int
+    entry: bytes
+    head_seq: bytes
+    newest_seq: bytes
+
+
+class ReplaceRequest(NamedTuple):
+    """Arguments of `reshard_scripts.REPLACE`.
+
+    `states` rows of `ReplaceState` follow, then `claims` rows of `ReplacedShard`, then the names of all chunks.
+
+    Attributes:
+        token: of the claims.
+        shards_after: number of shards that there will be.
+        latest_id, lineage: of the version that the new one was made to follow.
+        number, id, manifest, created_at: the new version.
+        shards: JSON, shard to the number of its state.
+        announcement: JSON, for subscribers.
+        states, claims: numbers of rows.
+    """
+
+    token: str
+    shards_after: int
+    latest_id: bytes
+    lineage: bytes
+    number: int
+    id: str
+    manifest: bytes
+    shards: bytes
+    created_at: str
+    announcement: bytes
+    states: int
+    claims: int
+
+
+class ReplaceState(NamedTuple):
+    """The first state of a merged shard; fields as in `PublishRequest`."""
+
+    partition: int
+    seq: int
+    digest: str
+    entry: bytes
+    state: bytes
+    keyframe: bytes
+    journal: bytes
+
+
+class ReplacedShard(NamedTuple):
+    """A shard that is claimed for a merge, and the head that was read; `stays` is 1 if its number is used again."""
+
+    partition: int
+    epoch: int
+    head_digest: str
+    stays: int
 
 
 class LineageRequest(NamedTuple):

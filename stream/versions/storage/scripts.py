@@ -25,11 +25,19 @@ from stream.versions.storage.requests import (
 CLAIM = with_names(
     ClaimRequest,
     """
--- A new epoch and token for a shard. Answers {'format', found} or a ClaimReply.
+-- A new epoch and token for a shard. Answers {'format', found}, {'merging', worker}, {'shards', number} or a
+-- ClaimReply.
 local store, shard = KEYS[1] .. 'store', KEYS[1] .. 'shard:' .. partition .. ':'
 local found = redis.call('HGET', store, 'format')
 if found and tonumber(found) > tonumber(format) then return {'format', found} end
+local merged_by = redis.call('HGET', KEYS[1] .. 'merging', 'worker')
+if merged_by then return {'merging', merged_by} end
+local known = redis.call('HGET', store, 'shards')
+if known and redis.call('EXISTS', KEYS[1] .. 'latest') == 1 then
+  if (shards ~= '' and shards ~= known) or tonumber(partition) >= tonumber(known) then return {'shards', known} end
+end
 redis.call('HSET', store, 'format', format)
+if shards ~= '' then redis.call('HSET', store, 'shards', shards) end
 redis.call('HSETNX', store, 'lineage', first_lineage)
 local epoch = redis.call('HINCRBY', shard .. 'fence', 'epoch', 1)
 redis.call('HSET', shard .. 'fence', 'token', token, 'worker', worker, 'claimed_at', claimed_at)

@@ -151,7 +151,7 @@ def check_structure(shard: Shard) -> None:
             assert values.dtype.kind != "f" or np.isfinite(values).all(), name
 
 
-def test_every_source_has_the_name_that_the_new_shard_calls_it() -> None:
+def test_every_origin_has_the_name_that_the_new_shard_calls_it() -> None:
     assert [renamed("clicks", shard, 0) for shard in range(3)] == ["clicks", "clicks/1", "clicks/2"]
     assert renamed("feedback#2", 3, 1) == "feedback/3#2"
     assert renamed("clicks/4", 0, 4) == "clicks"
@@ -160,7 +160,7 @@ def test_every_source_has_the_name_that_the_new_shard_calls_it() -> None:
 def test_offsets_and_counters_of_all_shards_are_in_the_merge(shards: list[Shard], one: Shard) -> None:
     state = one.readable_state()
     assert state["offsets"] == {"clicks": 400, "clicks/1": 400, "clicks/2": 400}
-    assert {source: entries[-1]["partition"] for source, entries in state["logs"].items()} == {
+    assert {origin: entries[-1]["partition"] for origin, entries in state["logs"].items()} == {
         "clicks": 0,
         "clicks/1": 1,
         "clicks/2": 2,
@@ -175,7 +175,7 @@ def test_a_state_of_release_0_1_knows_offsets_alone() -> None:
     old = {"offsets": {"clicks": 7}, "counters": {"clicks": {"read": 7, "learned": 7}}}
     state = merged_readable({0: old, 1: old}, 0)
     assert state["offsets"] == {"clicks": 7, "clicks/1": 7}
-    assert {source: entries[0]["offset"] for source, entries in state["logs"].items()} == {"clicks": 7, "clicks/1": 7}
+    assert {origin: entries[0]["offset"] for origin, entries in state["logs"].items()} == {"clicks": 7, "clicks/1": 7}
 
 
 def test_a_state_of_a_later_release_is_refused() -> None:
