@@ -32,7 +32,16 @@ from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
-from stream.versions import Claim, UnknownFormat, VersionError, VersionStore, WrongNames, WrongSalt
+from stream.versions import (
+    Claim,
+    ShardsMerging,
+    UnknownFormat,
+    VersionError,
+    VersionStore,
+    WrongNames,
+    WrongSalt,
+    WrongShardCount,
+)
 from stream.versions.salt import comparable
 
 
@@ -161,6 +170,7 @@ def _claim_and_load(
         known_offsets=known_offsets,
         known_number=resources.newest_number,
         visitor_salt=resources.settings.model.visitor_salt,
+        shards=assignment.shards,
     )
     if claim.new_lineage:
         log.warning(
@@ -307,6 +317,10 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
         return "version", detail, "start the release that wrote the model, or a later one"
     if isinstance(error, WrongNames):
         return "version", detail, "install the sources of the model, or set another CORRENTE_MODEL_NAME"
+    if isinstance(error, WrongShardCount):
+        return "version", detail, "start this worker again with the number of shards that the model has"
+    if isinstance(error, ShardsMerging):
+        return "version", detail, "none: the shards are claimed again when they are merged"
     if isinstance(error, VersionError):
         remedy = "restore a copy of Redis, or set another CORRENTE_MODEL_NAME to learn what Kafka has"
         return "version", detail, f"{remedy}; corrente versions list shows the versions that there are"
