@@ -309,7 +309,7 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
         return "version", detail, "set the settings that the detail names, for all workers of the model"
     if isinstance(error, KafkaLostRecords | WrongCluster):
         return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
-    if isinstance(error, WrongShards):
+    if isinstance(error, WrongShards | WrongShardCount):
         return "version", detail, "set the CORRENTE_SHARDS that the detail names, and start the worker again"
     if isinstance(error, WrongSalt):
         return "version", detail, "set CORRENTE_MODEL__VISITOR_SALT to the salt of the model's other workers"
@@ -317,8 +317,6 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
         return "version", detail, "start the release that wrote the model, or a later one"
     if isinstance(error, WrongNames):
         return "version", detail, "install the sources of the model, or set another CORRENTE_MODEL_NAME"
-    if isinstance(error, WrongShardCount):
-        return "version", detail, "start this worker again with the number of shards that the model has"
     if isinstance(error, ShardsMerging):
         return "version", detail, "none: the shards are claimed again when they are merged"
     if isinstance(error, VersionError):

@@ -60,6 +60,13 @@ def clicks(count: int, shard: int, *, seed: int = SEED, items: int = 90, users: 
     ]
 
 
+def side_by_side(count: int) -> list[Record]:
+    """Clicks of all shards in the order in which they happened."""
+    return [
+        each for at_once in zip(*(clicks(count, shard) for shard in range(SHARDS)), strict=True) for each in at_once
+    ]
+
+
 def shard_of(records: Sequence[Record], settings: ModelSettings, *, shard: int = 0, rate: float = 1.0) -> Shard:
     learned = Shard(settings, partition=shard, shards=SHARDS)
     learned.logs.bind("clicks", LogId("cluster", "topic", "shop-clicks", shard), end=len(records))
@@ -185,12 +192,7 @@ def test_a_state_of_a_later_release_is_refused() -> None:
 
 def test_events_of_all_shards_are_known_and_none_counts_twice(shards: list[Shard]) -> None:
     one = merge(shards, ROOMY)
-    again = [
-        each._replace(offset=400 + 3 * number + shard)
-        for number in range(400)
-        for shard in range(SHARDS)
-        for each in [clicks(400, shard)[number]]
-    ]
+    again = [each._replace(offset=400 + number) for number, each in enumerate(side_by_side(400))]
     learn(one, again, rate=0.0)
     assert one.counters["clicks"]["duplicates"] == len(again)
     assert one.tables["scalars"].data[0, EVENT_IDS_SEEN] == len(again)
@@ -219,12 +221,7 @@ def test_a_merge_that_goes_on_has_the_counts_of_one_shard_that_learned_everythin
     half = [shard_of(clicks(400, shard)[:200], ROOMY, shard=shard, rate=0.0) for shard in range(SHARDS)]
     merging = merge(half, ROOMY)
     together = Shard(ROOMY)
-    everything = [
-        each._replace(offset=3 * number + shard)
-        for number in range(400)
-        for shard in range(SHARDS)
-        for each in [clicks(400, shard)[number]]
-    ]
+    everything = [each._replace(offset=number) for number, each in enumerate(side_by_side(400))]
     learn(together, everything, rate=0.0)
     learn(merging, everything[600:], rate=0.0)  # the offsets of the others are behind it
     check_structure(merging)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from stream.ingest.records import Record
 from stream.models.schema import table_specs
@@ -30,6 +31,7 @@ from stream.versions import (
     WrongSalt,
     WrongShardCount,
 )
+from stream.versions.cli import app
 from stream.versions.compaction import compact
 from stream.versions.resharding import merge_shards as steps
 from stream.versions.resharding.merge_shards import Merged, merge_shards
@@ -307,6 +309,37 @@ def test_an_answer_that_got_lost_is_found_when_the_script_comes_again(
     monkeypatch.setattr(ModelClaim, "replace", twice)
     assert merged(store).after == store.latest()
     assert len(store.versions()) == 6
+
+
+def test_the_command_says_what_to_set_and_the_second_time_that_nothing_is_left(
+    store: VersionStore, learning: list[Learning], shared_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRENTE_REDIS", shared_redis.url)
+    monkeypatch.setenv("CORRENTE_MODEL_NAME", store.model)
+    monkeypatch.setenv("CORRENTE_MODEL__VISITOR_SALT", SETTINGS.visitor_salt)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["merge-shards", *arguments])
+        return result.exit_code, result.output
+
+    code, output = run("--to", "3")
+    assert (code, "which can't become 3" in output) == (1, True)
+    assert run("--to", "2") == (
+        0,
+        "version 6 has the 51 events of version 5 in 2 instead of 4 shards. Start workers with CORRENTE_SHARDS=2\n",
+    )
+    code, output = run("--json")
+    assert json.loads(output) == {
+        "merged": True,
+        "shards": 1,
+        "shards_before": 2,
+        "version": 7,
+        "version_before": 6,
+        "events": 51,
+    }
+    assert run() == (0, f"nothing to do: model '{store.model}' has 1 shard\n")
+    assert json.loads(run("--json")[1]) == {"merged": False, "shards": 1}
 
 
 # ---- killed at any point
