@@ -25,6 +25,7 @@ from stream.versions import Policy, VersionStore, WrongSalt, compaction, redacte
 from stream.versions.cli import app
 from stream.versions.compaction import compact
 from stream.versions.manifest import FORMAT
+from stream.versions.resharding.merge_shards import merge_shards
 from stream.versions.salt import salt_digest
 from tests.stream.versions.redis_bytes import every_byte
 from tests.stream.versions.release_0_1 import (
@@ -256,3 +257,22 @@ def test_numbers_of_the_release_are_read_as_they_are(store):
     for name, column in (("items", "posted"), ("visitors", "session_ordinal"), ("sessions", "ordinal")):
         assert not tables[name].data[f"{column}_high"].any()
         assert whole_column(tables[name].data, column).any()
+
+
+def test_its_shards_are_merged_answer_as_before_and_go_on_with_every_event_once(store):
+    old = store.latest()
+    done = merge_shards(store, 1, visitor_salt=SALT, worker="w", code_version="today", now=lambda: 1_700_001_000.0)
+    assert (done.shards_before, done.after.events, list(done.after.shards)) == (2, old.events, [0])
+    claim = store.claim(0, worker="today", token="t", now=1_700_001_001.0, visitor_salt=SALT, shards=1)
+    tables, state = load(store, 0, claim.head)
+    shard = Shard.restore(settings_today(), tables, state, partition=0, shards=1)
+    for query, (items, scores, fallback) in zip(fixture()["queries"], fixture()["lists"]["merged"], strict=True):
+        found = shard.model().recommend(Query(**query))
+        assert found.fallback == fallback
+        assert len(set(found.items) & set(items)) >= len(items) - 1, "the last place may go to another of its score"
+        assert found.scores == pytest.approx(scores, rel=0.02, abs=0.02)
+    second = [record._replace(origin=f"{record.origin}/1") for record in later_records(1)]
+    assert shard.apply([*later_records(0), *second], rate=0.5) == []
+    version = publish(store, claim, shard.checkpoint(), now=1_700_001_002.0)
+    assert (version.number, version.events) == (old.number + 2, old.events + 80)
+    assert store.version("pinned").shards.keys() == {0, 1}
