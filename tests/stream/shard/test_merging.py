@@ -204,7 +204,10 @@ def test_the_merge_is_whole_and_the_same_each_time(shards: list[Shard], one: Sha
 
 
 def test_lists_are_those_that_servers_gave_from_the_shards(shards: list[Shard], one: Shard) -> None:
-    before = Model(ROOMY, views_of(merged(ROOMY, {n: views_of(each.tables) for n, each in enumerate(shards)})))
+    tables = merged(ROOMY, {number: views_of(each.tables) for number, each in enumerate(shards)})
+    for name in ("linear", "network", "challenger"):
+        assert np.array_equal(one.tables[name].data, tables[name].data), "the rankers are the very ones"
+    before = Model(ROOMY, views_of(tables))
     after = one.model()
     assert after.popular(50) == before.popular(50)
     users = [f"user {shard} {number}" for shard in range(SHARDS) for number in range(60)]
