@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 from stream.ingest.origins import origin_of, partition_of, topic_of
 from stream.models.merging.learning_state.merge_state import merged_to_learn
+from stream.models.reordering import reorder_tables
 from stream.models.settings import ModelSettings
+from stream.models.state_names import TODAY, names_in
 from stream.models.workspace.scoring_view import views_of
 from stream.shard.shard import STATE_FORMAT, Shard, UnknownState
 from stream.state.tables import Tables
@@ -37,11 +39,14 @@ def merged_shard(settings: ModelSettings, merging: Mapping[int, ShardToMerge], *
     Args:
         settings: of the model.
         merging: states of the shards by number, at least one.
-        shard, shards: number of the new shard, and number of shards that there will be.
+        shard, shards: number of the new shard, and number of shards that there will be. Their tables are brought into
+            this program's order of names.
 
     Returns:
         The shard. Its journal begins here: a replay of the log has to start from this state.
     """
+    for each in merging.values():
+        reorder_tables(each.tables, names_in(each.state))
     tables = merged_to_learn(settings, {number: views_of(each.tables) for number, each in merging.items()})
     state = merged_readable({number: each.state for number, each in merging.items()}, shard)
     return Shard.restore(settings, tables, state, partition=shard, shards=shards)
@@ -57,7 +62,7 @@ def merged_readable(states: Mapping[int, Mapping[str, Any]], shard: int) -> dict
     Raises:
         UnknownState: a later release wrote one of them.
     """
-    merged: dict[str, Any] = {"format": STATE_FORMAT, "offsets": {}, "logs": {}, "counters": {}, "ahead": {}}
+    merged: dict[str, Any] = {"format": STATE_FORMAT, "names": TODAY, "offsets": {}, "logs": {}, "counters": {}, "ahead": {}}
     for number, state in sorted(states.items()):
         if state.get("format", 1) > STATE_FORMAT:
             raise UnknownState(
