@@ -10,6 +10,7 @@ which it fails. Which events are duplicates is decided by the learner, in order,
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from operator import attrgetter, call, itemgetter
@@ -212,8 +213,12 @@ class Decoder:
         missing = ids.count(None)
         if missing == len(ids):
             return np.zeros(len(ids), np.uint64)
-        if missing == 0:
-            return np.maximum(_hashed(ids, self._event_salt, bad)[0][:, 0] ^ scopes, 1)
+        if missing < FEW:
+            absent = _absent(ids) if missing else []
+            keys, _, _ = _hashed(_replaced(ids, absent), self._event_salt, bad)
+            hashes = np.maximum(keys[:, 0] ^ scopes, 1)
+            hashes[absent] = 0
+            return hashes
         hashes = np.zeros(len(ids), np.uint64)
         places = [place for place, event_id in enumerate(ids) if event_id is not None]
         bad_here: set[int] = set()
@@ -291,8 +296,12 @@ def _hashed(ids: Sequence[Any], key: Keys, bad: set[int]) -> tuple[Keys, NDArray
     try:
         all_plain = plain(ids)
     except TypeError:  # at least one id is no string
-        ids = _texts(ids, bad)
-        all_plain = plain(ids)
+        ids = _present(ids, bad)
+        try:
+            all_plain = plain(ids)
+        except TypeError:
+            ids = _texts(ids, bad)
+            all_plain = plain(ids)
     if not all_plain:
         unfit = [place for place, text in enumerate(ids) if not text.isprintable() and bad_text(text)]
         bad.update(unfit)
@@ -305,22 +314,34 @@ def _hashed(ids: Sequence[Any], key: Keys, bad: set[int]) -> tuple[Keys, NDArray
     return keys, joined, starts
 
 
-def _replaced(ids: Sequence[Any], places: list[int]) -> list[Any]:
+def _replaced(ids: Sequence[Any], places: list[int]) -> Sequence[Any]:
     """These ids with stand-ins at some places."""
+    if not places:
+        return ids
     replaced = list(ids)
     for place in places:
         replaced[place] = _STAND_IN
     return replaced
 
 
+def _absent(ids: Sequence[Any]) -> list[int]:
+    """The places of None. Searching for the next one takes less time than looking at each, if there are few."""
+    places: list[int] = []
+    with contextlib.suppress(ValueError):
+        while True:
+            places.append(ids.index(None, places[-1] + 1 if places else 0))
+    return places
+
+
+def _present(ids: Sequence[Any], bad: set[int]) -> Sequence[Any]:
+    """Ids of which each absent one is bad and becomes a stand-in."""
+    absent = _absent(ids)
+    bad.update(absent)
+    return _replaced(ids, absent)
+
+
 def _texts(ids: Sequence[Any], bad: set[int]) -> list[str]:
-    """Ids as strings; an absent one, and an integer with too many digits, is bad and becomes a stand-in."""
-    if None in ids:
-        absent = [place for place, each in enumerate(ids) if each is None]
-        bad.update(absent)
-        ids = _replaced(ids, absent)
-    if set(map(type, ids)) == {str}:
-        return list(ids)
+    """Ids as strings; an integer with too many digits is bad and becomes a stand-in."""
     huge = [place for place, each in enumerate(ids) if type(each) is int and each.bit_length() > 4 * ID_MAX_BYTES]
     bad.update(huge)
     return list(map(text_of, _replaced(ids, huge)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.ingest.decoding import MAX_RATING, MAX_RATING_WEIGHT, Decoder, rating_weight
+from stream.ingest.decoding import FEW, MAX_RATING, MAX_RATING_WEIGHT, Decoder, rating_weight
 from stream.ingest.record_checks import RECORD_MAX_BYTES
 from stream.ingest.records import Record
 from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, EventBatch
@@ -69,6 +69,16 @@ def test_an_event_without_a_session_counts_for_its_user_and_the_other_way_round(
     assert np.array_equal(batch.visitors[1], batch.visitors[0])
     assert np.array_equal(batch.visitors[2], batch.visitors[0])
     assert not np.array_equal(batch.sessions[2], batch.sessions[0])
+
+
+@pytest.mark.parametrize("without", [0, 1, FEW - 1, FEW, 399, 400])
+def test_an_event_without_an_id_has_none_and_the_ids_beside_it_stay(decoder: Decoder, without: int) -> None:
+    places = set(random.Random(without).sample(range(400), without))
+    ids = [None if place in places else place if place % 3 else f"id {place}" for place in range(400)]
+    batch, _, _ = decoder.decode([record({**GOOD, "event_id": each}, offset=n) for n, each in enumerate(ids)])
+    alone = [decoder.decode([record({**GOOD, "event_id": each})])[0].event_ids[0] for each in ids]
+    assert batch.event_ids.tolist() == alone
+    assert [each == 0 for each in alone] == [each is None for each in ids]
 
 
 def test_fields_of_producers_are_renamed() -> None:
