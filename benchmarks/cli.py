@@ -54,6 +54,19 @@ def freshness(
 
 
 @app.command()
+def letters(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    probes: Annotated[int, typer.Option("--probes", min=10, help="Clicks in each run, with and without.")] = 100,
+    count: Annotated[int, typer.Option("--letters", min=10_000, help="Bad records that become letters.")] = 200_000,
+) -> None:
+    """Bad records to dead letters, and the freshness of good events beside them."""
+    from benchmarks.legs.letters import measure
+
+    _report(lambda progress: measure(runs, probes, count, progress), as_json)
+
+
+@app.command()
 def serve(
     as_json: AsJson = False,
     runs: Runs = 5,

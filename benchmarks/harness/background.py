@@ -5,7 +5,7 @@ they can be sent again and again and are as old as their record. The events of o
 per topic and partition. `started` is printed when the first step is acknowledged. A load that falls behind its pace
 does not catch up in bursts; the worker's counters show the true pace.
 
-    python -m benchmarks.harness.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS
+    python -m benchmarks.harness.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS BAD_SHARE
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from contextlib import contextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from benchmarks.harness.events import BATCH_BYTES, ITEMS, load_events
+from benchmarks.harness.events import BATCH_BYTES, ITEMS, OTHER_FORMAT, load_events
 from benchmarks.harness.processes import TOPIC_NAMES
 
 STEP_SECONDS = 0.02
 DIFFERENT_EVENTS = 100_000
 
 
-async def main(kafka: str, events_a_second: float, partitions: int, items: int) -> None:
-    steps = _steps(max(1, round(events_a_second * STEP_SECONDS)), partitions, items)
+async def main(kafka: str, events_a_second: float, partitions: int, items: int, bad_share: float) -> None:
+    steps = _steps(max(1, round(events_a_second * STEP_SECONDS)), partitions, items, bad_share)
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks=1, max_batch_size=4 * BATCH_BYTES)
     await producer.start()
     try:
@@ -52,27 +52,41 @@ async def main(kafka: str, events_a_second: float, partitions: int, items: int) 
         await producer.stop()
 
 
-def _steps(size: int, partitions: int, items: int) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
-    """The key and value of every event of each step, by Kafka's topic and partition."""
+def _steps(
+    size: int, partitions: int, items: int, bad_share: float = 0.0
+) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
+    """The key and value of every event of each step, by Kafka's topic and partition; a share of them is bad."""
     steps: list[dict[tuple[str, int], list[tuple[bytes, bytes]]]] = []
     for number, event in enumerate(load_events(DIFFERENT_EVENTS, items=items)):
         if number % size == 0:
             steps.append(defaultdict(list))
         fields = json.loads(event.value)
         value = json.dumps({name: fields[name] for name in fields if name not in ("event_id", "timestamp")}).encode()
+        if int((number + 1) * bad_share) > int(number * bad_share):
+            value = OTHER_FORMAT
         place = TOPIC_NAMES[event.topic], (murmur2(event.key) & 0x7FFFFFFF) % partitions
         steps[-1][place].append((event.key, value))
     return steps
 
 
 @contextmanager
-def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS) -> Iterator[None]:
+def background(
+    kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS, bad_share: float = 0.0
+) -> Iterator[None]:
     """Run the load in a process of its own until the context ends.
+
+    Args:
+        kafka: bootstrap servers.
+        events_a_second: pace of the load.
+        partitions: number of partitions of each topic.
+        items: number of different items.
+        bad_share: share of the records that are in another format.
 
     Raises:
         RuntimeError: its first events were not acknowledged.
     """
-    command = ["-m", "benchmarks.harness.background", kafka, str(events_a_second), str(partitions), str(items)]
+    arguments = [kafka, *map(str, (events_a_second, partitions, items, bad_share))]
+    command = ["-m", "benchmarks.harness.background", *arguments]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
     try:
         assert process.stdout is not None
@@ -87,4 +101,4 @@ def background(kafka: str, events_a_second: int, partitions: int = 1, *, items: 
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))

@@ -26,6 +26,9 @@ ITEMS = 20_000
 
 BATCH_BYTES = 256 * 1024
 
+OTHER_FORMAT = b'{"product":"tea 12","customer":7123,"ts":1760000000,"price":12.5,"page":"/tea/12"}'
+"""Value of a bad record: an event of another program, about as long as ours."""
+
 
 class LoadEvent(NamedTuple):
     """One event on its way to Kafka. `user` and `item` are its numbers, for programs that read no JSON."""

@@ -30,7 +30,7 @@ from benchmarks.harness.kafka_jars import MissingServer, kafka_jars
 from benchmarks.harness.waiting import wait_until
 
 CLUSTER_ID = "corrente-test-cluster0"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 PORTS = range(15_000, 32_000)
 """Ports of servers: below those that Linux gives to outgoing connections (from 32,768 on), so that no connection of a
 test that runs at the same time takes a port between its choice and the start of the server."""

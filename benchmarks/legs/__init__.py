@@ -8,6 +8,7 @@ hold on other machines too) and the description of the machine.
 | `freshness` | the time from a click in Kafka to the lists that reflect it |
 | `ingest` | events per second from Kafka to learned tables, beside three baselines |
 | `large_model` | memory and learning time of a model of a given size, in a process of its own for `scale` |
+| `letters` | how fast bad records become dead letters, and how fresh good events beside them stay |
 | `memory` | memory of servers with one and several processes under live traffic |
 | `model` | learning and answering in one process |
 | `scale` | the cost of more workers, partitions, items and shards |

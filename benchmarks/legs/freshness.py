@@ -162,9 +162,14 @@ class _System:
         return {item["item"] for item in json.loads(text)["items"]}
 
     @contextmanager
-    def load(self, pace: int) -> Iterator[None]:
-        """Run background events until the context ends, then wait until the worker has learned all of them."""
-        with background(self._kafka.bootstrap, pace, self._partitions):
+    def load(self, pace: int, bad_share: float = 0.0) -> Iterator[None]:
+        """Run background events until the context ends, then wait until the worker has learned all of them.
+
+        Args:
+            pace: records a second.
+            bad_share: share of the records that are in another format.
+        """
+        with background(self._kafka.bootstrap, pace, self._partitions, bad_share=bad_share):
             time.sleep(SETTLE_SECONDS)
             self._http.close()  # the server closes a connection that was idle for some seconds
             yield
