@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.legs import memory, scale, serve
-from benchmarks.legs.freshness import _percentile
+from benchmarks.harness import background
+from benchmarks.harness.events import OTHER_FORMAT
+from benchmarks.legs import letters, memory, scale, serve
+from benchmarks.legs.freshness import Times, _percentile
 from benchmarks.legs.ingest import Measured, Pace, Seen, _pace
 from benchmarks.legs.serve import Load
 
@@ -67,6 +69,25 @@ def test_scale_compares_workers_partitions_shards_and_sizes() -> None:
         "server_memory_to_computed_1m": 0.7,
     }
     assert result["figures"]["program_mb"] == 100
+
+
+def test_letters_compares_half_bad_with_none_of_the_same_run() -> None:
+    times = {0.0: [Times([10.0, 20.0], [40.0, 50.0])], letters.BAD_SHARE: [Times([15.0, 30.0], [60.0, 75.0])]}
+    paces = [letters.Pace(30_000.0, 25_000.0), letters.Pace(20_000.0, 27_000.0), letters.Pace(24_000.0, 26_000.0)]
+    result = letters._result(3, 2, 1000, [1.1, 1.3, 1.12], paces, times)
+    assert result["figures"]["letters_per_second"] == 24_000
+    assert result["figures"]["letters_per_cpu_second"] == 26_000
+    assert result["figures"]["other_p99_ms_half_bad"] == 75.0
+    assert result["ratios"]["other_p99_half_bad_to_none"] == 1.5
+    assert result["ratios"]["decoding_one_bad_in_4096"] == 1.12
+    assert result["spread"]["letters_per_second"] == [20_000, 30_000]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
+def test_a_share_of_the_background_load_is_in_another_format(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    monkeypatch.setattr(background, "DIFFERENT_EVENTS", 1000)
+    values = [value for step in background._steps(100, 2, 50, share) for events in step.values() for _, value in events]
+    assert sum(value == OTHER_FORMAT for value in values) == share * len(values)
 
 
 def test_a_pace_runs_from_the_first_count_to_the_last() -> None:
