@@ -16,7 +16,7 @@ help:
 	@echo "make test [PYTEST=...]    ruff, mypy, every test"
 	@echo "make lint                 ruff, its formatter as a check, and mypy alone"
 	@echo "make coverage             lines that the last make test ran, file by file"
-	@echo "make faults [SEED=...]    the tests that kill, pause and restart things, on a real Kafka and Redis"
+	@echo "make faults [MINUTES=2]   the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
@@ -90,9 +90,10 @@ lint: install
 unit: install
 	$(BIN)/python -m pytest -m "not integration and not packaging and not slow" $(PYTEST)
 
+# Tests of faults, a table of their numbers, and JSON as the last line. SEED=... repeats a run, MINUTES=30 lengthens the
+# storm, PYTEST="-k storm" runs some of them.
 faults: install
-	$(BIN)/python -m pytest tests/integration/test_exactly_once.py -v $(PYTEST)
-	RECORDS=1000000 $(BIN)/python -m pytest tests/stream/shard/test_any_record.py -v -s -o timeout=3000
+	@$(BIN)/python -m tests.run_faults $(PYTEST)
 
 bench: install
 	$(BIN)/corrente bench ingest

@@ -2,7 +2,7 @@
 
 Coverage is paused in tests that are marked `unmeasured`, and in the processes that they start: they run only lines that
 other tests run too, many times or for a long time, and the interpreter's trace function would make them up to half
-slower.
+slower. Tests that are marked `long` run in `make faults` alone, which names a file for their numbers in `FAULTS`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith("CORRENTE_"):
             monkeypatch.delenv(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that are marked `long`, unless `make faults` runs them."""
+    if "FAULTS" not in os.environ:
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(wrapper=True)

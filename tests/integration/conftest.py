@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.harness.processes import WORKER
 from benchmarks.harness.servers import KafkaServer, RedisServer, missing_servers
-from tests.integration import kafka_client
+from tests.integration import fault_record, kafka_client
 from tests.integration.worker_process import WorkerProcess
 
 _HOW_TO_INSTALL = "get Java 17, Maven and redis-server (.ci/run shows how), then: make test"
@@ -30,6 +30,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _here in item.path.parents:
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Record the numbers of a test that is marked `fault`, if `make faults` runs it, while its workers still run."""
+    arguments = getattr(item, "funcargs", {})
+    lines = os.environ.get("FAULTS")
+    if not lines or item.get_closest_marker("fault") is None or "environment" not in arguments:
+        return (yield)
+    watch = fault_record.Watch(arguments["environment"], arguments["tmp_path"]).start()
+    outcome = "failed"
+    try:
+        result = yield
+        outcome = "passed"
+        return result
+    finally:
+        fault_record.write_line(Path(lines), item.name, watch.finish(), outcome)
 
 
 @pytest.fixture(scope="session", autouse=True)

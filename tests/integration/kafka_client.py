@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -11,6 +12,10 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
+
+acknowledged: Counter[tuple[str, str]] = Counter()
+"""Number of records that this process has written, by bootstrap servers and topic; of transactions, only
+committed ones. The table of `make faults` compares it with what was learned."""
 
 
 class Message(NamedTuple):
@@ -58,6 +63,7 @@ def produce(
     bootstrap: str, messages: Iterable[Message], *, largest_bytes: int = 1_048_576, compression: str | None = None
 ) -> None:
     """Write records, and return when all of them are acknowledged."""
+    messages = list(messages)
 
     async def write() -> None:
         producer = AIOKafkaProducer(
@@ -84,6 +90,7 @@ def produce(
             await producer.stop()
 
     asyncio.run(write())
+    acknowledged.update((bootstrap, message.topic) for message in messages)
 
 
 class Transaction(Enum):
@@ -97,16 +104,21 @@ class Transaction(Enum):
 class TransactionalProducer:
     """A producer with one transaction at a time."""
 
-    def __init__(self, producer: AIOKafkaProducer, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(
+        self, bootstrap: str, producer: AIOKafkaProducer, run: Callable[[Coroutine[Any, Any, Any]], Any]
+    ) -> None:
+        self._bootstrap = bootstrap
         self._producer = producer
         self._run = run
+        self._written: list[Message] = []
 
     def send(self, messages: Iterable[Message], end: Transaction) -> None:
         """Write records in a new transaction, and end it, or leave it open until `finish`."""
+        self._written = list(messages)
 
         async def write() -> None:
             await self._producer.begin_transaction()
-            for message in messages:
+            for message in self._written:
                 await self._producer.send_and_wait(
                     message.topic, message.value, key=message.key, partition=message.partition
                 )
@@ -119,6 +131,8 @@ class TransactionalProducer:
         """Commit or abort the open transaction."""
         commit = end is Transaction.COMMITTED
         self._run(self._producer.commit_transaction() if commit else self._producer.abort_transaction())
+        if commit:
+            acknowledged.update((self._bootstrap, message.topic) for message in self._written)
 
 
 @contextmanager
@@ -133,7 +147,7 @@ def transactions(bootstrap: str, transactional_id: str) -> Iterator[Transactiona
 
         producer = runner.run(connect())
         try:
-            yield TransactionalProducer(producer, runner.run)
+            yield TransactionalProducer(bootstrap, producer, runner.run)
         finally:
             runner.run(producer.stop())
 
@@ -214,14 +228,14 @@ def add_partitions(bootstrap: str, topic: str, count: int) -> None:
     asyncio.run(add())
 
 
-def delete_records(bootstrap: str, topic: str, *, before: int) -> None:
-    """Let partition 0 begin at offset `before`, as retention does."""
+def delete_records(bootstrap: str, topic: str, *, before: int, partition: int = 0) -> None:
+    """Let a partition begin at offset `before`, as retention does."""
 
     async def delete() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         await admin.start()
         try:
-            await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=before)})
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=before)})
         finally:
             await admin.close()
 

@@ -31,6 +31,8 @@ from tests.integration.kafka_client import (
 from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.fault
+
 
 def click(number: int, topic: str) -> Message:
     event = {"item": f"item {number % 7}", "user": f"visitor {number % 5}"}

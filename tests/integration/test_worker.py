@@ -56,6 +56,7 @@ def own_redis(environment: dict[str, str], tmp_path: Path) -> Iterator[RedisServ
         yield server
 
 
+@pytest.mark.fault
 def test_a_stopped_worker_has_published_and_committed_everything_it_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
@@ -91,6 +92,7 @@ def test_metrics_and_health_are_served_on_the_address_of_the_setting_and_no_othe
     assert metrics(port) == {}, "nothing listens on 127.0.0.1"
 
 
+@pytest.mark.fault
 def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
@@ -163,6 +165,7 @@ def test_missing_topics_are_made_unless_that_is_turned_off(
     assert running.stop() == 0
 
 
+@pytest.mark.fault
 def test_without_redis_learning_goes_on_and_what_was_learned_is_published_when_it_is_back(
     environment: dict[str, str],
     make_topics: Callable[..., None],
@@ -190,6 +193,7 @@ def test_without_redis_learning_goes_on_and_what_was_learned_is_published_when_i
     assert_every_event_counted_once(environment, 1)
 
 
+@pytest.mark.fault
 def test_a_redis_that_comes_back_empty_starts_a_new_lineage_and_everything_is_learned_again(
     environment: dict[str, str],
     make_topics: Callable[..., None],
@@ -217,6 +221,7 @@ def test_a_redis_that_comes_back_empty_starts_a_new_lineage_and_everything_is_le
     assert_every_event_counted_once(environment, 1)
 
 
+@pytest.mark.fault
 def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing(
     environment: dict[str, str],
     make_topics: Callable[..., None],
@@ -236,6 +241,7 @@ def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing
     assert_every_event_counted_once(environment, 1)
 
 
+@pytest.mark.fault
 def test_records_that_retention_removed_are_logged_and_the_rest_is_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 
+import pytest
 from typer.testing import CliRunner
 
 from benchmarks.harness.waiting import wait_until
@@ -51,6 +52,7 @@ def letters_in(environment: dict[str, str]) -> list[tuple[Stored, DeadLetter]]:
     return [(record, decode_letter(record.value, record.headers)) for record in stored if record.value is not None]
 
 
+@pytest.mark.fault
 def test_bad_records_become_letters_and_good_ones_beside_them_are_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:

@@ -140,6 +140,7 @@ def store(tmp_path: Path) -> Iterator[VersionStore]:
     server.kill()
 
 
+@pytest.mark.fault
 def test_a_partition_gets_past_any_record_and_good_ones_beside_it_count_as_if_they_were_alone(
     store: VersionStore,
 ) -> None:
