@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stream.ingest.merge import journaled_batches
 from stream.ingest.records import Record
@@ -67,16 +67,24 @@ def undisturbed_shard(
     return shard
 
 
-def assert_every_event_counted_once(environment: Mapping[str, str], partitions: int) -> dict[int, Shard]:
+def assert_every_event_counted_once(
+    environment: Mapping[str, str], partitions: int, logs: Sequence[Mapping[str, list[Record]]] | None = None
+) -> dict[int, Shard]:
     """Assert that counters close, logs were read to their ends, and tables equal an undisturbed shard's bit for bit.
 
-    Returns the undisturbed shards by partition.
+    Args:
+        environment: settings of the system.
+        partitions: number of its shards.
+        logs: everything that should be learned, as `logs_of` returns it; by default, what Kafka holds.
+
+    Returns:
+        The undisturbed shards by partition.
     """
     settings, store = load_settings(environment), store_of(environment)
     version, shards = store.latest(), {}
     assert version is not None
     assert sorted(version.shards) == list(range(partitions))
-    for partition, log in enumerate(logs_of(settings, partitions)):
+    for partition, log in enumerate(logs or logs_of(settings, partitions)):
         head = version.shards[partition]
         for topic, records in log.items():
             counts = head.counters[topic]

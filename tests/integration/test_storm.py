@@ -1,0 +1,283 @@
+"""The storm: everything that can happen to a stream, at random, for minutes, and every event counts once.
+
+Workers are killed, paused until they are zombies, started and stopped; Kafka and Redis are restarted; one record in
+1,000 is odd; a third of the transactions abort; retention removes what was learned, and once what was not. The proof is
+that of `test_exactly_once`, over a copy of what Kafka had committed: counters close, what retention took unlearned is
+counted as lost exactly, every bad record has its dead letter, and tables equal, bit for bit, those of an in-memory
+shard that learned the same records in the journal's order.
+
+`MINUTES=…` sets how long it lasts. The order of the faults follows from one seed, which is printed; `SEED=…` repeats
+it. The moments follow from the machine as well.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness.servers import KafkaServer, RedisServer
+from benchmarks.harness.waiting import wait_until
+from stream.ingest.decoding import Decoder
+from stream.ingest.records import Record
+from stream.settings import Settings, load_settings
+from tests.integration import kafka_client
+from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
+from tests.integration.conftest import quick_to_time_out
+from tests.integration.event_load import Load, Transactions, id_of
+from tests.integration.fault_record import Removed, removed_in
+from tests.integration.log_tap import LogTap
+from tests.integration.worker_process import WorkerProcess
+
+MINUTES = float(os.environ.get("MINUTES") or 2)
+PARTITIONS = 2
+EVENTS_A_SECOND = 300
+SESSION_TIMEOUT_SECONDS = 3
+MOST_WORKERS = 3
+STUCK_SECONDS = 120.0
+"""Longest time until something is learned after each fault. A shard that is stuck never gets on."""
+
+WITHOUT_BOUNDS = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}
+"""Settings of a topic whose producers' clocks may be ten years ahead."""
+
+
+class Storm:
+    """Faults, drawn one after the other.
+
+    Args:
+        environment: settings of the workers.
+        start_worker: starts one.
+        kafka, redis: the servers.
+        tap: copy of the logs.
+        chance: of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        environment: dict[str, str],
+        start_worker: Callable[..., WorkerProcess],
+        kafka: KafkaServer,
+        redis: RedisServer,
+        tap: LogTap,
+        chance: random.Random,
+    ) -> None:
+        self._environment = environment
+        self._settings: Settings = load_settings(environment)
+        self._start_worker = start_worker
+        self._kafka = kafka
+        self._redis = redis
+        self._tap = tap
+        self._chance = chance
+        self.workers: list[WorkerProcess] = [start_worker()]
+        self.removed: set[Removed] = set()
+        self.faults: Counter[str] = Counter()
+        self._kinds: dict[Callable[[], None], int] = {
+            self.kill_a_worker: 6,
+            self.pause_a_worker: 4,
+            self.start_another_worker: 4,
+            self.stop_a_worker: 2,
+            self.restart_kafka: 2,
+            self.restart_redis: 2,
+            self.pause_redis: 2,
+            self.remove_learned_records: 3,
+        }
+
+    def strike(self) -> None:
+        """One fault, and something is learned after it."""
+        kind = self._chance.choices(list(self._kinds), list(self._kinds.values()))[0]
+        self.do(kind)
+
+    def do(self, fault: Callable[[], None]) -> None:
+        name = fault.__name__
+        self.faults[name] += 1
+        fault()
+        self.wait_for_progress(name)
+        for worker in self.workers:
+            assert worker.running(), f"a worker ended by itself after {name}:\n{worker.tail()}"
+
+    def wait_for_progress(self, after: str) -> None:
+        """Wait until every partition has learned something; raises if one is stuck."""
+        before = self.offsets()
+        wait_until(
+            lambda: all(self.offsets().get(place, 0) > offset for place, offset in before.items()),
+            f"every partition to go on after {after}; workers:\n" + "\n".join(each.tail(1500) for each in self.workers),
+            STUCK_SECONDS,
+        )
+
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """Next offset of the clicks of each partition in the newest version, which has all of them."""
+        store = store_of(self._environment)
+        newest = store.latest()
+        store.close()
+        if newest is None:
+            return {}
+        clicks = self._settings.topics["clicks"]
+        return {(clicks, partition): state.offsets.get("clicks", 0) for partition, state in newest.shards.items()}
+
+    # ---- the faults
+
+    def kill_a_worker(self) -> None:
+        worker = self.workers.pop(self._chance.randrange(len(self.workers)))
+        time.sleep(self._chance.uniform(0.0, 0.6))  # a random moment, not a wait for something
+        worker.kill()
+        if not self.workers:
+            self.workers.append(self._start_worker())
+
+    def pause_a_worker(self) -> None:
+        """Long enough, most often, that the group gives its partitions to another worker, if there is one."""
+        worker = self._chance.choice(self.workers)
+        worker.pause()
+        time.sleep(self._chance.uniform(0.2, 3.0 * SESSION_TIMEOUT_SECONDS))  # the length of the pause is the fault
+        worker.resume()
+
+    def start_another_worker(self) -> None:
+        if len(self.workers) == MOST_WORKERS:
+            return self.kill_a_worker()
+        self.workers.append(self._start_worker())
+        return None
+
+    def stop_a_worker(self) -> None:
+        if len(self.workers) == 1:
+            return self.start_another_worker()
+        worker = self.workers.pop(self._chance.randrange(len(self.workers)))
+        assert worker.stop(60.0) == 0
+        return None
+
+    def restart_kafka(self) -> None:
+        self._kafka.stop(kill=self._chance.random() < 0.7)
+        time.sleep(self._chance.uniform(0.0, 3.0))  # the length of the outage is the fault
+        self._kafka.start()
+
+    def restart_redis(self) -> None:
+        self._redis.stop(kill=self._chance.random() < 0.7)
+        time.sleep(self._chance.uniform(0.0, 5.0))  # the length of the outage is the fault
+        self._redis.start()
+
+    def pause_redis(self) -> None:
+        with self._redis.paused():
+            time.sleep(self._chance.uniform(0.2, 5.0))  # the length of the pause is the fault
+
+    def remove_learned_records(self) -> None:
+        topic = self._chance.choice(list(self._settings.topics))
+        partition = self._chance.randrange(PARTITIONS)
+        store = store_of(self._environment)
+        newest = store.latest()
+        store.close()
+        learned = newest.shards[partition].offsets.get(topic, 0) if newest else 0
+        if learned:
+            self._remove(self._settings.topics[topic], partition, learned - self._chance.randrange(min(learned, 500)))
+
+    def remove_unlearned_records(self) -> None:
+        """Retention overtakes workers that are all dead; it is counted exactly."""
+        for worker in self.workers:
+            worker.kill()
+        self.workers = []
+        clicks = self._settings.topics["clicks"]
+        wait_until(self._settled, "the last publish of a killed worker to be over", 60.0)
+        (topic, partition), learned = self._chance.choice(sorted(self.offsets().items()))
+        before = learned + self._chance.randint(50, 200)
+        wait_until(lambda: self._tap.next_offset(clicks, partition) >= before, "more clicks", 60.0)
+        self._remove(topic, partition, before)
+        self.removed.add(Removed(topic, partition, learned, before))
+        self.workers = [self._start_worker()]
+
+    def _settled(self) -> bool:
+        offsets = self.offsets()
+        time.sleep(0.5)  # two looks, apart by longer than a request that a killed worker left in its socket takes
+        return offsets == self.offsets()
+
+    def _remove(self, topic: str, partition: int, before: int) -> None:
+        wait_until(lambda: self._tap.next_offset(topic, partition) >= before, "the copy of the log", 60.0)
+        kafka_client.delete_records(self._environment["CORRENTE_KAFKA"], topic, before=before, partition=partition)
+
+
+@pytest.fixture
+def kept_redis(environment: dict[str, str], tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that keeps what it has acknowledged when it is killed."""
+    with RedisServer(tmp_path / "redis", appendonly=True) as server:
+        environment["CORRENTE_REDIS"] = quick_to_time_out(server.url)
+        yield server
+
+
+@pytest.mark.fault
+@pytest.mark.long
+@pytest.mark.timeout(60.0 * MINUTES + 1800.0, func_only=True)
+def test_nothing_is_lost_or_counted_twice_in_a_storm(
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    kafka_server: KafkaServer,
+    kept_redis: RedisServer,
+    tmp_path: Path,
+) -> None:
+    seed = int(os.environ.get("SEED") or time.time_ns())
+    print(f"SEED={seed} MINUTES={MINUTES:g} repeats the order of the faults")
+    chance = random.Random(seed)
+    environment |= {
+        "CORRENTE_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_SECONDS),
+        "CORRENTE_PUBLISH_SECONDS": "0.05",
+    }
+    make_topics(PARTITIONS, WITHOUT_BOUNDS)
+    settings = load_settings(environment)
+    kafka_client.make_topics(settings.kafka, {settings.dead_letters_topic: 1}, {"cleanup.policy": "compact"})
+    tap = LogTap(settings.kafka, settings.topics, PARTITIONS).start()
+    load, shop = Load(environment, seed, EVENTS_A_SECOND).start(), Transactions(environment, seed).start()
+    storm = Storm(environment, worker, kafka_server, kept_redis, tap, chance)
+    wait_until(lambda: len(storm.offsets()) == PARTITIONS, "a version of all partitions", 120.0)
+
+    started = time.monotonic()
+    while (elapsed := (time.monotonic() - started) / 60) < MINUTES:
+        if elapsed > MINUTES / 2 and not storm.removed:
+            storm.do(storm.remove_unlearned_records)
+        storm.strike()
+        time.sleep(chance.uniform(0.0, 2.0))  # a random moment, not a wait for something
+
+    load.stop()
+    shop.stop()
+    wait_until(lambda: tap.caught_up(), "the copy of the logs", STUCK_SECONDS)
+    tap.stop()
+    wait_until(lambda: learned_everything(environment, tap.ends()), "everything to be learned", STUCK_SECONDS)
+    assert [each.stop(60.0) for each in storm.workers] == [0] * len(storm.workers)
+
+    copied = {
+        name: [each for number in range(PARTITIONS) for each in tap.records(name, number)]
+        for name in settings.topics.values()
+    }
+    ids = {id_of(each.value) for records in copied.values() for each in records}
+    assert load.acknowledged | shop.committed <= ids, "Kafka lost what it had acknowledged"
+    assert ids.isdisjoint(shop.aborted)
+
+    assert removed_in(tmp_path.glob("worker-*.log")) == storm.removed
+    logs = kept_logs(settings, tap, storm.removed)
+    assert_every_event_counted_once(environment, PARTITIONS, logs)
+    bad = {
+        f"{settings.topics[rejection.record.topic]}-{partition}-{rejection.record.offset}".encode()
+        for partition, log in enumerate(logs)
+        for records in log.values()
+        for rejection in Decoder(settings.model).decode(records)[2]
+    }
+    letters = kafka_client.read_all(settings.kafka, [settings.dead_letters_topic])
+    assert {letter.key for letter in letters} == bad
+    lost = sum(each.end - each.first for each in storm.removed)
+    print(
+        f"{sum(map(len, copied.values()))} records, {load.odd} odd, {len(bad)} dead letters, {len(shop.committed)} "
+        f"committed and {len(shop.aborted)} aborted in transactions, {lost} counted as lost; "
+        f"{sum(storm.faults.values())} faults: {dict(storm.faults)}"
+    )
+
+
+def kept_logs(settings: Settings, tap: LogTap, removed: set[Removed]) -> list[dict[str, list[Record]]]:
+    """Everything that was committed and not removed before it was learned, as `checking.logs_of` returns it."""
+    taken = {(each.topic, each.partition, offset) for each in removed for offset in range(each.first, each.end)}
+    return [
+        {
+            topic: [each for each in tap.records(name, partition) if (name, partition, each.offset) not in taken]
+            for topic, name in settings.topics.items()
+        }
+        for partition in range(PARTITIONS)
+    ]
