@@ -50,6 +50,9 @@ MAX_RATING = 1e6
 FEW = 100
 """Bad records up to which it is quicker to remove each from the list of a batch than to make a new list."""
 
+SLICE = 256
+"""Ids that are checked at once where the check of all ids of a batch has failed."""
+
 _STAND_IN = "?"
 """Takes the place of a bad id until its row is removed."""
 
@@ -263,8 +266,14 @@ class Decoder:
 
 def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:
     """Each id, or the one from `others` if it is None."""
-    if None not in ids:
+    missing = ids.count(None)
+    if not missing:
         return ids
+    if missing < FEW:
+        chosen = list(ids)
+        for place in _absent(ids):
+            chosen[place] = others[place]
+        return chosen
     return [other if identifier is None else identifier for identifier, other in zip(ids, others, strict=True)]
 
 
@@ -303,7 +312,7 @@ def _hashed(ids: Sequence[Any], key: Keys, bad: set[int]) -> tuple[Keys, NDArray
             ids = _texts(ids, bad)
             all_plain = plain(ids)
     if not all_plain:
-        unfit = [place for place, text in enumerate(ids) if not text.isprintable() and bad_text(text)]
+        unfit = _unfit(ids)
         bad.update(unfit)
         ids = _replaced(ids, unfit)
     joined = np.frombuffer(SEPARATOR.join(ids).encode(), np.uint8)
@@ -322,6 +331,17 @@ def _replaced(ids: Sequence[Any], places: list[int]) -> Sequence[Any]:
     for place in places:
         replaced[place] = _STAND_IN
     return replaced
+
+
+def _unfit(ids: Sequence[str]) -> list[int]:
+    """The places of ids with a character that no id may have. Most slices of a batch have none."""
+    return [
+        start + number
+        for start in range(0, len(ids), SLICE)
+        if not plain(ids[start : start + SLICE])
+        for number, text in enumerate(ids[start : start + SLICE])
+        if not text.isprintable() and bad_text(text)
+    ]
 
 
 def _absent(ids: Sequence[Any]) -> list[int]:
