@@ -39,7 +39,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     lines = os.environ.get("FAULTS")
     if not lines or item.get_closest_marker("fault") is None or "environment" not in arguments:
         return (yield)
-    watch = fault_record.Watch(arguments["environment"], arguments["tmp_path"]).start()
+    watch = fault_record.Watch(arguments["environment"]).start()
     outcome = "failed"
     try:
         result = yield

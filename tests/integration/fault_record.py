@@ -1,24 +1,24 @@
 """The numbers of a fault test for the table of `make faults`: sent, lost, duplicated, stood still.
 
-They are measured from outside while the test runs: records that Kafka has acknowledged to this process, counters of the
-newest version in Redis, and losses that the workers have logged. A test that sends nothing has no numbers.
+They are measured from outside while the test runs: records that Kafka has acknowledged to this process, and counters of
+the newest version in Redis. A test that sends nothing has no numbers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from redis.exceptions import RedisError
 
 from benchmarks.harness.waiting import wait_until
+from stream.ingest.origins import topic_of
 from stream.settings import load_settings
 from stream.versions import VersionError, VersionStore
 from tests.integration import kafka_client
@@ -27,26 +27,15 @@ LOOK_SECONDS = 0.1
 LAST_LOOK_SECONDS = 10.0
 """Longest wait, after the test, for a version that contains everything that was sent."""
 
-LOST_LINE = "retention removed records before they were learned"
-
-
-class Removed(NamedTuple):
-    """Offsets `first` to before `end` of one partition, of which a worker has logged that retention removed them."""
-
-    topic: str
-    partition: int
-    first: int
-    end: int
-
 
 class Account(NamedTuple):
     """The numbers of one test.
 
     Attributes:
         sent: records that were acknowledged; of transactions, committed ones.
-        lost: of these, the records that are neither in the newest state nor counted as removed by retention.
-        duplicated: records that are in the state twice, or although they were counted as removed.
-        removed: records that retention removed before they were learned, and that were counted.
+        lost: of these, the records of which the newest state says nothing.
+        duplicated: records that are in the state more than once.
+        removed: records that retention removed before they were learned, as the state says.
         stood_still_seconds: the longest time in which records waited and no newer state was published, outages that
             the test makes and starts of workers included.
     """
@@ -61,8 +50,8 @@ class Account(NamedTuple):
 def account(
     sent: Mapping[str, int], read: Mapping[str, int], removed: Mapping[str, int], stood_still_seconds: float
 ) -> Account:
-    """Compare counts of records, each by topic."""
-    missing = [count - read.get(topic, 0) - removed.get(topic, 0) for topic, count in sent.items()]
+    """Compare counts of records, each by topic. Removed records are in `read` too."""
+    missing = [count - read.get(topic, 0) for topic, count in sent.items()]
     return Account(
         sent=sum(sent.values()),
         lost=sum(max(0, each) for each in missing),
@@ -70,22 +59,6 @@ def account(
         removed=sum(removed.values()),
         stood_still_seconds=round(stood_still_seconds, 1),
     )
-
-
-def removed_in(logs: Iterable[Path]) -> set[Removed]:
-    """Every loss that workers have logged. A worker that ends before it has published logs it again, which is one."""
-    lines = [line for log in logs for line in log.read_text(errors="replace").splitlines() if LOST_LINE in line]
-    fields = [dict(re.findall(r"(\w+)=([^\s']+)", line.replace("'", ""))) for line in lines]
-    return {
-        Removed(each["topic"], int(each["kafka_partition"]), int(each["first_lost"]), int(each["first_kept"]))
-        for each in fields
-    }
-
-
-def count_removed(removed: Iterable[Removed]) -> Counter[str]:
-    """Number of different offsets by topic."""
-    offsets = {(each.topic, each.partition, offset) for each in removed for offset in range(each.first, each.end)}
-    return Counter(topic for topic, _, _ in offsets)
 
 
 class StandstillClock:
@@ -117,15 +90,14 @@ class Watch:
 
     Args:
         environment: settings of the test's workers; the test may change them.
-        folder: of the workers' logs.
     """
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._folder = folder
         self._stores: dict[str, VersionStore] = {}
         self._topics: dict[str, str] = {}
         self._read: Counter[str] = Counter()
+        self._removed: Counter[str] = Counter()
         self._stopping = threading.Event()
         self._still = StandstillClock(time.monotonic())
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -151,10 +123,7 @@ class Watch:
             store.close()
 
     def _account(self) -> Account:
-        sent, removed = self._sent(), Counter[str]()
-        for kafka_name, count in count_removed(removed_in(self._folder.glob("worker-*.log"))).items():
-            removed[self._topics[kafka_name]] += count
-        return account(sent, self._read, removed, self._still.longest_seconds)
+        return account(self._sent(), self._read, self._removed, self._still.longest_seconds)
 
     def _sent(self) -> Counter[str]:
         """Number of acknowledged records, by our name of the topic: of every topic that ever had this name."""
@@ -168,22 +137,24 @@ class Watch:
         while not self._stopping.wait(LOOK_SECONDS):
             sent = sum(self._sent().values())
             with contextlib.suppress(RedisError, VersionError):  # Redis is away, or is empty: no progress
-                self._read = self._records_read()
+                self._look_at_newest_version()
             reached = sum(self._read.values())
             self._still.look(time.monotonic(), reached, waiting=reached < sent)
 
-    def _records_read(self) -> Counter[str]:
-        """Number of records in the newest version, by our name of the topic."""
+    def _look_at_newest_version(self) -> None:
+        """Count what is read and what is lost, by our name of the topic."""
         settings = load_settings(self._environment)
         store = self._stores.get(settings.redis)
         if store is None:
             store = self._stores[settings.redis] = VersionStore.connect(settings.redis, settings.model_name)
         newest = store.latest()
         read: Counter[str] = Counter()
+        removed: Counter[str] = Counter()
         for shard in newest.shards.values() if newest else ():
-            for source, counts in shard.counters.items():
-                read[source.partition("/")[0]] += counts["read"]
-        return read
+            for origin, counts in shard.counters.items():
+                read[topic_of(origin)] += counts["read"]
+                removed[topic_of(origin)] += counts.get("lost", 0)
+        self._read, self._removed = read, removed
 
 
 def write_line(path: Path, name: str, account: Account | None, outcome: str) -> None:
