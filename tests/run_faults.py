@@ -34,7 +34,19 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="corrente-faults-") as folder:
         lines = Path(folder) / "faults.jsonl"
         environment = {"RECORDS": RECORDS, **os.environ, "FAULTS": str(lines)}
-        pytest = ["-m", "pytest", "-m", "fault", "-v", "-s", "-o", f"timeout={TIMEOUT_SECONDS}", *PLACES, *arguments]
+        pytest = [
+            "-m",
+            "pytest",
+            "-m",
+            "fault",
+            "-v",
+            "-s",
+            "--show-capture=no",
+            "-o",
+            f"timeout={TIMEOUT_SECONDS}",
+            *PLACES,
+            *arguments,
+        ]
         code = subprocess.run([sys.executable, *pytest], env=environment, check=False).returncode
         rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.exists() else []
     print(table(rows))
