@@ -158,12 +158,12 @@ class Storm:
         worker.resume()
 
     def start_another_worker(self) -> None:
-        """Most often, the next fault comes when it has joined the group, and sometimes while it starts."""
+        """Most often, the next fault comes when it joins the group, and sometimes while it starts."""
         if len(self.workers) == MOST_WORKERS:
             return self.kill_a_worker()
         self.workers.append(self._start_worker())
         if self._chance.random() < 0.8:
-            self.workers[-1].wait_for_log("assigned ", STUCK_SECONDS)
+            self.workers[-1].wait_for_log("ready to join the group", STUCK_SECONDS)
         return None
 
     def stop_a_worker(self) -> None:
