@@ -33,6 +33,7 @@ def wait_for(environment: dict[str, str], count: int) -> None:
     wait_until(lambda: learned_clicks(environment) == count, f"{count} clicks to be learned and published", 60.0)
 
 
+@pytest.mark.long
 def test_another_topic_under_the_same_setting_is_learned_from_its_beginning(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
@@ -50,6 +51,7 @@ def test_another_topic_under_the_same_setting_is_learned_from_its_beginning(
     assert running.stop() == 0
 
 
+@pytest.mark.long
 def test_two_models_that_differ_only_in_name_each_learn_everything(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:

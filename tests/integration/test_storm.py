@@ -18,7 +18,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +27,10 @@ import pytest
 from benchmarks.harness.servers import KafkaServer, RedisServer
 from benchmarks.harness.waiting import wait_until
 from stream.ingest.decoding import Decoder
+from stream.ingest.origins import origin_of, partition_of, topic_of
 from stream.ingest.records import Record
 from stream.settings import Settings, load_settings
+from stream.versions import ShardState
 from tests.integration import kafka_client
 from tests.integration.checking import assert_every_event_counted_once, learned_everything, store_of
 from tests.integration.conftest import quick_to_time_out
@@ -131,15 +133,14 @@ class Storm:
             STUCK_SECONDS,
         )
 
-    def offsets(self) -> dict[tuple[str, int], int]:
-        """Next offset of the clicks of each partition in the newest version, which has all of them."""
-        store = store_of(self._environment)
-        newest = store.latest()
-        store.close()
-        if newest is None:
-            return {}
-        clicks = self._settings.topics["clicks"]
-        return {(clicks, partition): state.offsets.get("clicks", 0) for partition, state in newest.shards.items()}
+    def offsets(self, topic: str = "clicks") -> dict[tuple[str, int], int]:
+        """Next offset of each partition of our topic in the newest version, by its name in Kafka."""
+        return {
+            (self._settings.topics[topic], partition_of(origin, shard)): offset
+            for shard, state in newest_shards(self._environment).items()
+            for origin, offset in state.offsets.items()
+            if topic_of(origin) == topic
+        }
 
     # ---- the faults
 
@@ -194,14 +195,10 @@ class Storm:
             time.sleep(self._chance.uniform(0.2, 5.0))  # the length of the pause is the fault
 
     def remove_learned_records(self) -> None:
-        topic = self._chance.choice(list(self._settings.topics))
-        partition = self._chance.randrange(PARTITIONS)
-        store = store_of(self._environment)
-        newest = store.latest()
-        store.close()
-        learned = newest.shards[partition].offsets.get(topic, 0) if newest else 0
-        if learned:
-            self._remove(self._settings.topics[topic], partition, learned - self._chance.randrange(min(learned, 500)))
+        places = sorted(self.offsets(self._chance.choice(list(self._settings.topics))).items())
+        if places:  # nothing of a topic may be learned yet
+            (topic, partition), learned = self._chance.choice(places)
+            self._remove(topic, partition, learned - self._chance.randrange(min(learned, 500)))
 
     def remove_unlearned_records(self) -> None:
         """Retention overtakes workers that are all dead; it is counted exactly."""
@@ -287,13 +284,13 @@ def test_nothing_is_lost_or_counted_twice_in_a_storm(
     assert ids.isdisjoint(shop.aborted)
 
     assert removals_in(tmp_path.glob("worker-*.log")) == storm.removed
-    logs = kept_logs(settings, tap, storm.removed)
-    assert_every_event_counted_once(environment, PARTITIONS, logs)
+    logs = kept_logs(settings, tap, storm.removed, shards=len(newest_shards(environment)))
+    assert_every_event_counted_once(environment, len(logs), logs)
     assert counted_as_lost(environment) == sum(each.end - each.first for each in storm.removed) > 0
     bad = {
-        f"{settings.topics[rejection.record.origin]}-{partition}-{rejection.record.offset}".encode()
-        for partition, log in enumerate(logs)
-        for records in log.values()
+        f"{settings.topics[topic_of(origin)]}-{partition_of(origin, shard)}-{rejection.record.offset}".encode()
+        for shard, log in enumerate(logs)
+        for origin, records in log.items()
         for rejection in Decoder(settings.model).decode(records)[2]
     }
     letters = kafka_client.read_all(settings.kafka, [settings.dead_letters_topic])
@@ -308,20 +305,29 @@ def test_nothing_is_lost_or_counted_twice_in_a_storm(
 
 def counted_as_lost(environment: dict[str, str]) -> int:
     """Number of records that the newest state counts as lost."""
+    shards = newest_shards(environment).values()
+    return sum(counts.get("lost", 0) for shard in shards for counts in shard.counters.values())
+
+
+def newest_shards(environment: dict[str, str]) -> Mapping[int, ShardState]:
+    """The shards of the newest version; none before the first one."""
     store = store_of(environment)
     newest = store.latest()
     store.close()
-    assert newest is not None
-    return sum(counts.get("lost", 0) for shard in newest.shards.values() for counts in shard.counters.values())
+    return newest.shards if newest else {}
 
 
-def kept_logs(settings: Settings, tap: LogTap, removed: set[Removed]) -> list[dict[str, list[Record]]]:
+def kept_logs(settings: Settings, tap: LogTap, removed: set[Removed], shards: int) -> list[dict[str, list[Record]]]:
     """Everything that was committed and not removed before it was learned, as `checking.logs_of` returns it."""
     taken = {(each.topic, each.partition, offset) for each in removed for offset in range(each.first, each.end)}
-    return [
-        {
-            topic: [each for each in tap.records(name, partition) if (name, partition, each.offset) not in taken]
-            for topic, name in settings.topics.items()
-        }
-        for partition in range(PARTITIONS)
-    ]
+    logs: list[dict[str, list[Record]]] = [{} for _ in range(shards)]
+    for topic, name in settings.topics.items():
+        for partition in range(PARTITIONS):
+            shard = partition % shards
+            origin = origin_of(topic, partition, shard)
+            logs[shard][origin] = [
+                each._replace(origin=origin)
+                for each in tap.records(name, partition)
+                if (name, partition, each.offset) not in taken
+            ]
+    return logs
