@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from redis.exceptions import RedisError
 
 from benchmarks.harness.servers import KafkaServer, RedisServer
 from benchmarks.harness.waiting import wait_until
@@ -189,6 +190,14 @@ class Storm:
         self._redis.stop(kill=self._chance.random() < 0.7)
         time.sleep(self._chance.uniform(0.0, 5.0))  # the length of the outage is the fault
         self._redis.start()
+        wait_until(self._redis_answers, "Redis to have loaded what it kept", STUCK_SECONDS)
+
+    def _redis_answers(self) -> bool:
+        try:
+            newest_shards(self._environment)
+        except RedisError:
+            return False
+        return True
 
     def pause_redis(self) -> None:
         with self._redis.paused():
