@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
 from benchmarks.harness.processes import learned, metrics, total
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
@@ -14,6 +16,8 @@ from tests.integration.checking import assert_every_event_counted_once, learned_
 from tests.integration.kafka_client import Message, add_partitions, produce
 from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.fault
 
 TOPICS = ("CLICKS", "PURCHASES", "FEEDBACK")
 
