@@ -18,7 +18,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -296,20 +296,26 @@ def test_nothing_is_lost_or_counted_twice_in_a_storm(
     logs = kept_logs(settings, tap, storm.removed, shards=len(newest_shards(environment)))
     assert_every_event_counted_once(environment, len(logs), logs)
     assert counted_as_lost(environment) == sum(each.end - each.first for each in storm.removed) > 0
-    bad = {
-        f"{settings.topics[topic_of(origin)]}-{partition_of(origin, shard)}-{rejection.record.offset}".encode()
-        for shard, log in enumerate(logs)
-        for origin, records in log.items()
-        for rejection in Decoder(settings.model).decode(records)[2]
-    }
-    letters = kafka_client.read_all(settings.kafka, [settings.dead_letters_topic])
-    assert {letter.key for letter in letters} == bad
+    bad = letters_of(settings, logs)
+    letters = {each.key for each in kafka_client.read_all(settings.kafka, [settings.dead_letters_topic])}
+    # A worker that was killed may have written the letter of a record that retention then took from its successor.
+    assert bad <= letters <= letters_of(settings, kept_logs(settings, tap, set(), shards=len(logs)))
     lost = sum(each.end - each.first for each in storm.removed)
     print(
         f"{sum(map(len, copied.values()))} records, {load.odd} odd, {len(bad)} dead letters, {len(shop.committed)} "
         f"committed and {len(shop.aborted)} aborted in transactions, {lost} counted as lost; "
         f"{sum(storm.faults.values())} faults: {dict(storm.faults)}"
     )
+
+
+def letters_of(settings: Settings, logs: Sequence[Mapping[str, list[Record]]]) -> set[bytes]:
+    """Keys of the dead letters that the bad records of these logs become."""
+    return {
+        f"{settings.topics[topic_of(origin)]}-{partition_of(origin, shard)}-{rejection.record.offset}".encode()
+        for shard, log in enumerate(logs)
+        for origin, records in log.items()
+        for rejection in Decoder(settings.model).decode(records)[2]
+    }
 
 
 def counted_as_lost(environment: dict[str, str]) -> int:
