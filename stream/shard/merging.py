@@ -62,7 +62,14 @@ def merged_readable(states: Mapping[int, Mapping[str, Any]], shard: int) -> dict
     Raises:
         UnknownState: a later release wrote one of them.
     """
-    merged: dict[str, Any] = {"format": STATE_FORMAT, "names": TODAY, "offsets": {}, "logs": {}, "counters": {}, "ahead": {}}
+    merged: dict[str, Any] = {
+        "format": STATE_FORMAT,
+        "names": TODAY,
+        "offsets": {},
+        "logs": {},
+        "counters": {},
+        "ahead": {},
+    }
     for number, state in sorted(states.items()):
         if state.get("format", 1) > STATE_FORMAT:
             raise UnknownState(
