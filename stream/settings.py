@@ -130,7 +130,8 @@ class Settings(BaseSettings):
 
     # ---- learning
     test_cpu_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.15, description="Share of learning's CPU time that testing and the ranker may take."
+        0.15,
+        description="Share of learning's CPU time that testing and the ranker may take; with 1, every event is tested.",
     )
     sample_floor: Annotated[float, Field(ge=0)] = Field(
         20.0, description="Least number of events a second that are tested."

@@ -90,6 +90,7 @@ class WorkerResources:
         """Import River off the event loop; only then are events tested."""
         await asyncio.get_running_loop().run_in_executor(self.redis, import_river)
         self.may_test = True
+        self.metrics.sample_rate.set(self.sample_rate.wanted(self.clock.monotonic()))
 
     async def in_learning(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a function in a learning thread."""

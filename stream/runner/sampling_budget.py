@@ -7,6 +7,8 @@ times as much. Therefore the ranker learns from a sample. The sample's rate is t
 - the rate at which testing keeps a core busy for `QUIET_CORE` of its time, so that a quiet stream is tested completely;
 - the rate at which `floor` events a second are tested.
 
+With a `share` of 1 there is no budget: every event is tested, whatever that costs.
+
 The cost to learn an event and the additional cost to test it are estimated from the CPU time of the batches that were
 learned. Every second batch gets a rate above the wanted one and the others one below: with equal rates the two costs
 could not be separated. Only neighbouring batches are compared. Over longer times both costs move, and the rate with
@@ -51,7 +53,7 @@ class SampleRate:
     True
 
     Args:
-        share: part of learning's CPU time, from 0 to 1, for everything that is done with the sample.
+        share: part of learning's CPU time, from 0 to 1, for everything that is done with the sample; 1 for no limit.
         floor: least number of tests a second.
     """
 
@@ -77,6 +79,8 @@ class SampleRate:
             events: number of events in the batch.
         """
         wanted = self.wanted(now, events)
+        if self._share >= 1.0:
+            return 1.0
         # Compared with the total cost, not with the estimated cost of testing: that estimate needs different rates.
         if wanted >= 1.0 and self._seconds < QUIET_CORE * max(self._span, 1.0):
             return 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stream.runner.sampling_budget import QUIET_CORE, SampleRate
+from tests.stream.runner.conftest import Bench
 
 
 def run(
@@ -88,3 +89,18 @@ def test_a_delay_that_makes_tests_look_free_is_corrected() -> None:
     assert tests < 1.3 * QUIET_CORE / 80e-6
     assert rate.test_seconds == pytest.approx(80e-6, rel=0.2)
     assert rate.learn_seconds == pytest.approx(1.6e-6, rel=0.5)
+
+
+def test_with_a_share_of_one_every_event_is_tested_whatever_it_costs() -> None:
+    rate = SampleRate(share=1.0, floor=0.0)
+    assert rate.next(0.0, 4096) == 1.0
+    for batch in range(1, 50):
+        rate.spent(4096, 1.0, 4096 * 0.01, batch * 40.0)  # forty seconds for a batch
+        assert rate.next(batch * 40.0, 4096) == 1.0
+
+
+async def test_the_metric_says_that_events_are_tested_as_soon_as_river_is_imported(bench: Bench) -> None:
+    rate = bench.resources.metrics.sample_rate
+    assert rate.collect()[0].samples[0].value == 0.0
+    await bench.resources.import_river()
+    assert rate.collect()[0].samples[0].value == 1.0, "before any record has come: a quiet stream is tested completely"
