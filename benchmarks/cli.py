@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure spee
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 Runs = Annotated[int, typer.Option("--runs", min=1, help="How often everything is measured.")]
+Partitions = Annotated[int, typer.Option("--partitions", min=1, max=1024, help="Of each topic.")]
+Shards = Annotated[int, typer.Option("--shards", min=1, max=1024, help="That the worker learns them as.")]
 
 
 @app.callback()
@@ -29,15 +32,17 @@ def _bench() -> None:
 def ingest(
     as_json: AsJson = False,
     runs: Runs = 5,
-    events: Annotated[int, typer.Option("--events", min=1000, help="Events in the topics.")] = 1_600_000,
+    events: Annotated[int, typer.Option("--events", min=100_000, help="Events in the topics.")] = 1_600_000,
     slow_events: Annotated[
         int, typer.Option("--slow-events", min=1000, help="Events that the slow baselines take of them.")
     ] = 100_000,
+    partitions: Partitions = 4,
+    shards: Shards = 1,
 ) -> None:
-    """Events a second from Kafka to learned tables, everything on."""
+    """Events a second from Kafka to learned tables, everything on, beside topics of one partition."""
     from benchmarks.legs.ingest import measure
 
-    _report(lambda progress: measure(runs, events, slow_events, progress), as_json)
+    _report(lambda progress: measure(runs, events, slow_events, partitions, shards, progress), as_json)
 
 
 @app.command()
@@ -45,12 +50,13 @@ def freshness(
     as_json: AsJson = False,
     runs: Runs = 5,
     probes: Annotated[int, typer.Option("--probes", min=10, help="Clicks in each run at each pace.")] = 100,
-    partitions: Annotated[int, typer.Option("--partitions", min=1, help="Of the topics.")] = 1,
+    partitions: Partitions = 1,
+    shards: Shards = 1,
 ) -> None:
     """From a click in Kafka to the answers that reflect it, under background load."""
     from benchmarks.legs.freshness import measure
 
-    _report(lambda progress: measure(runs, probes, partitions, progress), as_json)
+    _report(lambda progress: measure(runs, probes, partitions, shards, progress), as_json)
 
 
 @app.command()
@@ -118,6 +124,21 @@ def memory(
     from benchmarks.legs.memory import measure
 
     _report(lambda progress: measure(minutes, progress), as_json)
+
+
+@app.command()
+def partitions(
+    file: Annotated[Path, typer.Argument(help="TSV, CSV or JSON lines, plain or gzipped.", exists=True)],
+    as_json: AsJson = False,
+    runs: Runs = 3,
+    partitions: Partitions = 12,
+    shards: Shards = 1,
+    limit: Annotated[int | None, typer.Option("--limit", min=10_000, help="Rows at most.")] = None,
+) -> None:
+    """Hit rate of a history that is replayed at full speed into several partitions, beside one partition."""
+    from benchmarks.legs.partitions import measure
+
+    _report(lambda progress: measure(file, runs, partitions, shards, limit, progress), as_json)
 
 
 def _report(measure: Callable[[Callable[[str], None]], dict[str, Any]], as_json: bool) -> None:

@@ -5,7 +5,7 @@ they can be sent again and again and are as old as their record. The events of o
 per topic and partition. `started` is printed when the first step is acknowledged. A load that falls behind its pace
 does not catch up in bursts; the worker's counters show the true pace.
 
-    python -m benchmarks.harness.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS BAD_SHARE
+    python -m benchmarks.harness.background KAFKA EVENTS_A_SECOND PARTITIONS ITEMS BAD_SHARE TOPICS
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from aiokafka import AIOKafkaProducer
@@ -29,8 +29,11 @@ STEP_SECONDS = 0.02
 DIFFERENT_EVENTS = 100_000
 
 
-async def main(kafka: str, events_a_second: float, partitions: int, items: int, bad_share: float) -> None:
-    steps = _steps(max(1, round(events_a_second * STEP_SECONDS)), partitions, items, bad_share)
+async def main(
+    kafka: str, events_a_second: float, partitions: int, items: int, bad_share: float, topics: Mapping[str, str]
+) -> None:
+    size = max(1, round(events_a_second * STEP_SECONDS))
+    steps = _steps(size, partitions, items, bad_share, topics=topics)
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks=1, max_batch_size=4 * BATCH_BYTES)
     await producer.start()
     try:
@@ -53,7 +56,7 @@ async def main(kafka: str, events_a_second: float, partitions: int, items: int, 
 
 
 def _steps(
-    size: int, partitions: int, items: int, bad_share: float = 0.0
+    size: int, partitions: int, items: int, bad_share: float = 0.0, *, topics: Mapping[str, str] = TOPIC_NAMES
 ) -> list[dict[tuple[str, int], list[tuple[bytes, bytes]]]]:
     """The key and value of every event of each step, by Kafka's topic and partition; a share of them is bad."""
     steps: list[dict[tuple[str, int], list[tuple[bytes, bytes]]]] = []
@@ -64,14 +67,20 @@ def _steps(
         value = json.dumps({name: fields[name] for name in fields if name not in ("event_id", "timestamp")}).encode()
         if int((number + 1) * bad_share) > int(number * bad_share):
             value = OTHER_FORMAT
-        place = TOPIC_NAMES[event.topic], (murmur2(event.key) & 0x7FFFFFFF) % partitions
+        place = topics[event.topic], (murmur2(event.key) & 0x7FFFFFFF) % partitions
         steps[-1][place].append((event.key, value))
     return steps
 
 
 @contextmanager
 def background(
-    kafka: str, events_a_second: int, partitions: int = 1, *, items: int = ITEMS, bad_share: float = 0.0
+    kafka: str,
+    events_a_second: int,
+    partitions: int = 1,
+    *,
+    items: int = ITEMS,
+    bad_share: float = 0.0,
+    topics: Mapping[str, str] = TOPIC_NAMES,
 ) -> Iterator[None]:
     """Run the load in a process of its own until the context ends.
 
@@ -81,11 +90,13 @@ def background(
         partitions: number of partitions of each topic.
         items: number of different items.
         bad_share: share of the records that are in another format.
+        topics: our name of each topic to Kafka's.
 
     Raises:
         RuntimeError: its first events were not acknowledged.
     """
-    arguments = [kafka, *map(str, (events_a_second, partitions, items, bad_share))]
+    numbers = map(str, (events_a_second, partitions, items, bad_share))
+    arguments = [kafka, *numbers, json.dumps(dict(topics))]
     command = ["-m", "benchmarks.harness.background", *arguments]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE)  # noqa: S603  our own program
     try:
@@ -101,4 +112,6 @@ def background(
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))
+    given = sys.argv[1:]
+    pace, bad = float(given[1]), float(given[4])
+    asyncio.run(main(given[0], pace, int(given[2]), int(given[3]), bad, json.loads(given[5])))

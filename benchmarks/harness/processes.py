@@ -48,15 +48,32 @@ def running(arguments: list[str], settings: Mapping[str, str], log: Path) -> Ite
         process.wait()
 
 
-def worker_settings(kafka: str, redis: str, name: str, metrics_port: int) -> dict[str, str]:
-    """Settings of a worker with a model of its own; everything that changes how it works keeps its default."""
+def worker_settings(
+    kafka: str,
+    redis: str,
+    name: str,
+    metrics_port: int,
+    *,
+    topics: Mapping[str, str] = TOPIC_NAMES,
+    shards: int = 1,
+) -> dict[str, str]:
+    """Settings of a worker with a model of its own; everything that changes how it works keeps its default.
+
+    Args:
+        kafka, redis: their addresses.
+        name: of the model and of the consumer group.
+        metrics_port: port of the worker's metrics.
+        topics: our name of each topic to Kafka's.
+        shards: number of shards, if it isn't the default.
+    """
     return {
         "CORRENTE_KAFKA": kafka,
         "CORRENTE_REDIS": redis,
         "CORRENTE_GROUP": f"corrente-{name}",
         "CORRENTE_MODEL_NAME": f"bench-{name}",
         "CORRENTE_METRICS_PORT": str(metrics_port),
-        **{f"CORRENTE_{topic.upper()}_TOPIC": kafka_name for topic, kafka_name in TOPIC_NAMES.items()},
+        **{f"CORRENTE_{topic.upper()}_TOPIC": kafka_name for topic, kafka_name in topics.items()},
+        **({"CORRENTE_SHARDS": str(shards)} if shards > 1 else {}),
     }
 
 

@@ -76,13 +76,14 @@ class Times:
     other: list[float] = field(default_factory=list)
 
 
-def measure(runs: int, probes: int, partitions: int, progress: Callable[[str], None]) -> dict[str, Any]:
+def measure(runs: int, probes: int, partitions: int, shards: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench freshness`.
 
     Args:
         runs: number of repetitions.
         probes: number of clicks in each run at each pace.
-        partitions: number of partitions of each topic; the server merges as many shards.
+        partitions: number of partitions of each topic.
+        shards: number of shards that the worker learns them as, and that the server merges.
         progress: is called with one line of text for each step.
 
     Raises:
@@ -91,7 +92,10 @@ def measure(runs: int, probes: int, partitions: int, progress: Callable[[str], N
     """
     times: dict[int, list[Times]] = {pace: [] for pace in PACES}
     paces: dict[int, list[float]] = {pace: [] for pace in PACES}
-    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, _system(Path(folder), partitions) as system:
+    with (
+        tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder,
+        _system(Path(folder), partitions, shards) as system,
+    ):
         for run in range(1, runs + 1):
             for pace in PACES:
                 with system.load(pace):
@@ -107,7 +111,7 @@ def measure(runs: int, probes: int, partitions: int, progress: Callable[[str], N
         seen = metrics(system.worker_port)
         published = total(seen, "corrente_worker_publish_seconds_count")
         publish_seconds = total(seen, "corrente_worker_publish_seconds_sum") / published
-    return _result(runs, probes, partitions, times, paces, publish_seconds)
+    return _result(runs, probes, partitions, shards, times, paces, publish_seconds)
 
 
 class _System:
@@ -181,12 +185,12 @@ class _System:
 
 
 @contextmanager
-def _system(folder: Path, partitions: int) -> Iterator[_System]:
+def _system(folder: Path, partitions: int, shards: int) -> Iterator[_System]:
     with ExitStack() as stack:
         kafka, redis = stack.enter_context(running_servers(folder))
         asyncio.run(make_topics(kafka.bootstrap, TOPIC_NAMES.values(), partitions))
         worker_port, server_port = free_port(), free_port()
-        settings = worker_settings(kafka.bootstrap, redis.url, "freshness", worker_port)
+        settings = worker_settings(kafka.bootstrap, redis.url, "freshness", worker_port, shards=shards)
         stack.enter_context(running(WORKER, settings, folder / "worker.log"))
         settings = {**settings, "CORRENTE_LOG_LEVEL": "warning"}
         stack.enter_context(running([*SERVER, "--port", str(server_port)], settings, folder / "server.log"))
@@ -257,6 +261,7 @@ def _result(
     runs: int,
     probes: int,
     partitions: int,
+    shards: int,
     times: dict[int, list[Times]],
     paces: dict[int, list[float]],
     publish_seconds: float,
@@ -279,6 +284,7 @@ def _result(
         "runs": runs,
         "probes": probes,
         "partitions": partitions,
+        "shards": shards,
         "figures": figures,
         "spread": spread,
         "ratios": {

@@ -1,8 +1,9 @@
 """Events per second from Kafka to learned tables through the worker with everything on, beside three baselines.
 
-Each run has a Kafka and a Redis with data of their own, topics that were filled before anything is measured, and one
-measured process, whose counter is read from outside while it works. The pace is taken from the first counted event to
-the last, so that start-up is in no figure.
+All runs have one Kafka, with topics that were filled before anything is measured, and one measured process at a time,
+whose counter is read from outside while it works. The pace is taken from the first counted event to the last, so that
+start-up is in no figure. The same events lie in topics of one partition too: a worker learns from these right before or
+after the other one, in turn, so that the ratio of the two doesn't depend on what else the machine does.
 
 This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines are in
 `benchmarks.baselines`.
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,14 +33,15 @@ from benchmarks.harness.processes import (
     learned,
     metrics,
     running,
-    tests,
     total,
     worker_settings,
 )
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, running_servers
+from benchmarks.harness.waiting import wait_until
 
-PARTITIONS = 4
 PATIENCE_SECONDS = 300.0
+READY_SECONDS = 120.0
+"""Longest time from the start of a worker until it has imported River."""
 
 AFTERWARDS = 1_000
 """Events a second when the worker has caught up."""
@@ -47,6 +49,10 @@ SETTLE_SECONDS = 1.0
 """Seconds of that load in which the backlog's last version is published."""
 AFTERWARDS_SECONDS = 3.0
 """Seconds of that load in which versions are counted."""
+
+
+OURS, OURS_ONE = "corrente worker", "the same, 1 partition"
+"""Names of the worker's runs: on the topics that are asked for, and on topics of one partition."""
 
 
 class Pace(NamedTuple):
@@ -66,40 +72,68 @@ class Measured:
     def median(self, name: str) -> float:
         return statistics.median(pace.events_per_second for pace in self.paces[name])
 
+    def median_by_cpu(self, name: str) -> float:
+        return statistics.median(pace.events_per_cpu_second for pace in self.paces[name])
 
-def measure(runs: int, events: int, slow_events: int, progress: Callable[[str], None]) -> dict[str, Any]:
+
+class Topics(NamedTuple):
+    """Filled topics: our names to Kafka's, their number of partitions, and of the shards that learn from them."""
+
+    names: Mapping[str, str]
+    partitions: int
+    shards: int
+
+
+def measure(
+    runs: int, events: int, slow_events: int, partitions: int, shards: int, progress: Callable[[str], None]
+) -> dict[str, Any]:
     """The JSON object of `corrente bench ingest`.
 
     Args:
         runs: number of repetitions.
         events: number of events in the topics; the worker and raw aiokafka read all of them.
         slow_events: number of them that the plain Faust agent reads and BiasedMF learns.
+        partitions: number of partitions of each topic.
+        shards: number of shards that the worker learns them as.
         progress: is called with one line of text for each step.
+
+    Raises:
+        MissingServer: Kafka or redis-server can't be had on this machine.
     """
     measured = Measured()
+    several = Topics(TOPIC_NAMES, partitions, shards)
+    one = several if partitions == 1 else Topics({topic: f"{name}-1" for topic, name in TOPIC_NAMES.items()}, 1, 1)
     with (
         tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder,
         running_servers(Path(folder)) as (kafka, redis),
     ):
-        progress(f"filling topics with {events:,} events")
-        asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, PARTITIONS, load_events(events)))
+        for topics in (several,) if one is several else (several, one):
+            progress(f"filling topics of {topics.partitions} partitions with {events:,} events")
+            asyncio.run(fill_topics(kafka.bootstrap, topics.names, topics.partitions, load_events(events)))
         for run in range(1, runs + 1):
-            for name, pace, more in _one_run(run, kafka, redis, Path(folder), events, slow_events):
+            for name, pace, more in _one_run(run, kafka, redis, Path(folder), several, one, events, slow_events):
                 measured.paces.setdefault(name, []).append(pace)
                 for figure, value in more.items():
                     measured.caught_up.setdefault(figure, []).append(value)
                 progress(f"run {run}  {name:<22}{pace.events_per_second:>12,.0f} events/s")
-    ours = measured.median("corrente worker")
+    return _result(runs, events, several, measured)
+
+
+def _result(runs: int, events: int, topics: Topics, measured: Measured) -> dict[str, Any]:
+    ours = measured.median(OURS)
+    same = OURS_ONE if OURS_ONE in measured.paces else OURS
+    one, by_cpu = measured.median(same), measured.median_by_cpu(OURS)
     return {
         "leg": "ingest",
         "machine": machine(),
         "runs": runs,
         "events": events,
+        "partitions": topics.partitions,
+        "shards": topics.shards,
         "figures": {
             "events_per_second": round(ours),
-            "events_per_cpu_second": round(
-                statistics.median(pace.events_per_cpu_second for pace in measured.paces["corrente worker"])
-            ),
+            "events_per_cpu_second": round(by_cpu),
+            "events_per_second_1_partition": round(one),
             "plain_faust_agent": round(measured.median("plain Faust agent")),
             "raw_aiokafka": round(measured.median("raw aiokafka")),
             "river_biasedmf": round(measured.median("River BiasedMF")),
@@ -114,6 +148,8 @@ def measure(runs: int, events: int, slow_events: int, progress: Callable[[str], 
         }
         | {name: [round(min(values), 2), round(max(values), 2)] for name, values in measured.caught_up.items()},
         "ratios": {
+            "to_one_partition": round(ours / one, 3),
+            "to_one_partition_by_cpu": round(by_cpu / measured.median_by_cpu(same), 3),
             "to_plain_faust_agent": round(ours / measured.median("plain Faust agent"), 2),
             "to_raw_aiokafka": round(ours / measured.median("raw aiokafka"), 3),
             "to_river_biasedmf": round(ours / measured.median("River BiasedMF"), 2),
@@ -122,13 +158,22 @@ def measure(runs: int, events: int, slow_events: int, progress: Callable[[str], 
 
 
 def _one_run(
-    run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int, slow_events: int
+    run: int,
+    kafka: KafkaServer,
+    redis: RedisServer,
+    folder: Path,
+    several: Topics,
+    one: Topics,
+    events: int,
+    slow_events: int,
 ) -> Iterator[tuple[str, Pace, dict[str, float]]]:
-    topics = list(TOPIC_NAMES.values())
-    pace, caught_up = _worker_run(run, kafka, redis, folder, events)
-    yield "corrente worker", pace, caught_up
-    yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *topics]), {}
-    plain = _counted_pace("plain_faust", [kafka.bootstrap, f"plain-{run}", str(slow_events), *topics])
+    cases = {OURS: several} if one is several else {OURS: several, OURS_ONE: one}
+    for name in cases if run % 2 else reversed(cases):
+        pace, caught_up = _worker_run(f"{cases[name].partitions}-{run}", kafka, redis, folder, cases[name], events)
+        yield name, pace, caught_up if name == OURS else {}
+    names = list(several.names.values())
+    yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *names]), {}
+    plain = _counted_pace("plain_faust", [kafka.bootstrap, f"plain-{run}", str(slow_events), *names])
     yield "plain Faust agent", plain, {}
     yield "River BiasedMF", _counted_pace("river_biasedmf", [str(slow_events)]), {}
 
@@ -143,23 +188,30 @@ class Seen(NamedTuple):
 
 
 def _worker_run(
-    run: int, kafka: KafkaServer, redis: RedisServer, folder: Path, events: int
+    name: str, kafka: KafkaServer, redis: RedisServer, folder: Path, topics: Topics, events: int
 ) -> tuple[Pace, dict[str, float]]:
-    """Start a worker `events` behind; its pace once it tests events, and figures of its catching up."""
+    """Start a worker `events` behind; its pace, and figures of its catching up.
+
+    Redis is away until the worker has imported River, so that it can't claim its shards before: every event is learned
+    by a worker that tests, however few there are.
+    """
     port = free_port()
-    settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
-    with running(WORKER, settings, folder / f"worker-{run}.log") as process:
+    settings = worker_settings(kafka.bootstrap, redis.url, name, port, topics=topics.names, shards=topics.shards)
+    redis.stop(kill=True)
+    with running(WORKER, settings, folder / f"worker-{name}.log") as process:
+        wait_until(lambda: _has_river(process, port), "the worker imports River", READY_SECONDS)
+        redis.start()
         seen = list(_watch(process, port, events))
-        with background(kafka.bootstrap, AFTERWARDS, PARTITIONS):
+        with background(kafka.bootstrap, AFTERWARDS, topics.partitions, topics=topics.names):
             time.sleep(SETTLE_SECONDS)
             before, started = _published(metrics(port)), time.monotonic()
             time.sleep(AFTERWARDS_SECONDS)
             after = (_published(metrics(port)) - before) / (time.monotonic() - started)
-    # The first third is left out: tables are small, no event is tested before River is imported, and the import
-    # itself takes half of the cores.
-    full = [each for each in seen if each.learned >= events / 3 and tests(each.samples)]
+    full = [each for each in seen if each.learned >= events / 3]  # tables are small before, and histories short
     if len(full) < 2:
-        raise RuntimeError(f"all {events} events were learned before any was tested; use more --events")
+        raise RuntimeError(
+            f"two thirds of {events} events were learned within one look at the worker; use more --events"
+        )
     half = next(each for each in seen if each.learned >= events / 2)
     first, last = seen[0], seen[-1]
     return _pace(full), {
@@ -169,10 +221,17 @@ def _worker_run(
         ),
         "catch_up_left_halfway_seconds": last.seconds - half.seconds,
         "versions_a_second_behind": (_published(last.samples) - _published(first.samples))
-        / PARTITIONS
+        / topics.shards
         / (last.seconds - first.seconds),
-        "versions_a_second_afterwards": after / PARTITIONS,
+        "versions_a_second_afterwards": after / topics.shards,
     }
+
+
+def _has_river(process: subprocess.Popen[bytes], port: int) -> bool:
+    """True once a worker would test events."""
+    if process.poll() is not None:
+        raise RuntimeError(f"the worker ended with {process.returncode}")
+    return total(metrics(port), "corrente_worker_sample_rate") > 0
 
 
 def _published(samples: dict[str, float]) -> float:

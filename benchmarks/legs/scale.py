@@ -1,10 +1,12 @@
-"""The cost of more workers, more partitions, more items and more shards.
+"""The cost of more workers, more partitions, more items and more shards, and of losing a worker.
 
-- **Workers and partitions.** Topics are filled first, and the producer is gone. One worker, and two of one group, learn
-  the same events of 4 partitions; one worker learns them from 1, 4 and 8. Pace and CPU time are taken of the last two
-  thirds, and only while every worker learns and tests, so that neither start-up nor the first rebalance is in them, and
-  the same events are compared: the first ones cost less, because histories are short. Two workers share the machine
-  with the broker, so the ratio that counts is the one by CPU time; the one by the clock is beside it.
+- **Workers, shards and partitions.** Topics are filled first, and the producer is gone. One worker, and two of one
+  group, learn the same events of 4 partitions as 4 shards; one worker learns them as one shard from 1, 4 and 8
+  partitions. Pace and CPU time are taken of the last two thirds, and only while every worker learns and tests, so that
+  neither start-up nor the first rebalance is in them, and the same events are compared: the first ones cost less,
+  because histories are short. Two workers share the machine with the broker, so the ratio that counts is the one by CPU
+  time; the one by the clock is beside it.
+- **Memory of partitions**: `benchmarks.legs.partition_memory`. **Takeover**: `benchmarks.legs.takeover`.
 - **Items and memory.** Models of 10,000, 100,000 and a million visitors and items, each in a process of its own
   (`benchmarks.legs.large_model`): CPU time of learning one more event, and memory of learner and server beside the
   bytes that `stream.capacity.memory_plan` computes. 10 million visitors and a million items are only computed.
@@ -26,7 +28,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.partitioner import murmur2
 
@@ -43,6 +45,8 @@ from benchmarks.harness.processes import (
     worker_settings,
 )
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, running_servers
+from benchmarks.legs.partition_memory import memories
+from benchmarks.legs.takeover import takeovers
 from serving.loading.shard_memory import ShardMemory, model_of
 from stream.capacity.memory_plan import plan_memory
 from stream.ingest.records import Record
@@ -53,6 +57,8 @@ from stream.models.state_names import TODAY
 from stream.shard.shard import Shard
 
 PARTITIONS = (1, 4, 8)
+WORKER_SHARDS = 4
+"""Shards of the runs that compare two workers with one."""
 LARGE_MODELS = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 SHARDS = 8
 SHARD_EVENTS = 200_000
@@ -75,27 +81,33 @@ def measure(runs: int, events: int, progress: Callable[[str], None]) -> dict[str
         MissingServer: Kafka or redis-server can't be had on this machine.
     """
     values: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name, ExitStack() as stack:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as temporary, ExitStack() as stack:
+        folder = Path(temporary)
         kafka, redis = stack.enter_context(running_servers(folder))
         for partitions in PARTITIONS:
             progress(f"filling topics of {partitions} partitions with {events:,} events")
             asyncio.run(fill_topics(kafka.bootstrap, _names(partitions), partitions, load_events(events)))
-        cases = {"two_workers": (4, 2), **{f"{partitions}_partitions": (partitions, 1) for partitions in PARTITIONS}}
+        cases = {
+            "two_workers": Case(4, WORKER_SHARDS, 2),
+            "one_worker": Case(4, WORKER_SHARDS, 1),
+            **{f"{partitions}_partitions": Case(partitions, 1, 1) for partitions in PARTITIONS},
+        }
         for run in range(1, runs + 1):
-            for case, (partitions, workers) in cases.items():
-                pace, by_cpu, first = _pace(kafka, redis, folder, f"{case}-{run}", partitions, workers, events)
-                values.setdefault(f"{case}_events_per_second", []).append(pace)
-                values.setdefault(f"{case}_events_per_cpu_second", []).append(by_cpu)
+            for name, case in cases.items():
+                pace, by_cpu, first = _pace(kafka, redis, folder, f"{name}-{run}", case, events)
+                values.setdefault(f"{name}_events_per_second", []).append(pace)
+                values.setdefault(f"{name}_events_per_cpu_second", []).append(by_cpu)
                 values.setdefault("start_to_first_event_seconds", []).append(first)
                 progress(
-                    f"run {run}  {case:<14}{pace:>10,.0f} events/s {by_cpu:>10,.0f} per CPU second, "
+                    f"run {run}  {name:<14}{pace:>10,.0f} events/s {by_cpu:>10,.0f} per CPU second, "
                     f"first event after {first:.1f} s"
                 )
+        values |= memories(kafka, redis, folder, runs, progress)
+        values["takeover_seconds"] = takeovers(kafka, redis, folder, runs, progress)
     one, eight = _models()
     for run in range(1, runs + 1):
-        for case, model in (("1_shard", one), (f"{SHARDS}_shards", eight)):
-            values.setdefault(f"request_microseconds_{case}", []).append(_answer_microseconds(model))
+        for name, model in (("1_shard", one), (f"{SHARDS}_shards", eight)):
+            values.setdefault(f"request_microseconds_{name}", []).append(_answer_microseconds(model))
         progress(
             f"run {run}  " + "  ".join(f"{name} {each[-1]:.0f}" for name, each in values.items() if "request" in name)
         )
@@ -108,7 +120,7 @@ def _result(
     runs: int, events: int, values: dict[str, list[float]], large: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     medians = {name: statistics.median(each) for name, each in values.items()}
-    figures = {name: round(value, 1) for name, value in medians.items()}
+    figures = {name: round(value, 2 if name == "takeover_seconds" else 1) for name, value in medians.items()}
     for name, found in large.items():
         figures[f"learn_microseconds_{name}"] = round(found["microseconds"], 2)
         figures[f"worker_mb_{name}"] = round(found["worker_bytes"] / 1e6)
@@ -127,12 +139,14 @@ def _result(
         "runs": runs,
         "events": events,
         "figures": figures,
-        "spread": {name: [round(min(each), 1), round(max(each), 1)] for name, each in values.items()},
+        "spread": {name: [round(min(each), 2), round(max(each), 2)] for name, each in values.items()},
         "ratios": {
             "two_workers_per_cpu_second": ratio(
-                "two_workers_events_per_cpu_second", "4_partitions_events_per_cpu_second"
+                "two_workers_events_per_cpu_second", "one_worker_events_per_cpu_second"
             ),
-            "two_workers_wall": ratio("two_workers_events_per_second", "4_partitions_events_per_second"),
+            "two_workers_wall": ratio("two_workers_events_per_second", "one_worker_events_per_second"),
+            "worker_memory_12_partitions": ratio("worker_mb_12_partitions", "worker_mb_1_partitions"),
+            "server_memory_12_partitions": ratio("server_mb_12_partitions", "server_mb_1_partitions"),
             "8_partitions_to_1_per_cpu_second": ratio(
                 "8_partitions_events_per_cpu_second", "1_partitions_events_per_cpu_second"
             ),
@@ -147,7 +161,15 @@ def _result(
     }
 
 
-# ---- workers and partitions
+# ---- workers, shards and partitions
+
+
+class Case(NamedTuple):
+    """Number of partitions of each topic, of shards that they are learned as, and of workers."""
+
+    partitions: int
+    shards: int
+    workers: int
 
 
 def _names(partitions: int) -> dict[str, str]:
@@ -155,17 +177,17 @@ def _names(partitions: int) -> dict[str, str]:
 
 
 def _pace(
-    kafka: KafkaServer, redis: RedisServer, folder: Path, name: str, partitions: int, workers: int, events: int
+    kafka: KafkaServer, redis: RedisServer, folder: Path, name: str, case: Case, events: int
 ) -> tuple[float, float, float]:
     """Run workers on filled topics; events per second, per CPU second, and seconds until every worker has learned."""
-    topics = {f"CORRENTE_{topic.upper()}_TOPIC": kafka_name for topic, kafka_name in _names(partitions).items()}
+    topics = _names(case.partitions)
     with ExitStack() as stack:
-        ports = [free_port() for _ in range(workers)]
-        logs = [folder / f"{name}-{worker}.log" for worker in range(workers)]
-        processes = [
-            stack.enter_context(running(WORKER, worker_settings(kafka.bootstrap, redis.url, name, port) | topics, log))
-            for port, log in zip(ports, logs, strict=True)
+        ports = [free_port() for _ in range(case.workers)]
+        logs = [folder / f"{name}-{worker}.log" for worker in range(case.workers)]
+        settings = [
+            worker_settings(kafka.bootstrap, redis.url, name, port, topics=topics, shards=case.shards) for port in ports
         ]
+        processes = [stack.enter_context(running(WORKER, own, log)) for own, log in zip(settings, logs, strict=True)]
         started = time.monotonic()
         first: tuple[float, int, float] | None = None
         begun = 0.0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.harness import background
 from benchmarks.harness.events import OTHER_FORMAT
-from benchmarks.legs import letters, memory, scale, serve
+from benchmarks.legs import ingest, letters, memory, partitions, scale, serve
 from benchmarks.legs.freshness import Times, _percentile
 from benchmarks.legs.ingest import Measured, Pace, Seen, _pace
 from benchmarks.legs.serve import Load
@@ -50,10 +52,14 @@ def test_serve_compares_lists_with_the_constant_route_of_the_same_run() -> None:
 
 def test_scale_compares_workers_partitions_shards_and_sizes() -> None:
     values = {"request_microseconds_1_shard": [100.0], f"request_microseconds_{scale.SHARDS}_shards": [90.0, 98.0]}
-    paces = {"two_workers": 300.0, "1_partitions": 100.0, "4_partitions": 200.0, "8_partitions": 150.0}
+    paces = {"two_workers": 300.0, "one_worker": 200.0, "1_partitions": 100.0, "4_partitions": 200.0}
+    paces["8_partitions"] = 150.0
     for case, pace in paces.items():
         values[f"{case}_events_per_second"] = [pace]
         values[f"{case}_events_per_cpu_second"] = [2 * pace]
+    values |= {"worker_mb_1_partitions": [400.0], "worker_mb_12_partitions": [500.0, 402.0, 440.0]}
+    values |= {"server_mb_1_partitions": [300.0], "server_mb_12_partitions": [300.0]}
+    values["takeover_seconds"] = [0.9, -0.25, 0.514]
     sizes = {"worker_bytes": 8e8, "worker_computed": 1e9, "server_bytes": 7e8, "server_computed": 1e9}
     large = {name: {**sizes, "program_bytes": 1e8, "microseconds": 2.0} for name in scale.LARGE_MODELS}
     large["1m"] = {**large["1m"], "microseconds": 2.1}
@@ -61,6 +67,8 @@ def test_scale_compares_workers_partitions_shards_and_sizes() -> None:
     assert result["ratios"] == {
         "two_workers_per_cpu_second": 1.5,
         "two_workers_wall": 1.5,
+        "worker_memory_12_partitions": 1.1,
+        "server_memory_12_partitions": 1.0,
         "8_partitions_to_1_per_cpu_second": 1.5,
         "4_partitions_to_1_per_cpu_second": 2.0,
         "learn_1m_to_10k": 1.05,
@@ -69,6 +77,40 @@ def test_scale_compares_workers_partitions_shards_and_sizes() -> None:
         "server_memory_to_computed_1m": 0.7,
     }
     assert result["figures"]["program_mb"] == 100
+    assert result["figures"]["takeover_seconds"] == 0.51
+    assert result["spread"]["takeover_seconds"] == [-0.25, 0.9]
+
+
+def test_ingest_compares_the_worker_with_itself_on_one_partition_and_with_baselines() -> None:
+    paces = {"plain Faust agent": 10.0, "raw aiokafka": 400.0, "River BiasedMF": 80.0, ingest.OURS_ONE: 160.0}
+    measured = Measured({name: [Pace(pace, 1.0)] for name, pace in paces.items()}, {"catch_up_seconds": [3.0, 5.0]})
+    measured.paces[ingest.OURS] = [Pace(150.0, 90.0), Pace(152.0, 94.0), Pace(170.0, 91.0)]
+    topics = ingest.Topics({"clicks": "c"}, partitions=12, shards=1)
+    result = ingest._result(3, 1000, topics, measured)
+    assert result["ratios"] == {
+        "to_one_partition": 0.95,
+        "to_one_partition_by_cpu": 91.0,
+        "to_plain_faust_agent": 15.2,
+        "to_raw_aiokafka": 0.38,
+        "to_river_biasedmf": 1.9,
+    }
+    assert result["figures"]["events_per_cpu_second"] == 91
+    assert result["figures"]["catch_up_seconds"] == 4.0
+    assert result["spread"][ingest.OURS] == [150, 170]
+    assert (result["partitions"], result["shards"]) == (12, 1)
+    del measured.paces[ingest.OURS_ONE]
+    assert ingest._result(3, 1000, topics, measured)["ratios"]["to_one_partition"] == 1.0, "it is itself"
+
+
+def test_partitions_compares_means_over_runs_and_says_what_is_left_in_file_order() -> None:
+    values = {"hit_rate_1_partitions": [0.4, 0.38], "hit_rate_12_partitions": [0.38, 0.38]}
+    in_order = partitions.Learned(hits=39.0, tests=100, lines=[])
+    result = partitions._result(Path("shop.tsv"), 2, 12, 1, values, in_order)
+    assert result["figures"]["difference"] == -0.01
+    assert result["figures"]["hit_rate_in_file_order"] == 0.39
+    assert result["figures"]["difference_by_order"] == -0.01
+    assert result["spread"]["hit_rate_1_partitions"] == [0.38, 0.4]
+    assert result["ratios"]["to_one_partition"] == round(0.38 / 0.39, 4)
 
 
 def test_letters_compares_half_bad_with_none_of_the_same_run() -> None:
