@@ -21,7 +21,14 @@ from stream.models.query import Query, Ranking
 from stream.models.workspace.scoring_view import views_of
 from stream.settings import load_settings
 from stream.shard.shard import Shard
-from tests.integration.checking import assert_every_event_counted_once, learned_everything, logs_of, store_of
+from tests.integration.checking import (
+    Layout,
+    assert_every_event_counted_once,
+    learned_everything,
+    logs_of,
+    source_of,
+    store_of,
+)
 from tests.integration.server_process import ServerProcess, running_server
 from tests.integration.worker_process import WorkerProcess
 
@@ -132,18 +139,21 @@ def model_in_memory(shards: Mapping[int, Shard]) -> Model:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("partitions", [1, 2])
+@pytest.mark.parametrize(
+    "layout", [Layout(12, 1), Layout(4, 2), pytest.param(Layout(1, 1), marks=pytest.mark.long)], ids=str
+)
 def test_the_whole_path_answers_as_a_shard_in_memory(
     environment: dict[str, str],
     make_topics: Callable[..., None],
     worker: Callable[..., WorkerProcess],
-    partitions: int,
+    layout: Layout,
 ):
-    make_topics(partitions)
+    environment["CORRENTE_SHARDS"] = str(layout.shards)
+    make_topics(layout.partitions)
     worker().wait_for_log("learning from here on")
     with running_server(environment) as server:
         server.wait_for_kafka()
-        shop = Shop(server, partitions)
+        shop = Shop(server, layout.partitions)
 
         shop.post(400)
         older = wait_until_served(environment, server, shop)
@@ -151,11 +161,13 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
 
         shop.post(400)
         wait_until_served(environment, server, shop)
-        for partition, log in enumerate(logs_of(load_settings(environment), partitions)):
+        logs = logs_of(load_settings(environment), layout.shards)
+        for partition in range(layout.partitions):
             for topic, events in shop.posted.items():
                 here = [event for event in events if shop.partition_of(event) == partition]
-                assert [json.loads(record.value) for record in log[topic]] == here
-        shards = assert_every_event_counted_once(environment, partitions)
+                log = logs[partition % layout.shards].get(source_of(topic, partition, layout.shards), [])
+                assert [json.loads(record.value) for record in log] == here
+        shards = assert_every_event_counted_once(environment, layout.shards)
         assert sum(counts["learned"] for shard in shards.values() for counts in shard.counters.values()) == 800
         answers_now = answers_of(server)
         assert answers_now == answers_in_memory(model_in_memory(shards))
@@ -174,5 +186,5 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         # After the pin is removed, the newest version is served.
         assert server.client.delete("/v1/pin").json()["pinned"] is None
         wait_until_served(environment, server, shop)
-        shards = assert_every_event_counted_once(environment, partitions)
+        shards = assert_every_event_counted_once(environment, layout.shards)
         assert answers_of(server) == answers_in_memory(model_in_memory(shards))

@@ -27,7 +27,6 @@ from tests.integration.kafka_client import (
 )
 from tests.integration.kafka_client import make_topics as make_kafka_topics
 from tests.integration.worker_process import WorkerProcess
-from tests.integration.zombie_worker import LOST
 
 
 def clicks(
@@ -56,7 +55,6 @@ def own_redis(environment: dict[str, str], tmp_path: Path) -> Iterator[RedisServ
         yield server
 
 
-@pytest.mark.fault
 def test_a_stopped_worker_has_published_and_committed_everything_it_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
@@ -90,21 +88,6 @@ def test_metrics_and_health_are_served_on_the_address_of_the_setting_and_no_othe
     with urlopen(f"http://127.0.0.2:{port}/health/live", timeout=30.0) as answer:
         assert answer.status == 200
     assert metrics(port) == {}, "nothing listens on 127.0.0.1"
-
-
-@pytest.mark.fault
-def test_a_fetch_that_is_lost_on_the_way_is_fetched_again(
-    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
-) -> None:
-    make_topics(1)
-    zombie = worker("-m", "tests.integration.zombie_worker")
-    wait_for(environment, clicks(environment, 0, 300))
-    clicks(environment, 300, 300)
-    zombie.wait_for_log(LOST)
-    wait_for(environment, clicks(environment, 600, 300))
-    assert zombie.logged("fetching again from what is learned")
-    assert zombie.stop() == 0
-    assert_every_event_counted_once(environment, 1)
 
 
 def test_producers_may_compress_in_any_way_that_kafka_knows(
@@ -165,7 +148,6 @@ def test_missing_topics_are_made_unless_that_is_turned_off(
     assert running.stop() == 0
 
 
-@pytest.mark.fault
 def test_without_redis_learning_goes_on_and_what_was_learned_is_published_when_it_is_back(
     environment: dict[str, str],
     make_topics: Callable[..., None],
@@ -193,7 +175,6 @@ def test_without_redis_learning_goes_on_and_what_was_learned_is_published_when_i
     assert_every_event_counted_once(environment, 1)
 
 
-@pytest.mark.fault
 def test_a_redis_that_comes_back_empty_starts_a_new_lineage_and_everything_is_learned_again(
     environment: dict[str, str],
     make_topics: Callable[..., None],
@@ -221,7 +202,6 @@ def test_a_redis_that_comes_back_empty_starts_a_new_lineage_and_everything_is_le
     assert_every_event_counted_once(environment, 1)
 
 
-@pytest.mark.fault
 def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing(
     environment: dict[str, str],
     make_topics: Callable[..., None],
@@ -241,7 +221,6 @@ def test_a_worker_stops_and_starts_while_redis_does_not_answer_and_loses_nothing
     assert_every_event_counted_once(environment, 1)
 
 
-@pytest.mark.fault
 def test_records_that_retention_removed_are_logged_and_the_rest_is_learned(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:

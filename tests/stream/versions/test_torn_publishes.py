@@ -2,62 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import socket
-import threading
-
 import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from stream.versions import Fenced, VersionStore
-from stream.versions.storage import scripts
 from tests.stream.versions.checkpoints import folded
-from tests.tcp_proxy import TcpProxy
-
-PUBLISH_SCRIPT = hashlib.sha1(scripts.PUBLISH.encode()).hexdigest().encode()
-
-
-class BreakingProxy(TcpProxy):
-    """Forwards TCP to Redis, until a request with the publishing script: then the line breaks before it, or after it.
-
-    `break_before`: the request never arrives. `break_after`: it is carried out, and the answer never arrives.
-    """
-
-    def __init__(self, redis_port: int) -> None:
-        self.break_before = self.break_after = False
-        self.broken = 0
-        super().__init__(redis_port)
-
-    def serve(self, client: socket.socket, server: socket.socket) -> None:
-        answering = threading.Event()
-        answering.set()
-        threading.Thread(target=self._answer, args=(client, server, answering), daemon=True).start()
-        while request := client.recv(1 << 20):
-            publishing = PUBLISH_SCRIPT in request
-            if publishing and self.break_before:
-                self.break_before = False
-                self.broken += 1
-                return
-            if publishing and self.break_after:
-                self.break_after = False
-                answering.clear()
-                server.sendall(request)
-                while answering.wait(0.001) is False:
-                    pass
-                self.broken += 1
-                return
-            server.sendall(request)
-
-    def _answer(self, client: socket.socket, server: socket.socket, answering: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while answer := server.recv(1 << 20):
-                if not answering.is_set():  # the answer that gets lost
-                    answering.set()
-                    return
-                client.sendall(answer)
+from tests.tcp_proxy import BreakingProxy
 
 
 @pytest.fixture
