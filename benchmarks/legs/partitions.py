@@ -43,6 +43,7 @@ from benchmarks.harness.processes import (
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, running_servers
 from benchmarks.harness.waiting import wait_until
 from stream.ingest.merge import journaled_batches
+from stream.ingest.origins import origin_of
 from stream.ingest.records import Record
 from stream.models.drift.prequential import NAMES, Prequential
 from stream.settings import load_settings
@@ -231,8 +232,8 @@ def _learn_again(
         lines: list[int] = []
         for number, head in version.shards.items():
             shard = Shard(settings.model, partition=number, shards=len(version.shards))
-            sources = records_by_source(logs, settings.topics, number, len(version.shards))
-            for batch in journaled_batches(store.journal(number, None, head), sources):
+            own = records_by_origin(logs, settings.topics, number, len(version.shards))
+            for batch in journaled_batches(store.journal(number, None, head), own):
                 more, count = _learn(shard, batch.records, batch.rate)
                 hits, tests = hits + more, tests + count
                 lines += map(_line_of, batch.records)
@@ -257,8 +258,8 @@ def _learn_in_file_order(
     for first in range(0, len(records), BATCH):
         batch = []
         for record in records[first : first + BATCH]:
-            batch.append(record._replace(offset=counts[record[0]]))
-            counts[record[0]] += 1
+            batch.append(record._replace(offset=counts[record.origin]))
+            counts[record.origin] += 1
         more, count = _learn(shard, batch, 1.0)
         hits, tests = hits + more, tests + count
     return Learned(hits, tests, list(map(_line_of, records)))
@@ -273,13 +274,13 @@ def _learn(shard: Shard, records: list[Record], rate: float) -> tuple[float, int
     return float((ranks <= CUTOFF).sum()), ring.tests - first
 
 
-def records_by_source(
+def records_by_origin(
     logs: Mapping[TopicPartition, list[tuple[int, int, bytes, bytes]]],
     topics: Mapping[str, str],
     shard: int,
     shards: int,
 ) -> dict[str, list[Record]]:
-    """The records of a shard by the name of their source.
+    """The records of a shard by their origin.
 
     Args:
         logs: offset, time, value and key of every record, by topic-partition.
@@ -290,8 +291,8 @@ def records_by_source(
     found = {}
     for tp, log in logs.items():
         if tp.partition % shards == shard:
-            source = ours[tp.topic] if tp.partition == shard else f"{ours[tp.topic]}/{tp.partition}"
-            found[source] = [Record(source, *each) for each in log]
+            origin = origin_of(ours[tp.topic], tp.partition, shard)
+            found[origin] = [Record(origin, *each) for each in log]
     return found
 
 

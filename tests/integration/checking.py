@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from stream.ingest.merge import journaled_batches
+from stream.ingest.origins import origin_of
 from stream.ingest.records import Record
 from stream.settings import Settings, load_settings
 from stream.shard.shard import Shard
@@ -35,11 +36,6 @@ def shards_of(environment: Mapping[str, str]) -> int:
     return int(environment.get("CORRENTE_SHARDS", "1"))
 
 
-def source_of(topic: str, partition: int, shards: int) -> str:
-    """The name under which the shard of a partition keeps what it knows of one of our topics there."""
-    return topic if partition == partition % shards else f"{topic}/{partition}"
-
-
 def learned_everything(environment: Mapping[str, str], ends: Mapping[tuple[str, int], int]) -> bool:
     """True once the newest version has reached these ends, by Kafka's name of the topic and partition."""
     store, names, count = store_of(environment), load_settings(environment).topics, shards_of(environment)
@@ -49,7 +45,7 @@ def learned_everything(environment: Mapping[str, str], ends: Mapping[tuple[str, 
     ours = {kafka_name: topic for topic, kafka_name in names.items()}
     return all(
         partition % count in shards
-        and shards[partition % count].offsets.get(source_of(ours[topic], partition, count), 0) >= end
+        and shards[partition % count].offsets.get(origin_of(ours[topic], partition, partition % count), 0) >= end
         for (topic, partition), end in ends.items()
         if end
     )
@@ -62,13 +58,13 @@ def ends_of(environment: Mapping[str, str]) -> dict[tuple[str, int], int]:
 
 
 def logs_of(settings: Settings, shards: int) -> list[dict[str, list[Record]]]:
-    """Every record that Kafka holds, by shard and source."""
+    """Every record that Kafka holds, by shard and origin."""
     ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
     logs: list[dict[str, list[Record]]] = [{topic: [] for topic in settings.topics} for _ in range(shards)]
     for stored in read_all(settings.kafka, list(ours)):
-        source = source_of(ours[stored.topic], stored.partition, shards)
-        logs[stored.partition % shards].setdefault(source, []).append(
-            Record(source, stored.offset, stored.timestamp_ms, stored.value, stored.key)
+        origin = origin_of(ours[stored.topic], stored.partition, stored.partition % shards)
+        logs[stored.partition % shards].setdefault(origin, []).append(
+            Record(origin, stored.offset, stored.timestamp_ms, stored.value, stored.key)
         )
     return logs
 
@@ -114,12 +110,12 @@ def assert_every_event_counted_once(
     assert sorted(version.shards) == list(range(count))
     for number, log in enumerate(logs or logs_of(settings, count)):
         head = version.shards[number]
-        for source, records in log.items():
-            counts = head.counters[source]
-            assert counts["read"] == len(records), (number, source, len(records), counts)
+        for origin, records in log.items():
+            counts = head.counters[origin]
+            assert counts["read"] == len(records), (number, origin, len(records), counts)
             outcomes = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
-            assert counts["read"] == outcomes, (number, source, counts)
-            assert head.offsets.get(source, 0) == (records[-1].offset + 1 if records else 0)
+            assert counts["read"] == outcomes, (number, origin, counts)
+            assert head.offsets.get(origin, 0) == (records[-1].offset + 1 if records else 0)
         shard = undisturbed_shard(settings, store=store, number=number, shards=count, head=head, log=log)
         published = Tables([table.spec for table in shard.tables.values()])
         state = store.load(number, head, TableWriter(published))

@@ -15,6 +15,7 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.waiting import wait_until
+from stream.ingest.origins import origin_of
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query, Ranking
@@ -26,7 +27,6 @@ from tests.integration.checking import (
     assert_every_event_counted_once,
     learned_everything,
     logs_of,
-    source_of,
     store_of,
 )
 from tests.integration.server_process import ServerProcess, running_server
@@ -165,7 +165,7 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         for partition in range(layout.partitions):
             for topic, events in shop.posted.items():
                 here = [event for event in events if shop.partition_of(event) == partition]
-                log = logs[partition % layout.shards].get(source_of(topic, partition, layout.shards), [])
+                log = logs[partition % layout.shards].get(origin_of(topic, partition, partition % layout.shards), [])
                 assert [json.loads(record.value) for record in log] == here
         shards = assert_every_event_counted_once(environment, layout.shards)
         assert sum(counts["learned"] for shard in shards.values() for counts in shard.counters.values()) == 800
