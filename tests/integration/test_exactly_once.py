@@ -101,7 +101,7 @@ def wait_for_progress(environment: Mapping[str, str], more: int = 1) -> None:
 def shards_learned(running: WorkerProcess) -> float | None:
     """Number of shards that a worker learns, as it says; None while it doesn't answer."""
     page = metrics(int(running.environment["CORRENTE_METRICS_PORT"]))
-    return total(page, "corrente_worker_partitions") if page else None
+    return total(page, "corrente_worker_shards") if page else None
 
 
 @pytest.mark.timeout(240, func_only=True)

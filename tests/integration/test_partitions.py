@@ -62,6 +62,7 @@ def proxy(redis_server: RedisServer) -> Iterator[BreakingProxy]:
 def test_a_busy_partition_is_learned_beside_eleven_empty_ones(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess], port: int
 ) -> None:
+    environment["CORRENTE_SHARDS"] = "1"
     make_topics(PARTITIONS)
     send(environment, 500, partition=7)
     running = worker()
@@ -77,6 +78,7 @@ def test_a_busy_partition_is_learned_beside_eleven_empty_ones(
 def test_an_open_transaction_in_one_partition_holds_no_other_one_up(
     environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess], port: int
 ) -> None:
+    environment["CORRENTE_SHARDS"] = "1"
     make_topics(PARTITIONS)
     running = worker()
     with transactions(environment["CORRENTE_KAFKA"], f"shop-{environment['CORRENTE_GROUP']}") as shop:

@@ -62,6 +62,7 @@ def finish(environment: dict[str, str], load: Load, workers: list[WorkerProcess]
     assert_every_event_counted_once(environment, shards)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240, func_only=True)
 def test_three_workers_on_one_shard_take_over_from_each_other(
     environment: dict[str, str],
@@ -69,7 +70,11 @@ def test_three_workers_on_one_shard_take_over_from_each_other(
     start: Callable[[], WorkerProcess],
     seed: int,
 ) -> None:
-    environment |= {"CORRENTE_SESSION_TIMEOUT_SECONDS": "2", "CORRENTE_KEEP_LAST": "1000000"}
+    environment |= {
+        "CORRENTE_SHARDS": "1",
+        "CORRENTE_SESSION_TIMEOUT_SECONDS": "2",
+        "CORRENTE_KEEP_LAST": "1000000",
+    }
     make_topics(12)
     load = Load(environment, seed).start()
     workers = [start() for _ in range(3)]
