@@ -104,6 +104,7 @@ def shards_learned(running: WorkerProcess) -> float | None:
     return total(page, "corrente_worker_shards") if page else None
 
 
+@pytest.mark.fault
 @pytest.mark.timeout(240, func_only=True)
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("layout", [Layout(12, 1), pytest.param(Layout(4, 2), marks=pytest.mark.long)], ids=str)

@@ -19,6 +19,8 @@ from tests.integration.worker_process import WorkerProcess
 from tests.integration.zombie_worker import LOST
 from tests.tcp_proxy import BreakingProxy
 
+pytestmark = pytest.mark.fault
+
 PARTITIONS = 12
 EVERYWHERE = 240
 """Clicks that reach every partition of twelve, by the murmur2 of their visitors."""

@@ -22,6 +22,8 @@ from tests.integration.checking import Layout, assert_every_event_counted_once, 
 from tests.integration.test_exactly_once import Load, shards_learned, wait_for_progress
 from tests.integration.worker_process import WorkerProcess
 
+pytestmark = [pytest.mark.fault, pytest.mark.long]
+
 LARGE = 100_000
 """Items and visitors of a state that takes a while to restore."""
 
@@ -62,7 +64,6 @@ def finish(environment: dict[str, str], load: Load, workers: list[WorkerProcess]
     assert_every_event_counted_once(environment, shards)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(240, func_only=True)
 def test_three_workers_on_one_shard_take_over_from_each_other(
     environment: dict[str, str],
@@ -96,7 +97,6 @@ def test_three_workers_on_one_shard_take_over_from_each_other(
     finish(environment, load, workers, 1)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900, func_only=True)
 @pytest.mark.parametrize("layout", [Layout(12, 1), Layout(4, 2)], ids=str)
 def test_workers_that_start_at_once_while_large_states_are_restored_count_every_event_once(
@@ -114,7 +114,7 @@ def test_workers_that_start_at_once_while_large_states_are_restored_count_every_
         **{f"CORRENTE_MODEL__MAX_{rows}": str(2 * LARGE) for rows in ("ITEMS", "VISITORS", "SESSIONS")},
         "CORRENTE_MODEL__MAX_EVENT_IDS": "1000000",
     }
-    make_topics(layout.partitions)
+    make_topics(layout.partitions, {"retention.ms": "-1"})  # the history has old times
     settings = load_settings(environment)
     history = load_events(LARGE_EVENTS, visitors=LARGE, items=LARGE)
     asyncio.run(preload(settings.kafka, settings.topics, layout.partitions, history))
