@@ -87,7 +87,10 @@ def measure(runs: int, probes: int, letters: int, progress: Callable[[str], None
         paces.append(pace)
         progress(f"run {len(paces)}  {pace.letters_per_second:>10,.0f} letters/s")
     times: dict[float, list[freshness.Times]] = {0.0: [], BAD_SHARE: []}
-    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder, freshness._system(Path(folder), 1) as system:
+    with (
+        tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder,
+        freshness._system(Path(folder), 1, 1) as system,
+    ):
         for run in range(1, runs + 1):
             for share, found in times.items():
                 with system.load(PACE, share):

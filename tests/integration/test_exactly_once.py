@@ -30,7 +30,7 @@ from tests.integration.checking import (
     learned_everything,
     store_of,
 )
-from tests.integration.kafka_client import read_all
+from tests.integration.kafka_client import acknowledged, read_all
 from tests.integration.worker_process import WorkerProcess
 
 EVENTS_A_SECOND = 1500
@@ -81,6 +81,7 @@ class Load:
             try:
                 await producer.send_and_wait(name, value, key=visitor.encode())
                 self.acknowledged[name] += 1
+                acknowledged[self._environment["CORRENTE_KAFKA"], name] += 1
                 return
             except KafkaError:  # while Kafka is away; idempotence keeps what got through from being written twice
                 await asyncio.sleep(0.1)
