@@ -115,7 +115,12 @@ STREAM_CLOCK = np.dtype(
         ("behind_visitor", "<u8"),  # the last visitor far behind a clock that rests on one visitor
         ("behind", "<u4"),  # changes of visitor among them
         ("confirmed", "<u4"),  # 0 while the clock rests on one visitor, or on a version without a stream clock
-        ("spare", "<u8", (5,)),
+        ("lead_reached", "<f8"),  # the largest time of the first visitor of those events
+        ("others_low", "<f8"),  # the smallest time of the others; 0 without others
+        ("held_first", "<u4"),  # rows of the first and of the last visitor whose events are held; 0 for none
+        ("held_last", "<u4"),
+        ("held_latest", "<f8"),  # the latest time of a held event that is learned; 0 for none
+        ("spare", "<u8", (1,)),
     ]
 )
 """The row of the table `clock`; visitors are first halves of their keys."""

@@ -24,7 +24,7 @@ from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.answer import fill
 from stream.models.ranking.own_events import gather
 from stream.models.ranking.rank import Options, rank
-from stream.models.schema import CHALLENGER, CHAMPION, CONVERSION_FEATURES, RANKINGS, TESTS
+from stream.models.schema import CHALLENGER, CHAMPION, CLOCK, CONVERSION_FEATURES, RANKINGS, TESTS
 from stream.models.sources.pairs import MEETINGS
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Reader
@@ -139,12 +139,15 @@ def replay_events(
     test = trained = 0
     for event in range(start, stop):
         bits = actions[event]
+        latest = stream_clock.latest_seen(state)
         if bits & (LEARN | SHOW):
             seconds = stream_clock.observe(state, batch.visitors[event, 0], batch.seconds[event])
         else:
             seconds = stream_clock.counted_at(state, batch.seconds[event])
+        if seconds == batch.seconds[event]:
+            latest = state.scalars[CLOCK]
         if bits & (TEST | TRAIN_RANKER):
-            target = rank_for(state, reader, work, batch, event, seconds, options, buffers.no_items)
+            target = rank_for(state, reader, work, batch, event, latest, options, buffers.no_items)
             if bits & TEST:
                 buffers.event[test] = event
                 buffers.fallback[test] = origin_of(state, reader, work, batch, event, options, buffers.place)
@@ -173,11 +176,11 @@ def rank_for(
     work: Work,
     batch: EventBatch,
     event: int,
-    seconds: float,
+    latest: float,
     options: Options,
     no_items: NDArray[np.int64],
 ) -> int:
-    """Rank for the visitor of an event, at the time `seconds` at which it counts.
+    """Rank for the visitor of an event, at its own time; `latest` is the time of the latest event before it.
 
     Returns:
         The number of the candidate that is its item; -1 if none is.
@@ -186,7 +189,9 @@ def rank_for(
     visitor = find(state.visitor_cells, state.visitors, batch.visitors[event, 0], batch.visitors[event, 1])
     session = find(state.session_cells, state.sessions, batch.sessions[event, 0], batch.sessions[event, 1])
     anonymous = find(state.visitor_cells, state.visitors, batch.sessions[event, 0], batch.sessions[event, 1])
-    gather(reader, work, visitor, anonymous, session, no_items, max(1.0, seconds))
+    gather(reader, work, visitor, anonymous, session, no_items, max(1.0, batch.seconds[event]))
+    if latest > 0.0:
+        work.visit[0].now = latest
     rank(reader, work, options, remembered_by(batch, event, options))
     if item:
         for number in range(work.counts[CANDIDATE]):

@@ -21,7 +21,14 @@ EMBEDDING_INTERVAL = 4
 
 @kernel
 def learn_counts(
-    state: State, item: int, visitor: int, seconds: float, weight: float, met: np.ndarray, scratch: np.ndarray
+    state: State,
+    item: int,
+    visitor: int,
+    seconds: float,
+    weight: float,
+    held: bool,
+    met: np.ndarray,
+    scratch: np.ndarray,
 ) -> None:
     """Add an event to everything that is counted over all visitors.
 
@@ -30,6 +37,7 @@ def learn_counts(
         item, visitor: rows.
         seconds: time of the event.
         weight: of the event; negative takes weight back.
+        held: True if the event is ahead of the stream clock.
         met: (MEETINGS,) scratch.
         scratch: (at least as long as a vector) scratch.
     """
@@ -44,7 +52,7 @@ def learn_counts(
     if seconds > row.last_seconds:
         row.last_seconds = np.uint32(seconds)
     state.items_dirty[2 * item + 1] = 1
-    pairs.learn(state, item, seconds, weight, met, count)
+    pairs.learn(state, item, seconds, weight, held, met, count)
     if weight > 0:
         if np.int64(state.scalars[EVENTS]) % EMBEDDING_INTERVAL == 0:
             embedding.learn(state, item, met, count, scratch)

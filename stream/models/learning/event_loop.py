@@ -19,7 +19,7 @@ from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word
 from stream.models.kernels.hashing import mixed
-from stream.models.learning import counting, prefetch, stream_clock
+from stream.models.learning import counting, held_events, prefetch, stream_clock
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.own_events import gather
@@ -105,11 +105,14 @@ def learn_batch(
         if batch.event_ids[event] and not note_event_id(state, batch.event_ids[event]):
             outcomes.learned[event] = DUPLICATE
             continue
+        latest = stream_clock.latest_seen(state)
         seconds = stream_clock.observe(state, batch.visitors[event, 0], batch.seconds[event])
         if seconds < batch.seconds[event]:
             outcomes.learned[event] = AHEAD
+        else:
+            latest = state.scalars[CLOCK]
         if batch.tested[event] and batch.weights[event] > 0:
-            tested = test_event(state, reader, work, batch, event, seconds, options, outcomes, tests)
+            tested = test_event(state, reader, work, batch, event, latest, options, outcomes, tests)
             if tested and (batch.kinds[event] == CLICK or batch.kinds[event] == VIEW):
                 conversion.wait(
                     state,
@@ -132,7 +135,7 @@ def test_event(
     work: Work,
     batch: EventBatch,
     event: int,
-    seconds: float,
+    latest: float,
     options: Options,
     outcomes: Outcomes,
     test: int,
@@ -142,7 +145,7 @@ def test_event(
     Args:
         state, reader, work, batch, options, outcomes: as `learn_batch` gets them.
         event: number of the event in the batch.
-        seconds: the time at which it counts.
+        latest: time of the latest event before it; 0 before the first.
         test: row of `outcomes` to fill in.
     """
     item = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
@@ -156,7 +159,9 @@ def test_event(
     elif visitor == 0 and session == 0:
         return 0
     state.scalars[TESTS] += 1
-    gather(reader, work, visitor, anonymous, session, work.no_items, max(1.0, seconds))
+    gather(reader, work, visitor, anonymous, session, work.no_items, max(1.0, batch.seconds[event]))
+    if latest > 0.0:
+        work.visit[0].now = latest
     rank(reader, work, options, seen_by)
     target = -1
     for number in range(work.counts[CANDIDATE]):
@@ -251,6 +256,7 @@ def learn_event(
         met: (MEETINGS,) scratch.
         scratch: (at least as long as a vector) scratch.
     """
+    held = batch.seconds[event] > seconds
     seconds = max(1.0, seconds)
     if state.scalars[STARTED] == 0:
         state.scalars[STARTED] = 1
@@ -267,11 +273,15 @@ def learn_event(
         seen_by = remembered_by(batch, event, options)
         learned = note_seen(state, mixed(seen_by ^ mixed(batch.items[event, 0])))
     if learned:
-        counting.learn_counts(state, item, visitor, seconds, weight, met, scratch)
+        counting.learn_counts(state, item, visitor, seconds, weight, held, met, scratch)
     if weight >= 0:
         sessions.learn(state, session, item, seconds, learned)
+    if held:
+        held_events.make_room(state, visitor, seconds)
     visitors.remember(state, visitor, item, seconds, batch.weights[event], batch.kinds[event], np.uint8(learned))
     remember_session(state, visitor, session)
+    if held:
+        held_events.hold(state, visitor, batch.seconds[event], learned)
     state.scalars[EVENTS] += 1
     if learned and seconds > state.scalars[CLOCK]:
         state.scalars[CLOCK] = seconds

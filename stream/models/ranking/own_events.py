@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import kernel
-from stream.models.schema import FAST_LANDMARK, POPULARITY_LANDMARK
+from stream.models.schema import CLOCK, FAST_LANDMARK, POPULARITY_LANDMARK
 from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
 from stream.models.sources.pairs import FORWARD_MEETINGS, MEETINGS, fast_factor
 from stream.models.workspace.scoring_view import Reader
@@ -55,13 +55,14 @@ def own_events(reader: Reader, work: Work) -> None:
             continue
         item = work.history_items[later]
         weight = work.history_weights[later]
-        seconds = work.history_seconds[later]
+        held = work.history_seconds[later] > reader.scalars[CLOCK]  # and counted at the clock, without fast counts
+        seconds = reader.scalars[CLOCK] if held else work.history_seconds[later]
         own = own_number(work, item)
         for half_life in range(HALF_LIVES):
             halvings = (seconds - reader.scalars[POPULARITY_LANDMARK]) / HALF_LIVES_SECONDS[half_life]
             work.own_popularity[own, half_life] += weight * 2.0 ** max(-1000.0, halvings)
         work.own_sums[own, OWN_SUM_COUNT] += weight
-        fast = fast_factor(reader.scalars[FAST_LANDMARK], seconds)
+        fast = 0.0 if held else fast_factor(reader.scalars[FAST_LANDMARK], seconds)
         met = 0
         for earlier in range(later + 1, entries):
             before = work.history_items[earlier]

@@ -63,16 +63,16 @@ def sets_of(pointer: np.uint32) -> int:
 
 
 @kernel
-def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarray, count: int) -> None:
-    """Learn an event on `item` after `met[:count]`, newest first."""
-    if (seconds - state.scalars[FAST_LANDMARK]) / FAST_HALF_LIFE_SECONDS > MOST_HALVINGS:
-        move_landmark(state, seconds)
-    fast = fast_factor(state.scalars[FAST_LANDMARK], seconds)
+def learn(state: State, item: int, seconds: float, weight: float, held: bool, met: np.ndarray, count: int) -> None:
+    """Learn an event on `item` after `met[:count]`, newest first; the fast counts of a held event follow later."""
+    if not held:
+        keep_landmark_near(state, seconds)
+    fast = 0.0 if held else fast_factor(state.scalars[FAST_LANDMARK], seconds)
     for k in range(min(count, MEETINGS)):
         before = met[k]
         forward = weight / (k + 1) if k < FORWARD_MEETINGS else 0.0
-        add(state, before, item, weight, forward, forward * fast)
-        add(state, item, before, weight, 0.0, 0.0)
+        add(state, before, item, weight, forward, forward * fast, held)
+        add(state, item, before, weight, 0.0, 0.0, held)
         if forward != 0.0:
             state.sums[before, FORWARD_SUM] = max(0.0, state.sums[before, FORWARD_SUM] + forward)
             state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] + forward * fast)
@@ -80,8 +80,12 @@ def learn(state: State, item: int, seconds: float, weight: float, met: np.ndarra
 
 
 @kernel
-def add(state: State, item: int, other: int, together: float, forward: float, fast: float) -> None:
-    """Add to the slot of `other` in the sets of `item`. Negative amounts never lead below zero, and make no slot."""
+def add(state: State, item: int, other: int, together: float, forward: float, fast: float, held: bool) -> None:
+    """Add to the slot of `other` in the sets of `item`. Negative amounts never lead below zero, and make no slot.
+
+    Of equally strong slots, the one with the smallest fast count makes room. While events are `held`, a slot that has
+    only followers without a fast count is theirs, hence the newest.
+    """
     pointer = state.items[item].pairs
     if pointer == 0:
         if together <= 0.0:
@@ -120,9 +124,10 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
                 empty = column
                 break
             strength = slot.together + slot.forward
-            if strength < least or (strength == least and slot.fast < least_fast):
+            slot_fast = np.inf if held and slot.fast == 0 and slot.forward > 0 else np.float64(slot.fast)
+            if strength < least or (strength == least and slot_fast < least_fast):
                 least = strength
-                least_fast = slot.fast
+                least_fast = slot_fast
                 weakest = column
         if empty < 0 and run_class(pointer) + 1 < CLASSES:
             longer = lengthen(state, item)
@@ -161,6 +166,18 @@ def rounded_at_random(count: np.float32, amount: float, draw: np.uint64) -> np.f
 
 
 @kernel
+def learn_fast(state: State, before: int, item: int, seconds: float, forward: float) -> None:
+    """Add the fast count of an event on `item` after `before`, which `learn` left out because the event was held.
+
+    Call `keep_landmark_near` before.
+    """
+    fast = fast_factor(state.scalars[FAST_LANDMARK], seconds)
+    add(state, before, item, 0.0, 0.0, forward * fast, False)
+    state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] + forward * fast)
+    state.sums_dirty[before] = 1
+
+
+@kernel
 def lengthen(state: State, item: int) -> np.uint32:
     """Move an item's pairs into four times as many sets; returns the new pointer, 0 if the pool has no room."""
     old = state.items[item].pairs
@@ -194,6 +211,13 @@ def lengthen(state: State, item: int) -> np.uint32:
     state.items[item].pairs = new
     state.items_dirty[2 * item + 1] = 1
     return new
+
+
+@inlined
+def keep_landmark_near(state: State, seconds: float) -> None:
+    """Move the landmark to this time, if that is too many halvings after it."""
+    if (seconds - state.scalars[FAST_LANDMARK]) / FAST_HALF_LIFE_SECONDS > MOST_HALVINGS:
+        move_landmark(state, seconds)
 
 
 @kernel

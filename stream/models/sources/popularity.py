@@ -43,6 +43,20 @@ def learn(state: State, item: int, seconds: float, weight: float) -> None:
 
 
 @kernel
+def move(state: State, item: int, counted_seconds: float, seconds: float, weight: float) -> None:
+    """Move an event's weight from the time at which it was counted to another, and keep the lists in order."""
+    if (seconds - state.scalars[POPULARITY_LANDMARK]) / HALF_LIVES_SECONDS[0] > MOST_HALVINGS:
+        move_landmark(state, seconds)
+    landmark = state.scalars[POPULARITY_LANDMARK]
+    for half_life in range(HALF_LIVES):
+        counted = weight * 2.0 ** (max(-1000.0, (counted_seconds - landmark) / HALF_LIVES_SECONDS[half_life]))
+        gained = weight * 2.0 ** (max(-1000.0, (seconds - landmark) / HALF_LIVES_SECONDS[half_life]))
+        state.sums[item, half_life] = max(0.0, max(0.0, state.sums[item, half_life] - counted) + gained)
+        place(state, half_life, item)
+    state.sums_dirty[item] = 1
+
+
+@kernel
 def move_landmark(state: State, seconds: float) -> None:
     """Scale every count so that `seconds` is the new landmark."""
     passed = seconds - state.scalars[POPULARITY_LANDMARK]

@@ -97,6 +97,22 @@ def test_a_restart_keeps_the_clock_and_the_count() -> None:
     assert whole.ahead["clicks"] == 3
 
 
+def test_restarts_in_a_quiet_morning_move_the_same_counts_to_their_own_times() -> None:
+    morning = [click(f"i{number}", "early", START + DAY + 50 * number) for number in range(10)]
+    log = numbered([*ordinary(200), *morning, *ordinary(60, start=START + DAY + 510, seed=2)])
+    whole, broken = Shard(SETTINGS), Shard(SETTINGS)
+    for record in log:
+        whole.apply([record], 0.5)
+        broken.apply([record], 0.5)
+        if record.offset > 195 and record.offset % 3 == 0:
+            broken = restarted(broken)
+    assert broken.tables == whole.tables
+    assert broken.readable_state() == whole.readable_state()
+    assert whole.ahead["clicks"] >= 10
+    history = whole.tables["history"].data
+    assert {START + DAY + 50 * number for number in range(10)} <= set(history["seconds"].ravel().tolist())
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_replay_in_other_batches_decides_the_same(seed: int) -> None:
     print("seed", seed)
