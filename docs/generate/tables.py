@@ -131,7 +131,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "history": "pointer to the run in `history`",
         "entries": "position in the ring; below its length, the number of events",
         "last_seconds": "time of the last event",
-        "next_free": "next row of the list of free rows",
+        "next_free": "next row of the list of free rows; of visitors with held events, of the list of those",
         "session": "row of the present session",
         "session_ordinal": "number of that session: the lower 32 bits",
         "first_seconds": "time of the first event",

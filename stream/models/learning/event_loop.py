@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
 from stream.models.entities import items, sessions, visitors
+from stream.models.entities.row_lifecycle import no_row_left
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word
@@ -35,6 +36,8 @@ from stream.models.schema import (
     SEEN_WAYS,
     STARTED,
     TESTS,
+    VISITOR_FREE,
+    VISITOR_ROWS,
     WEIGHT_ONE,
 )
 from stream.models.source_names import SOURCE_COUNT
@@ -264,7 +267,10 @@ def learn_event(
         state.scalars[FAST_LANDMARK] = seconds
     start = batch.starts[event]
     size = max(0, batch.starts[event + 1] - start - 1)
+    new_item = held and find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1]) == 0
     item = items.find_or_add(state, batch.items[event, 0], batch.items[event, 1], batch.names, start, size, seconds)
+    if state.clock[0].held_first and no_row_left(state.visitors, state.scalars, VISITOR_ROWS, VISITOR_FREE):
+        held_events.release(state, stream_clock.moment(state))  # their visitors' rows may be freed
     visitor = visitors.find_or_add(state, batch.visitors[event, 0], batch.visitors[event, 1], seconds)
     session = sessions.find_or_add(state, batch.sessions[event, 0], batch.sessions[event, 1])
     weight = batch.weights[event] / WEIGHT_ONE
@@ -281,7 +287,7 @@ def learn_event(
     visitors.remember(state, visitor, item, seconds, batch.weights[event], batch.kinds[event], np.uint8(learned))
     remember_session(state, visitor, session)
     if held:
-        held_events.hold(state, visitor, batch.seconds[event], learned)
+        held_events.hold(state, visitor, batch.seconds[event], learned, new_item)
     state.scalars[EVENTS] += 1
     if learned and seconds > state.scalars[CLOCK]:
         state.scalars[CLOCK] = seconds

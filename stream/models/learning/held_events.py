@@ -2,7 +2,8 @@
 
 An event ahead of the clock is counted at the clock. In the visitor's history its entry has the event's own time, so the
 ages of the visitor's own events are right, and the event can be found again. The visitors of such events are a list:
-`held_first` of the clock is the first row, `next_held` of a visitor the next.
+`held_first` of the clock is the first row, `next_free` of a visitor the next, which only a free row needs otherwise.
+So the list is emptied before a row is freed.
 
 - If the clock reaches the events, what they counted is moved to their own times (`confirm`): decayed counts, the times
   of items, visitors and sessions, "now". Then the tables are those of events that were never ahead, but for the last
@@ -25,13 +26,13 @@ from stream.models.sources import pairs, popularity
 from stream.models.workspace.learning_view import State
 
 LAST = np.uint32(0xFFFFFFFF)
-"""`next_held` of the last visitor of the list; 0 stands for a visitor who is not in it."""
+"""`next_free` of the last visitor of the list; 0 stands for a visitor who is not in it."""
 OLDER_ENTRIES = 16
 """Entries of a full history that are kept before a held one, because its event is counted as following them."""
 
 
 @kernel
-def hold(state: State, visitor: int, seconds: float, learned: bool) -> None:
+def hold(state: State, visitor: int, seconds: float, learned: bool, new_item: bool) -> None:
     """Set the newest entry of a visitor's history to its own time, and put the visitor into the list.
 
     Args:
@@ -39,6 +40,7 @@ def hold(state: State, visitor: int, seconds: float, learned: bool) -> None:
         visitor: row of the visitor.
         seconds: the event's own time.
         learned: False if the event is only context.
+        new_item: True if it is the first event of its item, whose age follows the event's own time then.
     """
     row = state.visitors[visitor]
     if row.history == 0:
@@ -47,15 +49,19 @@ def hold(state: State, visitor: int, seconds: float, learned: bool) -> None:
     history_row = run_row(row.history) + at // HISTORY_ENTRIES
     state.history[history_row, at % HISTORY_ENTRIES].seconds = np.uint32(seconds)
     visitors.mark(state, history_row, at % HISTORY_ENTRIES)
+    if new_item:
+        item = np.int64(state.history[history_row, at % HISTORY_ENTRIES].item)
+        state.items[item].first_seconds = np.uint32(seconds)
+        state.items_dirty[2 * item] = 1
     clock = state.clock[0]
     if learned:
         clock.held_latest = max(clock.held_latest, seconds)
-    if row.next_held:
+    if row.next_free:
         return
-    row.next_held = LAST
+    row.next_free = LAST
     state.visitors_dirty[visitor] = 1
     if clock.held_first:
-        state.visitors[clock.held_last].next_held = np.uint32(visitor)
+        state.visitors[clock.held_last].next_free = np.uint32(visitor)
         state.visitors_dirty[np.int64(clock.held_last)] = 1
     else:
         clock.held_first = np.uint32(visitor)
@@ -73,7 +79,7 @@ def confirm(state: State, counted_seconds: float, latest_seconds: float) -> None
     """
     reached = min(state.clock[0].lead_high, latest_seconds)
     waiting = min(np.int64(state.scalars[PENDING_WRITTEN] - state.scalars[PENDING_RESOLVED]), PENDING)
-    for number in range(waiting):
+    for number in range(min(waiting, np.int64(state.clock[0].leads) - 1)):  # the last one ahead is not learned yet
         place = (np.int64(state.scalars[PENDING_WRITTEN]) - 1 - number) % PENDING
         if state.pending[place, PENDING_SECONDS] != counted_seconds:
             break
@@ -101,8 +107,8 @@ def next_visitor(state: State) -> np.int64:
     clock.held_latest = 0.0
     visitor = np.int64(clock.held_first)
     if visitor:
-        following = state.visitors[visitor].next_held
-        state.visitors[visitor].next_held = np.uint32(0)
+        following = state.visitors[visitor].next_free
+        state.visitors[visitor].next_free = np.uint32(0)
         state.visitors_dirty[visitor] = 1
         clock.held_first = np.uint32(0) if following == LAST else following
     return visitor
@@ -128,7 +134,7 @@ def recount(state: State, visitor: int, counted_seconds: float, latest_seconds: 
             item = np.int64(entry.item)
             weight = entry.weight / WEIGHT_ONE
             popularity.move(state, item, counted_seconds, seconds, weight)
-            move_item_times(state, item, visitor, counted_seconds, entry.seconds)
+            move_item_times(state, item, visitor, entry.seconds)
             learn_fast(state, visitor, age, seconds)
             state.scalars[CLOCK] = max(state.scalars[CLOCK], seconds)
 
@@ -148,12 +154,9 @@ def move_times(state: State, visitor: int, seconds: np.uint32, first: bool) -> N
 
 
 @kernel
-def move_item_times(state: State, item: int, visitor: int, counted_seconds: float, seconds: np.uint32) -> None:
-    """Move the times of an item."""
+def move_item_times(state: State, item: int, visitor: int, seconds: np.uint32) -> None:
+    """Move the times of an item's last events."""
     row = state.items[item]
-    if row.first_seconds == np.uint32(counted_seconds):
-        row.first_seconds = seconds
-        state.items_dirty[2 * item] = 1
     row.last_seconds = max(row.last_seconds, seconds)
     if row.last_visitor != visitor:
         row.other_seconds = max(row.other_seconds, seconds)
@@ -179,6 +182,10 @@ def stay(state: State, visitor: int, age: int, counted_seconds: float) -> None:
     history_row = run_row(row.history) + at // HISTORY_ENTRIES
     state.history[history_row, at % HISTORY_ENTRIES].seconds = np.uint32(counted_seconds)
     visitors.mark(state, history_row, at % HISTORY_ENTRIES)
+    item = np.int64(state.history[history_row, at % HISTORY_ENTRIES].item)
+    if item and state.items[item].first_seconds > counted_seconds:
+        state.items[item].first_seconds = np.uint32(counted_seconds)
+        state.items_dirty[2 * item] = 1
     learn_fast(state, visitor, age, counted_seconds)
 
 

@@ -322,4 +322,6 @@ def forget(state: State, visitor: np.uint64) -> None:
         clock.behind = 0
     if clock.lead_visitor == visitor:
         clock.lead_visitor = 0
-        give_up_leads(state)
+        clock.leads = 0
+    if clock.held_first:
+        held_events.release(state, moment(state))
