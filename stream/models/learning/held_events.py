@@ -78,8 +78,8 @@ def confirm(state: State, counted_seconds: float, latest_seconds: float) -> None
         latest_seconds: later events stay where they were counted.
     """
     reached = min(state.clock[0].lead_high, latest_seconds)
-    waiting = min(np.int64(state.scalars[PENDING_WRITTEN] - state.scalars[PENDING_RESOLVED]), PENDING)
-    for number in range(min(waiting, np.int64(state.clock[0].leads) - 1)):  # the last one ahead is not learned yet
+    waiting = min(int(state.scalars[PENDING_WRITTEN] - state.scalars[PENDING_RESOLVED]), PENDING)
+    for number in range(min(waiting, int(state.clock[0].leads) - 1)):  # the last one ahead is not learned yet
         place = (np.int64(state.scalars[PENDING_WRITTEN]) - 1 - number) % PENDING
         if state.pending[place, PENDING_SECONDS] != counted_seconds:
             break
