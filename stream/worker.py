@@ -294,7 +294,7 @@ class Worker:
                 group=self.settings.consumer_group,
             )
         learned = partitions if may_learn else set()
-        shards = group_by_shard(learned, self.settings.topics, self.settings.shards).shards
+        shards = group_by_shard(learned, self.settings.topics, self.settings.shards)
         for shard in set(self._runners) - set(shards):
             await self._runners.pop(shard).drop()
         for shard, assignment in shards.items():

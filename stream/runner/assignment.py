@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from faust.types import TP
 
@@ -78,32 +77,17 @@ class ShardAssignment:
         return next(tp for tp, each in self.origins.items() if each == origin)
 
 
-class Grouping(NamedTuple):
-    """An assignment of Kafka's, by shard.
-
-    Attributes:
-        shards: the topic-partitions of each shard that has all of them.
-        absent: for each other shard, the topic-partitions that weren't assigned.
-    """
-
-    shards: dict[int, ShardAssignment]
-    absent: dict[int, list[TP]]
-
-
-def group_by_shard(
-    assigned: Iterable[TP], topics: Mapping[str, str], shards: int, counts: Mapping[str, int] | None = None
-) -> Grouping:
+def group_by_shard(assigned: Iterable[TP], topics: Mapping[str, str], shards: int) -> dict[int, ShardAssignment]:
     """Group topic-partitions by shard: partition n of every event topic belongs to shard n modulo `shards`.
 
     Args:
-        assigned: topic-partitions of this worker; those of other topics are ignored.
+        assigned: topic-partitions of this worker, all of each shard (`stream.kafka.assignor`); those of other topics
+            are ignored.
         topics: our name of each event topic to its name in Kafka.
         shards: number of shards of the model.
-        counts: number of partitions of each topic, by its name in Kafka, to see whether a shard has all that belong to
-            it; None trusts the assignment.
 
     >>> found = group_by_shard({TP("c", 0), TP("p", 0), TP("c", 2), TP("c", 1)}, {"clicks": "c", "purchases": "p"}, 2)
-    >>> {number: list(shard.origins.values()) for number, shard in sorted(found.shards.items())}
+    >>> {number: list(shard.origins.values()) for number, shard in found.items()}
     {0: ['clicks', 'clicks/2', 'purchases'], 1: ['clicks']}
     """
     our_names = {kafka_name: topic for topic, kafka_name in topics.items()}
@@ -112,20 +96,10 @@ def group_by_shard(
         if tp.topic in our_names:
             shard = tp.partition % shards
             by_shard.setdefault(shard, {})[origin_of(our_names[tp.topic], tp.partition, shard)] = tp
-    grouping = Grouping({}, {})
-    for shard, tps in sorted(by_shard.items()):
-        present = set(tps.values())
-        absent = [
-            TP(topic, partition)
-            for topic in topics.values()
-            for partition in range(shard, (counts or {}).get(topic, 0), shards)
-            if TP(topic, partition) not in present
-        ]
-        if absent:
-            grouping.absent[shard] = absent
-        else:
-            grouping.shards[shard] = ShardAssignment(shard, shards, {tps[each]: each for each in in_order(tps)})
-    return grouping
+    return {
+        shard: ShardAssignment(shard, shards, {tps[each]: each for each in in_order(tps)})
+        for shard, tps in sorted(by_shard.items())
+    }
 
 
 def name_of(tp: TP) -> str:

@@ -15,10 +15,9 @@ TOPICS = {"clicks": "shop-clicks", "purchases": "shop-purchases"}
 
 def test_a_shard_gets_the_partition_of_its_number_of_every_topic_in_the_order_of_the_merge() -> None:
     assigned = {TP(name, number) for name in TOPICS.values() for number in (0, 2)}
-    grouping = group_by_shard({*assigned, TP("something-else", 5)}, TOPICS, 4)
-    assert list(grouping.shards) == [0, 2]
-    assert grouping.absent == {}
-    shard = grouping.shards[2]
+    found = group_by_shard({*assigned, TP("something-else", 5)}, TOPICS, 4)
+    assert list(found) == [0, 2]
+    shard = found[2]
     assert (shard.shard, shard.shards) == (2, 4)
     assert list(shard.origins.items()) == [(TP("shop-clicks", 2), "clicks"), (TP("shop-purchases", 2), "purchases")]
     assert shard.partitions == frozenset({TP("shop-clicks", 2), TP("shop-purchases", 2)})
@@ -26,7 +25,7 @@ def test_a_shard_gets_the_partition_of_its_number_of_every_topic_in_the_order_of
 
 def test_one_shard_gets_all_partitions_by_topic_and_number() -> None:
     assigned = {*(TP("shop-clicks", number) for number in range(12)), TP("shop-purchases", 0), TP("shop-purchases", 1)}
-    (shard,) = group_by_shard(assigned, TOPICS, 1).shards.values()
+    (shard,) = group_by_shard(assigned, TOPICS, 1).values()
     assert list(shard.origins.values()) == [
         "clicks",
         *(f"clicks/{number}" for number in range(1, 12)),
@@ -40,23 +39,14 @@ def test_one_shard_gets_all_partitions_by_topic_and_number() -> None:
 def test_every_partition_is_in_one_shard_under_its_own_name(counts: tuple[int, int], shards: int) -> None:
     by_name = dict(zip(TOPICS.values(), counts, strict=True))
     assigned = {TP(name, number) for name, count in by_name.items() for number in range(count)}
-    grouping = group_by_shard(assigned, TOPICS, shards, by_name)
-    assert grouping.absent == {}
-    found = [tp for shard in grouping.shards.values() for tp in shard.origins]
+    by_shard = group_by_shard(assigned, TOPICS, shards)
+    found = [tp for shard in by_shard.values() for tp in shard.origins]
     assert sorted(found) == sorted(assigned)
-    for number, shard in grouping.shards.items():
+    for number, shard in by_shard.items():
         for tp, origin in shard.origins.items():
             assert (TOPICS[topic_of(origin)], partition_of(origin, number)) == tp
             assert tp.partition % shards == number
             assert shard.partition_of(origin) == tp
-
-
-def test_a_shard_of_which_a_partition_is_absent_is_named_with_it() -> None:
-    counts = dict.fromkeys(TOPICS.values(), 2)
-    assigned = {TP("shop-clicks", 0), TP("shop-purchases", 1), TP("shop-clicks", 1)}
-    grouping = group_by_shard(assigned, TOPICS, 2, counts)
-    assert list(grouping.shards) == [1]
-    assert grouping.absent == {0: [TP("shop-purchases", 0)]}
 
 
 def test_two_topics_under_one_name_are_refused_with_both_names() -> None:

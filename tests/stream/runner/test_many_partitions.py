@@ -17,7 +17,7 @@ from tests.stream.runner.conftest import SETTINGS, Bench, click, eventually
 def assignment_of(clicks: int, purchases: int = 1, feedback: int = 1) -> ShardAssignment:
     counts = {"shop-clicks": clicks, "shop-purchases": purchases, "shop-feedback": feedback}
     assigned = [TP(name, number) for name, count in counts.items() for number in range(count)]
-    return group_by_shard(assigned, SETTINGS.topics, 1, counts).shards[0]
+    return group_by_shard(assigned, SETTINGS.topics, 1)[0]
 
 
 def partition(number: int) -> TP:
