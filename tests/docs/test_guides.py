@@ -38,6 +38,12 @@ def test_the_index_lists_every_guide_with_its_goal() -> None:
         assert re.search(r"^\*\*Goal:\*\* .+\n(.+\n)*\n\*\*You need:\*\* ", page.read_text(), re.MULTILINE), page.name
 
 
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_that_waits_for_a_log_line_takes_a_log_that_is_not_there_yet_as_empty(page: Path) -> None:
+    loops = [line for block in blocks_of(page) for line in block.text.splitlines() if "until grep" in line]
+    assert [line for line in loops if "until grep -qs " not in line] == []
+
+
 @pytest.mark.slow
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("page", HERE, ids=lambda page: page.stem)
