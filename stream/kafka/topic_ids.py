@@ -144,6 +144,13 @@ class _MetadataOf(RequestStruct):
         ("include_topic_authorized_operations", Boolean),
         _TAGS,
     )
+    _encoded: bytes | None = None
+
+    def encode(self) -> bytes:
+        """The bytes of this request, made once: it is sent for each version."""
+        if self._encoded is None:
+            self._encoded = super().encode()
+        return self._encoded
 
 
 class Question(Request[MetadataRequest_v4 | _MetadataOf]):
@@ -153,9 +160,15 @@ class Question(Request[MetadataRequest_v4 | _MetadataOf]):
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = sorted(names)
+        self._built: dict[type[Any], Any] = {}
 
     def build(self, request_struct_class: type[Any]) -> Any:
         """The request in one of its two versions; neither creates a topic."""
+        if request_struct_class not in self._built:
+            self._built[request_struct_class] = self._build(request_struct_class)
+        return self._built[request_struct_class]
+
+    def _build(self, request_struct_class: type[Any]) -> Any:
         if request_struct_class is MetadataRequest_v4:
             return MetadataRequest_v4(topics=self.names, allow_auto_topic_creation=False)
         return _MetadataOf([(NO_ID, name, {}) for name in self.names], False, False, False, {})
@@ -189,6 +202,7 @@ class TopicIds:
         self._client: Any = None
         self._connecting = asyncio.Lock()
         self._leaders: dict[TP, int] = {}
+        self._questions: dict[frozenset[str], Question] = {}
         self._newest: dict[tuple[int, frozenset[str]], tuple[bytes, Answer]] = {}
 
     async def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
@@ -217,9 +231,8 @@ class TopicIds:
             by_leader: dict[int | None, list[TP]] = defaultdict(list)
             for tp in open_questions:
                 by_leader[self._leaders.get(tp)].append(tp)
-            answers = await asyncio.gather(
-                *(self._ask(node, {tp.topic for tp in tps}) for node, tps in by_leader.items())
-            )
+            asked = [self._ask(node, {tp.topic for tp in tps}) for node, tps in by_leader.items()]
+            answers = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
             for (node, tps), answer in zip(by_leader.items(), answers, strict=True):
                 self._note_leaders(answer)
                 for tp in tps:
@@ -255,7 +268,9 @@ class TopicIds:
         try:
             client = await self._connected()
             asked = client.get_random_node() if node is None else node
-            reply = await client.send(asked, Question(wanted))
+            if wanted not in self._questions:
+                self._questions[wanted] = Question(wanted)
+            reply = await client.send(asked, self._questions[wanted])
         except (KafkaError, TimeoutError, OSError, NotImplementedError) as error:
             await self.close()
             raise IdentitiesUnknown(

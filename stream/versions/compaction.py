@@ -31,6 +31,7 @@ from stream.state.tables import Delta, TableDelta
 from stream.versions.retention import Listed, Policy, kept, settled
 from stream.versions.storage import scripts
 from stream.versions.storage.chunks import (
+    JOURNAL,
     REPLACED_SECONDS,
     ChunkRef,
     ChunkVanished,
@@ -316,7 +317,7 @@ class _ShardStates:
     def _one_journal(self, refs: list[ChunkRef]) -> list[ChunkRef]:
         chunks = fetch_chunks(self.store.redis, self.store.keys, refs)
         journal = concatenate([decode_journal(ref, chunk) for ref, chunk in chunks])
-        return write_chunks(self.store.redis, self.store.keys, [(journal.encode(), "journal")])
+        return write_chunks(self.store.redis, self.store.keys, [(journal.encode(), JOURNAL)])
 
     def _reencode(
         self,

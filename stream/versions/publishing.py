@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from stream.versions.resharding.model_claim import shards_merging
 from stream.versions.resharding.shard_count import check_shard_count, wrong_shard_count
 from stream.versions.salt import SALT, check_salt
 from stream.versions.storage import scripts
-from stream.versions.storage.chunks import ChunkRef, encode_tables, write_chunks
+from stream.versions.storage.chunks import JOURNAL, ChunkRef, encode_tables, write_chunks
 from stream.versions.storage.namespace import Namespace, text
 from stream.versions.storage.requests import ClaimReply, ClaimRequest, LineageRequest, PublishRequest, Tip
 
@@ -50,6 +51,8 @@ class Claim:
             lineage.
         next_seq: of the next state.
         unconfirmed: states whose publishing ended without an answer, by digest.
+        tip: what the next version has to follow if nobody else publishes: known after a publish to a model of one
+            shard, and None otherwise.
     """
 
     partition: int
@@ -61,6 +64,7 @@ class Claim:
     new_lineage: bool
     next_seq: int
     unconfirmed: dict[str, ShardState] = field(default_factory=dict)
+    tip: Tip | None = None
 
     def advance(self, head: ShardState) -> None:
         """Follow a state of this claim that Redis has."""
@@ -143,12 +147,13 @@ class Publisher:
         confirm: Callable[[], None] = lambda: None,
     ) -> Version:
         """Make a checkpoint the newest state of its shard, and a version of it; see `VersionStore.publish`."""
-        tables = self._write_tables(checkpoint)
-        journal, journal_refs = checkpoint.journal, self._write_journal(checkpoint.journal)
+        journal = checkpoint.journal
+        tables, journal_refs = self._write_chunks(checkpoint, journal)
         encoded_state = canonical_json(checkpoint.state)
         for _ in range(_ATTEMPTS):
             entry = _entry(claim, checkpoint, journal, tables, journal_refs, encoded_state)
-            tip = Tip(*self._tip())
+            # The script refuses a tip that is not the newest version any more.
+            tip, claim.tip = claim.tip or Tip(*self._tip()), None
             version, manifest = self._next_version(
                 tip, claim.partition, entry, checkpoint.state, settings=settings, code_version=code_version, now=now
             )
@@ -160,6 +165,7 @@ class Publisher:
                 case ["ok"]:
                     claim.advance(entry)
                     claim.unconfirmed.clear()
+                    claim.tip = _tip_at(version, manifest, tip)
                     return version
                 case ["done", number]:  # an earlier attempt got through although its answer did not
                     claim.advance(entry)
@@ -174,9 +180,9 @@ class Publisher:
                     # contains that one, whose batches are in the store already.
                     claim.advance(claim.unconfirmed[text(head_digest)])
                     journal = checkpoint.journal.after(claim.head.offsets if claim.head else {})
-                    journal_refs = self._write_journal(journal)
+                    journal_refs = write_chunks(self._space.redis, self._space.keys, _encoded(journal))
                 case ["missing", _]:  # Redis lost the chunks, or they expired before the script came
-                    tables, journal_refs = self._write_tables(checkpoint), self._write_journal(journal)
+                    tables, journal_refs = self._write_chunks(checkpoint, journal)
         raise StaleParent(
             f"shard {claim.partition}: other shards were quicker {_ATTEMPTS} times; nothing was published"
         )
@@ -210,12 +216,24 @@ class Publisher:
             code_version=code_version,
         )
 
-    def _write_tables(self, checkpoint: Checkpoint) -> list[ChunkRef]:
-        return write_chunks(self._space.redis, self._space.keys, encode_tables(checkpoint.delta))
+    def _write_chunks(self, checkpoint: Checkpoint, journal: Journal) -> tuple[list[ChunkRef], list[ChunkRef]]:
+        """Write the tables of a checkpoint and a journal; references to the chunks of each."""
+        contents = chain(encode_tables(checkpoint.delta), _encoded(journal))
+        refs = write_chunks(self._space.redis, self._space.keys, contents)
+        tables = [ref for ref in refs if ref.codec != JOURNAL]
+        return tables, refs[len(tables) :]
 
-    def _write_journal(self, journal: Journal) -> list[ChunkRef]:
-        encoded = [(journal.encode(), "journal")] if journal.batches else []
-        return write_chunks(self._space.redis, self._space.keys, encoded)
+
+def _tip_at(version: Version, manifest: bytes, before: Tip) -> Tip | None:
+    """The tip once a version is published; None if the model has other shards, which may publish the next one."""
+    if len(version.shards) > 1:
+        return None
+    return before._replace(number=str(version.number).encode(), id=version.id.encode(), manifest=manifest)
+
+
+def _encoded(journal: Journal) -> list[tuple[bytes, str]]:
+    """The chunk of a journal; none if the journal is empty."""
+    return [(journal.encode(), JOURNAL)] if journal.batches else []
 
 
 def _newest(offsets: Mapping[str, int], topic: str) -> int:

@@ -37,11 +37,17 @@ REPLACED_SECONDS = 30
 PLAIN, PACKED = "safetensors", "safetensors+zstd"
 """Codecs of tables."""
 
+JOURNAL = "journal"
+"""Codec of journals."""
+
 ZSTD_LEVEL = 1
 """Compression level. The next ones take twice the time for a thirtieth fewer bytes."""
 
 ALONE_BYTES = 64 * 1024
 """Size from which a table is packed into chunks of its own."""
+
+TOGETHER_BYTES = 128 * 1024
+"""Most bytes of chunks that are written in one round trip, unless a single chunk is larger."""
 
 FETCH_BYTES = 2 * 1024 * 1024
 """Bytes of chunks that one MGET asks for."""
@@ -172,7 +178,7 @@ _buffers = _ThreadBuffers()
 def decode_journal(ref: ChunkRef, encoded: bytes) -> Journal:
     """The journal in one chunk. Raises `CorruptVersion` or `UnknownFormat`."""
     verify(ref, encoded)
-    if ref.codec != "journal":
+    if ref.codec != JOURNAL:
         raise UnknownFormat(f"a journal is encoded as {ref.codec!r}, which this release does not read")
     try:
         return Journal.decode(encoded)
@@ -192,15 +198,33 @@ def verify(ref: ChunkRef, encoded: bytes | memoryview) -> None:
 def write_chunks(redis: Any, keys: Keys, contents: Iterable[tuple[bytes, str]]) -> list[ChunkRef]:
     """Write chunks, given as (bytes, codec), under new names, expiring. Returns their references.
 
-    Each takes a round trip of its own, so that no other command waits behind a large buffer.
+    Chunks of less than `TOGETHER_BYTES` share a round trip with those beside them. A larger one takes a round trip of
+    its own, so that no other command waits behind a large buffer.
     """
     refs = []
     attempt = uuid.uuid4().hex
+    waiting: list[tuple[ChunkRef, bytes]] = []
     for number, (encoded, codec) in enumerate(contents):
         ref = ChunkRef(f"{attempt}-{number}", len(encoded), hashlib.sha256(encoded).hexdigest(), codec)
-        redis.set(keys.chunk(ref.name), encoded, ex=UNREFERENCED_SECONDS)
         refs.append(ref)
+        if sum(other.bytes for other, _ in waiting) + ref.bytes > TOGETHER_BYTES:
+            _send_chunks(redis, keys, waiting)
+            waiting = []
+        waiting.append((ref, encoded))
+    _send_chunks(redis, keys, waiting)
     return refs
+
+
+def _send_chunks(redis: Any, keys: Keys, chunks: Sequence[tuple[ChunkRef, bytes]]) -> None:
+    """Write some chunks in one round trip."""
+    if len(chunks) == 1:
+        (ref, encoded) = chunks[0]
+        redis.set(keys.chunk(ref.name), encoded, ex=UNREFERENCED_SECONDS)
+    elif chunks:
+        pipeline = redis.pipeline(transaction=False)
+        for ref, encoded in chunks:
+            pipeline.set(keys.chunk(ref.name), encoded, ex=UNREFERENCED_SECONDS)
+        pipeline.execute()
 
 
 def fetch_chunks(redis: Any, keys: Keys, refs: Sequence[ChunkRef]) -> Iterator[tuple[ChunkRef, bytes]]:

@@ -203,6 +203,31 @@ def test_two_shards_race_and_every_version_has_both(store, another):
         assert state["counters"]["clicks"]["read"] == 40
 
 
+def test_a_worker_that_knows_the_newest_version_follows_one_that_another_shard_published(store, another):
+    first, second = another(store, 0, token="0"), another(store, 1, token="1")
+    first.publish(1)  # of a model of one shard: nobody else will publish the next one
+    second.publish(2)
+    version = first.publish(3)
+    assert version.parent == store.version(2).id
+    assert {p: state.seq for p, state in version.shards.items()} == {0: 2, 1: 1}
+
+
+def test_the_only_shard_publishes_a_small_version_in_two_round_trips(store, publishing):
+    publishing.publish(1)
+
+    def scripts_run():
+        return sum(
+            found["calls"]
+            for command, found in store.redis.info("commandstats").items()
+            if command in ("cmdstat_evalsha", "cmdstat_eval")
+        )
+
+    before = scripts_run()
+    for number in range(2, 7):
+        publishing.publish(number)
+    assert scripts_run() - before == 5, "the newest version is asked for before the first publish only"
+
+
 def test_an_unknown_format_is_refused(store, publishing):
     version = publishing.publish(1)
     store.redis.hset(store.keys.store, "format", FORMAT + 1)
@@ -404,6 +429,18 @@ def test_large_tables_are_split_into_chunks_that_each_fit(store, monkeypatch, pu
     record = store.chain(0, version.shards[0], "keyframe")[0]
     assert len(record.keyframe) > 10
     assert loaded(store, 0, version.shards[0]) == publishing.learner.tables
+
+
+@pytest.mark.parametrize("limit", [0, 700, 128 * 1024], ids=["alone", "some together", "all together"])
+def test_chunks_that_share_round_trips_are_those_that_were_given(store, monkeypatch, limit):
+    from stream.versions.storage import chunks
+
+    monkeypatch.setattr(chunks, "TOGETHER_BYTES", limit)
+    contents = [(bytes([number]) * (100 + 40 * number), "plain") for number in range(12)]
+    refs = chunks.write_chunks(store.redis, store.keys, contents)
+    assert [(ref.bytes, ref.codec) for ref in refs] == [(len(encoded), codec) for encoded, codec in contents]
+    assert [encoded for _, encoded in chunks.fetch_chunks(store.redis, store.keys, refs)] == [e for e, _ in contents]
+    assert all(0 < store.redis.ttl(store.keys.chunk(ref.name)) <= chunks.UNREFERENCED_SECONDS for ref in refs)
 
 
 def test_nothing_that_is_visible_expires(publishing):
