@@ -14,8 +14,8 @@ from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
 
+from stream.kafka.identity.errors import IdentitiesUnknown
 from stream.kafka.shard_count import check_model
-from stream.kafka.topic_ids import IdentitiesUnknown
 from stream.runner.recovery import check_cluster, check_settings
 from stream.runner.resources import WorkerResources
 from stream.versions import VersionError, salt_problem

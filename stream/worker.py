@@ -37,10 +37,10 @@ from stream.health.standing import Standing
 from stream.kafka.assignor import ShardAssignor, Terms
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
+from stream.kafka.identity.topic_ids import TopicIds
 from stream.kafka.known_topics import KnownTopics
 from stream.kafka.letter_writer import DeadLetters
 from stream.kafka.refusals import CannotLearn
-from stream.kafka.topic_ids import TopicIds
 from stream.kafka.topics import prepare_topics
 from stream.kafka.transport import FetchSchema, Transport
 from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
@@ -95,6 +95,8 @@ class WorkerApp(faust.App):
     async def on_start(self) -> None:
         """Do everything that must be right before the group is joined."""
         await self.worker.prepare_or_refuse()
+        if self.should_stop:
+            return
         await super().on_start()
         self.worker.watch(lambda: self.consumer.group_error(), lambda: self.consumer.read_present_topics(), self.end)
 
@@ -136,7 +138,7 @@ class Worker:
         self._background: list[asyncio.Task[None]] = []
 
     async def prepare_or_refuse(self) -> None:
-        """Do what `prepare` does, and note why it can't be done.
+        """Do what `prepare` does, and note why it can't be done. A worker that is stopped meanwhile just ends.
 
         Raises:
             CannotLearn: the worker has to end, and the text says why.
@@ -146,7 +148,11 @@ class Worker:
         except CannotLearn as error:
             self._refuse(error)
             raise
-        except KafkaError as error:
+        except Exception as error:
+            if self._stopping:  # its threads and connections end while it starts
+                return
+            if not isinstance(error, KafkaError):
+                raise
             refusal = CannotLearn(f"Kafka at {self.settings.kafka} can't be used: {error!r}. Check CORRENTE_KAFKA")
             self._refuse(refusal)
             raise refusal from error
@@ -178,15 +184,9 @@ class Worker:
             self._background.append(asyncio.create_task(following))
         await log_problems(resources)
         if settings.metrics_port:
-            note_loop_lag = partial(resources.metrics.note_hold, "loop")
-            serve_health(
-                settings.metrics_port,
-                resources.metrics.registry,
-                self.standing,
-                settings.metrics_host,
-                self.health_notes,
-            )
-            self._background.append(asyncio.create_task(probe_loop_lag(note_loop_lag)))
+            registry, host = resources.metrics.registry, settings.metrics_host
+            serve_health(settings.metrics_port, registry, self.standing, host, self.health_notes)
+            self._background.append(asyncio.create_task(probe_loop_lag(partial(resources.metrics.note_hold, "loop"))))
         log.info(
             "ready to join the group",
             group=settings.consumer_group,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
+from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
 from stream.versions import Fenced, StaleParent, VersionError
 
 EXPECTED = (

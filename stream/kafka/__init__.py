@@ -11,11 +11,11 @@ learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
 | `dead_letters_cli` | `corrente dead-letters list` and `replay` |
 | `fetch` | what passes between the transport and the owner of the partitions |
 | `group` | which members of the consumer group don't belong there |
+| `identity` | whether a topic is the one that it was |
 | `known_topics` | which topics are missing, and what follows from the terms of the group's leader |
 | `letter_writer` | how dead letters are written until they are acknowledged, and which ones are lost |
 | `refusals` | the kinds of reasons for which a worker ends |
 | `shard_count` | which number of shards fits the topics and the model |
-| `topic_ids` | whether a topic is the one that it was |
 | `topics` | which topics are checked and created at start |
 | `transport` | how records travel from Kafka to the agents, and when a partition is fetched |
 | `watch` | when topics and group are looked at, and what is waited out |

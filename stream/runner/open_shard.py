@@ -20,7 +20,7 @@ from stream.health.failures import BatchFailed
 from stream.ingest.merge import Merge, MissingRecords
 from stream.ingest.records import Record, Rejection
 from stream.kafka.fetch import Fetch, Position
-from stream.kafka.topic_ids import OtherTopic
+from stream.kafka.identity.errors import OtherTopic
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.shard.isolation import Isolation
 from stream.shard.logs import LogId

@@ -30,7 +30,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from stream.kafka.dead_letters import DeadLetter, dead_letter
-from stream.kafka.topic_ids import LOOK_SECONDS, IdentitiesUnknown
+from stream.kafka.identity.errors import IdentitiesUnknown
+from stream.kafka.identity.topic_ids import LOOK_SECONDS
 from stream.runner.assignment import ShardAssignment
 from stream.runner.clock import Clock
 from stream.runner.open_shard import OpenShard

@@ -20,12 +20,13 @@ from redis.exceptions import RedisError
 
 from stream.health.standing import Reason
 from stream.kafka.fetch import SeekableConsumer
+from stream.kafka.identity.witness import confirm_witnesses, with_witnesses
 from stream.kafka.refusals import CannotLearn, WrongShards
 from stream.kafka.shard_count import check_model
 from stream.models.schema import table_specs
 from stream.models.settings import FIXED
 from stream.runner.assignment import ShardAssignment, name_of
-from stream.runner.open_shard import StartOffset
+from stream.runner.open_shard import OpenShard, StartOffset
 from stream.runner.resources import WorkerResources
 from stream.settings import NESTED, PREFIX, Settings
 from stream.shard.logs import LogId, Logs
@@ -223,10 +224,12 @@ async def start_offsets(
         The start and the end of each topic-partition, in the order of the assignment.
 
     Raises:
-        KafkaError: no broker answered.
+        KafkaError, IdentitiesUnknown: no broker answered.
         KafkaLostRecords: the state is ahead of Kafka, or a topic is another one and may not be.
     """
     ranges = await consumer.ranges(assignment.partitions)
+    ids, noted = resources.topic_ids, resources.witnesses
+    bound = await with_witnesses(assignment.origins, shard.logs, bound, ranges, ids, noted)
     starts = {}
     for tp, origin in assignment.origins.items():
         first, end = ranges[tp]
@@ -271,7 +274,21 @@ async def start_offsets(
         if offset < first:
             shard.logs.advance(origin, first)  # counted once, also if the shard is opened again before it learns
         starts[tp] = StartOffset(max(offset, first), end, lost)
+        if bound[tp].witness:
+            noted[tp] = bound[tp].witness
     return starts
+
+
+async def confirm_logs(assignment: ShardAssignment, opened: OpenShard, resources: WorkerResources) -> None:
+    """Have Kafka confirm that the logs of a shard that is running are the ones that it was started from.
+
+    Raises:
+        OtherTopic: one is another one.
+        IdentitiesUnknown, KafkaError: no broker answered.
+    """
+    ids, origins, logs = resources.topic_ids, assignment.origins, opened.shard.logs
+    await ids.confirm(opened.bound)
+    await confirm_witnesses(origins, logs, opened.bound, resources.consumer(), ids, resources.witnesses)
 
 
 def _shown(found: LogId | None) -> str:

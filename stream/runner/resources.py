@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from faust.types import TP
+
 from stream.kafka.fetch import SeekableConsumer
+from stream.kafka.identity.topic_ids import TopicIds
 from stream.kafka.letter_writer import DeadLetters
-from stream.kafka.topic_ids import TopicIds
 from stream.runner.clock import Clock
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.sampling_budget import SampleRate
@@ -61,6 +63,7 @@ class WorkerResources:
         sample_rate: share of the events that is tested.
         may_test: True once River is imported; testing an event learns with it.
         newest_number: the highest version number that was published from here.
+        witnesses: newest witness of each log of a topic without an id; it may be in no published state yet.
     """
 
     settings: Settings
@@ -82,6 +85,7 @@ class WorkerResources:
     sample_rate: SampleRate = field(init=False)
     may_test: bool = False
     newest_number: int = 0
+    witnesses: dict[TP, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sample_rate = SampleRate(self.settings.test_cpu_share, self.settings.sample_floor)

@@ -26,7 +26,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -37,22 +38,23 @@ from stream.health.failures import EXPECTED, REPORT, BatchFailed
 from stream.health.progress import Progress
 from stream.health.standing import Standing
 from stream.ingest.merge import MissingRecords
-from stream.ingest.records import Place, Record
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
 from stream.kafka.refusals import CannotLearn
-from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, lost_at, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
-from stream.runner.recovery import KafkaLostRecords, cause_of, log_lost, restore, start_offsets
+from stream.runner.recovery import KafkaLostRecords, cause_of, confirm_logs, log_lost, restore, start_offsets
 from stream.runner.resources import WorkerResources
 from stream.shard.isolation import Isolation, TooManyFailures
 from stream.shard.logs import LogId
-from stream.shard.shard import Batch, LearnResult, Shard
+from stream.shard.shard import Batch
 from stream.versions import Claim, Fenced, StaleParent, VersionError
 
 log = get_logger(__name__)
+
+Result = TypeVar("Result")
 
 IDLE_SECONDS = 0.5
 """Longest wait for records before lag and rates are looked at again."""
@@ -159,12 +161,12 @@ class ShardRunner:
         if opened is None:
             return
         try:
-            await self._resources.topic_ids.confirm(opened.bound)
+            await confirm_logs(self.assignment, opened, self._resources)
         except OtherTopic as error:
             if opened.gap is None and opened.sessions:
                 opened.break_off(error)
                 self._news.set()
-        except IdentitiesUnknown as error:
+        except (IdentitiesUnknown, KafkaError) as error:
             self._log.debug("could not confirm the topics", error=str(error))
 
     @property
@@ -372,7 +374,7 @@ class ShardRunner:
             count = len(batch.records)
             rate = resources.sample_rate.next(now, count) if resources.may_test else 0.0
             try:
-                result, seconds = await resources.in_learning(_timed_learn, opened.shard, batch, rate)
+                result, seconds = await resources.in_learning(_timed, opened.shard.learn, batch, rate)
             except (MemoryError, OSError):
                 raise
             except Exception as error:
@@ -428,7 +430,7 @@ class ShardRunner:
             return None
         isolated = self._isolation.isolated_among(records)
         return asyncio.get_running_loop().run_in_executor(
-            self._resources.decoding, _timed_decode, opened.shard, records, isolated
+            self._resources.decoding, _timed, opened.shard.decode, records, isolated
         )
 
     async def _idle(self, opened: OpenShard, now: float) -> None:
@@ -438,13 +440,7 @@ class ShardRunner:
         await self._resources.clock.wait(self._news, seconds)
 
 
-def _timed_decode(shard: Shard, records: Sequence[Record], isolated: Mapping[Place, str]) -> tuple[Batch, float]:
-    """The decoded batch, and the CPU seconds that this took."""
+def _timed(function: Callable[..., Result], *arguments: Any) -> tuple[Result, float]:
+    """The result of a function, and the CPU seconds that it took."""
     started = time.thread_time()
-    return shard.decode(records, isolated), time.thread_time() - started
-
-
-def _timed_learn(shard: Shard, batch: Batch, rate: float) -> tuple[LearnResult, float]:
-    """The outcomes of a batch, and the CPU seconds that learning took."""
-    started = time.thread_time()
-    return shard.learn(batch, rate), time.thread_time() - started
+    return function(*arguments), time.thread_time() - started

@@ -3,7 +3,8 @@
 An offset means something only together with the log that it counts in. A topic that was deleted and created again has
 the same name and starts at 0; another topic may be named in its place; another cluster may have topics of the same
 names. So a shard stores the identity of each log beside its offset, and a log from which it has never learned begins
-at 0.
+at 0. Where a broker gives topics no id, a **witness** tells two of them apart: a record that one of them had at an
+offset at which the other one has a different record.
 
 Each log of a shard has a **key**, under which offsets, journal columns and manifests name it: `clicks` is the first log
 of the origin `clicks` (`stream.ingest.origins`), `clicks#2` the second one, and so on. States of release 0.1 know keys
@@ -31,12 +32,14 @@ class LogId(NamedTuple):
             broker has none.
         name: name of the topic in Kafka.
         partition: number of the partition.
+        witness: offset and digest of one of its records, `17:5f0c…`, if the topic has no id; empty if none is known.
     """
 
     cluster: str
     topic_id: str
     name: str
     partition: int
+    witness: str = ""
 
 
 @dataclass
@@ -81,7 +84,8 @@ class Logs:
             return False
         current = logs[-1]
         if not self.is_other(origin, found, end=end):
-            current.id = found
+            witness = found.witness or (current.id.witness if current.id is not None else "")
+            current.id = found._replace(witness=witness)
             return False
         earlier = next((log for log in logs if log.id is not None and _same(log, found, end)), None)
         if earlier is None:
@@ -110,6 +114,12 @@ class Logs:
         """The identity of the log that an origin has now, if it is known."""
         logs = self._logs.get(origin)
         return logs[-1].id if logs else None
+
+    def note_witness(self, origin: str, witness: str) -> None:
+        """Let a record stand for the log that an origin has now."""
+        current = self._logs[origin][-1]
+        if current.id is not None:
+            current.id = current.id._replace(witness=witness)
 
     def offset(self, origin: str) -> int:
         """The next offset of the log that an origin has now."""
@@ -150,7 +160,7 @@ class Logs:
         return {
             origin: [
                 {"key": _key(origin, log.number), "number": log.number, "offset": log.offset}
-                | ({} if log.id is None else log.id._asdict())
+                | ({} if log.id is None else {k: v for k, v in log.id._asdict().items() if k != "witness" or v})
                 for log in logs
             ]
             for origin, logs in self._logs.items()
@@ -168,7 +178,13 @@ class Logs:
             logs._logs[origin] = [
                 _Log(
                     int(entry["number"]),
-                    LogId(entry["cluster"], entry["topic_id"], entry["name"], int(entry["partition"]))
+                    LogId(
+                        entry["cluster"],
+                        entry["topic_id"],
+                        entry["name"],
+                        int(entry["partition"]),
+                        entry.get("witness", ""),
+                    )
                     if "topic_id" in entry
                     else None,
                     int(entry["offset"]),
@@ -185,7 +201,23 @@ def _same(log: _Log, found: LogId, end: int) -> bool:
     if log.id.topic_id and found.topic_id:
         return (log.id.topic_id, log.id.partition) == (found.topic_id, found.partition)
     known = (log.id.cluster, log.id.name, log.id.partition)
+    if contradict(log.id.witness, found.witness):
+        return False
     return known == (found.cluster, found.name, found.partition) and log.offset <= end
+
+
+def witness_offset(witness: str) -> int:
+    """The offset of a witness; 0 if there is none."""
+    return int(witness.partition(":")[0] or 0)
+
+
+def contradict(one: str, other: str) -> bool:
+    """True if two witnesses are different records at the same offset.
+
+    >>> contradict("0:ab", "0:cd"), contradict("0:ab", "0:ab"), contradict("0:ab", "7:cd"), contradict("0:ab", "")
+    (True, False, False, False)
+    """
+    return bool(one and other) and witness_offset(one) == witness_offset(other) and one != other
 
 
 def _key(origin: str, number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
@@ -219,6 +220,30 @@ async def test_a_worker_that_stops_starts_nothing_again(bench: Bench) -> None:
     await bench.worker.assigned(partitions(0, 1))
     assert len(bench.store.claims) == 1
     assert not bench.logged("assigned")[1:]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cannot schedule new futures after shutdown"), KafkaConnectionError()])
+async def test_a_worker_that_is_stopped_while_it_starts_ends_without_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def prepare() -> None:
+        await bench.worker.halt()
+        raise error
+
+    monkeypatch.setattr(bench.worker, "prepare", prepare)
+    await bench.worker.prepare_or_refuse()
+    assert bench.worker.refusal is None
+
+
+async def test_an_error_of_a_start_that_was_not_stopped_is_raised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prepare() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(bench.worker, "prepare", prepare)
+    with pytest.raises(RuntimeError, match="broken"):
+        await bench.worker.prepare_or_refuse()
 
 
 async def test_a_halt_publishes_what_was_learned_before_it_returns(bench: Bench) -> None:

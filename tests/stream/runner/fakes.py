@@ -7,6 +7,7 @@ are queued by method: `store.fail("publish", error, error)` makes the next two p
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
@@ -18,8 +19,8 @@ from faust.types import TP
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import DeadLetter
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.identity.errors import OtherTopic
 from stream.kafka.letter_writer import Trouble
-from stream.kafka.topic_ids import OtherTopic
 from stream.models.state_names import Names
 from stream.runner.clock import Clock
 from stream.shard.logs import LogId
@@ -324,11 +325,13 @@ class FakeTopicIds(Failing):
     Attributes:
         cluster: id of the cluster.
         created: number of times that each topic was created, which makes its id.
+        without_ids: the logs of a broker that gives topics no id, whose records are witnesses.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.cluster = "production"
+        self.without_ids: FakeConsumer | None = None
         self.created: dict[str, int] = defaultdict(lambda: 1)
 
     def recreate(self, name: str) -> None:
@@ -338,15 +341,22 @@ class FakeTopicIds(Failing):
 
     async def look_up(self, partitions: Iterable[TP]) -> dict[TP, LogId]:
         self.raise_failure("look_up")
-        return {
-            tp: LogId(self.cluster, f"{tp.topic} {self.created[tp.topic]}", tp.topic, tp.partition) for tp in partitions
-        }
+        return {tp: LogId(self.cluster, self._id(tp.topic), tp.topic, tp.partition) for tp in partitions}
+
+    def _id(self, topic: str) -> str:
+        return f"{topic} {self.created[topic]}" if self.without_ids is None else ""
 
     async def confirm(self, bound: Mapping[TP, LogId]) -> None:
         self.raise_failure("confirm")
         for tp, found in (await self.look_up(bound)).items():
             if found != bound[tp]:
                 raise OtherTopic(f"the topic {tp.topic} was created again")
+
+    async def witness(self, tp: TP, offset: int) -> str:
+        self.raise_failure("witness")
+        assert self.without_ids is not None
+        records = self.without_ids.logs[tp][offset:]
+        return f"{records[0].offset}:{hashlib.sha256(records[0].value or b'').hexdigest()}" if records else ""
 
     async def close(self) -> None:
         """Nothing is open."""

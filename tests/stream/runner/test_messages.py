@@ -21,6 +21,7 @@ from aiokafka.errors import (
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     KafkaConnectionError,
+    NotLeaderForPartitionError,
     PolicyViolationError,
     UnknownTopicOrPartitionError,
 )
@@ -33,13 +34,14 @@ from stream.health.endpoints import serve
 from stream.health.progress import Progress
 from stream.health.reporting import keep_reporting
 from stream.kafka.group import Group, client_id, commit_note, refusal, stranger
+from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
+from stream.kafka.identity.topic_ids import TopicIds
 from stream.kafka.refusals import CannotLearn
 from stream.kafka.shard_count import _other_number
-from stream.kafka.topic_ids import IdentitiesUnknown, OtherTopic, TopicIds
 from stream.kafka.topics import log_missing, prepare_topics
 from stream.kafka.watch import KafkaWatch
 from stream.runner.publisher import _wait
-from stream.runner.recovery import check_cluster, check_settings
+from stream.runner.recovery import check_cluster, check_settings, confirm_logs
 from stream.runner.task import ShardRunner
 from stream.settings import Settings, WrongSetting, load_settings
 from stream.versions import Claim, Fenced, StaleParent
@@ -47,9 +49,9 @@ from stream.versions.publishing import _fenced, _stale
 from stream.worker import Worker
 from tests.stream.health.test_reporting import Shard as ReportedShard
 from tests.stream.health.test_reporting import Worker as ReportingWorker
+from tests.stream.kafka.identity.test_topic_ids import CLICKS as SHOP_CLICKS
+from tests.stream.kafka.identity.test_topic_ids import FakeCluster
 from tests.stream.kafka.test_letter_writer import FakeProducer, letter_of, writer
-from tests.stream.kafka.test_topic_ids import CLICKS as SHOP_CLICKS
-from tests.stream.kafka.test_topic_ids import FakeCluster
 from tests.stream.kafka.test_topics import FakeAdmin as TopicsAdmin
 from tests.stream.kafka.test_watch import FakeAdmin as GroupAdmin
 from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, PURCHASES, SETTINGS, Bench, click, eventually
@@ -116,6 +118,11 @@ MESSAGES = {
     "no leaders": Message("does not say who leads", "who leads", "shop.clicks", "it is asked again"),
     "no confirmation": Message("Kafka did not say within", "the same", "the topics", "it is asked again"),
     "created again": Message("was created again: its id", "its id was", "shop.clicks", "learned from its beginning"),
+    "no record": Message("does not give a record of", "no broker", "shop.clicks-0", "It is asked again"),
+    "no leader": Message("Kafka does not say who leads", "who leads", "shop.clicks-0", "it is asked again"),
+    "other record": Message(
+        "has another record at offset", "was created again", "shop-clicks", "it is learned from its beginning"
+    ),
     # ---- opening a shard
     "log refused": Message(
         "is not the log that model", "CORRENTE_OTHER_TOPICS=refuse", "shop-clicks-3", "CORRENTE_OTHER_TOPICS=learn"
@@ -302,7 +309,7 @@ async def a_model_that_this_worker_can_not_go_on_with(said: Said, bench: Bench, 
 # ---- identities of topics
 
 
-@provokes("no identities", "no identity", "no leaders", "created again", "no confirmation")
+@provokes("no identities", "no identity", "no leaders", "created again", "no confirmation", "no record", "no leader")
 async def identities(said: Said, _: Bench, __: Any) -> None:
     cluster = FakeCluster()
     ids = TopicIds("kafka:9092", lambda _: cluster)
@@ -320,6 +327,23 @@ async def identities(said: Said, _: Bench, __: Any) -> None:
     with pytest.raises(IdentitiesUnknown) as caught:
         _wait(_NoAnswer())  # type: ignore[arg-type]
     said.note("no confirmation", str(caught.value))
+    cluster.records_error = KafkaConnectionError("no broker")
+    said.note("no record", await raised(ids.witness(SHOP_CLICKS, 0), IdentitiesUnknown))
+    cluster.records_error = NotLeaderForPartitionError()
+    said.note("no leader", await raised(ids.witness(SHOP_CLICKS, 0), IdentitiesUnknown))
+
+
+@provokes("other record")
+async def another_record(said: Said, bench: Bench, _: Any) -> None:
+    bench.topic_ids.without_ids = bench.kafka
+    bench.write(5)
+    await bench.open()
+    bench.kafka.recreate(CLICKS)
+    bench.kafka.append(CLICKS, *[b"{}"] * 9)
+    opened = bench.runner._opened
+    assert opened is not None
+    looked = confirm_logs(ASSIGNMENT, opened, bench.resources)
+    said.note("other record", await raised(looked, OtherTopic))
 
 
 class _NoAnswer:
@@ -518,7 +542,13 @@ async def test_a_message_says_what_is_wrong_where_and_what_mends_it(
 ROOT = Path(__file__).parents[3]
 SOURCES = (
     *("stream/kafka/topics.py", "stream/kafka/group.py", "stream/kafka/watch.py", "stream/kafka/letter_writer.py"),
-    *("stream/kafka/shard_count.py", "stream/kafka/topic_ids.py", "stream/runner/recovery.py", "stream/runner/task.py"),
+    *(
+        "stream/kafka/shard_count.py",
+        "stream/kafka/identity/topic_ids.py",
+        "stream/kafka/identity/witness.py",
+        "stream/runner/recovery.py",
+        "stream/runner/task.py",
+    ),
     *("stream/runner/publisher.py", "stream/runner/open_shard.py"),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "stream/health").glob("*.py")),
 )

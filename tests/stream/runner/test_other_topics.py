@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from stream.kafka.topic_ids import IdentitiesUnknown
+from stream.kafka.identity.errors import IdentitiesUnknown
 from stream.runner.recovery import WrongCluster, check_cluster
 from stream.runner.task import ShardRunner
 from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, FEEDBACK, PURCHASES, SETTINGS, Bench, eventually
@@ -193,3 +193,62 @@ async def test_a_shard_is_opened_once_kafka_says_what_the_topics_are(bench: Benc
     assert bench.store.claims == []
     bench.clock.advance(0.2)
     await eventually(lambda: bench.kafka.starts and bench.idle, "the shard to be opened")
+
+
+# ---- brokers that give topics no id
+
+
+async def test_without_ids_a_topic_that_is_longer_than_before_is_known_by_its_first_record(bench: Bench) -> None:
+    bench.topic_ids.without_ids = bench.kafka
+    bench.write(20)
+    await bench.open()
+    bench.poll()
+    await bench.publish()
+    await start_again(bench)
+    bench.kafka.recreate(CLICKS)
+    bench.kafka.append(CLICKS, *(b'{"item": "other", "user": "u%d"}' % number for number in range(50)))
+    await bench.open()
+    assert bench.kafka.starts[-1][CLICKS] == 0
+    bench.poll()
+    await eventually(lambda: learned(bench) == 70 and bench.idle, "all of the new topic")
+    assert len(bench.logged("another topic than before")) == 1
+
+
+async def test_without_ids_a_topic_that_goes_on_is_the_same_also_when_retention_took_its_first_record(
+    bench: Bench,
+) -> None:
+    bench.topic_ids.without_ids = bench.kafka
+    bench.write(20)
+    await bench.open()
+    bench.poll()
+    await bench.publish()
+    await start_again(bench)
+    bench.kafka.first[CLICKS] = 15
+    bench.write(5)
+    await bench.open()
+    assert bench.kafka.starts[-1][CLICKS] == 20
+    assert not bench.logged("another topic than before")
+
+
+async def test_without_ids_a_topic_that_was_empty_at_first_is_known_once_it_is_looked_at(bench: Bench) -> None:
+    bench.topic_ids.without_ids = bench.kafka
+    await bench.open()
+    await bench.learn(20)
+    await bench.runner.confirm_topics()
+    bench.kafka.recreate(CLICKS)
+    bench.kafka.append(CLICKS, *(b'{"item": "other", "user": "u%d"}' % number for number in range(50)))
+    await bench.runner.confirm_topics()
+    await eventually(lambda: len(bench.kafka.starts) == 2, "the shard to be opened again")
+    assert bench.kafka.starts[-1][CLICKS] == 0
+    (line,) = bench.logged("going back to the last published state")
+    assert "shop-clicks was created again: partition 3 has another record at offset 0" in line["reason"]
+
+
+async def test_without_an_answer_about_witnesses_learning_goes_on(bench: Bench) -> None:
+    bench.topic_ids.without_ids = bench.kafka
+    await bench.open()
+    await bench.learn(20)
+    bench.topic_ids.fail("witness", IdentitiesUnknown("no answer"))
+    await bench.runner.confirm_topics()
+    await bench.learn(20)
+    assert bench.topic_ids.failures_left("witness") == 0

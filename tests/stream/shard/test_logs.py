@@ -60,6 +60,26 @@ def test_without_ids_another_name_is_another_log() -> None:
     assert learned_from(without, 10).bind("clicks", without._replace(name="shop.views"), end=50)
 
 
+@pytest.mark.parametrize(
+    ("found", "another"),
+    [("0:ab", False), ("0:cd", True), ("7:cd", False), ("", False)],
+    ids=["the same", "another record", "a later record", "none"],
+)
+def test_without_ids_a_witness_tells_another_log(found: str, another: bool) -> None:
+    without = CLICKS._replace(topic_id="", witness="0:ab")
+    assert learned_from(without, 10).bind("clicks", without._replace(witness=found), end=50) is another
+
+
+def test_a_witness_is_kept_until_there_is_another_one_and_it_is_part_of_the_state() -> None:
+    logs = learned_from(CLICKS._replace(topic_id="", witness="0:ab"), 10)
+    logs.bind("clicks", CLICKS._replace(topic_id=""), end=50)
+    assert logs.id("clicks") == CLICKS._replace(topic_id="", witness="0:ab")
+    logs.note_witness("clicks", "7:cd")
+    state = json.loads(json.dumps({"offsets": logs.offsets(), "logs": logs.to_state()}))
+    assert Logs.from_state(state).id("clicks") == CLICKS._replace(topic_id="", witness="7:cd")
+    assert "witness" not in learned_from(CLICKS, 10).to_state()["clicks"][0]
+
+
 @pytest.mark.parametrize(("end", "another"), [(10, False), (9, True)])
 def test_a_state_of_release_0_1_takes_the_log_that_is_there_unless_it_is_too_short(end: int, another: bool) -> None:
     logs = Logs.from_state({"offsets": {"clicks": 10, "purchases": 3}})

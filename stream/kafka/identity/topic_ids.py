@@ -18,7 +18,7 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, NotLeaderForPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v4
 from aiokafka.protocol.types import (
@@ -33,6 +33,8 @@ from aiokafka.protocol.types import (
 )
 from faust.types import TP
 
+from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
+from stream.kafka.identity.witness import read_witness, witness_request
 from stream.shard.logs import LogId
 
 LOOK_SECONDS = 10.0
@@ -43,14 +45,6 @@ ATTEMPTS = 3
 
 NO_ID = bytes(16)
 """The id that a broker without topic ids gives, if it gives any."""
-
-
-class OtherTopic(RuntimeError):
-    """A topic is not the one that it was when its records were fetched."""
-
-
-class IdentitiesUnknown(RuntimeError):
-    """Kafka did not say which topics there are; it may be away, or a topic may be missing."""
 
 
 class _Uuid(AbstractType[bytes]):
@@ -248,6 +242,30 @@ class TopicIds:
                 return
         moving = ", ".join(sorted({tp.topic for tp in open_questions}))
         raise IdentitiesUnknown(f"Kafka does not say who leads the partitions of {moving}; it is asked again")
+
+    async def witness(self, tp: TP, offset: int) -> str:
+        """The first record of a topic-partition from an offset on, as `stream.kafka.identity.witness` has it.
+
+        Raises:
+            IdentitiesUnknown: no answer.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                client = await self._connected()
+                node = self._leaders.get(tp)
+                reply = await client.send(
+                    client.get_random_node() if node is None else node, witness_request(tp, offset)
+                )
+                return read_witness(reply, offset)
+            except NotLeaderForPartitionError:
+                self._note_leaders(await self._ask(None, {tp.topic}))
+            except (KafkaError, TimeoutError, OSError) as error:
+                await self.close()
+                raise IdentitiesUnknown(
+                    f"Kafka at {self._kafka} does not give a record of {tp.topic}-{tp.partition}: {error!r}. "
+                    f"{_remedy(error)}"
+                ) from error
+        raise IdentitiesUnknown(f"Kafka does not say who leads {tp.topic}-{tp.partition}; it is asked again")
 
     async def close(self) -> None:
         """Close the connections; the next question makes new ones."""

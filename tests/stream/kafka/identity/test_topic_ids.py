@@ -9,12 +9,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, StaleMetadata
+from aiokafka.errors import KafkaConnectionError, KafkaError, StaleMetadata
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from simulators.embedded import embedded_kafka
-from stream.kafka.topic_ids import NO_ID, IdentitiesUnknown, OtherTopic, TopicIds, _Metadata
+from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
+from stream.kafka.identity.topic_ids import NO_ID, TopicIds, _Metadata
 from stream.shard.logs import LogId
 
 CLICKS, PURCHASES = TP("shop.clicks", 0), TP("shop.purchases", 1)
@@ -38,6 +39,7 @@ class FakeCluster:
         asked: number of questions that each broker was asked.
         restless: if every question finds other leaders.
         error: of the next question.
+        records_error: the answer to every question for records.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class FakeCluster:
         self.asked: Counter[int] = Counter()
         self.restless = False
         self.error: Exception | None = None
+        self.records_error: KafkaError | None = None
         self.connections = 0
         self.open = 0
 
@@ -70,6 +73,8 @@ class FakeCluster:
             self.leaders = {tp: leader + 1 for tp, leader in self.leaders.items()}
         if self.error is not None:
             raise self.error
+        if self.records_error is not None and question.API_KEY == 1:
+            raise self.records_error
         request = question.prepare({3: self.versions})
         ids = {**self.ids, **self.ids_of.get(node, {})}
         has_ids = request.API_VERSION == 10
