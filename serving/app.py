@@ -125,7 +125,10 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
         UpstreamHealth("kafka", state.metrics),
     )
     state.intake = EventIntake(
-        {topic: EventReader(topic, settings.fields, settings.max_future_seconds) for topic in TOPIC_TYPES},
+        {
+            topic: EventReader(topic, settings.fields, settings.max_future_seconds, settings.model.scale)
+            for topic in TOPIC_TYPES
+        },
         state.producer,
         settings.topics,
         settings.max_body_bytes,

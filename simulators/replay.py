@@ -30,7 +30,8 @@ BATCH_EVENTS = 500
 BATCH_SECONDS = 0.1
 """Events that are due within this time are sent in one batch."""
 MAX_PROBLEMS = 5
-COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
+COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters", "unlearned")
+"""Counts of the system. `unlearned` is the sum of all records that it leaves out on purpose."""
 
 Times = Literal["shift", "keep"]
 
@@ -200,7 +201,13 @@ def counters(client: Client) -> dict[str, int]:
     """Counters of the newest version, summed over all shards and topics."""
     newest = client.version("latest") or {"shards": {}}
     topics = [topic for shard in newest["shards"].values() for topic in shard["counters"].values()]
-    return {counter: sum(topic.get(counter, 0) for topic in topics) for counter in COUNTERS}
+    return {counter: sum(_count(topic, counter) for topic in topics) for counter in COUNTERS}
+
+
+def _count(by_outcome: Mapping[str, int], counter: str) -> int:
+    if counter == "unlearned":
+        return sum(count for outcome, count in by_outcome.items() if outcome.startswith("unlearned:"))
+    return by_outcome.get(counter, 0)
 
 
 def _limited(plan: Plan, bad_row: Callable[[int, str], None]) -> Iterator[Chunk]:

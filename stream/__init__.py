@@ -1,9 +1,9 @@
 """Events in, models learn, versions out: the learning half of Corrente.
 
-`stream` owns the contracts: the form of an event (`events`), the tables that a model consists of (`state`, `models`),
-how one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`,
-`models`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `health`, `kafka`,
-`runner`, `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
+`stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
+one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
+`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `health`, `kafka`, `runner`,
+`standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -22,6 +22,7 @@ how one partition learns (`shard`), and how its states become versions (`version
 | `standby` | how a worker without a shard gets ready to take one over |
 | `start_checks` | what is checked of model and Redis before a worker joins its group |
 | `state` | the form of tables, deltas, journals and checkpoints |
+| `values` | which texts and numbers are a time, a number or a rating |
 | `versions` | how states become versions in Redis, and how they are read back |
 | `worker` | what starts and ends when in a worker process |
 | `worker_cli` | the command `corrente worker` |

@@ -3,33 +3,32 @@
 `Click`, `Purchase` and `Feedback` are the whole set. The HTTP routes and the worker decode the same bytes with the same
 decoder, so an event that one of them accepts is accepted by the other.
 
-This file decides which fields there are, which values are allowed, and the form of an id. It does not decide the weight
-of an event (`stream.models.settings`), nor the time that an event's own time is compared with: that is an argument of
-`check_event`.
+This file decides which fields there are, which of them are checked, and the form of an id. How a time and a number are
+read is decided in `stream.values`. This file does not decide the weight of an event (`stream.models.settings`), nor the
+time that an event's own time is compared with: that is an argument of `check_event`.
 
 >>> event = decoder("clicks").decode(b'{"item": 42, "user": "ada", "timestamp": "2026-01-01T00:00:00Z"}')
 >>> check_event(event, now=1767225600.0)
->>> text_of(event.item), visitor_of(event), seconds_of(event.timestamp)
-('42', 'ada', 1767225600.0)
+>>> text_of(event.item), visitor_of(event)
+('42', 'ada')
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Annotated, Any
 
 import msgspec
 
+from stream.values import InvalidEvent, RatingScale, number_of, seconds_of
+
 ID_MAX_BYTES = 256
 """Longest id, in bytes of UTF-8."""
 
-LATEST_SECONDS = 4_294_967_295
-"""Latest time of an event. The model stores times as whole seconds in 32 bits: 1970 to 2106."""
-
+BOM = b"\xef\xbb\xbf"
+"""Byte-order mark of UTF-8, which some programs write before JSON. It is ignored there."""
 
 MAX_NESTING = 200
 """Deepest nesting of arrays and objects in an event. Decoders recurse, and how deep they get depends on their caller's
@@ -39,10 +38,6 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _STEPS = dict(zip(_BRACKETS, (1, -1, 1, -1), strict=True))
-
-
-class InvalidEvent(ValueError):
-    """An event that can't be learned. The text names the field, says what was wrong and what would be right."""
 
 
 Id = str | int
@@ -61,7 +56,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     timestamp: float | str | None = None
     event_id: Id | None = None
     answer: str | None = None
-    position: int | None = None
+    position: int | str | None = None
     context: dict[str, Any] | None = None
 
 
@@ -70,10 +65,10 @@ class Click(Event):
 
 
 class Purchase(Event):
-    """A visitor bought an item."""
+    """A visitor bought an item, or brought it back, if `quantity` is negative."""
 
-    quantity: float | None = None
-    price: float | None = None
+    quantity: float | str | None = None
+    price: float | str | None = None
     currency: str | None = None
 
 
@@ -81,8 +76,11 @@ class Feedback(Event):
     """Any other signal about an item: a view, a cart, a like or dislike, a rating, a return, or a kind of your own."""
 
     kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    value: float | None = None
+    value: float | str | None = None
 
+
+RATING = "rating"
+"""The kind of feedback whose value has a scale."""
 
 TOPIC_TYPES: Mapping[str, type[Event]] = {"clicks": Click, "purchases": Purchase, "feedback": Feedback}
 """Our topics, in the order in which ties of the merge are broken."""
@@ -134,38 +132,14 @@ def visitor_of(event: Event) -> str:
     return text_of(event.user if event.user is not None else event.session)  # type: ignore[arg-type]  # one of them is set
 
 
-def seconds_of(timestamp: float | str) -> float:
-    """A timestamp as seconds since the epoch.
-
-    Raises:
-        InvalidEvent: neither a finite number nor RFC 3339, or outside 1970 to 2106.
-    """
-    if isinstance(timestamp, str):
-        try:
-            moment = datetime.fromisoformat(timestamp)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            seconds = moment.timestamp()
-        except (ValueError, OverflowError):
-            raise InvalidEvent(
-                f"timestamp: {timestamp[:80]!r} is neither seconds since the epoch nor RFC 3339 (2026-01-31T12:00:00Z)"
-            ) from None
-    else:
-        seconds = timestamp
-    if not (math.isfinite(seconds) and 0 <= seconds <= LATEST_SECONDS):
-        raise InvalidEvent(
-            f"timestamp: {timestamp!r} is outside 1970 to 2106 (seconds since the epoch, not milliseconds)"
-        )
-    return float(seconds)
-
-
-def check_event(event: Event, now: float, max_future_seconds: float = 300.0) -> None:
+def check_event(event: Event, now: float, max_future_seconds: float = 300.0, scale: RatingScale | None = None) -> None:
     """Check everything that the decoder doesn't: the visitor, ids, times and finite numbers.
 
     Args:
         event: as decoded.
         now: seconds to compare the event's own time with: the clock for HTTP, the record's timestamp for Kafka.
         max_future_seconds: the largest allowed lead of the event's time over `now`.
+        scale: the values that a rating may have; None allows all.
 
     Raises:
         InvalidEvent: names the first field that is wrong.
@@ -185,9 +159,9 @@ def check_event(event: Event, now: float, max_future_seconds: float = 300.0) -> 
                 f"at most {max_future_seconds:.0f} are allowed"
             )
     for field in ("value", "quantity", "price"):
-        number = getattr(event, field, None)
-        if number is not None and not math.isfinite(number):
-            raise InvalidEvent(f"{field}: {number!r} is not a finite number")
+        number = number_of(field, getattr(event, field, None))
+        if scale is not None and number is not None and field == "value" and getattr(event, "kind", None) == RATING:
+            scale.check(number)
 
 
 def check_id(field: str, identifier: Id) -> None:

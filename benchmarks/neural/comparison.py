@@ -189,7 +189,7 @@ def _plan_of(history: History, protocol: EvaluationProtocol) -> Plan:
         time=history.data.seconds,
         protocol=protocol,
         kind_weights=ModelSettings().weights,
-        value_weights=history.value_weights,
+        value_weights=history.value_weights(ModelSettings().scale),
     )
 
 

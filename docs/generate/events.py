@@ -15,7 +15,7 @@ import msgspec
 from docs.generate.markdown import code, table
 from serving.intake.event_reader import EVENT_MAX_BYTES
 from stream.events import ID_MAX_BYTES, TOPIC_TYPES, Event
-from stream.ingest.decoding import MAX_RATING_WEIGHT, RATING_CENTRE, RATING_STEP, RECORD_MAX_BYTES, Decoder
+from stream.ingest.decoding import MAX_RATING_WEIGHT, RECORD_MAX_BYTES, Decoder
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import DeadLetter, encode_letter
 from stream.models.batch import KINDS, WEIGHT_MOST
@@ -26,16 +26,16 @@ FIELDS: Mapping[str, str] = {
     "item": "what the event is about",
     "user": "who; at least one of `user` and `session` is needed, and the visitor is the user if there is one",
     "session": "the visit that the event belongs to",
-    "timestamp": "seconds since the epoch, or RFC 3339; without it, the record's time (Kafka) or now (HTTP)",
+    "timestamp": "see [times](#times); without it, the record's time (Kafka) or now (HTTP)",
     "event_id": "an event that comes again under its id in its topic, within a window, counts once; HTTP makes an id",
     "answer": "id of the answer that led to the event",
-    "position": "place of the item in that answer",
+    "position": "place of the item in that answer; kept in Kafka and not read",
     "context": "anything else, kept in Kafka and not read",
-    "quantity": "how many were bought",
+    "quantity": "how many were bought; a negative number is a return, and 0 is not learned",
     "price": "for how much",
     "currency": "in which currency",
     "kind": "one of the kinds below, or one of your own of 1 to 64 characters",
-    "value": "the number of stars of a `rating`",
+    "value": "the number of stars of a `rating`, on the scale of `CORRENTE_MODEL__RATING_SCALE`",
 }
 
 HEADERS: Mapping[str, str] = {
@@ -59,9 +59,13 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("clicks", '{"item": 1.5, "user": "ada"}'),
     ("clicks", '{"item": "tea\\u0007pot", "user": "ada"}'),
     ("clicks", '{"item": "teapot", "user": "ada", "timestamp": "yesterday"}'),
-    ("clicks", '{"item": "teapot", "user": "ada", "timestamp": 1767225600000}'),
+    ("clicks", '{"item": "teapot", "user": "ada", "timestamp": 5000000000}'),
     ("clicks", '{"item": "teapot", "user": "ada", "timestamp": "2026-01-01T01:00:00Z"}'),
     ("feedback", '{"item": "teapot", "user": "ada"}'),
+    ("feedback", '{"item": "teapot", "user": "ada", "kind": "rating", "value": 8}'),
+    ("purchases", '{"item": "teapot", "user": "ada", "price": "9,99"}'),
+    ("purchases", '{"item": "teapot", "user": "ada", "quantity": 0}'),
+    ("clicks", '{"item": "teapot", "user": "NULL"}'),
 )
 """Topic and value of records that can't be learned."""
 
@@ -99,7 +103,8 @@ def kinds() -> str:
     for kind in KINDS:
         topic = {"click": "clicks", "purchase": "purchases"}.get(kind, "feedback")
         weight = (
-            f"(value - {RATING_CENTRE:g}) / {RATING_STEP:g}, between -{MAX_RATING_WEIGHT:g} and {MAX_RATING_WEIGHT:g}"
+            f"-{MAX_RATING_WEIGHT:g} for the lowest value of the scale, 0 for the neutral one, {MAX_RATING_WEIGHT:g} "
+            "for the highest, in proportion between them"
         )
         rows.append([code(kind), topic, weight if kind == "rating" else f"{weights[kind]:g}"])
     rows.append(["any other", "feedback", "1"])
@@ -135,8 +140,7 @@ def rejections() -> str:
     for topic, value in WRONG:
         record = Record(topic, 0, RECORD_SECONDS * 1000, value.encode())
         _, _, (rejection,) = decoder.decode([record])
-        counted = "refused" if rejection.refused else "dead_letters"
-        rows.append([topic, code(value), rejection.reason.replace("<", "\\<"), code(counted)])
+        rows.append([topic, code(value), rejection.reason.replace("<", "\\<"), code(rejection.outcome)])
     return table(["topic", "record", "reason", "counted as"], rows)
 
 

@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from serving.answers.decision import Ask
 from serving.web.problems import Problem
-from stream.events import Id, InvalidEvent, check_id, text_of
+from stream.events import Id, check_id, text_of
+from stream.values import InvalidEvent
 
 Count = Annotated[int, Meta(ge=1, le=500, description="How many items.")]
 VersionName = Annotated[

@@ -14,7 +14,8 @@ import msgspec
 
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
-from stream.events import TOPIC_TYPES, Event, InvalidEvent, check_event, check_nesting, renamed, text_of, visitor_of
+from stream.events import BOM, TOPIC_TYPES, Event, check_event, check_nesting, renamed, text_of, visitor_of
+from stream.values import InvalidEvent, RatingScale, has_time
 
 EVENT_MAX_BYTES = 900_000
 """Largest event. A broker's default limit is 1 MiB for a record with its headers; it would refuse more without saying
@@ -28,12 +29,16 @@ class EventReader:
         topic: our name of the topic.
         fields: our field name to the one that producers use.
         max_future_seconds: largest distance of an event's time ahead of the clock.
+        scale: the values that a rating may have; None allows all.
     """
 
-    def __init__(self, topic: str, fields: Mapping[str, str], max_future_seconds: float) -> None:
+    def __init__(
+        self, topic: str, fields: Mapping[str, str], max_future_seconds: float, scale: RatingScale | None = None
+    ) -> None:
         self.event_type = renamed(TOPIC_TYPES[topic], fields)
         self.names = self.event_type.__struct_encode_fields__
         self.max_future_seconds = max_future_seconds
+        self.scale = scale
         self._encode = msgspec.json.Encoder().encode
         self._one = msgspec.json.Decoder(self.event_type).decode
         self._many = msgspec.json.Decoder(list[self.event_type]).decode  # type: ignore[name-defined]  # made at run time
@@ -51,16 +56,17 @@ class EventReader:
         Raises:
             Problem: 400 or 422, naming the first element that is wrong.
         """
+        body = body.removeprefix(BOM)
         many = body.lstrip()[:1] == b"["
         decoded = decode_body(self._many if many else self._one, body, self.names)
         events: list[Event] = decoded if many else [decoded]
         ids, records = [], []
         for index, event in enumerate(events):
             try:
-                check_event(event, now, self.max_future_seconds)
+                check_event(event, now, self.max_future_seconds, self.scale)
                 if event.event_id is None:
                     event.event_id = uuid.uuid4().hex
-                if event.timestamp is None:
+                if not has_time(event.timestamp):
                     event.timestamp = now
                 value = self._encode_event(event)
                 if len(value) > EVENT_MAX_BYTES:

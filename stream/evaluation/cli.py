@@ -88,7 +88,7 @@ def evaluate(
         if plot is not None:
             check_plot_name(plot)
         names = _column_names(column)
-        history = load(path, events=_words(events), columns=names, kind=kind)
+        history = load(path, events=_words(events), columns=names, kind=kind, settings=_model_settings(settings))
         protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
         codes = attribute(path, history, group, names) if group else None
         result = _evaluated(history, protocol, settings, shards)

@@ -1,4 +1,4 @@
-"""Rejected records in metrics and logs.
+"""Rejected records, and those that are left out on purpose, in metrics and logs.
 
 This file decides the classes of reasons, and that each class is logged once a minute at most: a flood of bad records is
 one line with a number, not a flood of lines.
@@ -25,12 +25,14 @@ FIELDS = frozenset(
 
 
 def class_of(rejection: Rejection) -> str:
-    """The class of a reason: the field that is wrong, `ahead`, `failed` or `other`.
+    """The class of a reason: the rule that leaves it out, else the field that is wrong, `ahead`, `failed` or `other`.
 
     >>> from stream.ingest.records import Record
     >>> class_of(Rejection(Record("clicks", 0, 0, b""), "item: an id is 1 to 256 bytes, this one is empty"))
     'item'
     """
+    if rejection.unlearned:
+        return rejection.unlearned
     if rejection.isolated:
         return "failed"
     if rejection.refused:
@@ -75,7 +77,9 @@ class RejectionLog:
                 self._next[key] = now + LOG_SECONDS
                 example = examples[key]
                 self._log.warning(
-                    "records were rejected and become dead letters; see corrente dead-letters list",
+                    "records are left out on purpose and not learned"
+                    if example.unlearned
+                    else "records were rejected and become dead letters; see corrente dead-letters list",
                     topic=key[0],
                     reason=key[1],
                     records=self._since_last.pop(key),

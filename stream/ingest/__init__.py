@@ -10,6 +10,9 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 | `merge` | in which order the records of several topic-partitions are learned, and how many wait |
 | `decoding` | which records of a batch are bad, and the weight of an event |
 | `record_checks` | the reason that the rejection of a bad record gives |
+| `id_keys` | under which keys ids are learned |
+| `left_out` | which good events are not learned, on purpose |
+| `kinds` | which kinds of events are known, and which known one is meant by another name |
 | `columns` | which columns a file of events must have, and under which names they are found |
 | `row_checks` | what is wrong with a row of a file |
 | `files` | how TSV, CSV and JSON lines are read, piece by piece or whole |

@@ -10,8 +10,8 @@ which it fails. Which events are duplicates is decided by the learner, in order,
 
 from __future__ import annotations
 
-import contextlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter, call, itemgetter
 from typing import Any
@@ -20,41 +20,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import (
-    ID_MAX_BYTES,
-    LATEST_SECONDS,
     MAX_NESTING,
+    RATING,
     TOPIC_TYPES,
     Event,
-    InvalidEvent,
     check_nesting,
     decoder,
-    plain,
-    seconds_of,
-    text_of,
 )
+from stream.ingest.id_keys import IdKeys
+from stream.ingest.kinds import is_known
+from stream.ingest.left_out import LeftOut
 from stream.ingest.origins import topic_of
-from stream.ingest.record_checks import RECORD_MAX_BYTES, DecoderByOrigin, bad_text, undecodable, unlearnable
+from stream.ingest.record_checks import (
+    RECORD_MAX_BYTES,
+    DecoderByOrigin,
+    undecodable,
+    unlearnable,
+    without_mark,
+)
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection, failure_of
-from stream.models.batch import CLICK, EVENT_SALT, ITEM_SALT, KINDS, OTHER_KIND, PURCHASE, WEIGHT_MOST, EventBatch
-from stream.models.kernels.hashing import SEPARATOR, Keys, hash_joined, salt_key
+from stream.models.batch import (
+    CLICK,
+    KINDS,
+    OTHER_KIND,
+    PURCHASE,
+    RETURN,
+    WEIGHT_MOST,
+    EventBatch,
+)
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
+from stream.values import (
+    LAST_DATE,
+    LATEST_SECONDS,
+    InvalidEvent,
+    RatingScale,
+    number_of,
+    seconds_of,
+    seconds_of_numbers,
+)
 
-RATING_CENTRE = 2.5
-RATING_STEP = 1.25
-"""A rating weighs (value - RATING_CENTRE) / RATING_STEP: five stars 2, one star -1.2."""
 MAX_RATING_WEIGHT = 2.0
-MAX_RATING = 1e6
-"""Largest value of a rating that is passed on, in either direction; a larger one counts as this."""
+"""Weight of the highest value of a rating; the lowest one weighs its negative."""
 
 FEW = 100
 """Bad records up to which it is quicker to remove each from the list of a batch than to make a new list."""
-
-SLICE = 256
-"""Ids that are checked at once where the check of all ids of a batch has failed."""
-
-_STAND_IN = "?"
-"""Takes the place of a bad id until its row is removed."""
 
 ID_SCOPES = {"purchases": np.uint64(0x9E37_79B9_7F4A_7C15), "feedback": np.uint64(0xC2B2_AE3D_27D4_EB4F)}
 """Mask of the hashed event ids of each topic, so that a click and a purchase may have the same id. Clicks have none."""
@@ -86,20 +96,25 @@ class Decoder:
         self, settings: ModelSettings, fields: Mapping[str, str] | None = None, max_future_seconds: float = 300.0
     ) -> None:
         self._decoders = DecoderByOrigin({topic: decoder(topic, fields).decode for topic in TOPIC_TYPES})
+        self._settings = settings
         self._weights = settings.weights
-        self._visitor_salt = salt_key(settings.visitor_salt)
-        self._item_salt = salt_key(ITEM_SALT)
-        self._event_salt = salt_key(EVENT_SALT)
+        self._scale = settings.scale
+        self._id_keys = IdKeys(settings)
+        self._left_out = LeftOut(settings.null_ids)
         self._max_future_seconds = max_future_seconds
 
     def decode(
-        self, records: Sequence[Record], isolated: Mapping[Place, str] = NO_PLACES
+        self,
+        records: Sequence[Record],
+        isolated: Mapping[Place, str] = NO_PLACES,
+        unknown_kinds: Counter[str] | None = None,
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode records.
 
         Args:
             records: of any origins.
             isolated: records that are rejected unseen, with the reason of each.
+            unknown_kinds: the good events of unknown kinds are added to it, by kind.
 
         Returns:
             The good records as a batch (`tested` is all 0), the good records themselves, and a rejection for each of
@@ -109,8 +124,9 @@ class Decoder:
             MemoryError, OSError: this machine is short of something, and no record is to blame.
         """
         if not isolated or isolated.keys().isdisjoint(map(_place, records)):
-            return self._halving(records)
-        batch, good, rejections = self._halving([record for record in records if _place(record) not in isolated])
+            return self._halving(records, unknown_kinds)
+        others = [record for record in records if _place(record) not in isolated]
+        batch, good, rejections = self._halving(others, unknown_kinds)
         rejections += [
             Rejection(record, isolated[_place(record)], isolated=True)
             for record in records
@@ -120,10 +136,12 @@ class Decoder:
         rejections.sort(key=lambda rejection: order[_place(rejection.record)])
         return batch, good, rejections
 
-    def _halving(self, records: Sequence[Record]) -> tuple[EventBatch, list[Record], list[Rejection]]:
+    def _halving(
+        self, records: Sequence[Record], unknown_kinds: Counter[str] | None
+    ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode records; if that fails unexpectedly, decode each half, down to the records that it fails on."""
         try:
-            return self._whole(records)
+            return self._whole(records, unknown_kinds)
         except (MemoryError, OSError):
             raise
         except Exception as error:  # whatever it is, most records of the batch have no part in it
@@ -133,10 +151,13 @@ class Decoder:
                 batch, good, _ = self._whole([])
                 return batch, good, [Rejection(records[0], failure_of(error), isolated=True)]
         middle = len(records) // 2
-        first, second = self._halving(records[:middle]), self._halving(records[middle:])
+        first = self._halving(records[:middle], unknown_kinds)
+        second = self._halving(records[middle:], unknown_kinds)
         return _joined(first[0], second[0]), first[1] + second[1], first[2] + second[2]
 
-    def _whole(self, records: Sequence[Record]) -> tuple[EventBatch, list[Record], list[Rejection]]:
+    def _whole(
+        self, records: Sequence[Record], unknown_kinds: Counter[str] | None = None
+    ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode and check all records at once, and look only at the bad ones one by one."""
         events, undecoded = self._events(records)
         good = list(records)
@@ -147,13 +168,20 @@ class Decoder:
             without = set(undecoded)
             good = [record for place, record in enumerate(records) if place not in without]
         batch, bad = self._batch(events, good)
+        if unknown_kinds is not None:
+            for row in np.flatnonzero(batch.kinds == OTHER_KIND).tolist():
+                kind = events[row].kind  # type: ignore[attr-defined]  # clicks and purchases have kinds of their own
+                if row not in bad and not is_known(kind, self._weights):
+                    unknown_kinds[kind] += 1
         if not undecoded and not bad:
             return batch, good, []
         rejections = {place: undecodable(records[place], self._decoders) for place in undecoded}
         if bad:
             places = np.delete(np.arange(len(records)), undecoded).tolist() if undecoded else range(len(records))
             for row in bad:
-                rejections[places[row]] = unlearnable(good[row], events[row], self._max_future_seconds)
+                rejections[places[row]] = unlearnable(
+                    good[row], events[row], self._max_future_seconds, self._settings, self._left_out
+                )
             rising = sorted(bad)
             batch = _kept(batch, rising)
             if len(rising) < FEW:
@@ -175,30 +203,41 @@ class Decoder:
             except (MemoryError, OSError):
                 raise
             except Exception:  # its reason is looked for in `undecodable`
-                bad.append(len(events) + len(bad))
+                place = len(events) + len(bad)
+                if (event := self._without_mark(records[place])) is None:
+                    bad.append(place)
+                else:
+                    events.append(event)
+
+    def _without_mark(self, record: Record) -> Event | None:
+        """The event of a record that begins with a byte-order mark, or None if it can't be decoded either."""
+        value = without_mark(record.value)
+        if value is record.value:
+            return None
+        try:
+            event: Event = self._decoders[record.origin](value)
+            return event
+        except (MemoryError, OSError):
+            raise
+        except Exception:  # its reason is looked for in `undecodable`
+            return None
 
     def _batch(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[EventBatch, set[int]]:
         """Decoded events as arrays, and the numbers of the rows that are bad and hold something else."""
         count = len(events)
         bad: set[int] = set()
-        items, names, starts = _hashed(list(map(_item, events)), self._item_salt, bad)
-        users, named = list(map(_user, events)), list(map(_session, events))
-        visitors, _, _ = _hashed(_first_of(users, named), self._visitor_salt, bad)
-        sessions = visitors
-        if named.count(None) < count:
-            sessions, _, _ = _hashed(_first_of(named, users), self._visitor_salt, bad)
+        items, names, starts = self._id_keys.of_items(list(map(_item, events)), bad)
+        visitors, sessions = self._id_keys.of_visitors(list(map(_user, events)), list(map(_session, events)), bad)
         arrived = np.fromiter(map(_timestamp_ms, records), np.float64, count) / 1000
-        seconds = _seconds(list(map(_timestamp, events)), arrived, bad)
-        in_bounds = (seconds >= 0) & (seconds <= np.minimum(arrived + self._max_future_seconds, LATEST_SECONDS))
-        if not in_bounds.all():
-            bad.update(np.flatnonzero(~in_bounds).tolist())
+        latest = np.minimum(arrived + self._max_future_seconds, LATEST_SECONDS)
+        seconds = _seconds(list(map(_timestamp, events)), arrived, latest, bad)
         weights, kinds, values, scopes = self._kinds(events, records, bad)
         _check_values(records, bad)
         batch = EventBatch(
             items=items,
             visitors=visitors,
             sessions=sessions,
-            event_ids=self._event_ids(events, scopes, bad),
+            event_ids=self._id_keys.of_events(list(map(_event_id, events)), scopes, bad),
             seconds=seconds,
             weights=weights,
             kinds=kinds,
@@ -210,33 +249,13 @@ class Decoder:
         )
         return batch, bad
 
-    def _event_ids(self, events: Sequence[Event], scopes: NDArray[np.uint64], bad: set[int]) -> NDArray[np.uint64]:
-        """Hashes of the event ids, at least 1 and different for each topic; 0 for an event without one."""
-        ids = list(map(_event_id, events))
-        missing = ids.count(None)
-        if missing == len(ids):
-            return np.zeros(len(ids), np.uint64)
-        if missing < FEW:
-            absent = _absent(ids) if missing else []
-            keys, _, _ = _hashed(_replaced(ids, absent), self._event_salt, bad)
-            hashes = np.maximum(keys[:, 0] ^ scopes, 1)
-            hashes[absent] = 0
-            return hashes
-        hashes = np.zeros(len(ids), np.uint64)
-        places = [place for place, event_id in enumerate(ids) if event_id is not None]
-        bad_here: set[int] = set()
-        keys, _, _ = _hashed([ids[place] for place in places], self._event_salt, bad_here)
-        hashes[places] = np.maximum(keys[:, 0] ^ scopes[places], 1)
-        bad.update(places[number] for number in bad_here)
-        return hashes
-
     def _kinds(self, events: Sequence[Event], records: Sequence[Record], bad: set[int]) -> tuple[Any, Any, Any, Any]:
         """Weights (int16), kinds (uint8), values of ratings (float32, else NaN) and id scopes (uint64)."""
         weights = np.full(len(events), self._weights.get("click", 1.0))
         kinds = np.full(len(events), CLICK, np.uint8)
         values = np.full(len(events), np.nan, np.float32)
         scopes = np.zeros(len(events), np.uint64)
-        purchase = self._weights.get("purchase", 1.0)
+        purchase, returned, scale = self._weights.get("purchase", 1.0), return_weight(self._weights), self._scale
         topics = {origin: topic_of(origin) for origin in set(map(_origin, records))}
         if set(topics.values()) <= {"clicks"}:
             return _stored(weights), kinds, values, scopes
@@ -248,33 +267,31 @@ class Decoder:
             if topic == "purchases":
                 weights[place] = purchase
                 kinds[place] = PURCHASE
-                if not (_finite(event.quantity) and _finite(event.price)):
+                quantity, price = event.quantity, event.price
+                if quantity.__class__ is str or price.__class__ is str:
+                    quantity, price = _number(quantity), _number(price)
+                if not (_finite(quantity) and _finite(price)) or quantity == 0:
                     bad.add(place)
+                elif quantity is not None and quantity < 0:
+                    weights[place] = returned
+                    kinds[place] = RETURN
                 continue
             kind, value = event.kind, event.value
+            if value.__class__ is str:
+                value = _number(value)
             if not _finite(value):
                 bad.add(place)
                 continue
             kinds[place] = KINDS.get(kind, OTHER_KIND)
-            if kind == "rating" and value is not None:
-                weights[place] = rating_weight(value)
-                values[place] = min(MAX_RATING, max(-MAX_RATING, value))
+            if kind == RATING and value is not None:
+                if not scale.low <= value <= scale.high:
+                    bad.add(place)
+                    continue
+                weights[place] = rating_weight(value, scale)
+                values[place] = value
             else:
                 weights[place] = self._weights.get(kind, 1.0)
         return _stored(weights), kinds, values, scopes
-
-
-def _first_of(ids: list[Any], others: list[Any]) -> list[Any]:
-    """Each id, or the one from `others` if it is None."""
-    missing = ids.count(None)
-    if not missing:
-        return ids
-    if missing < FEW:
-        chosen = list(ids)
-        for place in _absent(ids):
-            chosen[place] = others[place]
-        return chosen
-    return [other if identifier is None else identifier for identifier, other in zip(ids, others, strict=True)]
 
 
 def _stored(weights: NDArray[np.float64]) -> NDArray[np.int16]:
@@ -282,104 +299,71 @@ def _stored(weights: NDArray[np.float64]) -> NDArray[np.int16]:
     return np.rint(np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST) * WEIGHT_ONE).astype(np.int16)
 
 
-def rating_weight(value: float) -> float:
-    """Weight of a rating: 0 in the middle of the scale, at most twice a click in either direction.
+def return_weight(weights: Mapping[str, float]) -> float:
+    """Weight of a purchase with a negative quantity: that of a `return`, or else minus that of a purchase.
 
-    >>> rating_weight(5), rating_weight(2.5), rating_weight(1), rating_weight(-100)
-    (2.0, 0.0, -1.2, -2.0)
+    >>> return_weight({"purchase": 3.0, "return": -2.0}), return_weight({"purchase": 3.0})
+    (-2.0, -3.0)
     """
-    return min(MAX_RATING_WEIGHT, max(-MAX_RATING_WEIGHT, (value - RATING_CENTRE) / RATING_STEP))
+    return weights.get("return", -weights.get("purchase", 1.0))
+
+
+def rating_weight(value: float, scale: RatingScale) -> float:
+    """Weight of a rating: 0 for the neutral value, and twice a click, or minus that, at the ends of the scale.
+
+    >>> [rating_weight(stars, RatingScale()) for stars in (5, 2.5, 1, 0)]
+    [2.0, 0.0, -1.2, -2.0]
+    >>> [rating_weight(points, RatingScale(1, 10, neutral=6)) for points in (10, 6, 1)]
+    [2.0, 0.0, -2.0]
+    """
+    side = scale.high - scale.neutral if value > scale.neutral else scale.neutral - scale.low
+    return (value - scale.neutral) / (side / MAX_RATING_WEIGHT) if side else 0.0
 
 
 def _finite(number: float | None) -> bool:
     return number is None or math.isfinite(number)
 
 
-def _hashed(ids: Sequence[Any], key: Keys, bad: set[int]) -> tuple[Keys, NDArray[np.uint8], NDArray[np.int64]]:
-    """Keys of ids, the ids joined by the separator, and the start of each in that text.
-
-    Numbers of bad ids are added to `bad`; their keys are those of something else.
-    """
-    if not ids:
-        return np.empty((0, 2), np.uint64), np.empty(0, np.uint8), np.zeros(1, np.int64)
+def _number(value: float | str | None) -> float | None:
+    """A number that may be text; NaN for a text that is none."""
     try:
-        all_plain = plain(ids)
-    except TypeError:  # at least one id is no string
-        ids = _present(ids, bad)
-        try:
-            all_plain = plain(ids)
-        except TypeError:
-            ids = _texts(ids, bad)
-            all_plain = plain(ids)
-    if not all_plain:
-        unfit = _unfit(ids)
-        bad.update(unfit)
-        ids = _replaced(ids, unfit)
-    joined = np.frombuffer(SEPARATOR.join(ids).encode(), np.uint8)
-    keys, starts = hash_joined(joined, len(ids), key)
-    sizes = np.diff(starts)
-    if sizes.min() <= 1 or sizes.max() > ID_MAX_BYTES + 1:
-        bad.update(np.flatnonzero((sizes <= 1) | (sizes > ID_MAX_BYTES + 1)).tolist())
-    return keys, joined, starts
+        return number_of("", value)
+    except InvalidEvent:
+        return math.nan
 
 
-def _replaced(ids: Sequence[Any], places: list[int]) -> Sequence[Any]:
-    """These ids with stand-ins at some places."""
-    if not places:
-        return ids
-    replaced = list(ids)
-    for place in places:
-        replaced[place] = _STAND_IN
-    return replaced
+def _seconds(
+    timestamps: list[Any], arrived: NDArray[np.float64], latest: NDArray[np.float64], bad: set[int]
+) -> NDArray[np.float64]:
+    """Times of events in seconds; an event without one takes the timestamp of its record.
 
+    Nearly all batches have nothing but seconds of our years and texts. Only others are looked at for other units, dates
+    and zeros.
 
-def _unfit(ids: Sequence[str]) -> list[int]:
-    """The places of ids with a character that no id may have. Most slices of a batch have none."""
-    return [
-        start + number
-        for start in range(0, len(ids), SLICE)
-        if not plain(ids[start : start + SLICE])
-        for number, text in enumerate(ids[start : start + SLICE])
-        if not text.isprintable() and bad_text(text)
-    ]
-
-
-def _absent(ids: Sequence[Any]) -> list[int]:
-    """The places of None. Searching for the next one takes less time than looking at each, if there are few."""
-    places: list[int] = []
-    with contextlib.suppress(ValueError):
-        while True:
-            places.append(ids.index(None, places[-1] + 1 if places else 0))
-    return places
-
-
-def _present(ids: Sequence[Any], bad: set[int]) -> Sequence[Any]:
-    """Ids of which each absent one is bad and becomes a stand-in."""
-    absent = _absent(ids)
-    bad.update(absent)
-    return _replaced(ids, absent)
-
-
-def _texts(ids: Sequence[Any], bad: set[int]) -> list[str]:
-    """Ids as strings; an integer with too many digits is bad and becomes a stand-in."""
-    huge = [place for place, each in enumerate(ids) if type(each) is int and each.bit_length() > 4 * ID_MAX_BYTES]
-    bad.update(huge)
-    return list(map(text_of, _replaced(ids, huge)))
-
-
-def _seconds(timestamps: list[Any], arrived: NDArray[np.float64], bad: set[int]) -> NDArray[np.float64]:
-    """Times of events in seconds; an event without one takes the timestamp of its record."""
+    Args:
+        timestamps: of the events.
+        arrived, latest: (n,) timestamps of their records, and the latest time that each event may have.
+        bad: the rows without a time, or with one outside the bounds, are added to it.
+    """
+    texts: dict[int, float] = {}
     if str in set(map(type, timestamps)):
         timestamps = list(timestamps)
         for place, stamp in enumerate(timestamps):
             if isinstance(stamp, str):
                 try:
-                    timestamps[place] = seconds_of(stamp)
+                    timestamps[place] = texts[place] = seconds_of(stamp)
                 except InvalidEvent:
-                    timestamps[place] = 0.0
+                    timestamps[place] = texts[place] = 0.0
                     bad.add(place)
-    seconds = np.array(timestamps, np.float64)  # None becomes NaN, which JSON can't express
-    return np.where(np.isnan(seconds), arrived, seconds)
+    given = np.array(timestamps, np.float64)  # None becomes NaN, which JSON can't express
+    seconds = np.where(np.isnan(given), arrived, given)
+    if ((seconds > LAST_DATE) & (seconds <= latest)).all():
+        return seconds
+    seconds = seconds_of_numbers(given).copy()
+    seconds[list(texts)] = list(texts.values())
+    seconds = np.where(np.isnan(seconds) | (seconds == 0), arrived, seconds)
+    bad.update(np.flatnonzero(~((seconds >= 0) & (seconds <= latest))).tolist())
+    return seconds
 
 
 def _check_values(records: Sequence[Record], bad: set[int]) -> None:

@@ -2,8 +2,8 @@ r"""Event histories in files: TSV, CSV or JSON lines, plain or gzipped, read in 
 
 This file decides how a file becomes columns. `corrente evaluate` takes a whole file as numbers (`read_dataset`),
 `corrente replay` sends it piece by piece (`read_chunks`). The needed columns are decided in `stream.ingest.columns`,
-and what is wrong with a row in `stream.ingest.row_checks`. Nothing is sorted, dropped or repaired here. Times are
-seconds since the epoch or RFC 3339.
+what is wrong with a row in `stream.ingest.row_checks`, and how a time is read in `stream.values`. Nothing is sorted or
+repaired here. `read_chunks` drops nothing; a dataset lacks the rows that no model learns (`stream.ingest.left_out`).
 
 >>> import pathlib, tempfile
 >>> path = pathlib.Path(tempfile.mkdtemp()) / "shop.csv"
@@ -23,8 +23,9 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -34,6 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.ingest.columns import COLUMNS, NUMBERS, ColumnNames, WrongFile, with_one_time
+from stream.ingest.kinds import kinds_of_rows
+from stream.ingest.left_out import LeftOut
 from stream.ingest.row_checks import BadRow, Rows, good_rows
 
 __all__ = ["COLUMNS", "NUMBERS", "BadRow", "Chunk", "Coded", "Dataset", "WrongFile", "read_chunks", "read_dataset"]
@@ -63,6 +66,9 @@ class Dataset:
         item, event: the item and the kind of each event.
         user, session: the visitor; None for a column that the file doesn't have.
         value: float32[n], the event's own value (the stars of a rating), NaN where it has none; None if no event has.
+        rows: int64[n], number of each event's row in the file; None if they are all of them, in order.
+        left_out: number of rows that are left out, by rule (`stream.ingest.left_out`).
+        returns: number of purchases with a negative quantity, which have the kind `return` here.
     """
 
     seconds: NDArray[np.float64]
@@ -71,6 +77,9 @@ class Dataset:
     user: Coded | None
     session: Coded | None
     value: NDArray[np.float32] | None = None
+    rows: NDArray[np.int64] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    returns: int = 0
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -95,6 +104,14 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.lines)
 
+    def without(self, rows: Collection[int]) -> Chunk:
+        """This chunk without some of its rows, given by their numbers in it."""
+        if not rows:
+            return self
+        kept = [row for row in range(len(self)) if row not in rows]
+        cells = {column: [values[row] for row in kept] for column, values in self.cells.items()}
+        return Chunk([self.lines[row] for row in kept], self.seconds[kept], cells, self.file_bytes)
+
 
 def read_dataset(
     path: Path | str,
@@ -102,6 +119,7 @@ def read_dataset(
     *,
     kind: str | None = None,
     bad_row: BadRow | None = None,
+    null_ids: Collection[str] = (),
 ) -> Dataset:
     """Read a whole file as numbers: about 1.5 s for a million rows of five columns, 3 s for gzipped JSON lines.
 
@@ -111,6 +129,7 @@ def read_dataset(
         columns: our column name to the file's, where they differ.
         kind: the kind of every event, for a file without an `event` column.
         bad_row: called for a row that can't be learned; without it the first such row raises.
+        null_ids: words that stand for no id; rows with them are left out.
 
     Raises:
         WrongFile: a column is missing, the format is broken, or a row can't be learned.
@@ -119,7 +138,18 @@ def read_dataset(
     codes: dict[str, list[NDArray[np.int32]]] = {}
     names: dict[str, dict[str | None, int]] = {}
     values: list[NDArray[np.float32]] = []
-    for chunk in read_chunks(path, columns, kind=kind, bad_row=bad_row):
+    rows: list[NDArray[np.int64]] = []
+    left_out: Counter[str] = Counter()
+    rules, returns, read = LeftOut(null_ids), 0, 0
+    for whole in read_chunks(path, columns, kind=kind, bad_row=bad_row):
+        rule_by_row = rules.of_rows(whole.cells)
+        left_out.update(rule_by_row.values())
+        rows.append(np.delete(np.arange(read, read + len(whole)), list(rule_by_row)))
+        read += len(whole)
+        chunk = whole.without(rule_by_row.keys())
+        given_kinds = chunk.cells["event"]
+        chunk.cells["event"] = kinds_of_rows(chunk.cells)
+        returns += chunk.cells["event"].count("return") - given_kinds.count("return")
         seconds.append(chunk.seconds)
         for column in ("item", "event", "user", "session"):
             if column in chunk.cells:
@@ -136,10 +166,13 @@ def read_dataset(
 
     item, event = column_of("item"), column_of("event")
     if item is None or event is None:
-        raise WrongFile(f"{path}: no event in it, only the header")
+        why = f", only rows that are left out ({', '.join(sorted(left_out))})" if left_out else ", only the header"
+        raise WrongFile(f"{path}: no event in it{why}")
     value = np.concatenate(values)
     given = None if np.isnan(value).all() else value
-    return Dataset(np.concatenate(seconds), item, event, column_of("user"), column_of("session"), given)
+    user, session = column_of("user"), column_of("session")
+    kept = np.concatenate(rows) if left_out else None
+    return Dataset(np.concatenate(seconds), item, event, user, session, given, kept, left_out, returns)
 
 
 def read_chunks(
@@ -242,7 +275,7 @@ def _json_batches(text: io.TextIOWrapper, names: ColumnNames, bad_row: BadRow) -
             if row_text.isspace():
                 continue
             try:
-                rows.append(decode(row_text))
+                rows.append(decode(row_text.removeprefix("\ufeff")))
                 lines.append(line)
             except (msgspec.DecodeError, UnicodeEncodeError) as error:
                 bad_row(line, f"not a JSON object: {error}")

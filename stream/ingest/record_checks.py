@@ -12,9 +12,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from stream.events import LATEST_SECONDS, TOPIC_TYPES, Event, InvalidEvent, check_event, check_nesting, is_control
+from stream.events import BOM, TOPIC_TYPES, Event, check_event, check_nesting, is_control
+from stream.ingest.left_out import LeftOut
 from stream.ingest.origins import topic_of
 from stream.ingest.records import Record, Rejection, failure_of
+from stream.models.settings import ModelSettings
+from stream.values import LATEST_SECONDS, InvalidEvent, has_time
 
 RECORD_MAX_BYTES = 1_048_576
 """Longest record that is decoded. Ids, numbers and a small context fit into a fraction of it."""
@@ -41,7 +44,7 @@ def undecodable(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) ->
         if record.value is None and topic_of(record.origin) in decoders:
             raise InvalidEvent("value: the record is empty (a tombstone); an event is a JSON object")
         check_value(record.value or b"")
-        decoders[record.origin](record.value)
+        decoders[record.origin](without_mark(record.value))
     except InvalidEvent as error:
         return Rejection(record, str(error))
     except UnicodeDecodeError as error:
@@ -56,17 +59,21 @@ def undecodable(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) ->
     return Rejection(record, "failed: the record could be decoded only the second time", isolated=True)
 
 
-def unlearnable(record: Record, event: Event, max_future_seconds: float) -> Rejection:
-    """The rejection of an event that the check of its batch refused.
+def unlearnable(
+    record: Record, event: Event, max_future_seconds: float, settings: ModelSettings, left_out: LeftOut
+) -> Rejection:
+    """The rejection of an event that the check of its batch refused. An event that is bad is never left out.
 
     Args:
         record: of the event.
         event: as it was decoded.
         max_future_seconds: the largest allowed lead of an event's time over its record's.
+        settings: of the model, which have the scale of ratings.
+        left_out: the good events that are not learned.
     """
     try:
         check_value(record.value or b"")
-        check_event(event, math.inf)
+        check_event(event, math.inf, scale=settings.scale)
         check_record_time(record, event)
     except InvalidEvent as error:
         return Rejection(record, str(error))
@@ -74,7 +81,14 @@ def unlearnable(record: Record, event: Event, max_future_seconds: float) -> Reje
         check_lead(record, event, max_future_seconds)
     except InvalidEvent as error:
         return Rejection(record, str(error), refused=True)
+    if found := left_out.rule_of(event):
+        return Rejection(record, found.reason, unlearned=found.rule)
     return Rejection(record, "failed: the batch's check refuses what the event's check accepts", isolated=True)
+
+
+def without_mark(value: bytes | None) -> bytes | None:
+    """A value without the byte-order mark that some programs write before JSON."""
+    return value[len(BOM) :] if value is not None and value.startswith(BOM) else value
 
 
 def check_value(value: bytes) -> None:
@@ -86,7 +100,7 @@ def check_value(value: bytes) -> None:
 
 def check_record_time(record: Record, event: Event) -> None:
     """Raises `InvalidEvent` if an event has no time, neither its own nor its record's."""
-    if event.timestamp is None and not 0 <= record.timestamp_ms <= LATEST_SECONDS * 1000:
+    if not has_time(event.timestamp) and not 0 <= record.timestamp_ms <= LATEST_SECONDS * 1000:
         raise InvalidEvent(
             f"timestamp: the event has none, and its record's ({record.timestamp_ms} ms) is outside 1970 to 2106; "
             "give the event or the Kafka record a time"
@@ -95,7 +109,7 @@ def check_record_time(record: Record, event: Event) -> None:
 
 def check_lead(record: Record, event: Event, max_future_seconds: float) -> None:
     """Raises `InvalidEvent` if an event's own time is too far ahead of its record's, or can't be compared with it."""
-    if record.timestamp_ms < 0 and event.timestamp is not None:
+    if record.timestamp_ms < 0 and has_time(event.timestamp):
         raise InvalidEvent(
             f"timestamp: {event.timestamp!r} can't be compared with the time of the record, which has none "
             f"({record.timestamp_ms} ms); let the producer or the topic set record timestamps"

@@ -30,7 +30,7 @@ class Record(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A record that could not be learned.
+    """A record that could not be learned, or is left out on purpose.
 
     Attributes:
         record: the record, unchanged.
@@ -38,13 +38,30 @@ class Rejection(NamedTuple):
         refused: True if it is a well-formed event whose time is too far ahead.
         isolated: True if something failed on it that has no name of its own: not the record's content alone, but also
             this program decided that it can't be learned, so a journal keeps it.
+        unlearned: name of the rule by which a good event is left out (`stream.ingest.left_out`), else empty. It is
+            counted as `unlearned:<rule>`, and no dead letter is written.
     """
 
     record: Record
     reason: str
     refused: bool = False
     isolated: bool = False
+    unlearned: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """The outcome as which the record is counted.
+
+        >>> Rejection(Record("clicks", 0, 0, b""), "value: …").outcome
+        'dead_letters'
+        """
+        if self.unlearned:
+            return f"{UNLEARNED}{self.unlearned}"
+        return "refused" if self.refused else "dead_letters"
+
+
+UNLEARNED = "unlearned:"
+"""Beginning of the outcomes of records that are left out on purpose."""
 
 Place = tuple[str, int]
 """A record's place in the logs of one shard: its origin and the offset."""

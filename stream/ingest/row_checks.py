@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.events import InvalidEvent, check_id, plain, seconds_of
+from stream.events import check_id, plain
 from stream.ingest.columns import IDS, NUMBERS, is_not_utf8
+from stream.values import LATEST_SECONDS, InvalidEvent, number_of, seconds_of, seconds_of_numbers
 
 BadRow = Callable[[int, str], None]
 """Called with the line number and what is wrong with the row; the row is left out."""
@@ -57,14 +58,14 @@ def good_rows(
 def _all_good(cells: dict[str, list[Any]]) -> NDArray[np.float64] | None:
     """The times of rows in which nothing can be wrong; None if each row has to be checked by itself."""
     try:
-        seconds = np.array(cells["ts"], np.float64)
+        seconds = seconds_of_numbers(np.array(cells["ts"], np.float64))
         texts = ["".join(cells[column]) for column in cells if column in IDS or column == "event"]
         for column in NUMBERS:
             if column in cells and not np.isfinite(np.array([cell or 0 for cell in cells[column]], np.float64)).all():
                 return None
     except (TypeError, ValueError):
         return None
-    in_time = bool(((seconds >= 0) & (seconds <= 4_294_967_295)).all())
+    in_time = bool(((seconds >= 0) & (seconds <= LATEST_SECONDS)).all())
     visitors = [cells[column] for column in ("user", "session") if column in cells]
     named = all(all(column) for column in visitors) or all(map(any, zip(*visitors, strict=True)))
     short = all(max(map(len, cells[column])) <= 64 for column in cells if column in IDS)  # 64 characters: 256 bytes
@@ -87,8 +88,7 @@ def _wrong_with(row: dict[str, Any]) -> str | None:
         if not row.get("event", "x"):
             raise InvalidEvent("event: empty, a kind such as click is needed")
         for column in NUMBERS:
-            if row.get(column) is not None and not np.isfinite(float(row[column])):
-                raise InvalidEvent(f"{column}: {row[column]!r} is not a finite number")
+            number_of(column, row.get(column))
     except ValueError as error:
         return str(error)
     return None
@@ -100,7 +100,7 @@ def _cell(column: str, value: Any) -> str | None:
     Raises:
         InvalidEvent: it is neither text nor a number, or an id is a fraction.
     """
-    if value is None or value == "":
+    if value is None or value == "" or (column in NUMBERS and isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str):
         return value
@@ -110,9 +110,5 @@ def _cell(column: str, value: Any) -> str | None:
 
 
 def _seconds(cell: str | None) -> float:
-    """A time as it stands in a file, a number as text or RFC 3339, as seconds since the epoch."""
-    try:
-        number = float(cell or "")
-    except ValueError:
-        return seconds_of(cell or "")
-    return seconds_of(number)
+    """A time as it stands in a file, in seconds since the epoch. 0 is 1970: a row has no other time."""
+    return seconds_of(cell or "")

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.kernels.hashing import Keys
+from stream.models.kernels.hashing import SEPARATOR, Keys, salt_key
 
 ITEM_SALT = "corrente items"
 EVENT_SALT = "corrente events"
 """Fixed salts: the keys of items and events are equal in every model."""
 
-CLICK, PURCHASE, VIEW, RATING, OTHER_KIND = 1, 2, 3, 7, 15
+CLICK, PURCHASE, VIEW, RATING, RETURN, OTHER_KIND = 1, 2, 3, 7, 8, 15
 KINDS: Mapping[str, int] = {
     "click": CLICK,
     "purchase": PURCHASE,
@@ -27,7 +27,7 @@ KINDS: Mapping[str, int] = {
     "like": 5,
     "dislike": 6,
     "rating": RATING,
-    "return": 8,
+    "return": RETURN,
 }
 """Number of each kind of event in a visitor's history; other kinds are `OTHER_KIND`."""
 
@@ -35,11 +35,21 @@ WEIGHT_MOST = 100.0
 """Largest weight of an event; the smallest is its negative."""
 
 
+def session_salt(visitor_salt: str) -> Keys:
+    """The key of the hash of sessions, which is another one than that of users: the user 42 and the session 42 differ.
+
+    Args:
+        visitor_salt: of the settings. Users are hashed under it as it is.
+    """
+    return salt_key(f"sessions{SEPARATOR}{visitor_salt}")
+
+
 class EventBatch(NamedTuple):
     """Events as arrays, in the order in which they are learned.
 
     Attributes:
-        items, visitors, sessions: (n, 2) uint64 keys. The session of an event that names none has the visitor's key.
+        items, visitors, sessions: (n, 2) uint64 keys. The session of an event that names none has the visitor's key,
+            and the visitor of an event that names no user has the session's.
         event_ids: (n,) uint64 hashes; 0 for an event without id.
         seconds: (n,) float64, Unix time.
         weights: (n,) int16 in 1/WEIGHT_ONE; negative takes weight back.

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river.reco.base import Ranker
 
-from stream.events import check_id, seconds_of
-from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch
+from stream.events import check_id
+from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch, session_salt
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning.event_loop import TEST, UPDATE
@@ -35,6 +35,7 @@ from stream.models.schema import CLOCK, WEIGHT_ONE, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scratch import CANDIDATE
 from stream.state.tables import Tables
+from stream.values import seconds_of
 
 SMALL = ModelSettings(max_items=10_000, max_visitors=50_000, max_sessions=50_000, max_event_ids=64)
 """Capacities for a shell or a notebook; rows cost memory when they are written."""
@@ -78,6 +79,7 @@ class BlendRanker(Ranker):
         self._learner = Learner(settings, tables)
         self._options = options_of(settings)
         self._visitor_salt, self._item_salt = salt_key(settings.visitor_salt), salt_key(ITEM_SALT)
+        self._session_salt = session_salt(settings.visitor_salt)
 
     @property
     def is_contextual(self) -> bool:
@@ -133,7 +135,7 @@ class BlendRanker(Ranker):
         visitor = find(state.visitor_cells, state.visitors, *visitor_key)
         session_key = visitor_key
         if context.get("session") is not None:
-            session_key = self._keys([context["session"]], self._visitor_salt)[0]
+            session_key = self._keys([context["session"]], self._session_salt)[0]
         session = find(state.session_cells, state.sessions, *session_key)
         anonymous = find(state.visitor_cells, state.visitors, *session_key)
         now = seconds_of(context["timestamp"]) if "timestamp" in context else float(state.scalars[CLOCK])
@@ -170,7 +172,7 @@ class BlendRanker(Ranker):
         sessions = visitors.copy()
         for place, context in enumerate(contexts):
             if context.get("session") is not None:
-                sessions[place] = self._keys([context["session"]], self._visitor_salt)[0]
+                sessions[place] = self._keys([context["session"]], self._session_salt)[0]
         names = [str(event[1]).encode() for event in events]
         starts: NDArray[np.int64] = np.cumsum([0, *(len(name) + 1 for name in names)])
         bounded = np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST)

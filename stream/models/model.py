@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import ID_MAX_BYTES
-from stream.models.batch import ITEM_SALT
+from stream.models.batch import ITEM_SALT, session_salt
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.query import Query, Ranking
 from stream.models.ranking.answer import answer, fill, fill_from_counts
 from stream.models.ranking.rank import options_of
-from stream.models.schema import CLOCK, POPULARITY_LANDMARK, TOP_ITEMS, TOP_SIZES
+from stream.models.schema import CLOCK, POPULARITY_LANDMARK, SESSION_KEYS, TOP_ITEMS, TOP_SIZES
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
 from stream.models.workspace.item_names import write_names
@@ -71,7 +71,9 @@ class Model:
         self._options = options_of(settings)
         self._rows = len(views["items"][1])
         self._item_salt = salt_key(ITEM_SALT)
-        self._visitor_salt = salt_key(settings.visitor_salt)
+        user_salt = salt_key(settings.visitor_salt)
+        of_sessions = session_salt(settings.visitor_salt) if self._reader.scalars[SESSION_KEYS] else user_salt
+        self._visitor_salts = np.concatenate([user_salt, of_sessions])
 
     @property
     def clock(self) -> float:
@@ -186,7 +188,7 @@ class Model:
         seen_by = find_visitor(
             self._reader,
             np.frombuffer(named.encode(), np.uint8),
-            self._visitor_salt,
+            self._visitor_salts,
             session is not None,
             self.hints["visitors"].cells,
             self.hints["sessions"].cells,

@@ -173,6 +173,7 @@ PENDING_RESOLVED = 27
 NAME_CELLS = 30
 NAME_FREE = 31
 NAME_CELLS_FREE = 32
+SESSION_KEYS = 34  # 1 if sessions have keys of their own (`batch.session_salt`); 0 in states of older programs
 POOL_PAIRS = 40  # pools: POOL_CELLS each
 POOL_POSTINGS = 48
 POOL_HISTORY = 56

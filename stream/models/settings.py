@@ -6,12 +6,14 @@ equal records hold equal tables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stream.models.source_names import SOURCES
+from stream.values import RatingScale
 
 RENAMED: Mapping[str, str] = {
     "items": "max_items",
@@ -93,6 +95,33 @@ class ModelSettings(BaseModel):
         description="Weight of an event by its kind; negative takes weight back. Other kinds have weight 1, and the "
         "weight of a `rating` follows from its value.",
     )
+
+    rating_scale: dict[str, float] = Field(
+        default_factory=lambda: RatingScale()._asdict(),
+        description="Values that a `rating` may have, as JSON: the lowest, the highest, and the `neutral` one that is "
+        "neither praise nor blame (the middle if it isn't named). A value outside is a dead letter.",
+    )
+    null_ids: tuple[str, ...] = Field(
+        ("NULL", "null", "Null", "\\N", "NaN", "nan", "None", "none", "undefined", "<NA>", "(null)"),
+        description="Words that stand for no id, as JSON; an event whose item, user or session is one of them is not "
+        "learned.",
+    )
+
+    @field_validator("rating_scale")
+    @classmethod
+    def _low_neutral_high(cls, value: dict[str, float]) -> dict[str, float]:
+        names = RatingScale._fields
+        if set(value) - set(names) or not {"low", "high"} <= set(value):
+            raise ValueError('a scale has low, high and perhaps neutral, such as {"low": 1, "high": 10}')
+        scale = RatingScale(value["low"], value["high"], value.get("neutral", (value["low"] + value["high"]) / 2))
+        if not (all(map(math.isfinite, scale)) and scale.low < scale.high and scale.low <= scale.neutral <= scale.high):
+            raise ValueError("low is below high, neutral is neither below low nor above high, and all are finite")
+        return scale._asdict()
+
+    @property
+    def scale(self) -> RatingScale:
+        """The scale of ratings."""
+        return RatingScale(**self.rating_scale)
 
     @field_validator("disabled_sources")
     @classmethod

@@ -199,7 +199,7 @@ class OpenShard:
     def count_learned(self, records: int, result: LearnResult) -> None:
         """Remember what the next version has to contain."""
         self.unpublished += records
-        self.rejections += result.rejections
+        self.rejections += [rejection for rejection in result.rejections if not rejection.unlearned]
 
     def unpublished_failure(self) -> BatchFailed:
         """The failure of everything that is learned and not published."""

@@ -27,6 +27,7 @@ from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all
 from stream.state.table_writer import TableWriter, put_all
 from stream.state.tables import Tables
+from stream.values import RatingScale
 
 _EVENTS = {
     "clicks": b'{"item": "item %d", "user": "visitor %d", "session": "session %d", "event_id": "%d"}',
@@ -39,9 +40,9 @@ _EVENTS = {
 def warm_up(settings: ModelSettings) -> float:
     """Run every kernel once with tables of these settings, but small; return the seconds that this took."""
     started = time.monotonic()
-    small = settings.model_copy(
-        update={"max_items": 256, "max_visitors": 256, "max_sessions": 256, "max_event_ids": 256}
-    )
+    sizes = {"max_items": 256, "max_visitors": 256, "max_sessions": 256, "max_event_ids": 256}
+    # All of the events here are learned, whatever the settings reject.
+    small = settings.model_copy(update={**sizes, "null_ids": (), "rating_scale": RatingScale()._asdict()})
     shard, learner, decoder = Shard(small), Learner(small), Decoder(small, None, 300.0)
     checkpoints = []
     for round_number in range(4):

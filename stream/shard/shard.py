@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from stream.events import TOPIC_TYPES
 from stream.ingest.decoding import Decoder
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection
-from stream.models.batch import EventBatch
+from stream.models.batch import EventBatch, session_salt
 from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.event_loop import AHEAD, DUPLICATE, TEST, UPDATE
 from stream.models.learning.learner import Learner
@@ -50,8 +51,8 @@ STATE_FORMAT = 2
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
 """Counts that each origin has: records that were passed, and their most frequent outcomes. `refused`: the time of a
 good event was too far ahead. Others begin with their first record: `lost`, which Kafka's retention removed before they
-were learned, and `unlearned:<reason>`, which are left out on purpose. A release that doesn't know an outcome keeps its
-count."""
+were learned, and `unlearned:<rule>`, which are left out on purpose (`stream.ingest.left_out`). A release that doesn't
+know an outcome keeps its count."""
 
 
 class UnknownState(ValueError):
@@ -70,6 +71,7 @@ class Batch(NamedTuple):
         read: number of records of each origin.
         first, last: offset of the first and of the last record of each origin.
         isolated: records that were to be rejected unseen.
+        unknown_kinds: number of events by kind, of unknown kinds (`stream.ingest.kinds`).
     """
 
     records: Sequence[Record]
@@ -81,6 +83,15 @@ class Batch(NamedTuple):
     first: Mapping[str, int]
     last: Mapping[str, int]
     isolated: Mapping[Place, str] = NO_PLACES
+    unknown_kinds: Mapping[str, int] = MappingProxyType({})
+
+
+class RatingRange(NamedTuple):
+    """The number of ratings of a batch, and the least and the greatest of their values."""
+
+    count: int
+    least: float
+    most: float
 
 
 class LearnResult(NamedTuple):
@@ -90,11 +101,15 @@ class LearnResult(NamedTuple):
         rejections: one for every record that could not be learned.
         counts: number of records by origin and outcome (the names in `COUNTERS`); only origins that the batch had.
         ahead: number of learned events by origin whose time was ahead of the stream clock; only origins that had any.
+        unknown_kinds: number of events by unknown kind; they are learned.
+        ratings: the range of ratings, if there were any.
     """
 
     rejections: list[Rejection]
     counts: Mapping[str, Mapping[str, int]]
     ahead: Mapping[str, int]
+    unknown_kinds: Mapping[str, int] = MappingProxyType({})
+    ratings: RatingRange | None = None
 
 
 class Shard:
@@ -183,7 +198,8 @@ class Shard:
         Raises:
             MemoryError, OSError: this machine is short of something.
         """
-        events, event_records, rejections = self._decoder.decode(records, isolated)
+        unknown_kinds: Counter[str] = Counter()
+        events, event_records, rejections = self._decoder.decode(records, isolated, unknown_kinds)
         return Batch(
             records=records,
             event_records=event_records,
@@ -194,6 +210,7 @@ class Shard:
             first=dict(map(_PLACE, reversed(records))),
             last=dict(map(_PLACE, records)),
             isolated=isolated,
+            unknown_kinds=unknown_kinds,
         )
 
     def learn(self, batch: Batch, rate: float) -> LearnResult:
@@ -227,7 +244,7 @@ class Shard:
             if rejection.isolated:
                 key = self.logs.key(rejection.record.origin)
                 self._isolated.setdefault(key, []).append(rejection.record.offset)
-        return LearnResult(batch.rejections, counts, ahead)
+        return LearnResult(batch.rejections, counts, ahead, batch.unknown_kinds, _range_of(batch.events.values))
 
     def note_lost(self, origin: str, records: int) -> None:
         """Count records that Kafka removed before they were learned, once the state has passed them."""
@@ -243,7 +260,10 @@ class Shard:
 
         The log keeps their events: a replay has to erase them again.
         """
-        return self._learner.erase(hash_ids(list(visitors), salt_key(self.settings.visitor_salt)))
+        salt, listed = self.settings.visitor_salt, list(visitors)
+        return self._learner.erase(
+            np.concatenate([hash_ids(listed, key) for key in (salt_key(salt), session_salt(salt))])
+        )
 
     def model(self) -> Model:
         """The model of this moment, for answers and tests. It reads the live tables, without a copy."""
@@ -358,6 +378,12 @@ class Shard:
         return shard
 
 
+def _range_of(values: NDArray[np.float32]) -> RatingRange | None:
+    """The range of the values of ratings, NaN for events that are none; None if no event is one."""
+    ratings = values[np.isfinite(values)]
+    return RatingRange(len(ratings), float(ratings.min()), float(ratings.max())) if ratings.size else None
+
+
 def _counts(batch: Batch, row_outcomes: np.ndarray) -> dict[str, dict[str, int]]:
     """Number of records by origin and outcome.
 
@@ -366,10 +392,10 @@ def _counts(batch: Batch, row_outcomes: np.ndarray) -> dict[str, dict[str, int]]
         row_outcomes: the kernel's outcome of each event.
     """
     counts = {origin: {**dict.fromkeys(COUNTERS, 0), "read": n, "learned": n} for origin, n in batch.read.items()}
-    not_learned = [(each.record.origin, "refused" if each.refused else "dead_letters") for each in batch.rejections]
+    not_learned = [(each.record.origin, each.outcome) for each in batch.rejections]
     duplicates = np.flatnonzero(row_outcomes == DUPLICATE).tolist()
     not_learned += [(batch.event_records[row].origin, "duplicates") for row in duplicates]
     for origin, outcome in not_learned:
         counts[origin]["learned"] -= 1
-        counts[origin][outcome] += 1
+        counts[origin][outcome] = counts[origin].get(outcome, 0) + 1
     return counts

@@ -6,6 +6,7 @@ byte by byte.
 | file | decides |
 |---|---|
 | `history` | which rows of a file are kept, and which visitor each event counts for |
+| `notes` | what is said of ids, quantities, kinds and ratings beside the figures |
 | `learner` | the interface between the replay and whatever is evaluated |
 | `event_batch` | the keys, kinds and weights under which the model gets the events of a history |
 | `replay_kernel` | the compiled loop: test, train the ranker, learn, for each event of a span |

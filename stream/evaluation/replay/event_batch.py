@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.evaluation.protocol import Action, EvaluationProtocol, Plan, ranker_sample
+from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.replay.history import History
-from stream.ingest.files import Coded
-from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch
+from stream.ingest.files import Coded, Dataset
+from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch, session_salt
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
@@ -21,26 +21,21 @@ from stream.models.settings import ModelSettings
 NO_EVENTS = np.empty(0, np.int64)
 
 
-def event_batch_of(history: History, protocol: EvaluationProtocol, settings: ModelSettings, plan: Plan) -> EventBatch:
+def event_batch_of(history: History, settings: ModelSettings, plan: Plan) -> EventBatch:
     """Convert a whole history to one batch; row i is event i of the history.
 
     Args:
         history: the events.
-        protocol: decides the visitor of each event.
         settings: the salt under which visitors and sessions are hashed.
         plan: weights, and which events are learned.
     """
     data = history.data
-    salt = salt_key(settings.visitor_salt)
-    visitor = history.visitor(protocol.by)
     names = [data.item.names[code].encode() for code in data.item.codes.tolist()]
     starts = np.zeros(len(names) + 1, np.int64)
     np.cumsum([len(name) + 1 for name in names], out=starts[1:])
     kind_codes = np.array([KINDS.get(name, OTHER_KIND) for name in data.event.names], np.uint8)
     weights = np.clip(plan.weights.astype(np.float64), -WEIGHT_MOST, WEIGHT_MOST)
-    visitor_keys = _keys(visitor, salt)
-    users = visitor_keys if data.user is None else _keys(_filled(data.user, visitor), salt)
-    sessions = visitor_keys if data.session is None else _keys(_filled(data.session, visitor), salt)
+    users, sessions = _who(data, settings)
     return EventBatch(
         items=hash_ids(data.item.names, salt_key(ITEM_SALT))[data.item.codes],
         visitors=users,
@@ -68,13 +63,26 @@ def ratings_sample(batch: EventBatch, seed: int) -> NDArray[np.int64]:
     return np.flatnonzero(rated & ranker_sample(batch.learned != 0, seed))
 
 
-def _filled(column: Coded, visitor: Coded) -> Coded:
-    """Fill empty cells from the visitor's column: an event without a session counts for its user."""
-    if not (column.codes < 0).any():
-        return column
-    codes = np.where(column.codes >= 0, column.codes, visitor.codes + len(column.names)).astype(np.int32)
-    return Coded(codes, column.names + visitor.names)
+def _who(data: Dataset, settings: ModelSettings) -> tuple[Keys, Keys]:
+    """Keys of visitors and of sessions: one that a row doesn't name is the other's.
+
+    Every row names a user or a session (`stream.evaluation.replay.history` checks).
+    """
+    visitors = None if data.user is None else _keys(data.user, salt_key(settings.visitor_salt))
+    sessions = None if data.session is None else _keys(data.session, session_salt(settings.visitor_salt))
+    if visitors is None or sessions is None:
+        keys = sessions if visitors is None else visitors
+        assert keys is not None
+        return keys, keys
+    assert data.user is not None
+    assert data.session is not None
+    without_user, without_session = data.user.codes < 0, data.session.codes < 0
+    return (
+        np.where(without_user[:, None], sessions, visitors),
+        np.where(without_session[:, None], visitors, sessions),
+    )
 
 
 def _keys(column: Coded, salt: Keys) -> Keys:
+    """(n, 2) keys of a column; those of empty cells mean nothing."""
     return hash_ids(column.names, salt)[column.codes]

@@ -29,7 +29,7 @@ def build_learner(
         shards: number of shards that share the visitors.
     """
     options = options_of(settings, exclude_last=protocol.exclude_last)._replace(by_session=protocol.by == "session")
-    batch, codes = event_batch_of(history, protocol, settings, plan), history.data.item.codes
+    batch, codes = event_batch_of(history, settings, plan), history.data.item.codes
     if shards == 1:
         return ModelLearner(batch, codes, settings, options, rated=ratings_sample(batch, settings.seed))
     return ShardedLearner(batch, codes, settings, options, plan, shards)

@@ -7,7 +7,6 @@ is decided in `stream.ingest.files`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.protocol import WrongInput
+from stream.evaluation.replay.notes import STARS, notes_on_rows
 from stream.ingest.columns import WrongFile
 from stream.ingest.decoding import rating_weight
 from stream.ingest.files import Coded, Dataset, read_chunks, read_dataset
+from stream.models.settings import ModelSettings
+from stream.values import InvalidEvent, RatingScale
 
 Codes = NDArray[np.int32]
 RATING = "rating"
-STARS = re.compile(r"r(\d+(?:\.\d+)?)")
-"""Kinds that are ratings by their name, such as `r5` for five stars."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,29 @@ class History:
         by_name = by_kind[self.data.event.codes]
         if self.data.value is None:
             return by_name
-        return np.where(self._is_rating, self.data.value, by_name).astype(np.float32)
+        return np.where(self.is_rating, self.data.value, by_name).astype(np.float32)
+
+    def value_weights(self, scale: RatingScale) -> NDArray[np.float32]:
+        """(n,) weight of each event by its own value, NaN where its kind decides. Only kind `rating` has a scale.
+
+        Raises:
+            WrongInput: a rating is outside the scale.
+        """
+        weights = np.full(len(self), np.nan, np.float32)
+        rated = np.flatnonzero(self.is_rating)
+        if self.data.value is None or not rated.size:
+            return weights
+        values = self.data.value[rated].tolist()
+        for event, value in zip(rated.tolist(), values, strict=True):
+            try:
+                scale.check(value)
+            except InvalidEvent as error:
+                raise WrongInput(f"{self.name}: row {int(self.rows[event]) + 1} of the events: {error}") from None
+        weights[rated] = [rating_weight(value, scale) for value in values]
+        return weights
 
     @property
-    def value_weights(self) -> NDArray[np.float32]:
-        """(n,) weight of each event by its own value, NaN where its kind decides. Only kind `rating` has a scale."""
-        if self.data.value is None:
-            return np.full(len(self), np.nan, np.float32)
-        return np.where(self._is_rating, [rating_weight(value) for value in self.data.value.tolist()], np.nan).astype(
-            np.float32
-        )
-
-    @property
-    def _is_rating(self) -> NDArray[np.bool_]:
+    def is_rating(self) -> NDArray[np.bool_]:
         """(n,) True for events of kind `rating` with a finite value."""
         kinds = np.array([name == RATING for name in self.data.event.names])
         known = np.isfinite(self.data.value) if self.data.value is not None else np.zeros(len(self), bool)
@@ -101,6 +111,7 @@ def load(
     events: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     kind: str | None = None,
+    settings: ModelSettings | None = None,
 ) -> History:
     """Read a TSV, CSV or JSONL file, plain or gzipped.
 
@@ -109,13 +120,15 @@ def load(
         events: keep these kinds of events and drop the others; by default all are kept.
         columns: our column name to the file's, where they differ.
         kind: the kind of every event, for a file without an `event` column.
+        settings: of the model, which have the words that stand for no id; the default ones if not given.
 
     Raises:
         WrongInput: the file can't be read as events, or no event is left.
     """
     path = Path(path)
     try:
-        data = read_dataset(path, columns, kind=kind)
+        null_ids = (settings or ModelSettings()).null_ids
+        data = read_dataset(path, columns, kind=kind, null_ids=null_ids)
     except WrongFile as error:
         raise WrongInput(str(error)) from error
     return history_of(data, path.name, events=events)
@@ -128,16 +141,17 @@ def history_of(data: Dataset, name: str, *, events: Sequence[str] | None = None)
         WrongInput: no event is left, or a row names neither item, user nor session.
     """
     _check(data, name)
-    rows = np.arange(len(data))
+    rows = np.arange(len(data)) if data.rows is None else data.rows
+    notes = notes_on_rows(data)
     if events is None:
-        return _with_note_on_ratings(History(name, data, rows))
+        return _with_note_on_ratings(History(name, data, rows, notes))
     occurring = [data.event.names[code] for code in np.unique(data.event.codes)]
     missing = [kind for kind in events if kind not in occurring]
     kept = np.flatnonzero(np.isin(data.event.codes, [data.event.names.index(k) for k in events if k in occurring]))
     if len(kept) == 0:
         raise WrongInput(f"{name}: no event is of kind {' or '.join(events)}; there are {', '.join(sorted(occurring))}")
-    notes = tuple(f"no event is of kind {kind!r}" for kind in missing)
-    return _with_note_on_ratings(History(name, select_rows(data, kept), kept, notes))
+    notes += tuple(f"no event is of kind {kind!r}" for kind in missing)
+    return _with_note_on_ratings(History(name, select_rows(data, kept), rows[kept], notes))
 
 
 def _with_note_on_ratings(history: History) -> History:

@@ -24,6 +24,7 @@ from stream.evaluation.protocol import Action, EvaluationProtocol, Plan, plan
 from stream.evaluation.replay.history import History
 from stream.evaluation.replay.latency import Clock, LatencyProbe
 from stream.evaluation.replay.learner import Learner, SpanOutcomes
+from stream.evaluation.replay.notes import notes_on_values
 from stream.evaluation.replay.own_source import OwnBlend, OwnSource, own_ranks
 from stream.models.settings import ModelSettings
 
@@ -75,9 +76,10 @@ def evaluate(
         time=history.data.seconds,
         protocol=protocol,
         kind_weights=chosen.weights,
-        value_weights=history.value_weights,
+        value_weights=history.value_weights(chosen.scale),
     )
-    steps = replace(steps, notes=[*history.notes, *steps.notes])
+    values = notes_on_values(history.data, history.is_rating, chosen.weights, chosen.scale)
+    steps = replace(steps, notes=[*history.notes, *values, *steps.notes])
     model = learner or _default_learner(history, protocol, chosen, steps, shards)
     started = clock() if clock else 0.0
     latency = LatencyProbe(model, steps, clock)

@@ -27,7 +27,7 @@ from stream.models.outcomes.ratings import Ratings
 from stream.models.ranking import ranker
 from stream.models.ranking.challenger import Challenger
 from stream.models.ranking.rank import Options, options_of
-from stream.models.schema import CONVERSION_FEATURES, RANDOM, RANKINGS, STARTED, table_specs
+from stream.models.schema import CONVERSION_FEATURES, RANDOM, RANKINGS, SESSION_KEYS, STARTED, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.workspace.learning_view import state_of
 from stream.models.workspace.scoring_view import reader_of, views_of
@@ -55,6 +55,7 @@ class Learner:
             seed = hashlib.blake2b(str(settings.seed).encode(), digest_size=6).digest()
             self.state.scalars[RANDOM] = int.from_bytes(seed, "little")
             ranker.begin(self.state)
+            self.state.scalars[SESSION_KEYS] = 1
         self.challenger = Challenger(self.tables["challenger"])
         self.prequential = Prequential(self.tables)
         self.detectors = Detectors(self.tables, self.prequential, settings.drift_burn_in)
@@ -75,6 +76,7 @@ class Learner:
 
     def walk(self, batch: EventBatch) -> Outcomes:
         """Run the compiled part of `learn` alone, without the models of River."""
+        self.state.scalars[SESSION_KEYS] = 1  # in a state of an older program, sessions have other keys until now
         tests = int(np.count_nonzero(batch.tested))
         outcomes = Outcomes(
             learned=np.zeros(batch.seconds.size, np.uint8),

@@ -24,6 +24,7 @@ from stream.models.schema import (
     POPULARITY_LANDMARK,
     RANDOM,
     SEEN_WAYS,
+    SESSION_KEYS,
     SESSIONS_BEGUN,
     STARTED,
     TESTS,
@@ -46,7 +47,7 @@ def merge_scalars(tables: Tables, parts: Sequence[ShardRows], items: Numbering, 
     all_scalars = np.array([part.scalars for part in parts])
     for cell in (EVENTS, TESTS, UPDATES, SESSIONS_BEGUN):
         scalars[cell] = all_scalars[:, cell].sum()
-    for cell in (CLOCK, POPULARITY_LANDMARK, FAST_LANDMARK, STARTED):
+    for cell in (CLOCK, POPULARITY_LANDMARK, FAST_LANDMARK, STARTED, SESSION_KEYS):
         scalars[cell] = all_scalars[:, cell].max()
     scalars[RANDOM] = all_scalars[0, RANDOM]
     scalars[ITEM_ROWS], scalars[ITEMS_LIVE] = items.count + 1, items.count

@@ -19,7 +19,7 @@ from stream.models.workspace.visitor_context import is_session
 def find_visitor(
     reader: Reader,
     named: NDArray[np.uint8],
-    salt: NDArray[np.uint64],
+    salts: NDArray[np.uint64],
     has_session: bool,
     visitor_cells: NDArray[np.uint64],
     session_cells: NDArray[np.uint64],
@@ -29,18 +29,20 @@ def find_visitor(
 
     Args:
         named: the user, the session, or both with NUL between them.
+        salts: of users, then of sessions, two words each.
         has_session: a session is named; without one it is the visitor's last.
     """
     end = 0
     while end < named.size and named[end] != 0:
         end += 1
-    key0, key1 = siphash128(named, 0, end, salt[0], salt[1])
+    of_session = 2 if has_session and end == named.size else 0
+    key0, key1 = siphash128(named, 0, end, salts[of_session], salts[of_session + 1])
     visitor = find_hint(visitor_cells, reader.visitors, reader.visitors_index, key0, key1)
     who[0] = visitor
     if has_session:
         last0, last1 = key0, key1
         if end < named.size:
-            last0, last1 = siphash128(named, end + 1, named.size - end - 1, salt[0], salt[1])
+            last0, last1 = siphash128(named, end + 1, named.size - end - 1, salts[2], salts[3])
             who[1] = find_hint(visitor_cells, reader.visitors, reader.visitors_index, last0, last1)
         who[2] = find_hint(session_cells, reader.sessions, reader.sessions_index, last0, last1)
     elif visitor:

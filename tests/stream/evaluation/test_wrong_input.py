@@ -81,7 +81,7 @@ WRONG = {
     "another separator": (GOOD.replace("\t", ";"), "here it seems to be ';'"),
     "a time that is no number": (GOOD + "nan\tu1\ti1\tclick\n", "line 202: timestamp"),
     "a time without end": (GOOD + "inf\tu1\ti1\tclick\n", "line 202: timestamp"),
-    "milliseconds": (GOOD + "1760000000000\tu1\ti1\tclick\n", "not milliseconds"),
+    "a time of no unit": (GOOD + "5000000000\tu1\ti1\tclick\n", "outside 1970 to 2106"),
     "a time before 1970": (GOOD + "-1\tu1\ti1\tclick\n", "line 202: timestamp"),
     "a visitor without a name": (GOOD + "300\t\ti1\tclick\n", "line 202: user"),
     "an item without a name": (GOOD + "300\tu1\t\tclick\n", "line 202: item"),

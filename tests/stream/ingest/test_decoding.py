@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stream.ingest.decoding import FEW, MAX_RATING, MAX_RATING_WEIGHT, Decoder, rating_weight
+from stream.ingest.decoding import FEW, Decoder, rating_weight
 from stream.ingest.record_checks import RECORD_MAX_BYTES
 from stream.ingest.records import Record
-from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, EventBatch
+from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, RETURN, EventBatch
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
+from stream.values import RatingScale
 
 NOW_MS = 1_700_000_000_000
 GOOD = {"item": "tea", "user": "ada"}
@@ -66,7 +68,7 @@ def test_an_event_without_a_session_counts_for_its_user_and_the_other_way_round(
     both = {"item": "tea", "user": "ada", "session": "s"}
     batch, _, _ = decoder.decode([record(GOOD), record({"item": "tea", "session": "ada"}), record(both)])
     assert np.array_equal(batch.visitors[0], batch.sessions[0])
-    assert np.array_equal(batch.visitors[1], batch.visitors[0])
+    assert not np.array_equal(batch.visitors[1], batch.visitors[0]), "the user ada and the session ada are two"
     assert np.array_equal(batch.visitors[2], batch.visitors[0])
     assert not np.array_equal(batch.sessions[2], batch.sessions[0])
 
@@ -114,8 +116,19 @@ BAD = {
         b'{"item": "tea", "user": "ada", "context": %s1%s}' % (b'{"a":' * 200, b"}" * 200),
         "201 deep; at most 200",
     ),
-    "milliseconds": ({**GOOD, "timestamp": NOW_MS}, "not milliseconds"),
+    "a time of no unit": ({**GOOD, "timestamp": 5_000_000_000}, "outside 1970 to 2106"),
+    "a date that is none": ({**GOOD, "timestamp": "2024-02-30"}, "neither seconds since the epoch nor RFC 3339"),
+    "a price in words": ({**GOOD, "price": "9,99"}, "price: '9,99' is not a finite number, such as 9.99"),
+    "a quantity without end": ({**GOOD, "quantity": "1e999"}, "quantity: '1e999' is not a finite number"),
+    "ten of five stars": ({**GOOD, "kind": "rating", "value": 10}, "value: 10 is outside the scale of ratings, 0 to 5"),
 }
+
+
+def topic_of_bad(reason: str) -> str:
+    """The topic whose events have the field that the reason of `BAD` names."""
+    if "ratings" in reason:
+        return "feedback"
+    return "purchases" if "quantity" in reason or "price" in reason else "clicks"
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -125,8 +138,7 @@ def test_a_bad_record_is_rejected_with_its_reason_and_the_others_are_decoded_as_
     event, reason = BAD[what]
     others = [record({**GOOD, "event_id": "a"}, offset=0), record({**GOOD, "item": "cup"}, offset=2)]
     alone, _, _ = decoder.decode(others)
-    topic = "purchases" if "quantity" in reason else "clicks"
-    bad = record(event, topic, offset=1)
+    bad = record(event, topic_of_bad(reason), offset=1)
     for records in ([others[0], bad, others[1]], [bad, *others], [*others, bad]):
         batch, good, rejections = decoder.decode(records)
         assert good == others
@@ -180,14 +192,120 @@ def test_an_event_without_any_time_is_rejected_and_one_whose_time_can_not_be_che
         assert good == [with_time]
 
 
-def test_a_rating_of_any_size_is_learned_as_a_bounded_one(decoder: Decoder) -> None:
-    events = [{**GOOD, "kind": "rating", "value": value} for value in (1e300, -1e300, 4)]
-    batch, _, _ = decoder.decode([record(event, "feedback") for event in events])
-    assert batch.values.tolist() == [MAX_RATING, -MAX_RATING, 4]
+def test_a_negative_quantity_is_a_return_and_a_positive_one_of_any_size_a_purchase() -> None:
+    decoder = Decoder(ModelSettings(weights={"purchase": 3.0, "return": -2.5}))
+    quantities = [None, 1, 2.5, 1e308, -1, -1e308, "3", "-1", ""]
+    batch, _, rejections = decoder.decode([record({**GOOD, "quantity": each}, "purchases") for each in quantities])
+    assert rejections == []
+    kinds = [PURCHASE] * 4 + [RETURN] * 2 + [PURCHASE, RETURN, PURCHASE]
+    assert batch.kinds.tolist() == kinds
+    assert (batch.weights / WEIGHT_ONE).tolist() == [3.0 if kind == PURCHASE else -2.5 for kind in kinds]
+
+
+LEFT_OUT = {
+    "bought none": ("purchases", {**GOOD, "quantity": 0}, "zero_quantity"),
+    "brought none back": ("purchases", {**GOOD, "quantity": -0.0}, "zero_quantity"),
+    "bought none, as text": ("purchases", {**GOOD, "quantity": "0.00"}, "zero_quantity"),
+    "a user that is NULL": ("clicks", {"item": "tea", "user": "NULL", "session": "s"}, "null_id"),
+    "a session that is \\N": ("clicks", {"item": "tea", "user": "ada", "session": "\\N"}, "null_id"),
+    "a session alone that is None": ("feedback", {"item": "tea", "session": "None", "kind": "view"}, "null_id"),
+    "an item that is NaN": ("clicks", {"item": "NaN", "user": "ada"}, "null_id"),
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_an_event_that_is_left_out_is_no_dead_letter_and_the_others_are_decoded_as_if_alone(
+    decoder: Decoder, what: str
+) -> None:
+    topic, event, rule = LEFT_OUT[what]
+    others = [record({**GOOD, "session": "s", "event_id": "a"}), record({**GOOD, "item": "cup"}, offset=2)]
+    alone, _, _ = decoder.decode(others)
+    out = record(event, topic, offset=1)
+    batch, good, (rejection,) = decoder.decode([others[0], out, others[1]])
+    assert good == others
+    assert (rejection.record, rejection.unlearned, rejection.outcome) == (out, rule, f"unlearned:{rule}")
+    assert_same(batch, alone)
+
+
+def test_an_event_that_is_wrong_is_never_left_out(decoder: Decoder) -> None:
+    wrong = {"item": "tea", "user": "NULL", "timestamp": "yesterday"}
+    _, _, (rejection,) = decoder.decode([record(wrong)])
+    assert (rejection.unlearned, rejection.outcome) == ("", "dead_letters")
+
+
+@pytest.mark.parametrize("count", [3, 3 * FEW])
+def test_the_settings_list_the_words_that_stand_for_no_id(count: int) -> None:
+    users = ["unknown", None, "NULL"] * (count // 3)
+    records = [record({"item": "tea", "user": user, "session": f"s{n}"}, offset=n) for n, user in enumerate(users)]
+    _, _, rejections = Decoder(ModelSettings(null_ids=["unknown", "?"])).decode(records)
+    assert {each.unlearned for each in rejections} == {"null_id"}
+    assert [each.record.offset for each in rejections] == list(range(0, count, 3))
+    assert "CORRENTE_MODEL__NULL_IDS" in rejections[0].reason
+    assert len(Decoder(ModelSettings(null_ids=[])).decode(records)[1]) == count
+
+
+def test_an_event_id_that_is_a_null_id_is_none_and_not_one_that_comes_again(decoder: Decoder) -> None:
+    ids = ["NULL", "NULL", "a"]
+    batch, _, _ = decoder.decode([record({**GOOD, "event_id": each}) for each in ids])
+    assert [each == 0 for each in batch.event_ids] == [True, True, False]
+    few, _, _ = decoder.decode([record({**GOOD, "event_id": each}) for each in [*ids, *[None] * FEW]])
+    assert [each == 0 for each in few.event_ids] == [True, True, False, *[True] * FEW]
+
+
+def test_ratings_weigh_by_their_scale() -> None:
+    decoder = Decoder(ModelSettings(rating_scale={"low": 1, "high": 10, "neutral": 6}))
+    batch, _, rejections = decoder.decode(
+        [record({**GOOD, "kind": "rating", "value": value}, "feedback", value) for value in (1, 6, 8, 10, 0, 11)]
+    )
+    assert (batch.weights / WEIGHT_ONE).tolist() == [-2.0, 0.0, 1.0, 2.0]
+    assert batch.values.tolist() == [1, 6, 8, 10]
+    assert [(each.record.offset, each.outcome) for each in rejections] == [(0, "dead_letters"), (11, "dead_letters")]
+    assert "outside the scale of ratings, 1 to 10 (CORRENTE_MODEL__RATING_SCALE)" in rejections[0].reason
+
+
+def test_numbers_may_be_text(decoder: Decoder) -> None:
+    bought = {**GOOD, "quantity": "2", "price": "9.99", "position": "3"}
+    batch, _, rejections = decoder.decode(
+        [record(bought, "purchases"), record({**GOOD, "kind": "rating", "value": " 5 "}, "feedback")]
+    )
+    assert rejections == []
+    assert (batch.weights / WEIGHT_ONE).tolist() == [3.0, 2.0]
+    assert batch.values[1] == 5
+
+
+def test_times_are_read_by_one_rule_and_zero_is_none(decoder: Decoder) -> None:
+    day, now = 1_699_920_000, NOW_MS / 1000
+    times = {day: day, day * 1000: day, day * 10**6: day, day * 10**9: day, str(day): day, str(day * 1000): day}
+    times |= {"20231114": day, 20231114: day, "2023-11-14 00:00:00 UTC": day, "2023-11-14": day}
+    times |= {0: now, "0": now, "1970-01-01T00:00:00Z": now, 1: 1, "1970-08-23T06:38:34Z": 20241514}
+    batch, _, rejections = decoder.decode([record({**GOOD, "timestamp": each}) for each in times])
+    assert rejections == []
+    assert batch.seconds.tolist() == list(times.values())
+
+
+def test_a_mark_before_the_json_is_ignored(decoder: Decoder) -> None:
+    records = [record(b"\xef\xbb\xbf" + record({**GOOD, "item": n}).value, offset=n) for n in range(5)]
+    records[3] = record(b"\xef\xbb\xbf{", offset=3)
+    batch, good, (rejection,) = decoder.decode(records)
+    assert [each.offset for each in good] == [0, 1, 2, 4]
+    assert_same(batch, decoder.decode([record({**GOOD, "item": n}) for n in (0, 1, 2, 4)])[0])
+    assert rejection.reason == "value: Input data was truncated; an event is one JSON object"
+
+
+def test_events_of_unknown_kinds_are_learned_and_counted_by_kind() -> None:
+    decoder = Decoder(ModelSettings(weights={"purchase": 3.0, "wish": 1.5}))
+    kinds = ["view", "addtocart", "wish", "rating", "addtocart", "purchase", "orders"]
+    records = [record({**GOOD, "kind": kind}, "feedback", n) for n, kind in enumerate(kinds)]
+    records += [record(GOOD), record({"user": "NULL", "item": "tea", "kind": "lost"}, "feedback")]
+    unknown: Counter[str] = Counter()
+    batch, good, _ = decoder.decode(records, unknown_kinds=unknown)
+    assert unknown == {"addtocart": 2, "orders": 1}
+    assert (batch.weights / WEIGHT_ONE)[[1, 6]].tolist() == [1.0, 1.0]
+    assert len(good) == len(kinds) + 1
 
 
 class FailsOn(Decoder):
-    """A decoder whose columns fail on one item, in a way that nobody foresaw."""
+    """A decoder whose columns fail on one item, in a way that was not foreseen."""
 
     def __init__(self, item: str, error: Exception) -> None:
         super().__init__(ModelSettings())
@@ -241,6 +359,6 @@ def test_no_records_give_an_empty_batch(decoder: Decoder) -> None:
     assert (len(batch.seconds), batch.starts.tolist(), good, rejections) == (0, [0], [], [])
 
 
-def test_the_weight_of_a_rating_is_bounded_both_ways() -> None:
-    assert [rating_weight(stars) for stars in (1, 2.5, 5)] == [-1.2, 0.0, 2.0]
-    assert rating_weight(1e9) == -rating_weight(-1e9) == MAX_RATING_WEIGHT
+def test_the_weight_of_a_rating_rises_from_the_lowest_value_to_the_highest() -> None:
+    assert [rating_weight(stars, RatingScale()) for stars in (0, 1, 2.5, 5)] == [-2.0, -1.2, 0.0, 2.0]
+    assert [rating_weight(value, RatingScale(0, 1, neutral=0)) for value in (0, 0.5, 1)] == [0.0, 1.0, 2.0]

@@ -142,7 +142,7 @@ BAD_ROWS = {
     "soon,u,a,click": "timestamp",
     "nan,u,a,click": "timestamp",
     "inf,u,a,click": "timestamp",
-    "1e13,u,a,click": "not milliseconds",
+    "1e13,u,a,click": "outside 1970 to 2106",
     "-1,u,a,click": "timestamp",
     ",u,a,click": "timestamp",
     "1,,a,click": "neither a user nor a session",
@@ -206,3 +206,29 @@ def test_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path / "none.tsv")
     with pytest.raises(WrongFile, match="a folder"):
         read_dataset(tmp_path)
+
+
+def test_times_in_a_file_are_read_as_those_of_events(tmp_path: Path) -> None:
+    day = 1_705_190_400
+    times = [day, f"{day}000", f"{day}000000", f"{day}000000000", "20240114", "2024-01-14 00:00:00 UTC", "2024-01-14"]
+    for count in (5, len(times)):  # numbers alone are read as a column, with texts among them row by row
+        rows = "".join(f"{time},u,a,click\n" for time in times[:count])
+        assert (
+            read_dataset(written(tmp_path / "a.csv", "ts,user,item,event\n" + rows)).seconds.tolist() == [day] * count
+        )
+    lines = "".join(json.dumps({"ts": time, "user": "u", "item": "a", "event": "click"}) + "\n" for time in times)
+    assert read_dataset(written(tmp_path / "a.jsonl", lines)).seconds.tolist() == [day] * len(times)
+
+
+def test_a_mark_before_json_is_ignored_also_where_files_were_joined(tmp_path: Path) -> None:
+    line = "\ufeff" + json.dumps(ROWS[0]) + "\n"
+    assert len(read_dataset(written(tmp_path / "a.jsonl", line * 2))) == 2
+
+
+def test_a_blank_number_is_none_and_one_with_a_comma_is_refused(tmp_path: Path) -> None:
+    head = "ts\tuser\titem\tevent\tvalue\n"
+    read = read_dataset(written(tmp_path / "a.tsv", f"{head}5\tu\ta\trating\t 4 \n6\tu\tb\trating\t \n"))
+    assert read.value is not None
+    assert np.array_equal(read.value, [4, np.nan], equal_nan=True)
+    with pytest.raises(WrongFile, match=r"line 2: value: '4,5' is not a finite number, such as 9\.99"):
+        read_dataset(written(tmp_path / "b.tsv", f"{head}5\tu\ta\trating\t4,5\n"))

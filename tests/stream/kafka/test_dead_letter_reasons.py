@@ -10,7 +10,7 @@ from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import dead_letter
 from stream.models.settings import ModelSettings
-from tests.stream.ingest.test_decoding import BAD, NOW_MS
+from tests.stream.ingest.test_decoding import BAD, NOW_MS, topic_of_bad
 
 RIGHT = {
     "a tombstone": "an event is a JSON object",
@@ -29,7 +29,11 @@ RIGHT = {
     "the largest float as time": "is outside 1970 to 2106",
     "an ignored field, 1,000 deep": "at most 200 are allowed",
     "a context, 201 deep": "at most 200 are allowed",
-    "milliseconds": "seconds since the epoch, not milliseconds",
+    "a time of no unit": "in milliseconds, microseconds or nanoseconds 1973 to 2106",
+    "a date that is none": "RFC 3339 (2026-01-31T12:00:00Z)",
+    "a price in words": "such as 9.99",
+    "a quantity without end": "",
+    "ten of five stars": "0 to 5 (CORRENTE_MODEL__RATING_SCALE)",
     "a time that is ahead": "at most 300 are allowed",
     "no time at all": "give the event or the Kafka record a time",
     "a time that can't be compared": "let the producer or the topic set record timestamps",
@@ -52,11 +56,11 @@ def test_a_dead_letter_says_which_field_is_wrong_where_the_record_was_and_what_w
     else:
         event, reason = BAD[what]
         value = event if isinstance(event, bytes | None) else json.dumps(event).encode()
-        record = Record("purchases" if "quantity" in reason else "clicks", 7, NOW_MS, value)
+        record = Record(topic_of_bad(reason), 7, NOW_MS, value)
     _, _, (rejection,) = Decoder(ModelSettings()).decode([record])
     letter = dead_letter(rejection, topic="shop-clicks", partition=3)
     field, _, cause = letter.reason.partition(": ")
-    assert field in {"item", "user", "timestamp", "value", "topic"}, letter.reason
+    assert field in {"item", "user", "timestamp", "value", "topic", "price", "quantity"}, letter.reason
     assert len(cause) > 10
     assert RIGHT[what] in letter.reason, letter.reason
     assert letter.name == "shop-clicks-3-7", "the place is in the letter's key and headers"

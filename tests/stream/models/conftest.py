@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from stream.models.batch import ITEM_SALT, EventBatch
-from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
+from stream.models.batch import ITEM_SALT, EventBatch, session_salt
+from stream.models.kernels.hashing import SEPARATOR, hash_ids, hash_joined, salt_key
 from stream.models.learning.learner import Learner
 from stream.models.model import Model
 from stream.models.ranking.own_events import gather
@@ -44,7 +44,11 @@ def columns_of(settings: ModelSettings, events: Iterable[Happened]) -> EventBatc
     return EventBatch(
         items=items,
         visitors=hashed([event.user for event in listed], settings.visitor_salt)[0],
-        sessions=hashed([event.session or event.user for event in listed], settings.visitor_salt)[0],
+        sessions=np.where(
+            [[event.session is not None] for event in listed],
+            hash_ids([event.session or event.user for event in listed], session_salt(settings.visitor_salt)),
+            hashed([event.user for event in listed], settings.visitor_salt)[0],
+        ),
         event_ids=np.zeros(len(listed), np.uint64),
         seconds=np.array([event.seconds for event in listed], np.float64),
         weights=np.array([event.weight * WEIGHT_ONE for event in listed], np.int16),

@@ -12,11 +12,11 @@ from river import metrics, stats
 from river.checks import common
 from river.checks.reco import check_reco_routine
 
-from stream.events import InvalidEvent
 from stream.ingest.records import Record
 from stream.models.estimator import SMALL, BlendRanker
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
+from stream.values import InvalidEvent
 
 SETTINGS = ModelSettings(max_items=200, max_visitors=400, max_sessions=400, max_event_ids=64)
 

@@ -66,6 +66,16 @@ def test_lag_counts_from_the_start_offset_and_then_from_what_is_learned(opened: 
     assert opened.unpublished == 10
 
 
+def test_what_is_left_out_on_purpose_gets_no_dead_letter(opened: OpenShard) -> None:
+    values = [b'{"item": "tea", "user": "NULL"}', b"{", click(2)]
+    records = [Record("clicks", 100 + n, 1_700_000_000_000, value) for n, value in enumerate(values)]
+    result = opened.shard.learn(opened.shard.decode(records), 0.0)
+    opened.count_learned(len(records), result)
+    assert [each.record.offset for each in result.rejections] == [100, 101]
+    assert [each.record.offset for each in opened.rejections] == [101]
+    assert opened.shard.counters["clicks"]["unlearned:null_id"] == 1
+
+
 def test_a_gap_closes_the_sessions_and_a_restart_opens_new_ones(opened: OpenShard) -> None:
     opened.unpublished = 7
     assert opened.deliver(fetch(5, since=103))

@@ -19,7 +19,7 @@ from stream.shard.shard import Record, Shard
 from stream.state.tables import Tables
 from stream.runner.warmup import import_river, warm_up
 
-assert warm_up(ModelSettings()) > 0
+assert warm_up(ModelSettings(rating_scale={"low": 0, "high": 1}, null_ids=["item 1"])) > 0
 assert learn_batch.signatures, "the kernel that tests and learns is not there yet"
 assert add_up.signatures, "the kernel that measures is not there yet, and the first version would wait for it"
 print(any(name.partition(".")[0] == "river" for name in sys.modules))

@@ -19,6 +19,8 @@ CHANGES: list[tuple[str, Any]] = [
     ("ranker", "river"),
     ("disabled_sources", SOURCES[:3]),
     ("weights", {"click": 5.0}),
+    ("rating_scale", {"low": 1.0, "high": 10.0, "neutral": 6.0}),
+    ("null_ids", ()),
     ("drift_burn_in", 0),
     ("drift_burn_in", 1_000_000),
     ("seed", 7),

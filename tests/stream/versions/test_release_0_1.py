@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.ingest.records import Record
+from stream.models.kernels.hashing import salt_key
 from stream.models.kernels.ordinals import whole_column
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query
-from stream.models.schema import SESSIONS_BEGUN, table_specs
+from stream.models.schema import SESSION_KEYS, SESSIONS_BEGUN, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import RELEASE_0_1
 from stream.models.workspace.scoring_view import views_of
@@ -134,7 +135,9 @@ def test_its_settings_are_todays_under_new_names(store):
         assert settings_of(version.settings, "a server's own salt") == settings_today()
 
 
-def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store):
+def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store, monkeypatch):
+    """But for the keys of sessions: `tests/stream/shard/test_values.py` has what becomes of them."""
+    monkeypatch.setattr("stream.ingest.id_keys.session_salt", salt_key)
     old = store.latest()
     pinned = store.version("pinned")
     for partition in range(2):
@@ -151,6 +154,8 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store):
         assert not claim.new_lineage
         shard = restored(store, partition, claim)
         assert shard.apply(later_records(partition), rate=0.5) == []
+        assert shard.tables["scalars"].data[0, SESSION_KEYS] == 1
+        shard.tables["scalars"].data[0, SESSION_KEYS] = 0
         assert checksums(shard.tables) == fixture()["later_tables"][partition]
         assert shard.ahead == {"clicks": 0, "purchases": 0, "feedback": 0}
         version = publish(store, claim, shard.checkpoint(), now=1_700_001_000.0 + partition)

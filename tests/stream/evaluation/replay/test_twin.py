@@ -52,7 +52,7 @@ def test_a_replayed_file_leaves_the_tables_of_a_shard_that_learned_the_records()
         time=seconds,
         protocol=protocol,
         kind_weights=SETTINGS.weights,
-        value_weights=history.value_weights,
+        value_weights=history.value_weights(SETTINGS.scale),
     )
     learner = build_learner(history, protocol, SETTINGS, steps)
     actions = (steps.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST)).astype(np.uint8)

@@ -75,7 +75,7 @@ def learned(shop):
         time=shop.data.seconds,
         protocol=protocol,
     )
-    columns = event_batch_of(shop, protocol, SETTINGS, todo)
+    columns = event_batch_of(shop, SETTINGS, todo)
 
     def shard(wanted):
         learner = ModelLearner(columns, shop.data.item.codes, SETTINGS, Options())
