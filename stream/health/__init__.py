@@ -8,4 +8,5 @@
 | `rejections` | how rejected records are counted and logged |
 | `reporting` | how often servers get a report, and what it leaves out |
 | `endpoints` | what `/health/live`, `/health/ready` and `/metrics` answer |
+| `values` | what is said of unknown kinds, and of ratings that do not use their scale |
 """

@@ -76,14 +76,17 @@ class RejectionLog:
             if now >= self._next.get(key, now):
                 self._next[key] = now + LOG_SECONDS
                 example = examples[key]
-                self._log.warning(
-                    "records are left out on purpose and not learned"
-                    if example.unlearned
-                    else "records were rejected and become dead letters; see corrente dead-letters list",
-                    topic=key[0],
-                    reason=key[1],
-                    records=self._since_last.pop(key),
-                    example_origin=example.record.origin,
-                    example_offset=example.record.offset,
-                    example=example.reason,
-                )
+                about = {
+                    "topic": key[0],
+                    "reason": key[1],
+                    "records": self._since_last.pop(key),
+                    "example_origin": example.record.origin,
+                    "example_offset": example.record.offset,
+                    "example": example.reason,
+                }
+                if example.unlearned:
+                    self._log.warning("records are left out on purpose and not learned", **about)
+                else:
+                    self._log.warning(
+                        "records were rejected and become dead letters; see corrente dead-letters list", **about
+                    )

@@ -16,6 +16,7 @@ from faust.types import TP
 from redis.exceptions import RedisError
 
 from stream.health.rejections import RejectionLog
+from stream.health.values import ValueCautions
 from stream.ingest.origins import topic_of
 from stream.runner.assignment import ShardAssignment
 from stream.runner.lag import LagEstimator
@@ -61,6 +62,7 @@ class Housekeeping:
         self._compacted = 0.0
         self._compacting: asyncio.Task[None] | None = None
         self._rejections = RejectionLog(resources.metrics.rejections, log)
+        self._cautions = ValueCautions(resources.metrics.unknown_kinds, resources.settings.model, log)
 
     @property
     def behind(self) -> float:
@@ -87,6 +89,7 @@ class Housekeeping:
         """Count the records of a learned batch, for the learning rate and by topic and outcome."""
         self._lag.learned += records
         self._rejections.note(result.rejections, self._resources.clock.monotonic())
+        self._cautions.note(result)
         for origin, by_outcome in result.counts.items():
             for outcome, count in by_outcome.items():
                 if count:

@@ -130,6 +130,12 @@ class WorkerMetrics:
             ["topic", "reason"],
             registry=self.registry,
         )
+        self.unknown_kinds = Counter(
+            f"{name}unknown_kinds",
+            "Learned events by kind, of kinds that are unknown and weigh 1.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.lost_letters = Counter(
             f"{name}lost_dead_letters",
             "Dead letters that their topic refuses in any form; the log has place and digest of each.",

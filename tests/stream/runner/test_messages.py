@@ -25,7 +25,7 @@ from aiokafka.errors import (
     PolicyViolationError,
     UnknownTopicOrPartitionError,
 )
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog import get_logger
 from structlog.testing import capture_logs
@@ -33,6 +33,7 @@ from structlog.testing import capture_logs
 from stream.health.endpoints import serve
 from stream.health.progress import Progress
 from stream.health.reporting import keep_reporting
+from stream.health.values import ENOUGH_RATINGS, ValueCautions
 from stream.kafka.group import Group, client_id, commit_note, refusal, stranger
 from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
 from stream.kafka.identity.topic_ids import TopicIds
@@ -44,6 +45,7 @@ from stream.runner.publisher import _wait
 from stream.runner.recovery import check_cluster, check_settings, confirm_logs
 from stream.runner.task import ShardRunner
 from stream.settings import Settings, WrongSetting, load_settings
+from stream.shard.shard import LearnResult, RatingRange
 from stream.versions import Claim, Fenced, StaleParent
 from stream.versions.publishing import _fenced, _stale
 from stream.worker import Worker
@@ -154,6 +156,9 @@ MESSAGES = {
     "rejected": Message(
         "records were rejected", "Input data was truncated", "example_offset=0", "corrente dead-letters list"
     ),
+    "left out": Message("left out on purpose", "'NULL' stands for no id", "example_offset=1", "leave out the field"),
+    "unknown kind": Message("unknown kind of event", "'addtocart'", "partition=3", "CORRENTE_MODEL__WEIGHTS"),
+    "unused scale": Message("do not use their scale", "from 0 to 1", "partition=3", "CORRENTE_MODEL__RATING_SCALE"),
     "no letters": Message("dead letters could not be written", "UnknownTopic", "clicks-0-1", "kafka-topics.sh"),
     "lost letter": Message("a dead letter is lost", "sha256", "clicks-0-2", "raise max.message.bytes"),
     "reports": Message("reporting a shard to the servers", "ValueError", "partition=3", "trying again"),
@@ -491,13 +496,14 @@ async def failures_that_no_record_causes(said: Said, bench: Bench, patched: Any)
     said.note_log("machine", bench.logs)
 
 
-@provokes("rejected", "no letters", "lost letter", "reports", "stands")
+@provokes("rejected", "left out", "unknown kind", "unused scale", "no letters", "lost letter", "reports", "stands")
 async def letters_and_reports(said: Said, bench: Bench, patched: Any) -> None:
     await bench.open()
-    bench.kafka.append(CLICKS, b"{")
+    bench.kafka.append(CLICKS, b"{", b'{"item": "tea", "user": "NULL"}')
     bench.poll()
-    await eventually(lambda: bench.logged("records were rejected"), "the rejection")
+    await eventually(lambda: bench.logged("left out on purpose"), "both rejections")
     said.note_log("rejected", bench.logs)
+    said.note_log("left out", bench.logs)
     patched.setattr("stream.kafka.letter_writer.RETRY_SECONDS", (0.001, 0.002))
     patched.setattr("stream.kafka.letter_writer.CUT_SECONDS", 0.0)
     patched.setattr("stream.kafka.letter_writer.log", get_logger())
@@ -506,16 +512,19 @@ async def letters_and_reports(said: Said, bench: Bench, patched: Any) -> None:
         await writer(FakeProducer(errors=(UnknownTopicOrPartitionError(),))).send([letter_of(1)])
         await writer(FakeProducer(invalid=frozenset({b"clicks-0-2"}))).send([letter_of(2, b"x" * 50)])
         await one_failed_report()
+        doubtful = LearnResult([], {}, {}, {"addtocart": 1}, RatingRange(ENOUGH_RATINGS, 0.0, 1.0))
+        ValueCautions(KINDS, SETTINGS.model, get_logger().bind(partition=3)).note(doubtful)
         Progress(3, GAUGE, get_logger().bind(partition=3), lambda: 0.0, lambda: 0.0).stop(
             "kafka", "the cause", "the remedy"
         )
     for line in lines:
         if line.get("exc_info") is True:
             line["exc_info"] = "ValueError"
-    for name in ("no letters", "lost letter", "reports", "stands"):
+    for name in ("unknown kind", "unused scale", "no letters", "lost letter", "reports", "stands"):
         said.note_log(name, lines)
 
 
+KINDS = Counter("unknown_kinds", "Events.", ["kind"], registry=CollectorRegistry())
 GAUGE = Gauge("stopped", "Stopped.", ["partition", "reason"], registry=CollectorRegistry())
 
 
