@@ -54,7 +54,7 @@ class ValueCautions:
                 )
             self._metric.labels(kind if kind in self._named else OTHER).inc(count)
         if result.ratings is not None and not self._judged:
-            self._ratings += result.ratings.count
+            self._ratings += result.ratings.ratings
             self._least = min(self._least, result.ratings.least)
             self._most = max(self._most, result.ratings.most)
             if self._ratings >= ENOUGH_RATINGS:

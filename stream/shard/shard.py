@@ -87,9 +87,9 @@ class Batch(NamedTuple):
 
 
 class RatingRange(NamedTuple):
-    """The number of ratings of a batch, and the least and the greatest of their values."""
+    """Number of the ratings of a batch, and the least and the greatest of their values."""
 
-    count: int
+    ratings: int
     least: float
     most: float
 
