@@ -29,8 +29,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_origin
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
-from stream.models.settings import ModelSettings
 
 PREFIX = "CORRENTE_"
 NESTED = "__"
@@ -231,9 +231,26 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     if isinstance(overrides.get("model"), Mapping):
         overrides["model"] = {**values.get("model", {}), **overrides["model"]}
     try:
-        return Settings(**{**values, **overrides})
+        settings = Settings(**{**values, **overrides})
     except ValidationError as error:
         raise WrongSetting("\n".join(_explain(problem, described) for problem in error.errors())) from None
+    _log_unknown_kinds(settings.model.weights)
+    return settings
+
+
+def _log_unknown_kinds(weights: Mapping[str, float]) -> None:
+    """Log one line for each kind with a weight that has no meaning here, because it may be a misspelt one."""
+    for kind in sorted(weights.keys() - set(KNOWN_KINDS)):
+        close = difflib.get_close_matches(kind.lower(), KNOWN_KINDS, n=1)
+        log.warning(
+            "%sMODEL__WEIGHTS: %r counts as a kind of your own, with weight %g. %s",
+            PREFIX,
+            kind,
+            weights[kind],
+            f"If {close[0]!r} is meant, write that; it has weight {weights.get(close[0], 1.0):g} now"
+            if close
+            else f"Kinds that have a meaning here are {', '.join(KNOWN_KINDS)}",
+        )
 
 
 def _under_present_names(ours: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from stream.models.settings import ModelSettings
+from stream.models.settings import DEFAULT_WEIGHTS, KNOWN_KINDS, ModelSettings
 from stream.settings import RENAMED, Settings, WrongSetting, load_settings, setting_table
 
 
@@ -23,7 +23,7 @@ def test_variables_reach_their_settings() -> None:
     assert settings.kafka == "one:9092,two:9093"
     assert settings.fields == {"item": "product_id"}
     assert settings.model.max_items == 1000
-    assert settings.model.weights == {"click": 2.0}
+    assert settings.model.weights == {**DEFAULT_WEIGHTS, "click": 2.0}
 
 
 def test_options_win_over_variables_and_leave_the_rest_of_the_model_alone() -> None:
@@ -69,6 +69,38 @@ def test_a_wrong_setting_is_refused_by_name_value_and_what_would_be_right(name: 
 def test_a_wrong_weight_is_named_by_its_kind() -> None:
     with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__WEIGHTS \(click\)='much': .*number"):
         load_settings({"CORRENTE_MODEL__WEIGHTS": '{"click": "much"}'})
+
+
+def test_a_weight_replaces_that_of_its_kind_alone() -> None:
+    assert load_settings({"CORRENTE_MODEL__WEIGHTS": "{}"}).model.weights == DEFAULT_WEIGHTS
+    heavier = load_settings({"CORRENTE_MODEL__WEIGHTS": '{"click": 2, "orders": 4}'}).model.weights
+    assert heavier == {**DEFAULT_WEIGHTS, "click": 2.0, "orders": 4.0}
+    assert {kind for kind, weight in heavier.items() if weight < 0} == {"dislike", "return"}, "no praise by omission"
+
+
+def test_a_negative_kind_becomes_positive_only_by_a_value_that_is_given_for_it() -> None:
+    given = load_settings({"CORRENTE_MODEL__WEIGHTS": '{"dislike": 1}'}).model.weights
+    assert (given["dislike"], given["return"]) == (1.0, DEFAULT_WEIGHTS["return"])
+
+
+def test_weights_of_an_older_manifest_get_the_defaults_of_the_kinds_that_it_left_out() -> None:
+    assert ModelSettings(weights={"click": 2.0}).weights == {**DEFAULT_WEIGHTS, "click": 2.0}
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_weight_that_is_not_finite_is_refused_by_its_kind(value: str) -> None:
+    with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__WEIGHTS \(cart\)=.*finite number"):
+        load_settings({"CORRENTE_MODEL__WEIGHTS": f'{{"cart": {value}}}'})
+
+
+def test_a_kind_that_has_no_meaning_here_is_named_with_the_nearest_one(caplog: pytest.LogCaptureFixture) -> None:
+    load_settings({"CORRENTE_MODEL__WEIGHTS": '{"purchases": 5, "Like": 1, "xyzzy": 2, "cart": 4, "rating": 1}'})
+    like, purchases, other = [record.getMessage() for record in caplog.records]
+    assert "'purchases' counts as a kind of your own, with weight 5" in purchases
+    assert "If 'purchase' is meant, write that; it has weight 3 now" in purchases
+    assert "If 'like' is meant" in like
+    assert "'xyzzy' counts as a kind of your own" in other
+    assert f"here are {', '.join(KNOWN_KINDS)}" in other
 
 
 def test_every_wrong_setting_is_named_at_once() -> None:

@@ -24,10 +24,27 @@ RENAMED: Mapping[str, str] = {
 """Today's names of model settings by their names in release 0.1."""
 
 
-FIXED = ("max_items", "max_visitors", "max_sessions", "max_event_ids", "repeats")
-"""Settings on which the shape of tables depends. A model that has versions keeps them: rows are found by arithmetic
-with the capacities, so a larger table would read old rows in wrong places. `visitor_salt` is kept for another reason
-(`stream.versions.salt`). All others decide only how events are learned and ranked from then on."""
+CAPACITIES = ("max_items", "max_visitors", "max_sessions", "max_event_ids")
+"""Settings from which the number of rows of tables follows. A model that has versions may get larger ones
+(`stream.models.migration`)."""
+
+FIXED = (*CAPACITIES, "repeats")
+"""Settings on which the shape of tables depends. `visitor_salt` is kept for another reason (`stream.versions.salt`).
+All others decide only how events are learned and ranked from then on."""
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "click": 1.0,
+    "view": 1.0,
+    "purchase": 3.0,
+    "cart": 2.0,
+    "like": 2.0,
+    "dislike": -2.0,
+    "return": -3.0,
+}
+"""Weight of an event by its kind. A weight that is set replaces the one of its kind alone."""
+
+KNOWN_KINDS = (*DEFAULT_WEIGHTS, "rating")
+"""Kinds of events that have a meaning here. A shop may have others of its own."""
 
 
 def with_new_names(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
@@ -45,7 +62,7 @@ def with_new_names(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dic
 
 
 class ModelSettings(BaseModel):
-    """Settings of a model. They are written into every version; changing a capacity starts a new model."""
+    """Settings of a model. They are written into every version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,18 +99,10 @@ class ModelSettings(BaseModel):
     disabled_sources: tuple[str, ...] = Field(
         (), description='Sources that propose nothing and count for nothing, as JSON: `["embedding"]`.'
     )
-    weights: dict[str, float] = Field(
-        default_factory=lambda: {
-            "click": 1.0,
-            "view": 1.0,
-            "purchase": 3.0,
-            "cart": 2.0,
-            "like": 2.0,
-            "dislike": -2.0,
-            "return": -3.0,
-        },
-        description="Weight of an event by its kind; negative takes weight back. Other kinds have weight 1, and the "
-        "weight of a `rating` follows from its value.",
+    weights: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=lambda: dict(DEFAULT_WEIGHTS),
+        description="Weight of an event by its kind; negative takes weight back. A kind that is left out keeps its "
+        "default. Kinds of your own have weight 1, and the weight of a `rating` follows from its value.",
     )
 
     rating_scale: dict[str, float] = Field(
@@ -122,6 +131,12 @@ class ModelSettings(BaseModel):
     def scale(self) -> RatingScale:
         """The scale of ratings."""
         return RatingScale(**self.rating_scale)
+
+    @field_validator("weights")
+    @classmethod
+    def _over_defaults(cls, value: dict[str, float]) -> dict[str, float]:
+        """Keep the default of every kind that is left out, so that no negative kind becomes praise by an omission."""
+        return {**DEFAULT_WEIGHTS, **value}
 
     @field_validator("disabled_sources")
     @classmethod
