@@ -25,6 +25,7 @@ from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record
 from stream.models.batch import EventBatch
 from stream.models.learning.learner import Learner
+from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.runner.warmup import warm_up
 
@@ -61,7 +62,7 @@ def main(number: int) -> None:
     whole = learner.tables.snapshot()
     del learner
     kept = _resident()
-    memory = ShardMemory(settings)
+    memory = ShardMemory(table_specs(settings))
     views = memory.apply({}, whole)
     with_server = _resident()
     computed = plan_memory(number, number, settings=settings)

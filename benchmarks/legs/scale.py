@@ -52,6 +52,7 @@ from stream.capacity.memory_plan import plan_memory
 from stream.ingest.records import Record
 from stream.models.model import Model
 from stream.models.query import Query
+from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY
 from stream.shard.shard import Shard
@@ -250,7 +251,7 @@ def _model(settings: ModelSettings, shards: int) -> Model:
             batches[number] = []
     for shard, batch in zip(learners, batches, strict=True):
         shard.apply(batch, rate=0.05)
-    memories = {number: ShardMemory(settings) for number in range(shards)}
+    memories = {number: ShardMemory(table_specs(settings)) for number in range(shards)}
     views = {number: memories[number].apply({}, shard.snapshot().delta) for number, shard in enumerate(learners)}
     return model_of(settings, views, memories, dict.fromkeys(views, TODAY))
 

@@ -51,6 +51,7 @@ from benchmarks.harness.servers import RedisServer, free_port, running_servers
 from benchmarks.harness.waiting import wait_until
 from serving.loading.shard_memory import ShardMemory
 from stream.ingest.records import Record
+from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.runner.rolling_max import WINDOW_SECONDS
 from stream.shard.shard import Shard
@@ -224,7 +225,7 @@ def _resident(
     store: VersionStore, settings: ModelSettings, states: list[ShardState], progress: Callable[[str], None]
 ) -> dict[str, float]:
     """Bytes of states in a server's arena: of the first alone, and of all of them."""
-    memory = ShardMemory(settings)
+    memory = ShardMemory(table_specs(settings))
     views = [memory.load(partial(store.load, 0, states[0]))]
     one = memory.nbytes
     for before, after in pairwise(states):

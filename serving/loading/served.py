@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from serving.loading.shard_memory import ShardMemory
 from serving.memory.arena import Views
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
@@ -43,6 +44,8 @@ class LoadedVersion:
     model: Model
     views: dict[int, Views]
     """Views by shard, which keep the version's rows in the arena; empty in a process that maps another one's rows."""
+    memories: dict[int, ShardMemory] = field(default_factory=dict)
+    """Memory of each of these views."""
 
 
 class VersionSource(ABC):

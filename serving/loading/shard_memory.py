@@ -6,7 +6,7 @@ several shards. The choice of versions to keep is made by `serving.loading.loade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,26 +15,24 @@ from serving.memory.pages import Allocate, allocate_small_pages
 from serving.memory.table_arena import TableView
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.merging.merge import merged
+from stream.models.migration.columns import reorder_views
 from stream.models.model import Model
-from stream.models.reordering import reorder_views
-from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import Names
 from stream.models.workspace.scoring_view import views_of
 from stream.state.table_writer import DeltaSink
-from stream.state.tables import Delta
+from stream.state.tables import Delta, TableSpec
 
 
 class ShardMemory:
-    """Memory that all versions of one shard with equal settings share.
+    """Memory that all versions of one shard share whose tables have equal shapes.
 
     Args:
-        settings: of the model; they decide the shapes of the tables.
+        specs: shapes of the tables.
         allocate: source of the memory.
     """
 
-    def __init__(self, settings: ModelSettings, allocate: Allocate = allocate_small_pages) -> None:
-        specs = table_specs(settings)
+    def __init__(self, specs: Sequence[TableSpec], allocate: Allocate = allocate_small_pages) -> None:
         self._arena = Arena(specs, allocate=allocate)
         self._allocate = allocate
         self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
@@ -86,8 +84,8 @@ def model_of(
     """The model that answers from the shards' states.
 
     Several shards are merged once, so that a request costs the same however many there are; a single shard is read in
-    place. Weights whose features stand in another order are copied into this program's; `views` keep the order in which
-    deltas arrive.
+    place. Weights of other features, or in another order, are copied into this program's order; `views` keep that in
+    which deltas arrive.
 
     Args:
         settings: of the model.
@@ -101,7 +99,8 @@ def model_of(
         ((partition, only),) = ordered.items()
         if allocate is not None:
             kept = views[partition]
-            only = {name: view if view is kept[name] else _moved_view(view, allocate) for name, view in only.items()}
+            moved = {name: _moved_view(view, allocate) for name, view in only.items() if view is not kept.get(name)}
+            only = {**only, **moved}
         return Model(settings, only, hints=memories[partition].hints)
     together: Views = views_of(merged(settings, ordered))
     if allocate is not None:

@@ -1,7 +1,7 @@
 """From a version in the store to a model in memory, by the cheapest way.
 
-If an older version of the same settings is in memory, only what changed since is fetched. Otherwise the whole state is
-fetched, and rows that are equal with the nearest resident version are shared all the same.
+If an older version with tables of the same shapes is in memory, only what changed since is fetched. Otherwise the whole
+state is fetched, and rows that are equal with the nearest resident version are shared all the same.
 
 This file decides how a version is loaded and which versions share memory. The choice of versions to load and to keep is
 made by `serving.loading.loader`.
@@ -17,8 +17,9 @@ from serving.loading.served import LoadedVersion
 from serving.loading.shard_memory import ShardMemory, model_of
 from serving.memory.arena import Views
 from serving.memory.pages import Allocate, allocate_large_pages, allocate_small_pages
-from stream.models.settings import ModelSettings
+from stream.state.tables import TableSpec
 from stream.versions import ShardState, Version, VersionStore, settings_of
+from stream.versions.changed_settings.layouts import specs_of
 
 How = Literal["changes", "whole"]
 """Label of the metrics: every shard was made from an older one, or at least one was fetched whole."""
@@ -28,10 +29,10 @@ Resident = tuple[ShardState, Views]
 
 
 class MemoryKey(NamedTuple):
-    """Versions with equal keys share memory: one shard, equal settings (other capacities are other tables)."""
+    """Versions with equal keys share memory: one shard, tables of equal shapes."""
 
     partition: int
-    settings_json: str
+    specs: tuple[TableSpec, ...]
     only_shard: bool
     """Requests read the memory of a version's only shard; several shards are merged, and requests read the result."""
 
@@ -69,43 +70,40 @@ class VersionMemory:
         """
         settings = settings_of(version.settings, self._visitor_salt)
         only_shard = len(version.shards) == 1
-        alike = [each for each in residents if each.model.settings == settings and (len(each.views) == 1) == only_shard]
         views: dict[int, Views] = {}
         memories: dict[int, ShardMemory] = {}
         names = {partition: self._store.names(partition, state) for partition, state in version.shards.items()}
         how: How = "changes"
         for partition, state in sorted(version.shards.items()):
-            memory = memories[partition] = self._memory(partition, settings, only_shard=only_shard)
+            specs = specs_of(settings, version, state, names[partition])
+            memory = memories[partition] = self._memory(partition, specs, only_shard=only_shard)
             states = [
                 (each.version.shards[partition], each.views[partition])
-                for each in alike
-                if partition in each.version.shards
+                for each in residents
+                if each.memories.get(partition) is memory
             ]
             found = self._changed(partition, state, memory, states)
             if found is None:
                 how = "whole"
                 found = memory.load(partial(self._store.load, partition, state), _nearest(state, states))
             views[partition] = found
-        return LoadedVersion(version, model_of(settings, views, memories, names, self._allocate), views), how
+        model = model_of(settings, views, memories, names, self._allocate)
+        return LoadedVersion(version, model, views, memories), how
 
     def forget_unused(self, residents: Sequence[LoadedVersion]) -> None:
         """Free the memories that none of these versions uses."""
-        used = {
-            MemoryKey(partition, each.model.settings.model_dump_json(), len(each.views) == 1)
-            for each in residents
-            for partition in each.views
-        }
-        self._memories = {key: memory for key, memory in self._memories.items() if key in used}
+        used = {id(memory) for each in residents for memory in each.memories.values()}
+        self._memories = {key: memory for key, memory in self._memories.items() if id(memory) in used}
 
-    def _memory(self, partition: int, settings: ModelSettings, *, only_shard: bool) -> ShardMemory:
+    def _memory(self, partition: int, specs: Sequence[TableSpec], *, only_shard: bool) -> ShardMemory:
         """The memory of a shard's versions.
 
         If there are several shards, requests read the merged tables instead, so small private pages do.
         """
-        key = MemoryKey(partition, settings.model_dump_json(), only_shard)
+        key = MemoryKey(partition, tuple(specs), only_shard)
         if key not in self._memories:
             allocate = (self._allocate or allocate_large_pages) if only_shard else allocate_small_pages
-            self._memories[key] = ShardMemory(settings, allocate)
+            self._memories[key] = ShardMemory(specs, allocate)
         return self._memories[key]
 
     def _changed(

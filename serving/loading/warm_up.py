@@ -37,7 +37,7 @@ def empty_model() -> Model:
     that a first version needs is compiled or read from disk.
     """
     settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
-    memory = ShardMemory(settings)
+    memory = ShardMemory(table_specs(settings))
     nothing = {
         spec.name: TableDelta(np.arange(2, dtype=np.uint32), np.zeros((2, spec.block_bytes), np.uint8))
         for spec in table_specs(settings)

@@ -10,8 +10,7 @@ nothing draws a random number whose seed is not an argument or a setting.
 | `source_registry` | which installed packages add sources of their own |
 | `source_names` | which sources there are, in which order, and the half-lives of popularity |
 | `feature_names` | names and places of every feature the ranker sees |
-| `state_names` | which names a state carries, and when a state is not for this program |
-| `reordering` | how tables are read whose names stand in another order |
+| `state_names` | which names a state carries, and which states this program can't read |
 | `settings` | what may be set about a model |
 | `schema` | tables, their rows and their capacities |
 | `kernels` | how hot loops are compiled, and the data structures they share |
@@ -24,6 +23,7 @@ nothing draws a random number whose seed is not an argument or a setting.
 | `drift` | quality over time, and when it changes |
 | `learning` | what happens to each event of a batch |
 | `merging` | how the tables of several shards become one model |
+| `migration` | how a state is read that has other capacities, sources or features |
 | `query` | what a list can be asked for, and what a list is |
 | `model` | which list a query gets |
 | `estimator` | the model as a recommender of River |

@@ -2,11 +2,11 @@
 
 Weights, outcomes and measurements are arrays, and a place in them belongs to a source, a ranking or a feature. The
 order of these is that of the program that learned. Each state therefore carries the names in its own order, and every
-reader finds a place by its name: a later release may order them in another way. A state whose names are not those of
-the program is refused, because weights of other features would rank without any sign that something is wrong.
+reader finds a place by its name: a later release may order them in another way, and a source may come or go. Read by
+its place alone, a weight would silently count for another feature.
 
-This file decides which names a state carries, which names a state of release 0.1 is taken to have, and when the names
-of a state and of this program are the same. Arrays are reordered by `stream.models.reordering`.
+This file decides which names a state carries, which names a state of release 0.1 is taken to have, and which states
+this program can't read. Arrays are brought into this program's order by `stream.models.migration`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ TODAY: Names = {
 
 FIXED_ORDER = ("half_lives",)
 """Kinds whose order must be this program's, because tables with a row for each item depend on it."""
+
+FIXED_NAMES = (*FIXED_ORDER, "conversion_features")
+"""Kinds of which the names must be this program's."""
 
 _SOURCES_0_1 = (
     *("transition", "transition_fast", "transitions", "cosine", "cosine_flat", "vsknn", "stan"),
@@ -97,17 +100,27 @@ def same_order(names: Names) -> bool:
     return {kind: list(each) for kind, each in names.items()} == TODAY
 
 
-def difference(names: Names) -> str | None:
-    """A sentence that says how names differ from this program's, with both lists and what to do; None if they agree.
+def same_names(names: Names) -> bool:
+    """True if there are the same names of every kind as in this program, in whatever order.
 
-    Names agree if there are the same ones of every kind, in whatever order.
-
-    >>> difference(dict(TODAY, sources=list(reversed(SOURCES)))) is None
+    >>> same_names(dict(TODAY, sources=list(reversed(SOURCES))))
     True
     """
-    for kind, ours in TODAY.items():
-        theirs = names.get(kind, ())
-        if sorted(theirs) != sorted(ours) or (kind in FIXED_ORDER and list(theirs) != list(ours)):
+    return {kind: sorted(each) for kind, each in names.items()} == {kind: sorted(each) for kind, each in TODAY.items()}
+
+
+def difference(names: Names) -> str | None:
+    """A sentence that says why this program can't read a state with these names; None if it can.
+
+    Sources, rankings and features may be others than here: numbers are found by their names, new ones begin anew and
+    those that are missing here are left out (`stream.models.migration`).
+
+    >>> difference(dict(TODAY, sources=[*SOURCES, "weekday"])) is None
+    True
+    """
+    for kind in (*FIXED_NAMES, *sorted(TODAY.keys() - names.keys())):
+        ours, theirs = TODAY[kind], names.get(kind, ())
+        if list(theirs) != list(ours) and (kind in FIXED_ORDER or sorted(theirs) != sorted(ours)):
             return _sentence(kind, theirs, ours)
     if unknown := sorted(names.keys() - TODAY.keys()):
         return _sentence(unknown[0], names[unknown[0]], ())
@@ -117,18 +130,11 @@ def difference(names: Names) -> str | None:
 def _sentence(kind: str, theirs: Sequence[str], ours: Sequence[str]) -> str:
     missing, new = [each for each in theirs if each not in ours], [each for each in ours if each not in theirs]
     shown = kind.replace("_", " ")
-    found = (
-        f"the model has learned with the {shown} {_listed(theirs)}, and this process has the {shown} {_listed(ours)}"
-        f"{f'; {_listed(missing)} is missing here' if missing else ''}{f'; {_listed(new)} is new here' if new else ''}."
-    )
-    if kind != "sources":
-        return f"{found} Another release learned it: start that release, or set another CORRENTE_MODEL_NAME"
-    mend = [f"install the package that has {_listed(missing)}"] if missing else []
-    mend += [f"uninstall the package that has {_listed(new)}"] if new else []
+    more = f"; {_listed(missing)} is missing here" if missing else ""
+    more += f"; {_listed(new)} is new here" if new else ""
     return (
-        f"{found} To go on with this model, {' and '.join(mend)}, in every worker and server. To learn with other "
-        "sources, set another CORRENTE_MODEL_NAME, which learns from the beginning of the topics, or replay a history "
-        "into it (docs/how-to/add-a-source.md)"
+        f"the model has learned with the {shown} {_listed(theirs)}, and this process has the {shown} {_listed(ours)}"
+        f"{more}. Another release learned it: start that release, or begin anew with corrente versions new-lineage"
     )
 
 

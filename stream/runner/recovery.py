@@ -6,7 +6,7 @@ that Redis came back older than it was, and the claim begins a new lineage of ve
 This file decides what is restored and where Kafka starts: at the state's offset; at the beginning of a log from which
 the state has never learned, although the topic has the same name; at the first record that Kafka still has, if
 retention has overtaken the state (the loss is counted and logged); and not at all, if the state is ahead of the log, or
-if the model's tables were made with other settings.
+if the model's tables can't be brought to the settings of this worker.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from stream.kafka.fetch import SeekableConsumer
 from stream.kafka.identity.witness import confirm_witnesses, with_witnesses
 from stream.kafka.refusals import CannotLearn, WrongShards
 from stream.kafka.shard_count import check_model
-from stream.models.schema import table_specs
-from stream.models.settings import FIXED
+from stream.models.migration.growth import Refusal, refusals
+from stream.models.migration.migrate import Migration
+from stream.models.settings import CAPACITIES
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.open_shard import OpenShard, StartOffset
 from stream.runner.resources import WorkerResources
@@ -32,7 +33,6 @@ from stream.settings import NESTED, PREFIX, Settings
 from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
-from stream.state.tables import Tables
 from stream.versions import (
     Claim,
     ShardsMerging,
@@ -43,7 +43,11 @@ from stream.versions import (
     WrongSalt,
     WrongShardCount,
 )
+from stream.versions.changed_settings.layouts import layout_known, tables_for
 from stream.versions.salt import comparable
+
+NEW_LINEAGE = "corrente versions new-lineage"
+"""Command that lets a model begin anew with other settings."""
 
 
 class WrongCluster(CannotLearn):
@@ -51,7 +55,7 @@ class WrongCluster(CannotLearn):
 
 
 class WrongModelSettings(CannotLearn):
-    """The tables of the model were made with other settings."""
+    """The tables of the model can't be brought to this worker's settings."""
 
 
 class KafkaLostRecords(RuntimeError):
@@ -59,30 +63,41 @@ class KafkaLostRecords(RuntimeError):
 
 
 def check_settings(store: VersionStore, settings: Settings) -> None:
-    """Refuse a model whose tables were made with other settings, before any of its shards is claimed.
+    """Refuse a model whose tables can't be brought to these settings, before any of its shards is claimed.
 
     Args:
         store: of the model's versions.
         settings: of this worker.
 
     Raises:
-        WrongModelSettings: the newest version has other values of `FIXED`.
+        WrongModelSettings: a shard of the newest version has larger capacities, or another value of `repeats`.
         RedisError: Redis can't be reached.
         VersionError: the newest version can't be read.
     """
     newest = store.latest()
     if newest is None:
         return
-    stored, own = comparable(newest.settings), settings.model.model_dump(mode="json")
-    changed = [name for name in FIXED if name in stored and stored[name] != own[name]]
-    if changed:
-        variables = {name: f"{PREFIX}MODEL{NESTED}{name}".upper() for name in changed}
-        given = ", ".join(f"{variables[name]}={own[name]}" for name in changed)
-        kept = " ".join(f"{variables[name]}={stored[name]}" for name in changed)
+    own = settings.model.model_dump(mode="json")
+    refused = {
+        refusal.name: (refusal, learned[refusal.name])
+        for learned in (layout_known(newest, state) for state in newest.shards.values())
+        for refusal in refusals(learned, own)
+    }
+    if len(newest.shards) > 1 and not all(state.layout for state in newest.shards.values()):
+        # Their capacities are those of the newest version, whichever shard published it.
+        learned = comparable(newest.settings)
+        for name in CAPACITIES:
+            if name in learned and own[name] != learned[name]:
+                right = f"{learned[name]} until this release has published every shard"
+                refused[name] = (Refusal(name, own[name], right), learned[name])
+    if refused:
+        variables = {name: f"{PREFIX}MODEL{NESTED}{name}".upper() for name in refused}
+        given = ", ".join(f"{variables[name]}={own[name]}" for name in refused)
+        kept = " ".join(f"{variables[name]}={value}" for name, (_, value) in refused.items())
+        right = "; ".join(f"{variables[name]} has to be {each.right}" for name, (each, _) in refused.items())
         raise WrongModelSettings(
-            f"{given}: version {newest.number} of model {settings.model_name!r} has {kept}, and a model that has "
-            "versions keeps it, because the form of its tables depends on it. "
-            f"Set {kept}; a model with other values is learned under another CORRENTE_MODEL_NAME"
+            f"{given}: version {newest.number} of model {settings.model_name!r} has {kept}, and {right}. To learn with "
+            f"the new settings from what Kafka has, stop all workers of the model and begin anew with {NEW_LINEAGE}"
         )
 
 
@@ -115,12 +130,12 @@ def check_cluster(cluster: str, store: VersionStore, settings: Settings) -> None
 
 
 def check_model_names(store: VersionStore) -> None:
-    """Refuse a model with other sources, rankings or features, before any of its shards is claimed.
+    """Refuse a model whose names this process can't bring to its own, before any of its shards is claimed.
 
-    A worker that lacks a source, or has one more, would otherwise fence a worker that could go on.
+    It would otherwise fence a worker that could go on.
 
     Raises:
-        WrongNames: a shard of the newest version has others than this process.
+        WrongNames: a shard of the newest version has such names.
         RedisError: Redis can't be reached.
         VersionError: the newest version can't be read.
     """
@@ -144,7 +159,7 @@ async def restore(
         VersionError: the newest state can't be read.
         WrongShards: the model has another number of shards. The shard was not claimed.
         WrongCluster, WrongModelSettings: this worker can't go on with the model. The shard was not claimed.
-        WrongNames: the model learns with other sources. The shard was not claimed.
+        WrongNames: the model has features that this process can't bring to its own. The shard was not claimed.
     """
     started = resources.clock.monotonic()
     committed = await consumer.committed(assignment.partitions)
@@ -188,14 +203,36 @@ def _claim_and_load(
         "fields": settings.fields,
         "max_future_seconds": settings.max_future_seconds,
     }
-    if claim.head is None:
+    newest = resources.store.latest()
+    if claim.head is None or newest is None:
         return claim, Shard(settings.model, **options)
     warm = resources.follower.take(assignment.shard, claim.head) if resources.follower is not None else None
-    if warm is not None:
-        return claim, Shard.restore(settings.model, *warm, **options)
-    tables = Tables(table_specs(settings.model))
-    state = resources.store.load(assignment.shard, claim.head, TableWriter(tables))
-    return claim, Shard.restore(settings.model, tables, state, **options)
+    if warm is None:
+        tables = tables_for(resources.store, settings.model, newest, assignment.shard, claim.head)
+        warm = tables, resources.store.load(assignment.shard, claim.head, TableWriter(tables))
+    shard = Shard.restore(settings.model, *warm, version_settings=comparable(newest.settings), **options)
+    if shard.migration:
+        log_migration(shard.migration, log)
+    return claim, shard
+
+
+def log_migration(migration: Migration, log: Any) -> None:
+    """Log what a shard goes on with that its state did not have."""
+    for name, (before, after) in migration.grown.items():
+        log.info(
+            "the model goes on with a larger capacity",
+            setting=f"{PREFIX}MODEL{NESTED}{name}".upper(),
+            before=before,
+            after=after,
+        )
+    if migration.new_sources:
+        log.info("the model goes on with new sources, which begin to learn now", sources=list(migration.new_sources))
+    if migration.dropped_sources:
+        log.warning(
+            "the model goes on without sources that it had, and what they learned is dropped",
+            sources=list(migration.dropped_sources),
+            mend="nothing, if that was meant; otherwise install their packages in every worker, where they begin anew",
+        )
 
 
 async def start_offsets(
@@ -323,7 +360,7 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
     if isinstance(error, RedisError):
         return "redis", detail, "start Redis, or check CORRENTE_REDIS"
     if isinstance(error, WrongModelSettings):
-        return "version", detail, "set the settings that the detail names, for all workers of the model"
+        return "version", detail, "set the settings that the detail names, for all workers of the model, or begin anew"
     if isinstance(error, KafkaLostRecords | WrongCluster):
         return "topics", detail, "bring the topic back, or set another CORRENTE_MODEL_NAME"
     if isinstance(error, WrongShards | WrongShardCount):
@@ -333,7 +370,7 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
     if isinstance(error, UnknownFormat):
         return "version", detail, "start the release that wrote the model, or a later one"
     if isinstance(error, WrongNames):
-        return "version", detail, "install the sources of the model, or set another CORRENTE_MODEL_NAME"
+        return "version", detail, f"start the release that learned the model, or begin anew with {NEW_LINEAGE}"
     if isinstance(error, ShardsMerging):
         return "version", detail, "none: the shards are claimed again when they are merged"
     if isinstance(error, VersionError):

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from stream.ingest.origins import origin_of, partition_of, topic_of
 from stream.models.merging.learning_state.merge_state import merged_to_learn
-from stream.models.reordering import reorder_tables
+from stream.models.migration.layout import learned_settings
+from stream.models.migration.migrate import migrated
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY, names_in
 from stream.models.workspace.scoring_view import views_of
@@ -27,7 +28,7 @@ from stream.state.tables import Tables
 
 
 class ShardToMerge(NamedTuple):
-    """A shard's state: its tables and its readable part."""
+    """A shard's state: its tables, of the shapes that the state has, and its readable part."""
 
     tables: Tables
     state: Mapping[str, Any]
@@ -38,16 +39,17 @@ def merged_shard(settings: ModelSettings, merging: Mapping[int, ShardToMerge], *
 
     Args:
         settings: of the model.
-        merging: states of the shards by number, at least one.
-        shard, shards: number of the new shard, and number of shards that there will be. Their tables are brought into
-            this program's order of names.
+        merging: states of the shards by number, at least one. Don't use their tables afterwards.
+        shard, shards: number of the new shard, and number of shards that there will be.
 
     Returns:
         The shard. Its journal begins here: a replay of the log has to start from this state.
     """
-    for each in merging.values():
-        reorder_tables(each.tables, names_in(each.state))
-    tables = merged_to_learn(settings, {number: views_of(each.tables) for number, each in merging.items()})
+    views = {}
+    for number, each in merging.items():
+        learned = learned_settings(settings, each.state.get("layout", {}), {})
+        views[number] = views_of(migrated(each.tables, names_in(each.state), learned, learned)[0])
+    tables = merged_to_learn(settings, views)
     state = merged_readable({number: each.state for number, each in merging.items()}, shard)
     return Shard.restore(settings, tables, state, partition=shard, shards=shards)
 

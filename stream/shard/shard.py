@@ -29,8 +29,9 @@ from stream.models.batch import EventBatch, session_salt
 from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.event_loop import AHEAD, DUPLICATE, TEST, UPDATE
 from stream.models.learning.learner import Learner
+from stream.models.migration.layout import layout_of, learned_settings, misfit
+from stream.models.migration.migrate import Migration, WrongCapacity, migrated
 from stream.models.model import Model
-from stream.models.reordering import reorder_tables
 from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY, difference, names_in
@@ -48,6 +49,8 @@ _ORIGIN, _PLACE = itemgetter(0), itemgetter(0, 1)
 STATE_FORMAT = 2
 """Format of a state. 1, of release 0.1, has one offset for each topic, says nothing of the log and carries no names."""
 
+NO_SETTINGS: Mapping[str, Any] = {}
+
 COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
 """Counts that each origin has: records that were passed, and their most frequent outcomes. `refused`: the time of a
 good event was too far ahead. Others begin with their first record: `lost`, which Kafka's retention removed before they
@@ -56,7 +59,7 @@ know an outcome keeps its count."""
 
 
 class UnknownState(ValueError):
-    """A state in a format that this release does not read, or of a model with other sources or features."""
+    """A state in a format that this release does not read, or that can't be brought to these settings."""
 
 
 class Batch(NamedTuple):
@@ -130,7 +133,12 @@ class Shard:
         fields: our field names to the producers'.
         max_future_seconds: the largest allowed lead of an event's time over its record's, in seconds.
         tables: filled tables to continue from (`restore`); empty ones if not given.
+
+    Attributes:
+        migration: what `restore` changed in the tables; empty if nothing.
     """
+
+    migration = Migration({}, (), (), other_names=False)
 
     def __init__(
         self,
@@ -155,6 +163,9 @@ class Shard:
         self._bounds: list[dict[str, int]] = []
         self._before: dict[str, int] = {}
         self._isolated: dict[str, list[int]] = {}
+        self._layout = layout_of(settings)
+        self._anew = False
+        """True until a checkpoint has all blocks of tables that were made anew."""
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -271,7 +282,7 @@ class Shard:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that was written since the last checkpoint."""
-        return Checkpoint(self.tables.checkpoint(), self.readable_state(), self._end_journal())
+        return self._completed(self.tables.checkpoint())
 
     def next_part(self, most_blocks: int) -> Checkpoint | Delta:
         """The next part of a checkpoint that would hold learning up for too long at once (see `Tables.next_part`).
@@ -286,7 +297,11 @@ class Shard:
         delta, done = self.tables.next_part(most_blocks)
         if not done:
             return delta
-        return Checkpoint(delta, self.readable_state(), self._end_journal())
+        return self._completed(delta)
+
+    def _completed(self, delta: Delta) -> Checkpoint:
+        whole, self._anew = self._anew, False
+        return Checkpoint(delta, self.readable_state(), self._end_journal(), whole=whole)
 
     def snapshot(self) -> Checkpoint:
         """A keyframe of this moment; the next `checkpoint` is not affected."""
@@ -297,6 +312,7 @@ class Shard:
         return {
             "format": STATE_FORMAT,
             "names": TODAY,
+            "layout": self._layout,
             "offsets": self.logs.offsets(),
             "logs": self.logs.to_state(),
             "counters": {origin: dict(counts) for origin, counts in self.counters.items()},
@@ -341,27 +357,36 @@ class Shard:
         shards: int = 1,
         fields: Mapping[str, str] | None = None,
         max_future_seconds: float = 300.0,
+        version_settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Shard:
         """The shard that continues from a version exactly as the one that wrote it.
 
+        With larger capacities, or other sources or features, tables are made anew (`migration`), and the next
+        checkpoint is whole.
+
         Args:
-            settings: those that the version was written with.
-            tables: of these settings, filled with the version's. Places that have another order are moved.
+            settings: of the shard.
+            tables: filled with the version's, of its shapes (`stored_specs`). Don't use them afterwards.
             state: the version's readable part, see `readable_state`.
             partition, shards, fields, max_future_seconds: as for the class.
+            version_settings: of the version; they count if the state says nothing of its capacities.
 
         Raises:
-            UnknownState: a later release wrote the state, or its names are not those of this program.
+            UnknownState: a later release wrote the state, or it can't be brought to these settings.
         """
         if state.get("format", 1) > STATE_FORMAT:
             raise UnknownState(
                 f"the state of shard {partition} has format {state['format']}, and this release reads up to "
                 f"{STATE_FORMAT}: start the release that wrote it"
             )
-        names = names_in(state)
-        if (differs := difference(names)) is not None:
-            raise UnknownState(differs)
-        reorder_tables(tables, names)
+        names, layout = names_in(state), state.get("layout", {})
+        if (wrong := difference(names) or misfit(layout)) is not None:
+            raise UnknownState(wrong)
+        learned = learned_settings(settings, layout, version_settings)
+        try:
+            tables, migration = migrated(tables, names, learned, settings)
+        except WrongCapacity as error:
+            raise UnknownState(str(error)) from None
         shard = cls(
             settings,
             partition=partition,
@@ -370,6 +395,7 @@ class Shard:
             max_future_seconds=max_future_seconds,
             tables=tables,
         )
+        shard.migration, shard._anew = migration, bool(migration)
         shard.logs = Logs.from_state(state)
         shard._before = shard.logs.offsets()
         for origin, counts in state["counters"].items():

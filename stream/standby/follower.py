@@ -21,12 +21,12 @@ from typing import Any
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.standby.pace import LONGEST_SECONDS, SHORTEST_SECONDS, pause_seconds
 from stream.state.table_writer import TableWriter
 from stream.state.tables import CorruptDelta, Tables
 from stream.versions import ShardState, VersionError, VersionStore
+from stream.versions.changed_settings.layouts import tables_for
 
 log = get_logger(__name__)
 
@@ -47,7 +47,8 @@ class Follower:
 
     Args:
         store: of the versions.
-        settings: of the model; tables of versions with other capacities don't fit, and are left alone.
+        settings: of the model. Tables have the capacities of the versions; a worker that takes them over may go on with
+            larger ones.
     """
 
     def __init__(self, store: VersionStore, settings: ModelSettings) -> None:
@@ -71,7 +72,7 @@ class Follower:
         Raises:
             RedisError: Redis can't be reached.
             VersionError: the newest state can't be read.
-            CorruptDelta: it was learned with other capacities.
+            CorruptDelta: it doesn't fit the capacities that it says it has.
         """
         with self._turn:
             started, warm = time.process_time(), self._warm
@@ -85,7 +86,7 @@ class Follower:
                 warm.tables.write(changes)
                 self._warm = WarmState(warm.tables, state)
             else:
-                tables = Tables(table_specs(self._settings))
+                tables = tables_for(self._store, self._settings, newest, 0, state)
                 self._store.load(0, state, TableWriter(tables))
                 self._warm = WarmState(tables, state)
             first, self._has_loaded = not self._has_loaded, True
@@ -110,7 +111,7 @@ class Follower:
                 return None
             try:
                 warm.tables.write(changes)
-            except CorruptDelta:  # of other capacities; loading the whole state says so
+            except CorruptDelta:  # loading the whole state says so
                 return None
             return warm.tables, self._store.state(shard, head)
 

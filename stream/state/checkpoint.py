@@ -20,10 +20,14 @@ class Checkpoint:
     Attributes:
         delta: blocks written since the previous checkpoint (for a snapshot, all that are not zero).
         state: the small, readable part, JSON-able: `format`, `names` of what the places in the tables stand for,
-            `offsets` {key of a log: next offset}, `logs`, `counters`, `clock`, `metrics`, `drift`.
+            `layout` of the tables, `offsets` {key of a log: next offset}, `logs`, `counters`, `clock`, `metrics`,
+            `drift`.
         journal: batches applied since the previous checkpoint.
+        whole: True if `delta` has every block that is not zero, in tables of other shapes than those of the previous
+            checkpoint.
     """
 
     delta: Delta
     state: dict[str, Any]
     journal: Journal = field(default_factory=Journal)
+    whole: bool = False

@@ -185,6 +185,13 @@ class Tables(Mapping[str, Table]):
         self._tables = {spec.name: Table(spec) for spec in specs}
         self._next_part = (0, 0)  # number of the table and of the block in it
 
+    @classmethod
+    def of(cls, tables: Iterable[Table]) -> Tables:
+        """These tables themselves, no copies."""
+        made = cls(())
+        made._tables = {table.spec.name: table for table in tables}
+        return made
+
     def __getitem__(self, name: str) -> Table:
         return self._tables[name]
 

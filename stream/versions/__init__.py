@@ -20,6 +20,7 @@ set, else from `latest`; a rollback is a pin.
 | `errors` | which errors callers can tell apart |
 | `cli` | the commands of `corrente versions` |
 | `resharding` | how many shards a model has, and how they become fewer |
+| `changed_settings` | how a model goes on, or begins anew, with other settings |
 | `storage` | low-level Redis: keys, scripts, chunks, records, reports of workers |
 """
 
@@ -34,6 +35,7 @@ from stream.versions.errors import (
     UnknownFormat,
     UnknownVersion,
     VersionError,
+    WorkersRunning,
     WrongAlias,
     WrongNames,
     WrongSalt,
@@ -67,6 +69,7 @@ __all__ = [
     "Version",
     "VersionError",
     "VersionStore",
+    "WorkersRunning",
     "WrongAlias",
     "WrongNames",
     "WrongSalt",

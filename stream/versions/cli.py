@@ -1,4 +1,4 @@
-"""`corrente versions`: list, show and compare versions, roll back, follow the newest, move aliases, merge shards.
+"""`corrente versions`: list, show, compare, roll back, follow the newest, move aliases, merge shards, begin anew.
 
 Each command reads or moves one thing and prints it; `--json` prints one JSON value instead of a table.
 
@@ -240,6 +240,54 @@ def merge_shards(
             },
             f"version {done.after.number} has the {done.after.events:,} events of version {done.before.number} in {to} "
             f"instead of {done.shards_before} shards. Start workers with CORRENTE_SHARDS={to}",
+            as_json,
+        )
+
+
+@app.command("new-lineage")
+def new_lineage(
+    *,
+    pin: Annotated[bool, typer.Option(help="Let servers answer from the present version until you `follow`.")] = True,
+    why: Why = "a new lineage begins",
+    who: Who = None,
+    as_json: AsJson = False,
+    redis: RedisUrl = None,
+    model: ModelName = None,
+) -> None:
+    """Let the model begin anew with the settings of this shell: workers learn what Kafka has from the beginning."""
+    from stream.runtime.release import code_version
+    from stream.settings import load_settings
+    from stream.versions.changed_settings.new_lineage import begin_lineage
+
+    with _store(redis, model) as store:
+        settings = load_settings()
+        done = begin_lineage(
+            store,
+            settings.model,
+            settings.shards,
+            pin=pin,
+            who=who or getpass.getuser(),
+            why=why,
+            code_version=code_version(),
+            now=time.time,
+            sleep=time.sleep,
+        )
+        shown = {
+            "version": done.after.number,
+            "lineage": done.after.lineage,
+            "version_before": done.before.number,
+            "events_before": done.before.events,
+            "pinned": done.pinned,
+        }
+        served = (
+            f"Servers answer from version {done.pinned} until `corrente versions follow`."
+            if done.pinned
+            else "Servers answer from the new lineage at once."
+        )
+        _print_result(
+            shown,
+            f"version {done.after.number} begins a new lineage of model {store.model!r} with the settings of this "
+            f"shell.\n{served}\nStart the workers: they learn what Kafka has from the beginning.",
             as_json,
         )
 

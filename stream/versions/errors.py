@@ -6,9 +6,10 @@
     ├── UnknownVersion    no such number, alias or id
     ├── WrongAlias        a name that an alias can't have
     ├── WrongSalt         a version was published with another visitor salt
-    ├── WrongNames        a model has learned with other sources, rankings or features
+    ├── WrongNames        a state has names that this process can't bring to its own
     ├── WrongShardCount   the model has another number of shards
     ├── ShardsMerging     its shards are being merged at this moment
+    ├── WorkersRunning    workers learn the model that is to be changed
     ├── CorruptVersion    bytes in Redis are not those that were published
     ├── UnknownFormat     written by a release that this one can't read
     └── JournalGone       the batches that were asked for are no longer kept
@@ -49,11 +50,15 @@ class WrongSalt(VersionError, ValueError):
 
 
 class WrongNames(VersionError, ValueError):
-    """The sources, rankings or features of a state are not those of this process: its weights would be of others."""
+    """The names of a state can't be brought to those of this process: its numbers would be taken for others."""
 
 
 class WrongShardCount(VersionError, ValueError):
     """The model has another number of shards than this process is set to, or they can't become as many as asked for."""
+
+
+class WorkersRunning(VersionError):
+    """Workers learn the model: they would go on with their old settings from what a command puts in its place."""
 
 
 class ShardsMerging(VersionError):

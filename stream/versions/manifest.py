@@ -41,6 +41,8 @@ class ShardState:
         journal: batches since the parent.
         names: digest of the names of sources, rankings and features (`stream.models.state_names`); empty for a state of
             release 0.1, which carries none.
+        layout: capacities of its tables, and columns of sources of one's own (`stream.models.migration.layout`); empty
+            for a state of an earlier release, which has the capacities of its version's settings.
     """
 
     seq: int
@@ -50,6 +52,7 @@ class ShardState:
     tables: dict[str, int] = field(default_factory=dict)
     journal: dict[str, int] = field(default_factory=dict)
     names: str = ""
+    layout: dict[str, Any] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -111,9 +114,9 @@ class Version:
 
 
 def _builtins(state: ShardState) -> dict[str, Any]:
-    """A state as plain JSON types. One of release 0.1 gets no field of later ones: its manifest keeps its bytes."""
+    """A state as plain JSON types. One of an earlier release gets no later field: its manifest keeps its bytes."""
     fields: dict[str, Any] = msgspec.to_builtins(state)
-    return fields if state.names else {name: value for name, value in fields.items() if name != "names"}
+    return {name: value for name, value in fields.items() if value or name not in {"names", "layout"}}
 
 
 def write_manifest(

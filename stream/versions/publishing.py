@@ -30,6 +30,7 @@ from stream.versions.salt import SALT, check_salt
 from stream.versions.storage import scripts
 from stream.versions.storage.chunks import JOURNAL, ChunkRef, encode_tables, write_chunks
 from stream.versions.storage.namespace import Namespace, text
+from stream.versions.storage.records import JOURNAL_DROPPED
 from stream.versions.storage.requests import ClaimReply, ClaimRequest, LineageRequest, PublishRequest, Tip
 
 _ATTEMPTS = 100
@@ -127,7 +128,10 @@ class Publisher:
             next_seq=max(int(reply.newest_seq), head.seq if head else 0) + 1,
         )
         found = head.offsets if head else {}
-        behind = any(offset > _newest(found, topic) for topic, offset in (known_offsets or {}).items())
+        begins_anew = head is not None and not found  # on purpose, see `changed_settings.new_lineage`
+        behind = not begins_anew and any(
+            offset > _newest(found, topic) for topic, offset in (known_offsets or {}).items()
+        )
         if behind or known_number > int(reply.latest_number):
             lineage = _lineage(token)
             request = LineageRequest(partition, claim.epoch, token, lineage, known_number)
@@ -159,7 +163,9 @@ class Publisher:
             )
             confirm()
             claim.unconfirmed[entry.digest] = entry
-            request = _request(claim, entry, tip, version, manifest, tables, journal_refs, encoded_state, now)
+            request = _request(
+                claim, entry, tip, version, manifest, tables, journal_refs, encoded_state, now, whole=checkpoint.whole
+            )
             status, *cells = self.run_publish(request, *(ref.name for ref in [*tables, *journal_refs]))
             match [text(status), *cells]:
                 case ["ok"]:
@@ -264,6 +270,7 @@ def _entry(
         tables={name: len(part.blocks) for name, part in sorted(checkpoint.delta.items())},
         journal={"batches": journal.batches},
         names=digest_in(checkpoint.state),
+        layout=dict(checkpoint.state.get("layout", {})),
     )
 
 
@@ -277,14 +284,19 @@ def _request(
     journal_refs: list[ChunkRef],
     encoded_state: bytes,
     now: float,
+    *,
+    whole: bool,
 ) -> PublishRequest:
     encoded_tables = msgspec.json.encode(tables)
+    head = None if whole else claim.head
+    # The batches before tables that were made anew led to other tables: a replay can begin here, and not before.
+    dropped = [ChunkRef("", 0, "", JOURNAL_DROPPED)] if whole and claim.head else []
     return PublishRequest(
         partition=claim.partition,
         epoch=claim.epoch,
         token=claim.token,
-        parent_seq=claim.head.seq if claim.head else "",
         parent_digest=claim.head.digest if claim.head else "",
+        built_upon=head.seq if head else "",
         seq=entry.seq,
         digest=entry.digest,
         latest_id=tip.id,
@@ -296,9 +308,9 @@ def _request(
         created_at=repr(now),
         entry=msgspec.json.encode(entry),
         state=encoded_state,
-        delta=encoded_tables if claim.head else b"",
-        keyframe=b"" if claim.head else encoded_tables,
-        journal=msgspec.json.encode(journal_refs),
+        delta=encoded_tables if head else b"",
+        keyframe=b"" if head else encoded_tables,
+        journal=msgspec.json.encode([*dropped, *journal_refs]),
         announcement=msgspec.json.encode(Announcement(version.number, claim.partition)),
     )
 

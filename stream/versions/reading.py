@@ -3,8 +3,10 @@
 Every checksum is verified. Compaction may encode a state anew while it is read; then chunks vanish, the record is read
 again, and the same bytes come from other chunks.
 
-This file decides how a state is put together from a keyframe and the deltas after it, and that a state with other names
-than this process has is refused. It never writes.
+A table of a source that this process doesn't have is left out.
+
+This file decides how a state is put together from a keyframe and the deltas after it, and that a state which this
+process can't bring to its own tables is refused. It never writes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from stream.models.migration.layout import misfit
+from stream.models.source_names import SOURCES
 from stream.models.state_names import RELEASE_0_1, TODAY, TODAY_DIGEST, Names, difference, names_in
 from stream.state.folding import fold_all
 from stream.state.journal import Journal, concatenate
@@ -66,10 +70,11 @@ class StateReader:
             if chain is None:
                 raise CorruptVersion(f"state {state.seq} of shard {partition} has no keyframe before it")
             readable = msgspec.json.decode(chain[0].state)
-            check_names(readable)  # a table of a source that is missing here would be no table at all
+            missing = missing_tables(check_names(readable))
             into.begin()
             refs = [*(record.delta for record in chain[:-1]), chain[-1].keyframe or []]
-            self._put([(age, ref) for age, of_one in enumerate(refs) for ref in of_one], into)
+            sink = SinkWithout(into, missing) if missing else into
+            self._put([(age, ref) for age, of_one in enumerate(refs) for ref in of_one], sink)
             return readable
 
         return _while_chunks_move(read)
@@ -105,7 +110,9 @@ class StateReader:
                 return None
             if chain is None:
                 return None
-            return self.read_tables([ref for record in reversed(chain) for ref in record.delta])
+            delta = self.read_tables([ref for record in reversed(chain) for ref in record.delta])
+            missing = missing_tables(self.names(partition, to))
+            return {name: part for name, part in delta.items() if name not in missing}
 
         return _while_chunks_move(read)
 
@@ -120,7 +127,8 @@ class StateReader:
     def names(self, partition: int, state: ShardState) -> Names:
         """The names of what the places in a state's tables stand for; see `VersionStore.names`."""
         known = KNOWN_NAMES.get(state.names)
-        return check_names({"names": known} if known is not None else self.state(partition, state))
+        readable = self.state(partition, state) if known is None else {"names": known, "layout": state.layout}
+        return check_names(readable)
 
     def journal(self, partition: int, since: ShardState | None, to: ShardState) -> Journal:
         """The batches that lead from one state to another; see `VersionStore.journal`."""
@@ -184,12 +192,36 @@ def check_names(state: Mapping[str, Any]) -> Names:
         state: its readable part.
 
     Raises:
-        WrongNames: this process has other sources, rankings or features.
+        WrongNames: this process can't bring them to its own.
     """
     names = names_in(state)
-    if (differs := difference(names)) is not None:
-        raise WrongNames(differs)
+    if (wrong := difference(names) or misfit(state.get("layout", {}))) is not None:
+        raise WrongNames(wrong)
     return names
+
+
+def missing_tables(names: Names) -> frozenset[str]:
+    """Tables that a state may have and this process doesn't: those of sources that it lacks."""
+    return frozenset(names["sources"]).difference(SOURCES)
+
+
+class SinkWithout(DeltaSink):
+    """A destination that gets all tables but some.
+
+    Args:
+        into: the destination.
+        left_out: names of the tables that it doesn't get.
+    """
+
+    def __init__(self, into: DeltaSink, left_out: frozenset[str]) -> None:
+        self._into = into
+        self._left_out = left_out
+
+    def begin(self) -> None:
+        self._into.begin()
+
+    def put(self, age: int, part: Delta) -> None:
+        self._into.put(age, {name: table for name, table in part.items() if name not in self._left_out})
 
 
 def _while_chunks_move(read: Callable[[], T]) -> T:

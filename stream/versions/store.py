@@ -158,6 +158,10 @@ class VersionStore:
         epoch, token = (None, "") if claim is None else (claim.epoch, claim.token)
         return self._reports.put(partition, worker, report, epoch=epoch, token=token)
 
+    def reporting(self, seconds: float) -> list[str]:
+        """Names of the workers that have reported a shard of the model in the last so many seconds."""
+        return self._reports.reporting(seconds)
+
     def stopped_shards(self, now: float, *, silence_counts: bool = True) -> list[StoppedShard]:
         """Shards that stand still as their worker says, or whose worker reports no longer.
 

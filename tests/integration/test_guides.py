@@ -9,7 +9,7 @@ import pytest
 from tests.docs.terminal import Terminal
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
-ON_REAL_SERVERS = ("change-the-visitor-salt.md", "merge-shards.md", "own-topics.md")
+ON_REAL_SERVERS = ("change-capacities.md", "change-the-visitor-salt.md", "merge-shards.md", "own-topics.md")
 
 
 @pytest.mark.unmeasured

@@ -25,10 +25,10 @@ def test_a_server_says_which_shard_stands_still_and_answers_lists_and_a_worker_o
         wait_until(lambda: server.health()["version"], "the click is served", 60.0)
         assert server.health()["status"] == "ready"
 
-        refused = worker(CORRENTE_MODEL__MAX_ITEMS="4096")
+        refused = worker(CORRENTE_MODEL__MAX_ITEMS="1024")
         assert refused.wait_for_end(60.0) == 1
-        assert "CORRENTE_MODEL__MAX_ITEMS=4096: version" in refused.last_line()
-        assert "Set CORRENTE_MODEL__MAX_ITEMS=2048" in refused.last_line()
+        assert "CORRENTE_MODEL__MAX_ITEMS=1024: version" in refused.last_line()
+        assert "CORRENTE_MODEL__MAX_ITEMS has to be 2048 or more" in refused.last_line()
 
         delete_topic(kafka, letters)
         produce(kafka, [Message(clicks, b"{")])

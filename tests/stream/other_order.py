@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.models.reordering import MOVES
+from stream.models.migration.columns import MOVES, Places, State, places_in
 from stream.models.state_names import FIXED_ORDER, TODAY
 from stream.state.tables import Delta, TableDelta, Tables, TableSpec
 
@@ -27,9 +27,10 @@ def in_other_order(specs: list[TableSpec], names: dict[str, list[str]], *deltas:
     for delta in deltas:
         tables.write(delta)
     # `MOVES` brings the order of `names` into ours; here our order has to become theirs.
-    back = {kind: np.array([list(TODAY[kind]).index(name) for name in each]) for kind, each in names.items()}
+    back = {kind: Places(places.theirs, places.ours) for kind, places in places_in(names).items()}
     for name, move in MOVES.items():
-        tables[name].data[:] = move(tables[name].data, back)
+        rows = tables[name].data.copy()
+        move(tables[name].data, rows, State(TODAY, back))
     whole = {
         name: TableDelta(np.arange(tables[name].spec.blocks, dtype=np.uint32), tables[name].raw()) for name in MOVES
     }

@@ -17,12 +17,11 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.shard.merging import ShardToMerge, merged_shard
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import TableWriter
-from stream.state.tables import Tables
+from stream.versions.changed_settings.layouts import tables_for
 from stream.versions.errors import CorruptVersion, UnknownVersion, WrongShardCount
 from stream.versions.manifest import ShardState, Version
 from stream.versions.resharding.model_claim import claim_model
@@ -84,7 +83,7 @@ def merge_shards(
         for number in range(to):
             parents = {shard: head for shard, head in heads.items() if shard % to == number}
             if parents:
-                checkpoint = _merged(store, settings, parents, shard=number, shards=to)
+                checkpoint = _merged(store, settings, before, parents, shard=number, shards=to)
                 _check(parents, checkpoint)
                 states[number] = claim.write(number, checkpoint, parents)
         after = claim.replace(
@@ -94,12 +93,18 @@ def merge_shards(
 
 
 def _merged(
-    store: VersionStore, settings: ModelSettings, parents: dict[int, ShardState], *, shard: int, shards: int
+    store: VersionStore,
+    settings: ModelSettings,
+    version: Version,
+    parents: dict[int, ShardState],
+    *,
+    shard: int,
+    shards: int,
 ) -> Checkpoint:
     """A snapshot of the shard that these states are merged into."""
     merging = {}
     for number, head in parents.items():
-        tables = Tables(table_specs(settings))
+        tables = tables_for(store, settings, version, number, head)
         merging[number] = ShardToMerge(tables, store.load(number, head, TableWriter(tables)))
     return merged_shard(settings, merging, shard=shard, shards=shards).snapshot()
 

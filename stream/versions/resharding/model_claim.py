@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from stream.models.state_names import digest_in
 from stream.state.checkpoint import Checkpoint
 from stream.versions.announcements import Announcement
 from stream.versions.errors import CorruptVersion, Fenced, ShardsMerging, StaleParent, UnknownFormat
@@ -29,6 +30,7 @@ from stream.versions.storage.records import JOURNAL_DROPPED, encode_refs
 from stream.versions.storage.requests import (
     ClaimAllRequest,
     ClaimAllRow,
+    LineageRequest,
     ReplacedShard,
     ReplaceRequest,
     ReplaceState,
@@ -105,8 +107,23 @@ class ModelClaim:
             counters=dict(checkpoint.state["counters"]),
             tables={name: len(part.blocks) for name, part in sorted(checkpoint.delta.items())},
             journal={"batches": 0},
+            names=digest_in(checkpoint.state),
+            layout=dict(checkpoint.state.get("layout", {})),
         )
         return NewShard(entry, checkpoint.state, encoded, keyframe)
+
+    def begin_lineage(self) -> None:
+        """Let versions from now on belong to another lineage.
+
+        Raises:
+            Fenced: a worker has taken a shard in the meantime.
+        """
+        lineage = hashlib.sha256(self._token.encode()).hexdigest()[:12]
+        first, claimed = min(self.shards.items())
+        request = LineageRequest(first, claimed.epoch, self._token, lineage, 0)
+        status, *_ = self._space.script(scripts.NEW_LINEAGE)(request)
+        if status != b"ok":
+            raise Fenced("a worker has taken a shard meanwhile; nothing was changed. Stop the workers, and try again")
 
     def replace(
         self, states: Mapping[int, NewShard], shards: int, *, settings: Mapping[str, Any], code_version: str, now: float

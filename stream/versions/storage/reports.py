@@ -81,6 +81,11 @@ class Reports:
         status, *_ = self._report(ReportRequest(shard, held, token, worker, SILENT_SECONDS, encoded))
         return text(status) == "ok"
 
+    def reporting(self, seconds: float) -> list[str]:
+        """Workers that have reported a shard in the last so many seconds, as Redis's clock has it."""
+        rows = [ReportRow(*cells) for cells in self._reports()]
+        return sorted({text(row.worker) for row in rows if float(row.age_seconds) < seconds})
+
     def stopped(self, now: float, *, silence_counts: bool) -> list[StoppedShard]:
         """Shards that stand still; see `VersionStore.stopped_shards`."""
         rows = [ReportRow(*cells) for cells in self._reports()]

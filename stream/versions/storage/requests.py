@@ -149,22 +149,24 @@ class PublishRequest(NamedTuple):
 
     Attributes:
         partition, epoch, token: the claim.
-        parent_seq, parent_digest: the state that the new one is built upon; empty for the first one.
+        parent_digest: of the state that the new one follows; empty for the first one.
+        built_upon: number of the state that its delta leads from; empty for one that is a keyframe.
         seq, digest: the new state.
         latest_id, lineage: of the version that the new one was made to follow.
         number, id, manifest, created_at: the new version.
         shards: JSON, partition to the number of its state.
         entry: JSON, the shard's state as manifests name it.
         state: JSON, its readable part.
-        delta, keyframe, journal: JSON, references to chunks. A shard's first state is a keyframe, every other a delta.
+        delta, keyframe, journal: JSON, references to chunks. A state that is built upon none is a keyframe, every
+            other a delta.
         announcement: JSON, for subscribers.
     """
 
     partition: int
     epoch: int
     token: str
-    parent_seq: int | str
     parent_digest: str
+    built_upon: int | str
     seq: int
     digest: str
     latest_id: bytes

@@ -94,7 +94,7 @@ for i = more_at, #ARGV do
   if redis.call('EXISTS', prefix .. 'chunk:' .. ARGV[i]) == 0 then return {'missing', ARGV[i]} end
 end
 for i = more_at, #ARGV do redis.call('PERSIST', prefix .. 'chunk:' .. ARGV[i]) end
-redis.call('HSET', record, 'parent', parent_seq, 'digest', digest, 'version', number, 'created_at', created_at,
+redis.call('HSET', record, 'parent', built_upon, 'digest', digest, 'version', number, 'created_at', created_at,
   'entry', entry, 'state', state, 'delta', delta, 'keyframe', keyframe, 'journal', journal, 'revision', 0)
 redis.call('ZADD', shard .. 'states', seq, seq)
 redis.call('HSET', shard .. 'head', 'seq', seq, 'digest', digest)

@@ -1,16 +1,18 @@
-"""Names in a state: the same ones in any order are this model's, and others are refused with both lists."""
+"""Names in a state: which of them may be others than here, and which are refused with both lists."""
 
 from __future__ import annotations
 
 import pytest
 
 from stream.models.state_names import (
+    FIXED_NAMES,
     RELEASE_0_1,
     TODAY,
     TODAY_DIGEST,
     difference,
     digest_of,
     names_in,
+    same_names,
     same_order,
 )
 from tests.stream.other_order import shuffled_names
@@ -47,31 +49,23 @@ def test_a_state_without_names_is_one_of_release_0_1():
     }
 
 
-def test_a_source_that_is_missing_here_is_named_with_both_lists_and_what_to_do():
-    said = difference(with_one_more("sources", "weekday"))
-    assert f"has learned with the sources {', '.join(TODAY['sources'])}, weekday, and this process" in said
-    assert f"this process has the sources {', '.join(TODAY['sources'])}; weekday is missing here." in said
-    assert "install the package that has weekday, in every worker and server" in said
-    assert "set another CORRENTE_MODEL_NAME" in said
-    assert "replay a history" in said
+@pytest.mark.parametrize("kind", ["sources", "rankings", "features", "context_features", "crosses"])
+def test_names_that_are_missing_or_new_here_are_mapped(kind):
+    for names in (with_one_more(kind, "weekday"), without(kind, TODAY[kind][0])):
+        assert difference(names) is None
+        assert not same_names(names)
+    assert same_names(shuffled_names(1))
 
 
-def test_a_source_that_is_new_here_is_named_as_well():
-    said = difference(without("sources", "stan"))
-    assert "stan is new here" in said
-    assert "uninstall the package that has stan" in said
-
-
-def test_one_missing_and_one_new_source_are_both_named():
-    said = difference({**TODAY, "sources": [*(each for each in TODAY["sources"] if each != "stan"), "weekday"]})
-    assert "weekday is missing here; stan is new here" in said
-    assert "install the package that has weekday and uninstall the package that has stan" in said
-
-
-@pytest.mark.parametrize("kind", [kind for kind in TODAY if kind != "sources"])
-def test_other_names_of_every_kind_are_refused(kind):
-    assert "another is missing here" in difference(with_one_more(kind, "another"))
+@pytest.mark.parametrize("kind", FIXED_NAMES)
+def test_other_names_of_a_kind_that_can_not_be_mapped_are_refused_with_both_lists(kind):
+    said = difference(with_one_more(kind, "another"))
+    shown = kind.replace("_", " ")
+    assert f"has learned with the {shown} {', '.join(TODAY[kind])}, another, and this process" in said
+    assert f"this process has the {shown} {', '.join(TODAY[kind])}; another is missing here." in said
+    assert "start that release, or begin anew with corrente versions new-lineage" in said
     assert f"{TODAY[kind][0]} is new here" in difference(without(kind, TODAY[kind][0]))
+    assert "is new here" in difference({each: names for each, names in TODAY.items() if each != kind})
 
 
 def test_a_kind_of_names_that_a_later_release_has_is_refused():

@@ -280,12 +280,14 @@ class FakeStore(Failing):
             raise Fenced("another worker has claimed the shard")
         if (claim.head.digest if claim.head else None) != (shard.head.digest if shard.head else None):
             raise StaleParent("the head is another state")
-        shard.delta, shard.state = fold(shard.delta, checkpoint.delta), checkpoint.state
+        before = {} if checkpoint.whole else shard.delta
+        shard.delta, shard.state = fold(before, checkpoint.delta), checkpoint.state
         shard.head = claim.head = ShardState(
             claim.next_seq,
             f"state {claim.next_seq}",
             dict(checkpoint.state["offsets"]),
             dict(checkpoint.state["counters"]),
+            layout=dict(checkpoint.state["layout"]),
         )
         claim.next_seq += 1
         self.published.append(checkpoint)

@@ -41,8 +41,9 @@ from stream.kafka.refusals import CannotLearn
 from stream.kafka.shard_count import _other_number
 from stream.kafka.topics import log_missing, prepare_topics
 from stream.kafka.watch import KafkaWatch
+from stream.models.migration.migrate import Migration
 from stream.runner.publisher import _wait
-from stream.runner.recovery import check_cluster, check_settings, confirm_logs
+from stream.runner.recovery import check_cluster, check_settings, confirm_logs, log_migration
 from stream.runner.task import ShardRunner
 from stream.settings import Settings, WrongSetting, load_settings
 from stream.shard.shard import LearnResult, RatingRange
@@ -104,10 +105,13 @@ MESSAGES = {
         "in this Redis learns from", "'production'", "localhost:9092", "Set another CORRENTE_MODEL_NAME"
     ),
     "other settings": Message(
-        "and a model that has versions keeps it",
+        ". To learn with the new settings from what Kafka has, stop all workers",
         "has CORRENTE_MODEL__MAX_ITEMS=64",
         "version 1 of model",
-        "Set CORRENTE",
+        "begin anew with corrente versions new-lineage",
+    ),
+    "dropped sources": Message(
+        "goes on without sources that it had", "what they learned is dropped", "weekday", "install their packages"
     ),
     # ---- before and while the group is joined
     "Kafka away": Message("Kafka does not answer yet", "no broker", "localhost:9092", "check CORRENTE_KAFKA"),
@@ -297,7 +301,7 @@ async def settings_and_addresses(said: Said, bench: Bench, patched: Any) -> None
     said.note_log("worker ends", lines)
 
 
-@provokes("other cluster", "other settings")
+@provokes("other cluster", "other settings", "dropped sources")
 async def a_model_that_this_worker_can_not_go_on_with(said: Said, bench: Bench, _: Any) -> None:
     await bench.open()
     await bench.learn(5)
@@ -305,10 +309,13 @@ async def a_model_that_this_worker_can_not_go_on_with(said: Said, bench: Bench, 
     with pytest.raises(CannotLearn) as caught:
         check_cluster("staging", bench.store, SETTINGS)
     said.note("other cluster", str(caught.value))
-    other = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"max_items": 128})})
+    other = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"max_items": 32})})
     with pytest.raises(CannotLearn) as caught:
         check_settings(bench.store, other)
     said.note("other settings", str(caught.value))
+    with capture_logs() as lines:
+        log_migration(Migration({}, (), ("weekday",), other_names=True), get_logger())
+    said.note_log("dropped sources", lines)
 
 
 # ---- identities of topics

@@ -1,15 +1,18 @@
-"""The start of a shard: what counts as lost in a log, and which settings a model with versions keeps."""
+"""The start of a shard: what counts as lost in a log, and which settings a model goes on with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from stream.models.migration.layout import layout_of
 from stream.models.schema import table_specs
-from stream.models.settings import FIXED, ModelSettings
+from stream.models.settings import CAPACITIES, FIXED, ModelSettings
 from stream.runner.recovery import WrongModelSettings, check_settings
 from stream.runner.task import ShardRunner
+from stream.shard.shard import Shard
 from stream.versions import ShardState
 from stream.versions.salt import SALT
 from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, FEEDBACK, PURCHASES, SETTINGS, Bench, click, eventually
@@ -86,10 +89,18 @@ async def test_a_topic_created_again_has_lost_nothing_of_the_old_one(bench: Benc
 
 
 OTHER = {"max_items": 128, "max_visitors": 32_000, "max_sessions": 65, "max_event_ids": 1 << 20, "repeats": "first"}
+SMALLER = dict.fromkeys(CAPACITIES, 64) | {"repeats": "first"}
 
 
-@pytest.mark.parametrize("name", FIXED)
-async def test_a_worker_with_another_capacity_is_refused_before_it_claims_a_shard(
+def with_model(bench: Bench, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> ModelSettings:
+    """Give the workers of this bench other settings of the model."""
+    model = bench.resources.settings.model.model_copy(update=changed)
+    monkeypatch.setattr(bench.resources, "settings", SETTINGS.model_copy(update={"model": model}))
+    return model
+
+
+@pytest.mark.parametrize("name", CAPACITIES)
+async def test_a_worker_with_a_larger_capacity_goes_on_and_publishes_all_of_the_larger_tables(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     bench = make_bench()
@@ -97,28 +108,74 @@ async def test_a_worker_with_another_capacity_is_refused_before_it_claims_a_shar
     await bench.learn(20)
     await bench.publish()
     await start_again(bench)
+    model = with_model(bench, monkeypatch, **{name: OTHER[name]})
+    await bench.open()
+    (line,) = bench.logged("the model goes on with a larger capacity")
+    before = getattr(SETTINGS.model, name)
+    assert (line["setting"], line["before"], line["after"]) == (
+        f"CORRENTE_MODEL__{name.upper()}",
+        before,
+        OTHER[name],
+    )
+    await bench.learn(5)
+    await bench.publish()
+    assert bench.store.published[-1].whole
+    assert bench.store.settings[name] == OTHER[name]
+    twin = Shard(model)
+    twin.apply(bench.kafka.logs[CLICKS], rate=1.0)
+    state = bench.store.shards[ASSIGNMENT.shard].state
+    assert state["counters"]["clicks"]["learned"] == twin.counters["clicks"]["learned"] == 25
+    assert state["layout"][name] == OTHER[name]
+    await bench.learn(5)
+    await bench.publish()
+    assert not bench.store.published[-1].whole
+
+
+@pytest.mark.parametrize("name", FIXED)
+async def test_a_worker_with_a_smaller_capacity_is_refused_before_it_claims_a_shard(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bench = make_bench()
+    larger = with_model(bench, monkeypatch, **dict.fromkeys(CAPACITIES, 128))
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    await start_again(bench)
     claims = len(bench.store.claims)
-    model = SETTINGS.model.model_copy(update={name: OTHER[name]})
-    monkeypatch.setattr(bench.resources, "settings", SETTINGS.model_copy(update={"model": model}))
+    with_model(bench, monkeypatch, **{name: SMALLER[name]})
     bench.runner.start()
     await eventually(lambda: bench.logged("can't open the shard yet") and bench.idle)
     assert len(bench.store.claims) == claims, "workers with the right settings go on"
-    variable, before = f"CORRENTE_MODEL__{name.upper()}", getattr(SETTINGS.model, name)
+    variable, before = f"CORRENTE_MODEL__{name.upper()}", getattr(larger, name)
     standing = bench.runner.standing
     assert standing is not None
     assert standing.reason == "version"
-    assert f"{variable}={OTHER[name]}: version 1 of model 'default' has {variable}={before}" in standing.detail
-    assert f"Set {variable}={before}; a model with other values" in standing.detail
+    assert f"{variable}={SMALLER[name]}: version 1 of model 'default' has {variable}={before}" in standing.detail
+    assert f"{variable} has to be {before}" in standing.detail
+    assert "begin anew with corrente versions new-lineage" in standing.detail
 
 
-def test_all_settings_that_differ_are_named_at_once_also_those_of_release_0_1(bench: Bench) -> None:
+def test_all_settings_that_do_not_fit_are_named_at_once_also_those_of_release_0_1(bench: Bench) -> None:
     check_settings(bench.store, SETTINGS)  # there is no version yet
     bench.store.shards[0].head = ShardState(1, "digest")
     bench.store.settings = {"items": 64, "visitors": 1000, "sessions": 2000, "event_ids": 64, "repeats": "all"}
     with pytest.raises(WrongModelSettings) as refused:
         check_settings(bench.store, SETTINGS)
     assert "CORRENTE_MODEL__MAX_VISITORS=64, CORRENTE_MODEL__MAX_SESSIONS=64: version 1" in str(refused.value)
-    assert "Set CORRENTE_MODEL__MAX_VISITORS=1000 CORRENTE_MODEL__MAX_SESSIONS=2000; a model" in str(refused.value)
+    assert "has to be 1000 or more; CORRENTE_MODEL__MAX_SESSIONS has to be 2000 or more" in str(refused.value)
+
+
+def test_shards_that_do_not_say_their_capacities_are_published_before_any_grows(bench: Bench) -> None:
+    """They have those of the newest version, which another shard may have published."""
+    larger = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"max_items": 128})})
+    bench.store.settings = SETTINGS.model.model_dump(mode="json")
+    bench.store.shards[0].head = ShardState(1, "digest")
+    check_settings(bench.store, larger)
+    bench.store.shards[1].head = ShardState(1, "digest", layout=layout_of(SETTINGS.model))
+    with pytest.raises(WrongModelSettings, match="has to be 64 until this release has published every shard"):
+        check_settings(bench.store, larger)
+    bench.store.shards[0].head = ShardState(2, "digest", layout=layout_of(SETTINGS.model))
+    check_settings(bench.store, larger)
 
 
 def test_a_model_keeps_exactly_those_settings_that_its_tables_depend_on() -> None:

@@ -70,7 +70,7 @@ async def standing_of(name: str, bench: Bench, patched: pytest.MonkeyPatch) -> S
         await bench.publish()
         await bench.runner.drop()
         bench.runner = ShardRunner(ASSIGNMENT, bench.resources)
-        model = SETTINGS.model.model_copy(update={"max_items": 128})
+        model = SETTINGS.model.model_copy(update={"max_items": 32})
         patched.setattr(bench.resources, "settings", SETTINGS.model_copy(update={"model": model}))
         bench.runner.start()
         await eventually(lambda: bench.runner.standing is not None and bench.idle, "the shard to stop")

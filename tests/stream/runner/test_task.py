@@ -187,19 +187,19 @@ async def test_a_damaged_version_is_not_learned_upon(bench: Bench) -> None:
     await eventually(lambda: len(bench.kafka.starts) == 2, "the shard to be opened")
 
 
-async def test_a_model_with_a_source_that_is_missing_here_is_not_claimed(bench: Bench) -> None:
+async def test_a_model_whose_names_can_not_be_mapped_is_not_claimed(bench: Bench) -> None:
     await bench.open()
     await bench.learn(30)
     await bench.publish()
     await bench.runner.drop()
     state, claims = bench.store.shards[ASSIGNMENT.shard].state, len(bench.store.claims)
     names = state["names"]
-    state["names"] = {**names, "sources": [*names["sources"], "weekday"]}
+    state["names"] = {**names, "conversion_features": [*names["conversion_features"], "weekday"]}
     bench.runner = ShardRunner(ASSIGNMENT, bench.resources)
     bench.runner.start()
     await eventually(lambda: bench.logged("can't open the shard yet") and bench.idle)
     assert "weekday is missing here" in bench.logged("can't open")[0]["error"]
-    assert len(bench.store.claims) == claims, "whoever has the source goes on"
+    assert len(bench.store.claims) == claims, "a worker that can read it goes on"
     state["names"] = names
     bench.clock.advance(0.2)
     await eventually(lambda: len(bench.kafka.starts) == 2, "the shard to be opened")

@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stream.ingest.records import Record
+from stream.models.query import Query
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
@@ -111,14 +112,21 @@ def test_a_state_that_was_not_built_upon_the_followed_one_is_loaded_whole(
     assert follower.take(0, other.claim.head) is None
 
 
-def test_versions_of_other_capacities_are_not_taken_over(store: VersionStore, learning: Learning) -> None:
-    follower = Follower(store, SETTINGS.model_copy(update={"max_items": 32}))
+def test_a_worker_with_larger_capacities_goes_on_from_what_its_follower_holds(
+    store: VersionStore, learning: Learning
+) -> None:
+    large = SETTINGS.model_copy(update={"max_items": 500, "max_sessions": 400})
+    follower = Follower(store, large)
     learning.publish(60)
-    with pytest.raises(ValueError, match="other capacity settings"):
-        follower.look()
-    assert follower.state is None
+    follower.look()
+    learning.publish(20)
     assert learning.claim.head is not None
-    assert follower.take(0, learning.claim.head) is None
+    warm = follower.take(0, learning.claim.head)
+    assert warm is not None
+    grown = Shard.restore(large, *warm)
+    assert set(grown.migration.grown) == {"max_items", "max_sessions"}
+    query = Query(user="u1", n=5)
+    assert grown.model().recommend(query) == learning.shard.model().recommend(query)
 
 
 def test_following_takes_no_more_than_its_share_of_a_core() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from stream.models.migration.layout import stored_specs
+from stream.models.settings import ModelSettings
 from stream.models.state_names import difference
 from tests.docs.terminal import Terminal
 
@@ -114,22 +116,33 @@ def test_the_guide_s_package_is_installed_and_makes_a_source_of_the_blend(tmp_pa
     assert told["restored"]
 
 
-def test_a_model_that_began_without_an_installed_source_is_refused_with_both_lists(tmp_path):
-    """And the other way round: a state that has it is refused where it isn't installed."""
+def test_a_model_that_began_without_an_installed_source_goes_on_with_it(tmp_path):
+    """And the other way round: a state that has it is read where it isn't installed."""
     site = installed(tmp_path, SOURCE, "hour_of_day = my_shop.hour_of_day")
     program = """
 import json
-from stream.models.state_names import RELEASE_0_1, TODAY, difference
-print(json.dumps([difference(TODAY), difference(RELEASE_0_1), TODAY]))
+from stream.models.migration.layout import layout_of, stored_specs
+from stream.models.settings import ModelSettings
+from stream.models.state_names import RELEASE_0_1, TODAY, difference, same_names
+
+older, own = (
+    {spec.name: [spec.rows, list(spec.dtype.shape)] for spec in stored_specs(ModelSettings(), names)}
+    for names in (RELEASE_0_1, TODAY)
+)
+print(json.dumps([difference(RELEASE_0_1), same_names(RELEASE_0_1), older, own, layout_of(ModelSettings()), TODAY]))
 """
     run = run_with(site, program)
     assert run.returncode == 0, run.stderr
-    own, older, names = json.loads(run.stdout)
-    assert own is None
-    assert "hour_of_day is new here" in older
-    assert "uninstall the package that has hour_of_day" in older
+    refused, same, older, own, layout, names = json.loads(run.stdout)
+    assert refused is None
+    assert same is False
+    assert set(own) - set(older) == {"hour_of_day"}
+    assert (older["drifts"][0], own["drifts"][0]) == (15, 16)
+    assert layout["columns"] == {"hour_of_day": 24}
     assert "hour_of_day.rank" in names["features"]
-    assert "hour_of_day is missing here" in difference(names)
+    assert difference(names) is None
+    here = {spec.name: [spec.rows, list(spec.dtype.shape)] for spec in stored_specs(ModelSettings(), names)}
+    assert here == {name: shape for name, shape in own.items() if name != "hour_of_day"}
 
 
 def test_an_installed_source_has_a_number_a_table_and_features(tmp_path):

@@ -7,10 +7,10 @@ import pytest
 
 from stream.models.feature_names import CROSS_BUCKETS, FEATURES_WIDE
 from stream.models.merging.merge import merged
+from stream.models.migration.columns import MOVES, reorder_tables, reorder_views
 from stream.models.model import Model
 from stream.models.outcomes.conversion import MEANS, PENDING_FEATURES, WEIGHTS
 from stream.models.query import Query
-from stream.models.reordering import MOVES, reorder_tables, reorder_views
 from stream.models.schema import LINEAR_ROWS, NETWORK_ROWS, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY
