@@ -17,6 +17,8 @@ one partition learns (`shard`), and how its states become versions (`versions`).
 | `models` | how events are learned and lists are ranked |
 | `runner` | when shards are claimed, restored, published and dropped |
 | `runtime` | memory allocator, lock switching and logs of a process |
+| `service_links` | which variables are left out because Kubernetes set them for a Service |
+| `setting_checks` | which names of topics, groups and fields are refused |
 | `settings` | which settings there are |
 | `shard` | what a batch of records does to the state of one partition |
 | `standby` | how a worker without a shard gets ready to take one over |

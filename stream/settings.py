@@ -3,7 +3,7 @@
 This file decides which settings there are, their defaults and limits, and how they are read. The documentation's
 list is made from it. A variable that starts with `CORRENTE_` and names no setting, or a value that doesn't fit, stops
 the program at its start with the name, the value and what would be right: a misspelt setting that is silently ignored
-does more harm than an error.
+does more harm than an error. Variables that Kubernetes sets for a Service called `corrente` are left out.
 
 `ModelSettings` are part of every version: two shards with the same model settings that learn the same records have
 equal tables. Among the other settings only `fields` and `max_future_seconds` affect what is learned: they decide which
@@ -31,6 +31,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
+from stream.service_links import service_links
+from stream.setting_checks import check_fields, check_group, check_topic
 
 PREFIX = "CORRENTE_"
 NESTED = "__"
@@ -175,12 +177,37 @@ class Settings(BaseSettings):
                 raise ValueError(f"{server!r} is not host:port, such as localhost:9092")
         return value
 
+    @field_validator("clicks_topic", "purchases_topic", "feedback_topic", "dead_letters_topic")
+    @classmethod
+    def _topic(cls, value: str) -> str:
+        return check_topic(value)
+
+    @field_validator("group")
+    @classmethod
+    def _group(cls, value: str) -> str:
+        return check_group(value)
+
+    @field_validator("fields")
+    @classmethod
+    def _fields(cls, value: dict[str, str]) -> dict[str, str]:
+        check_fields(value)
+        return value
+
     @field_validator("redis")
     @classmethod
     def _redis_url(cls, value: str) -> str:
         if not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("a Redis address is redis://host:port/0, rediss://… (TLS) or unix://path")
         return value
+
+    @model_validator(mode="after")
+    def _a_salt(self) -> Settings:
+        if not self.model.visitor_salt.strip():  # here and not in the model's settings: old manifests may have it
+            raise ValueError(
+                f"{PREFIX}MODEL{NESTED}VISITOR_SALT is empty, so anyone could compute the hash under which a visitor "
+                "is kept: set it to the output of `openssl rand -hex 32`, or leave it out for a trial on one machine"
+            )
+        return self
 
     @model_validator(mode="after")
     def _different_topics(self) -> Settings:
@@ -218,6 +245,8 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     """
     given = os.environ if environment is None else environment
     ours = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
+    links = service_links(ours)
+    ours = {name: value for name, value in ours.items() if name not in links}
     ours = _under_present_names(ours)
     described = {row.name: row for row in setting_table()}
     for name, value in ours.items():
@@ -334,7 +363,8 @@ def _explain(problem: Any, described: Mapping[str, SettingRow]) -> str:
         name, rest = name + NESTED + rest[0].upper(), rest[1:]
     where = f" ({'.'.join(rest)})" if rest else ""
     meaning = f" It is: {described[name].description}" if name in described else f" {_nearest(name, described)}"
-    return f"{name}{where}={_shown(problem['input'])}: {message}.{meaning}"
+    end = "" if message.endswith((".", "?")) else "."
+    return f"{name}{where}={_shown(problem['input'])}: {message}{end}{meaning}"
 
 
 def _shown(value: Any) -> str:

@@ -44,6 +44,8 @@ ROOMS = (
     "stream/models/model.py",
     "stream/models/estimator.py",
     # what is built from a model without a network
+    "stream/service_links.py",
+    "stream/setting_checks.py",
     "stream/settings.py",
     "stream/capacity/",
     "stream/ingest/",

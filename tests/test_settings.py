@@ -49,6 +49,13 @@ def test_the_environment_is_read_by_load_settings_alone(monkeypatch: pytest.Monk
         ("CORRENTE_REDIS", "localhost:6379", "redis://"),
         ("CORRENTE_FIELDS", "{item", "as JSON"),
         ("CORRENTE_FIELDS", "[1]", "dictionary"),
+        ("CORRENTE_CLICKS_TOPIC", "", "1 to 249 letters"),
+        ("CORRENTE_PURCHASES_TOPIC", "my sales", "1 to 249 letters"),
+        ("CORRENTE_FEEDBACK_TOPIC", "..", "1 to 249 letters"),
+        ("CORRENTE_DEAD_LETTERS_TOPIC", "x" * 250, "1 to 249 letters"),
+        ("CORRENTE_GROUP", " ", "leave the variable out for the default"),
+        ("CORRENTE_GROUP", "shop ", "no blanks around it"),
+        ("CORRENTE_FIELDS", "", "as JSON"),
         ("CORRENTE_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("CORRENTE_MODEL__MAX_ITEMS", "1", "64"),
         ("CORRENTE_PUBLISH_SECONDS", "0", "greater than 0"),
@@ -64,6 +71,37 @@ def test_a_wrong_setting_is_refused_by_name_value_and_what_would_be_right(name: 
     assert str(refused.value).startswith(name)
     assert repr(value)[1:-1] in str(refused.value)
     assert right in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "right"),
+    [
+        ('{"itm": "product_id"}', "no event has a field 'itm'. Did you mean 'item'?"),
+        ('{"product_id": "item"}', "Our name comes first, the producers' second"),
+        ('{"item": ""}', "the producers' name of 'item' is empty"),
+        ('{"item": "x", "user": "x"}', "in clicks, the fields 'item' and 'user' would both be read from 'x'"),
+        ('{"item": "user"}', "give 'user' another one, too"),
+        ('{"value": "price"}', None),
+        ('{"kind": "value"}', "in feedback, the fields 'kind' and 'value' would both be read from 'value'"),
+        ('{"item": "user", "user": "item"}', None),
+    ],
+)
+def test_field_names_that_no_event_can_have_are_refused(fields: str, right: str | None) -> None:
+    if right is None:
+        assert load_settings({"CORRENTE_FIELDS": fields}).fields
+        return
+    with pytest.raises(WrongSetting) as refused:
+        load_settings({"CORRENTE_FIELDS": fields})
+    assert str(refused.value).startswith("CORRENTE_FIELDS=")
+    assert right in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("salt", ["", "  "])
+def test_an_empty_salt_is_refused_with_a_command_that_makes_one(salt: str) -> None:
+    with pytest.raises(WrongSetting, match=r"CORRENTE_MODEL__VISITOR_SALT is empty.*openssl rand -hex 32"):
+        load_settings({"CORRENTE_MODEL__VISITOR_SALT": salt})
+    assert ModelSettings(visitor_salt="").visitor_salt == "", "manifests of release 0.1 may have it"
 
 
 def test_a_wrong_weight_is_named_by_its_kind() -> None:
