@@ -18,8 +18,14 @@ def serve(
     ] = None,
 ) -> None:
     """Answer recommendations over HTTP, from the versions in Redis, and take events for Kafka."""
+    import gc
+
+    gc.disable()  # imported modules stay: looking for cycles in them is a good part of a start
     from serving.process.server import run
     from stream.settings import load_settings
+
+    gc.freeze()
+    gc.enable()
 
     given = (("host", host), ("port", port), ("server_processes", workers))
     options: dict[str, Any] = {name: value for name, value in given if value is not None}
