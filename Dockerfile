@@ -13,9 +13,12 @@ COPY simulators ./simulators
 COPY benchmarks ./benchmarks
 RUN /opt/build/bin/python -m build --wheel --no-isolation \
     && /opt/corrente/bin/pip install --no-cache-dir --no-deps dist/*.whl
+# Compiled beside the modules, where every user of the image finds them; a container starts warm on a processor like this.
+RUN /opt/corrente/bin/corrente compile
 
 FROM python:3.11-slim-bookworm
-# Kernels are compiled at the first start and kept: mount this folder to keep them over containers.
+# On another processor than the one that built the image, kernels are compiled at the first start and kept: mount this
+# folder to keep them over containers.
 ENV PATH=/opt/corrente/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/corrente
 RUN useradd --system --uid 10001 --user-group corrente && install --directory --owner corrente --group corrente /var/cache/corrente
 COPY --from=build /opt/corrente /opt/corrente

@@ -36,7 +36,10 @@ class Client:
     """
 
     def __init__(self, address: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = httpx.Client(base_url=address, timeout=timeout_seconds)
+        # Not through a proxy of the environment: it knows nothing of loopback, and a SOCKS one needs another package.
+        self._http = httpx.Client(
+            base_url=address, timeout=timeout_seconds, trust_env=False, verify=httpx.create_ssl_context()
+        )
 
     def __enter__(self) -> Self:
         return self

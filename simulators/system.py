@@ -171,7 +171,7 @@ def _address(server: Child) -> str:
 def _server_ready(system: System) -> bool:
     """True if the server answers and reaches broker and Redis; `degraded` is a success, but would refuse a post."""
     try:
-        answer = httpx.get(f"{system.address}/health/ready")
+        answer = httpx.get(f"{system.address}/health/ready", trust_env=False)
     except httpx.TransportError:
         return False
     return answer.is_success and answer.json()["status"] == "ready"
@@ -183,7 +183,7 @@ def _worker_ready(system: System, partitions: int) -> bool:
     It tests none until it has caught up and imported River, which takes a CPU second.
     """
     try:
-        answer = httpx.get(system.metrics)
+        answer = httpx.get(system.metrics, trust_env=False)
     except httpx.TransportError:
         return False
     families = text_string_to_metric_families(answer.text) if answer.is_success else ()

@@ -9,7 +9,9 @@ each. A command whose module can't be imported says so when it is called, and le
 from __future__ import annotations
 
 import ast
+import os
 import sys
+import warnings
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from stream.runtime.kernel_folder import provide_kernel_folder
 
 GROUP = "corrente.commands"
 
@@ -61,6 +65,7 @@ def _described(found: EntryPoint) -> str:
 
 def _load(found: EntryPoint) -> Any:
     """The command behind an entry point: a typer app as it is, a function as a command of its name."""
+    provide_kernel_folder(os.environ)  # before a command imports kernels
     try:
         target = found.load()
     except ImportError as error:
@@ -103,11 +108,25 @@ def _corrente(
         raise typer.Exit
 
 
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as it is printed: ours without the place in the source, which is of no use to a user of a command."""
+    if category.__module__.startswith("stream."):
+        return f"corrente: {message}\n"
+    return _python_s_own(message, category, filename, lineno, line)
+
+
+_python_s_own = warnings.formatwarning
+
+
 def main() -> None:
     """Run the console command.
 
-    A wrong setting ends the program with a message that says what would be right, and without a traceback.
+    A wrong setting ends the program with a message that says what would be right, and without a traceback. A warning
+    of ours is one line.
     """
+    warnings.formatwarning = _formatted
     try:
         app(prog_name="corrente")
     except ValueError as error:

@@ -21,8 +21,6 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import faust
@@ -371,7 +369,7 @@ def make_app(settings: Settings) -> WorkerApp:
         store="memory://",
         TableManager=NoTables,
         PartitionAssignor=ShardAssignor,
-        datadir=str(Path(gettempdir()) / "corrente-keeps-nothing-here"),
+        datadir="/corrente-keeps-nothing-here",  # a name alone: there may be no folder that can be written
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,

@@ -12,12 +12,17 @@ def worker() -> None:
     import sys
 
     gc.disable()  # imported modules stay: looking for cycles in them is a seventh of a start. The worker enables it
-    from faust import Worker as FaustWorker
-
+    from stream.health.endpoints import check_port
     from stream.settings import load_settings
-    from stream.worker import make_app
 
     settings = load_settings()
+    if settings.metrics_port:  # bound much later, and by then Faust would end the process with tracebacks
+        check_port(settings.metrics_host, settings.metrics_port)
+
+    from faust import Worker as FaustWorker
+
+    from stream.worker import make_app
+
     app = make_app(settings)
     app.finalize()
     try:

@@ -25,6 +25,9 @@ TOPIC_NAMES = {topic: f"bench-{topic}" for topic in ("clicks", "purchases", "fee
 WORKER = ["-c", "from stream.worker_cli import worker; worker()"]
 SERVER = ["-c", "from stream.cli import main; main()", "serve"]
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of loopback, whatever proxy the environment names."""
+
 
 class Ended(RuntimeError):
     """A process ended that should be running. The text has the end of its log."""
@@ -113,7 +116,7 @@ def request_json(port: int, method: str, path: str) -> Any:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method
     )
-    with urllib.request.urlopen(request, timeout=60.0) as answer:  # noqa: S310  always HTTP on loopback
+    with _DIRECT.open(request, timeout=60.0) as answer:
         body = answer.read()
     return json.loads(body) if body else None
 
@@ -135,7 +138,7 @@ def served_version(port: int) -> int | None:
 def metrics(port: int) -> dict[str, float]:
     """Every sample of a metrics page by its name and labels; empty if no server listens."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as answer:
+        with _DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as answer:
             lines = answer.read().decode().splitlines()
     except (urllib.error.URLError, OSError):
         return {}

@@ -30,6 +30,11 @@ def warm_up(model: Model) -> None:
     model.names(np.zeros(1, np.int64))
 
 
+def compile_kernels(_: ModelSettings) -> None:
+    """Compile what a server calls (`corrente compile`)."""
+    warm_up(empty_model())
+
+
 def empty_model() -> Model:
     """A model that has learned nothing; the code that kernels are compiled to does not depend on the rows.
 

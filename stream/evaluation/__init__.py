@@ -18,6 +18,7 @@ table to its top. Everything but `cli` is free of clocks and of the environment;
 | `report` | how results are shown: tables, notebook HTML, plots, comparisons of saved results |
 | `tuning` | how better settings are searched for and judged |
 | `targets` | which figures the default configuration must reach on known streams |
+| `warm_up` | which kernels `corrente compile` compiles for an evaluation |
 | `cli` | the commands `corrente evaluate`, `corrente tune` and `corrente quality` |
 """
 

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from stream.health.standing import Standing
 from stream.kafka.refusals import CannotLearn
+from stream.settings import WrongSetting
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -68,16 +69,35 @@ def serve(
             return _json(start_response, status, {**body, **notes()})
         return metrics(environ, start_response)
 
-    server_class = _ServerOnIPv6 if ":" in host else _Server
     try:
-        server = make_server(host, port, answer, server_class, handler_class=_Quiet)
+        server = make_server(host, port, answer, _server_class(host), handler_class=_Quiet)
     except OSError as error:
-        raise CannotLearn(
-            f"metrics can't be served on {host}, port {port}: {error}. Set CORRENTE_METRICS_HOST to an address of this "
-            "machine and CORRENTE_METRICS_PORT to a free port"
-        ) from None
+        raise CannotLearn(_cannot_bind(host, port, error)) from None
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server.server_port
+
+
+def check_port(host: str, port: int) -> None:
+    """Bind the port and release it, to find out before a worker starts whether its metrics can be served.
+
+    Raises:
+        WrongSetting: the machine doesn't have this address, or another program has the port.
+    """
+    try:
+        _server_class(host)((host, port), _Quiet).server_close()
+    except OSError as error:
+        raise WrongSetting(_cannot_bind(host, port, error)) from None
+
+
+def _server_class(host: str) -> type[_Server]:
+    return _ServerOnIPv6 if ":" in host else _Server
+
+
+def _cannot_bind(host: str, port: int, error: OSError) -> str:
+    return (
+        f"metrics can't be served on {host}, port {port}: {error}. Set CORRENTE_METRICS_HOST to an address of this "
+        "machine and CORRENTE_METRICS_PORT to a free port"
+    )
 
 
 def readiness(standing: Mapping[int, Standing] | None) -> tuple[str, dict[str, Any]]:

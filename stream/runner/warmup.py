@@ -20,6 +20,7 @@ from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record
 from stream.models.learning.event_loop import TEST, UPDATE
 from stream.models.learning.learner import Learner
+from stream.models.merging.merge import merged
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
@@ -63,6 +64,22 @@ def warm_up(settings: ModelSettings) -> float:
     put_all(TableWriter(tables), [*read, shard.snapshot().delta])
     Shard.restore(small, tables, shard.snapshot().state).apply([], 0.0)
     return time.monotonic() - started
+
+
+def compile_kernels(settings: ModelSettings) -> None:
+    """Compile what a worker and the merging of shards call (`corrente compile`)."""
+    warm_up(settings)
+    small = settings.model_copy(
+        update={"max_items": 256, "max_visitors": 256, "max_sessions": 256, "max_event_ids": 256}
+    )
+    views = {
+        partition: {
+            name: (table.data, np.arange(table.spec.rows, dtype=np.int32))
+            for name, table in Shard(small, partition=partition, shards=2).tables.items()
+        }
+        for partition in range(2)
+    }
+    merged(small, views)
 
 
 def import_river() -> None:

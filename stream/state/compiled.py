@@ -11,7 +11,8 @@ on with the old code. Every function that is cached is therefore *stamped*: its 
 
 This file decides how functions are compiled that may allocate arrays, and when machine code on disk is outdated.
 Kernels that allocate nothing are declared with the decorators of `stream.models.kernels.compile`, which use the same
-stamp. No other file calls `numba.njit(cache=True)` (a test looks).
+stamp. No other file calls `numba.njit(cache=True)` (a test looks). Where machine code lies on disk, and what follows if
+nothing can be written, is decided in `stream.state.kernel_cache`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any
 
 import numba as nb
 from numba.core import config
+
+from stream.state.kernel_cache import KernelCache
 
 ROOT = Path(__file__).resolve().parents[2]
 """Folder that holds the packages `stream`, `serving`, ..."""
@@ -53,14 +56,12 @@ def compiled_with(function: Callable[..., Any], **options: Any) -> Any:
 
     If `NUMBA_DISABLE_JIT` is set, the function is returned as it is.
     """
-    dispatcher = nb.njit(cache=True, **options)(function)
-    if config.DISABLE_JIT:
-        return dispatcher
-    # Numba has no public way to say what a cache depends on. If these attributes move, a test of this file fails and
-    # says where to look.
-    cached = dispatcher._cache._cache_file  # noqa: SLF001  see above
-    stamp = (cached._source_stamp, stamp_of(Path(function.__code__.co_filename)))  # noqa: SLF001  see above
-    cached._source_stamp = stamp  # noqa: SLF001  see above
+    dispatcher = nb.njit(**options)(function)
+    if not config.DISABLE_JIT:
+        # Numba has no public way to say what a cache depends on. If the attribute moves, a test of this file fails and
+        # says where to look.
+        stamp = stamp_of(Path(function.__code__.co_filename))
+        dispatcher._cache = KernelCache(function, stamp)  # noqa: SLF001  see above
     return dispatcher
 
 

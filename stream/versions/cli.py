@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def rollback(
 
     with _store(redis, model) as store:
         found = store.version(version)
-        store.move_alias(PINNED, found.number, who=who or getpass.getuser(), why=why, now=time.time())
+        store.move_alias(PINNED, found.number, who=who or _user(), why=why, now=time.time())
         latest = store.latest()
         behind = latest.number - found.number if latest else 0
         _print_result(
@@ -117,7 +118,7 @@ def follow(
     with _store(redis, model) as store:
         was = store.aliases().get(PINNED)
         if was is not None:
-            store.move_alias(PINNED, None, who=who or getpass.getuser(), why=why, now=time.time())
+            store.move_alias(PINNED, None, who=who or _user(), why=why, now=time.time())
         latest = store.latest()
         newest = latest.number if latest else None
         _print_result(
@@ -142,7 +143,7 @@ def alias(
     """Point an alias to a version. A version that an alias names is never thinned out."""
     with _store(redis, model) as store:
         number = None if version is None else store.version(version).number
-        store.move_alias(name, number, who=who or getpass.getuser(), why=why, now=time.time())
+        store.move_alias(name, number, who=who or _user(), why=why, now=time.time())
         _print_result({name: number}, f"{name} → {number if number is not None else 'nothing'}", as_json)
 
 
@@ -218,7 +219,7 @@ def merge_shards(
             store,
             to,
             visitor_salt=load_settings().model.visitor_salt,
-            worker=f"corrente versions merge-shards ({getpass.getuser()})",
+            worker=f"corrente versions merge-shards ({_user()})",
             code_version=code_version(),
             now=time.time,
         )
@@ -266,7 +267,7 @@ def new_lineage(
             settings.model,
             settings.shards,
             pin=pin,
-            who=who or getpass.getuser(),
+            who=who or _user(),
             why=why,
             code_version=code_version(),
             now=time.time,
@@ -290,6 +291,14 @@ def new_lineage(
             f"shell.\n{served}\nStart the workers: they learn what Kafka has from the beginning.",
             as_json,
         )
+
+
+def _user() -> str:
+    """The name of the user, or their number if the system has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # Python 3.13 raises the second
+        return f"uid {os.getuid()}"
 
 
 @contextmanager

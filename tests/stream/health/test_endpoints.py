@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -73,3 +76,22 @@ def test_an_address_of_another_machine_and_a_port_in_use_are_refused_with_the_se
     port = serve(0, CollectorRegistry(), dict, "127.0.0.1")
     with pytest.raises(CannotLearn, match=rf"port {port}: .*in use.*CORRENTE_METRICS_PORT to a free port"):
         serve(port, CollectorRegistry(), dict, "127.0.0.1")
+
+
+@pytest.mark.unmeasured
+def test_a_port_that_is_taken_ends_a_worker_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = {"CORRENTE_METRICS_PORT": str(port), "CORRENTE_METRICS_HOST": "127.0.0.1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "stream.cli", "worker"],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"metrics can't be served on 127.0.0.1, port {port}: [Errno 98] Address already in use. Set "
+        "CORRENTE_METRICS_HOST to an address of this machine and CORRENTE_METRICS_PORT to a free port\n"
+    )
