@@ -2,13 +2,14 @@
 
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
-`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `health`, `kafka`, `runner`,
+`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `doctor`, `health`, `kafka`, `runner`,
 `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
 | `capacity` | how much memory a model of given size takes |
 | `cli` | how the console command `corrente` finds its commands |
+| `doctor` | what `corrente doctor` checks of an installation |
 | `evaluation` | how good a model would have been on events of the past |
 | `events` | which fields, values and ids an event may have |
 | `health` | what is said of a partition that stands still, and of rejected records |

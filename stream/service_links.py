@@ -1,6 +1,6 @@
 """Variables that Kubernetes sets for a Service whose name begins with `corrente`.
 
-Kubernetes tells every container of a namespace about each Service by environment variables named after it. A Service
+Kubernetes describes each Service to every container of its namespace by environment variables named after it. A Service
 called `corrente` so makes `CORRENTE_SERVICE_HOST`, `CORRENTE_PORT=tcp://10.0.0.11:8080` and more, which look like
 settings of ours. `corrente-metrics` even makes a `CORRENTE_METRICS_PORT` that isn't a number.
 

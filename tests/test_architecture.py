@@ -65,6 +65,7 @@ ROOMS = (
     "stream/standby/",
     "stream/runner/",
     "stream/start_checks.py",
+    "stream/doctor/",
     "stream/worker.py",
     "stream/worker_cli.py",
     "stream/cli.py",

@@ -75,7 +75,7 @@ def test_a_misspelt_setting_is_told_with_the_nearest_name_beside_a_service():
 def test_a_command_works_in_a_container_beside_a_service(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "stream.cli", "size"],
-        env=dict(PATH="/usr/bin:/bin", HOME=str(tmp_path)) | SERVICE,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **SERVICE},
         capture_output=True,
         text=True,
         check=False,
