@@ -16,6 +16,9 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that answer; overrides CORRENTE_SERVER_PROCESSES.")
     ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path under which a proxy offers it; overrides CORRENTE_ROOT_PATH.")
+    ] = None,
 ) -> None:
     """Answer recommendations over HTTP, from the versions in Redis, and take events for Kafka."""
     import gc
@@ -27,7 +30,7 @@ def serve(
     gc.freeze()
     gc.enable()
 
-    given = (("host", host), ("port", port), ("server_processes", workers))
+    given = (("host", host), ("port", port), ("server_processes", workers), ("root_path", root_path))
     options: dict[str, Any] = {name: value for name, value in given if value is not None}
     settings = load_settings(**options)
     try:

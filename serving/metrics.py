@@ -33,6 +33,9 @@ class Metrics:
             return Histogram(name, text, labels, namespace="corrente", registry=self.registry, buckets=SECONDS)
 
         self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
+        self.refused = counter(
+            "http_refused", "Requests refused before they were complete: too slow, too large, or no HTTP.", "status"
+        )
         self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
         self.answers = counter("answers", "Lists answered, by what they were made from.", "fallback")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
@@ -112,6 +115,10 @@ class Metrics:
             observe(seconds)
 
         return count
+
+    def count_refusal(self, status: int) -> None:
+        """Count one request that was refused before it was complete."""
+        self.refused.labels(str(status)).inc()
 
     def count_answer(self, fallback: str) -> None:
         """Count one answered list by its fallback, `personal` if it has none."""

@@ -19,6 +19,7 @@ stream.settings.WrongSetting: CORRENTE_PROT='9000': there is no such setting. Di
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import logging
 import os
@@ -37,6 +38,8 @@ from stream.setting_checks import check_fields, check_group, check_topic
 PREFIX = "CORRENTE_"
 NESTED = "__"
 DEFAULT_MODEL = "default"
+OWN_PATHS = frozenset({"v1", "health", "metrics", "docs", "openapi.json"})
+"""First segments of the HTTP server's own routes."""
 
 
 RENAMED: Mapping[str, str] = {
@@ -150,6 +153,28 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         4_194_304, description="Largest body that the HTTP server reads."
     )
+    max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = Field(
+        65_536, description="Largest request line with headers that the HTTP server reads."
+    )
+    head_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Longest time from the first byte of a request to the end of its headers."
+    )
+    body_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Longest time for the body of a request, and for a client to take its answer."
+    )
+    keep_alive_seconds: Annotated[float, Field(gt=0)] = Field(
+        75.0,
+        description="Time for which the HTTP server keeps a connection open without a request. It has to be longer "
+        "than that of a load balancer before it, which may otherwise use a connection that is just being closed.",
+    )
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = Field(
+        "", description="Path under which a proxy offers the HTTP server, such as `/shop`; the proxy may strip it."
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` count; `*` trusts everyone.",
+    )
     acknowledge_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Longest time the HTTP server waits for Kafka to acknowledge posted events."
     )
@@ -198,6 +223,21 @@ class Settings(BaseSettings):
     def _redis_url(cls, value: str) -> str:
         if not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("a Redis address is redis://host:port/0, rediss://… (TLS) or unix://path")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _free_path(cls, value: str) -> str:
+        first = value.split("/")[1] if value else ""
+        if first in OWN_PATHS:
+            raise ValueError(f"/{first} is the beginning of own routes, so it can't be told whether a proxy strips it")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for each in value.split(",") if value not in {"", "*"} else ():
+            ipaddress.ip_network(each.strip())
         return value
 
     @model_validator(mode="after")

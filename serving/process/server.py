@@ -11,6 +11,8 @@ processes are started and restarted by `serving.process.supervisor`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import importlib
 import logging.config
@@ -31,6 +33,7 @@ from serving.metrics import Metrics
 from serving.process.salt_check import require_strong_salt
 from serving.process.supervisor import run_processes
 from serving.upstream_health import UpstreamHealth
+from serving.web.connection import ConnectionLimits, close_overdue
 from serving.web.fast_protocol import fast_protocol_class
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import return_large_pieces
@@ -38,7 +41,8 @@ from stream.settings import Settings
 from stream.versions import VersionStore
 
 SHUTDOWN_SECONDS = 15
-"""Longest time that requests which have begun may still take after SIGTERM."""
+"""Longest time that requests which have begun may still take after SIGTERM. A client that doesn't send the rest of its
+request, or doesn't take its answer, has less (`serving.web.connection.STOPPING_SECONDS`)."""
 
 BACKLOG = 2048
 """Most connections that wait to be accepted."""
@@ -105,8 +109,17 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http=fast_protocol_class(PREFIX, FastPath(app.state)),
+        http=fast_protocol_class(
+            PREFIX,
+            FastPath(app.state),
+            limits=ConnectionLimits.of(settings),
+            root_path=settings.root_path,
+            count_refusal=lambda status: app.state.metrics.count_refusal(status),
+        ),
+        ws="none",
         lifespan="on",
+        root_path=settings.root_path,
+        forwarded_allow_ips=settings.trusted_proxies,
         access_log=False,  # /metrics counts requests; a line for each would cost as much as a list
         log_config=None,
         server_header=False,
@@ -116,7 +129,20 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
     # uvicorn raises the signal that ended it once more for the handler before; an orderly end is exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+    HttpServer(config).run(sockets=[listening])
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server that ends connections in time, also while it stops."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        closing = asyncio.create_task(close_overdue(self.server_state.connections), name="close overdue connections")
+        try:
+            await super().serve(sockets)
+        finally:
+            closing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await closing
 
 
 def load_versions(settings: Settings, shared: str) -> None:

@@ -1,14 +1,16 @@
 """Canary for uvicorn's internals: every attribute that the fast protocol uses is there and means what it must mean.
 
-`serving/web/fast_protocol.py` subclasses `uvicorn.protocols.http.httptools_impl.HttpToolsProtocol`, which uvicorn may
-change with any minor release. If a test here fails after an upgrade, compare that file of both releases at the place
-that the message names, adapt `fast_protocol.py`, and only then raise the upper bound in `pyproject.toml`.
+`serving/web/connection.py` and `serving/web/fast_protocol.py` subclass uvicorn's `HttpToolsProtocol`
+(`uvicorn.protocols.http.httptools_impl`), which uvicorn may change with any minor release. If a test here fails after
+an upgrade, compare that file of both releases at the place that the message names, adapt those two, and only then raise
+the upper bound in `pyproject.toml`.
 """
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -20,33 +22,57 @@ from packaging.requirements import Requirement
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serving.web import fast_protocol
-from serving.web.fast_protocol import fast_protocol_class
+from serving.web import connection, fast_protocol
+from serving.web.connection import Connection
+from serving.web.fast_protocol import Protocol, fast_protocol_class
 
 ROOT = Path(__file__).parents[3]
 PREFIX = b"/fast/"
 
 USED = {
     "cycle": "None, or the request that is being answered; look at `on_headers_complete`",
+    "cycle.disconnected": "true once the client is gone: what is received then is `http.disconnect`; look at `receive`",
+    "cycle.keep_alive": "false: the connection is closed after the answer; look at `RequestResponseCycle.send`",
+    "cycle.message_event": "set: `receive` goes on; look at `RequestResponseCycle.receive`",
+    "cycle.more_body": "true until the body is complete; look at `on_message_complete`",
     "cycle.response_complete": "true once its answer has been sent; look at `RequestResponseCycle.send`",
+    "cycle.response_started": "true once the head of its answer has been sent; look at `RequestResponseCycle.send`",
     "expect_100_continue": "true if the client waits for `100 Continue`; look at `on_header`",
+    "flow.read_paused": "true while nothing is read; look at `flow_control.FlowControl`",
+    "flow.resume_reading": "of `flow_control.FlowControl`",
     "flow.write_paused": "true while the client reads too slowly; look at `flow_control.FlowControl`",
+    "headers": "pairs of bytes, names in small letters; look at `on_header`",
+    "loop.time": "of asyncio",
+    "parser": "of httptools; look at `__init__` for its leniencies",
+    "parser.feed_data": "of httptools: raises `HttpParserUpgrade` with the place where the other protocol begins",
     "parser.get_http_version": "of httptools: '1.0' or '1.1'",
     "parser.get_method": "of httptools: the method in bytes",
+    "parser.set_dangerous_leniencies": "of httptools; look at `__init__`",
     "parser.should_keep_alive": "of httptools: false if the client asked to close",
-    "parser.should_upgrade": "of httptools: true for a websocket",
+    "parser.should_upgrade": "of httptools: true if the client offers another protocol",
+    "pipeline": "requests that wait for the present one, the next one last; look at `on_response_complete`",
+    "pipeline.pop": "of `collections.deque`",
     "server_state.default_headers": "date and server as pairs of bytes; look at `server.ServerState`",
+    "server_state.total_requests": "requests that were answered; look at `on_response_complete`",
+    "transport.abort": "of asyncio",
+    "transport.can_write_eof": "of asyncio",
     "transport.close": "of asyncio",
+    "transport.is_closing": "of asyncio",
     "transport.write": "of asyncio",
+    "transport.write_eof": "of asyncio",
     "url": "the target as it was sent, complete when `on_headers_complete` is called; look at `on_url`",
+    "connection_made": "called by the event loop",
+    "data_received": "feeds the parser; called by the event loop",
+    "on_message_begin": "begins a request; called by httptools before its first byte",
     "on_headers_complete": "starts the application's task; called by httptools after the last header",
     "on_body": "adds to the request's body; called by httptools for each piece",
     "on_message_complete": "ends the request's body; called by httptools after the last byte",
     "on_response_complete": "counts the request, arms the keep-alive timeout, starts the next request of a pipeline",
+    "pause_writing": "called by the event loop when a client reads too slowly",
+    "shutdown": "closes the connection, or lets it end with the present answer; called by a stopping server",
+    "_start_asgi_task": "runs the application for a cycle; look at `on_headers_complete`",
 }
-"""Attributes of `HttpToolsProtocol` that `fast_protocol.py` uses, and what each of them must be."""
-
-OWN = {"_fast", "prefix", "fast_answer"}
+"""Attributes of `HttpToolsProtocol` that the two files use or override, and what each of them must be."""
 
 
 class Transport:
@@ -64,6 +90,15 @@ class Transport:
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write_eof(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.closed = True
 
     def get_extra_info(self, name: str) -> Any:
         return None
@@ -90,19 +125,21 @@ def connected(protocol_class: type[HttpToolsProtocol]) -> tuple[HttpToolsProtoco
 
 
 def attributes_used() -> set[str]:
-    """Every `self.a`, `self.a.b` and `super().a` of the fast protocol, the longest chain of each."""
-    found = set()
-    for node in ast.walk(ast.parse(Path(fast_protocol.__file__).read_text())):
-        if isinstance(node, ast.Attribute):
-            chain = ast.unparse(node).removeprefix("super().").removeprefix("self.")
-            if ast.unparse(node).startswith(("self.", "super().")):
-                found.add(chain)
-    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
+    """Every `self.a`, `self.a.b` and `cycle.a` of the two files, and every method of uvicorn's that they override."""
+    ours = (Connection, Protocol)
+    found = {name for each in ours for name in vars(each) if hasattr(HttpToolsProtocol, name)}
+    for file in (connection, fast_protocol):
+        for node in ast.walk(ast.parse(Path(file.__file__).read_text())):
+            if isinstance(node, ast.Attribute):
+                use = re.match(r"(?:self\.|super\(\)\.|(?=cycle\.))(\w+(?:\.\w+)?)$", ast.unparse(node))
+                found |= {use[1]} if use else set()
+    own = {name for each in ours for name in (*vars(each), *each.__annotations__)} - set(dir(HttpToolsProtocol))
+    return {name for name in found if name.partition(".")[0] not in own and not name.startswith(("__", "url."))}
 
 
 def test_every_attribute_of_uvicorn_that_is_used_is_in_the_list():
-    used = attributes_used() - OWN
-    assert used - {"url.startswith"} == set(USED) - {"url", "cycle"}
+    containers = {name.partition(".")[0] for name in USED if "." in name}
+    assert attributes_used() - containers == set(USED) - containers
 
 
 @pytest.mark.parametrize("name", USED)
