@@ -55,7 +55,7 @@ STRUCTS = [
 
 
 class Server(FastAPI):
-    """FastAPI, routed by raw paths, with every request counted."""
+    """FastAPI, routed by raw paths, with HEAD beside every GET, and every request counted."""
 
     async def __call__(
         self,
@@ -67,6 +67,9 @@ class Server(FastAPI):
             await super().__call__(scope, receive, send)
             return
         route_by_raw_path(scope)
+        method = scope["method"]
+        if method == "HEAD":  # every route that answers GET answers HEAD too; uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
         started = time.perf_counter()
         status = 500
 
@@ -80,7 +83,7 @@ class Server(FastAPI):
             await super().__call__(scope, receive, send_and_keep_status)
         finally:
             template = scope.get("route_template") or getattr(scope.get("route"), "path_format", "none")
-            self.state.metrics.count_request(scope["method"], template, status, time.perf_counter() - started)
+            self.state.metrics.count_request(method, template, status, time.perf_counter() - started)
 
 
 def create_app(settings: Settings, shared: str | None = None) -> Server:

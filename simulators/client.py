@@ -73,7 +73,7 @@ class Client:
         self._json("POST", f"/v1/versions/{version}/rollback", {"who": "demo", "why": why})
 
     def follow_newest(self) -> None:
-        self._json("DELETE", "/v1/pin")
+        self._json("DELETE", "/v1/pin", {"who": "demo"})
 
     def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         answer = self._http.request(method, path, json=body) if body is not None else self._http.request(method, path)

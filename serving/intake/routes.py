@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from serving.intake.event_intake import EventIntake
+from serving.web.body import read_body
 from serving.web.endpoint import problem_responses
-from serving.web.parsing import read_body
 from serving.web.unknown_parameters import refuse_unknown_parameters
 from stream.events import TOPIC_TYPES
 
@@ -49,7 +49,7 @@ def openapi_of(topic: str) -> dict[str, Any]:
                 "description": "Kafka has acknowledged every event",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
             },
-            **problem_responses("400", "413", "422", "503"),
+            **problem_responses("400", "413", "415", "422", "503"),
         },
     }
 

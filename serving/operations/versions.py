@@ -1,7 +1,8 @@
 """Versions over HTTP: the list of them, one manifest, the difference between two, rollback and its end.
 
 A rollback moves the alias `pinned` and takes effect on every server; this one answers from the chosen version before
-the call returns. Learning continues, and `DELETE /v1/pin` returns to the newest version.
+the call returns. Learning continues, and `DELETE /v1/pin` returns to the newest version. Both calls have to be
+`application/json`, with a body or without, so that a page of another site can't make a browser send them.
 
 This file decides which operations on versions there are over HTTP and what they return. Aliases and versions themselves
 are decided by `stream.versions`; its errors become problems in `serving.web.problems`. Redis is asked in a thread, so
@@ -20,8 +21,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 import serving.web.path_ids  # noqa: F401  registers the convertor of `{name:id}` in paths
+from serving.web.body import read_body, require_json
 from serving.web.endpoint import problem_responses
-from serving.web.parsing import BodyReader, read_body
+from serving.web.parsing import BodyReader
 from serving.web.unknown_parameters import refuse_unknown_parameters
 from serving.wiring import ServedVersions, Store
 from stream.versions import PINNED, AliasMove, UnknownVersion, Version, redacted
@@ -147,7 +149,7 @@ async def compare_versions(a: str, b: str, store: Store) -> Response:
 
 @router.post(
     "/versions/{version:id}/rollback",
-    responses=_responses("Pinned", "400", "404", "413"),
+    responses=_responses("Pinned", "400", "404", "413", "415"),
     openapi_extra=_REASON_BODY,
 )
 async def roll_back(version: str, request: Request, loader: ServedVersions, store: Store) -> Response:
@@ -164,7 +166,7 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
     return _json(_pinned(loader, pinned.number))
 
 
-@router.delete("/pin", responses=_responses("Pinned", "400", "413"), openapi_extra=_REASON_BODY)
+@router.delete("/pin", responses=_responses("Pinned", "400", "413", "415"), openapi_extra=_REASON_BODY)
 async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
     """Remove the pin: answer from the newest version again."""
     reason = await _reason(request)
@@ -186,6 +188,7 @@ def checked_name(name: str) -> str:
 
 
 async def _reason(request: Request) -> RollbackReason:
+    require_json(request.scope["headers"])
     body = await read_body(request.scope, request.receive, request.app.state.settings.max_body_bytes)
     return _read_reason(body) if body else RollbackReason()
 

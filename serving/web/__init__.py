@@ -6,6 +6,7 @@ are FastAPI routes: there Kafka or Redis takes most of the time, and FastAPI's d
 
 | file | decides |
 |---|---|
+| `body` | how the bytes of a body are read: size, gzip, and the media type of administrative calls |
 | `parsing` | how queries and bodies become records, and how errors in them are worded |
 | `unknown_parameters` | that a query parameter that a route doesn't have is refused, on every route |
 | `path_ids` | how ids in paths are routed and decoded |

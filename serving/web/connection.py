@@ -5,8 +5,8 @@ request that offers another protocol (`Upgrade: h2c`, as Java's standard client 
 counts bytes and keeps one moment for each connection; `close_overdue` compares the moments of all connections twice a
 second, which costs less than a timer for each request.
 
-This file decides when a connection is closed, and the answer to a client that sends too much or too slowly. The requests
-that are answered inside the protocol are decided by `serving.web.fast_protocol`.
+This file decides when a connection is closed, and the answer to a client that sends too much or too slowly. The
+requests that are answered inside the protocol are decided by `serving.web.fast_protocol`.
 
 It overrides internals of uvicorn: `tests/serving/web/test_fast_protocol.py` names every attribute that is used.
 """

@@ -19,7 +19,8 @@ import msgspec
 from starlette.routing import Route
 
 import serving.web.path_ids  # noqa: F401  # registers the convertor of `{name:id}`
-from serving.web.parsing import BodyReader, QueryReader, Receive, read_body
+from serving.web.body import Receive, read_body
+from serving.web.parsing import BodyReader, QueryReader
 from serving.web.unknown_parameters import refuse_unknown
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -111,7 +112,9 @@ class Endpoint:
                     "description": "The list",
                     "content": {"application/json": {"schema": schema_of(self.response_type)}},
                 },
-                **problem_responses("404", "409", "422", "503", *(("400", "413") if self.method == "POST" else ())),
+                **problem_responses(
+                    "404", "409", "422", "503", *(("400", "413", "415") if self.method == "POST" else ())
+                ),
             },
         }
         if self.method == "GET":
@@ -144,6 +147,7 @@ _PROBLEM_RESPONSES: dict[str, Any] = {
     "404": _problem_response("No such version"),
     "409": _problem_response("The version is there and can't be read"),
     "413": _problem_response("The body is too large"),
+    "415": _problem_response("The body is encoded, and not with gzip; or an administrative call is not JSON"),
     "422": _problem_response("A parameter or field is wrong; it is named"),
     "503": _problem_response("Redis or Kafka is down; trying again later helps"),
 }

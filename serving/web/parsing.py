@@ -7,7 +7,7 @@ because a misspelt `exclude_sen=true` that is silently ignored would show only i
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -16,8 +16,6 @@ import msgspec
 from serving.web.problems import Problem
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 _MESSAGE_AND_PATH = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>\$.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*)`", re.DOTALL)
@@ -134,35 +132,3 @@ def to_problem(
             text = f"{text.partition(', got ')[0]}, not {str(values[field])[:80]!r}"
     element = f"element {index}: " if index is not None else ""
     return Problem(422, f"{element}{field}: {text}" if field else f"{element}{text}", index=index, field=field)
-
-
-async def read_body(scope: Mapping[str, Any], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, of at most `max_bytes`.
-
-    Raises:
-        Problem: 413 if it is larger; nothing is read if the client has sent its size. 400 if the client disconnects.
-    """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
-            raise _too_large(max_bytes)
-    chunks = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(400, "The client disconnected before the body was complete.")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _too_large(max_bytes: int) -> Problem:
-    return Problem(
-        413,
-        f"The body is larger than {max_bytes} bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once.",
-        headers={"Connection": "close"},
-    )

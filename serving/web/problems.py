@@ -150,7 +150,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         detail = f"There is no {path!r}. The routes are listed under /docs; an id in a path is percent-encoded."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The router lists methods in the order of a set, which is another one in every process.
-        allowed = ", ".join(sorted((headers or {}).get("Allow", "").split(", ")))
+        methods = set((headers or {}).get("Allow", "").split(", "))
+        allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
         headers = {**(headers or {}), "Allow": allowed}
         detail = f"{path!r} takes {allowed}, not {request.method}."
     else:

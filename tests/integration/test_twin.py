@@ -184,7 +184,7 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         assert answers_of(server) == answers_before
 
         # After the pin is removed, the newest version is served.
-        assert server.client.delete("/v1/pin").json()["pinned"] is None
+        assert server.client.request("DELETE", "/v1/pin", json={}).json()["pinned"] is None
         wait_until_served(environment, server, shop)
         shards = assert_every_event_counted_once(environment, layout.shards)
         assert answers_of(server) == answers_in_memory(model_in_memory(shards))

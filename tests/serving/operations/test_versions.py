@@ -47,7 +47,7 @@ async def test_a_rollback_gives_the_exact_answers_while_learning_goes_on(
         for number, answers in expected.items():
             assert await lists(client, version=number) == answers
 
-        answer = await client.delete("/v1/pin")
+        answer = await client.request("DELETE", "/v1/pin", json={})
         assert (answer.json()["served"], answer.json()["pinned"]) == (newest.number, None)
         assert await lists(client) == expected[newest.number]
 
@@ -96,7 +96,7 @@ async def test_unknown_versions_are_404_everywhere(redis_server: RedisServer, pu
             await client.get("/v1/versions/%FF"),
             await client.get(f"/v1/versions/{'9' * 5000}"),
             await client.get("/v1/versions/1/diff/99"),
-            await client.post("/v1/versions/99/rollback"),
+            await client.post("/v1/versions/99/rollback", json={}),
             await client.get("/v1/popular?version=99"),
             await client.get("/v1/recommendations/u?version=nothing"),
             await client.post("/v1/recommendations", json={"version": "99"}),
@@ -132,7 +132,7 @@ async def test_lists_are_answered_while_redis_is_down(redis_server: RedisServer,
         assert (await client.get("/health/ready")).status_code == 200
         assert (await client.get("/v1/versions")).status_code == 503
         assert (await client.get("/v1/popular?version=77")).status_code == 503
-        assert (await client.post("/v1/versions/1/rollback")).status_code == 503
+        assert (await client.post("/v1/versions/1/rollback", json={})).status_code == 503
 
         redis_server.start()
 
@@ -205,7 +205,7 @@ async def test_a_version_that_cannot_be_read_leaves_the_last_good_one(redis_serv
         broken = publisher.learn(*CLICKS[60:])
         for key in set(redis_server.client.keys("*:chunk:*")) - chunks_before:
             redis_server.client.set(key, b"not what was published")
-        answer = await client.delete("/v1/pin")
+        answer = await client.request("DELETE", "/v1/pin", json={})
         assert (answer.status_code, answer.json()["served"]) == (200, good.number)
         health = await client.get("/health/ready")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
@@ -214,7 +214,7 @@ async def test_a_version_that_cannot_be_read_leaves_the_last_good_one(redis_serv
         assert await lists(client) == expected
         assert (await client.get(f"/v1/popular?version={broken.number}")).status_code == 409
 
-        assert (await client.post(f"/v1/versions/{good.number}/rollback")).status_code == 200
+        assert (await client.post(f"/v1/versions/{good.number}/rollback", json={})).status_code == 200
         assert (await client.get("/health/ready")).json()["problem"] is None
 
 
@@ -265,7 +265,7 @@ async def test_several_shards_answer_as_one_model(redis_server: RedisServer, sto
         newer = shards[0].learn(*[("ann", "a3")] * 20)
         await served_version(client, newer.number)
         assert (await client.get("/v1/popular?n=1")).json()["items"][0]["item"] == "a3"
-        await client.post(f"/v1/versions/{version.number}/rollback")
+        await client.post(f"/v1/versions/{version.number}/rollback", json={})
         assert shown((await client.get("/v1/popular")).json()) == popular
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import json
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -73,6 +79,60 @@ def test_the_port_that_0_stands_for_is_printed_and_a_post_that_has_begun_is_fini
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
     assert len(broker.records("clicks", 1)) == 1
+
+
+def asked(address: str, *options: str) -> tuple[int, str, bytes]:
+    """Status, version of HTTP and body of a request that curl sends."""
+    url = f"{address}{options[0]}"
+    form = "\n%{http_code} %{http_version}"
+    done = subprocess.run(["curl", "-sS", url, *options[1:], "-w", form], capture_output=True, check=True, timeout=60)
+    body, _, last = done.stdout.rpartition(b"\n")
+    status, version = last.decode().split()
+    return int(status), version, body
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_requests_as_other_programs_send_them_and_a_stop_beside_half_a_request(
+    redis_server: RedisServer, broker: Broker, publisher: Publisher, tmp_path: Path
+):
+    """Offers of HTTP/2, packed bodies, HEAD, a prefix, and a SIGTERM while a client is in the middle of a request."""
+    version = publisher.learn(("u", "a"), ("v", "b"))
+    events = json.dumps([{"item": "a", "user": "u"}, {"item": "b", "user": "v"}])
+    packed = tmp_path / "events.gz"
+    packed.write_bytes(gzip.compress(events.encode()))
+    with serving(redis_server, broker, "--port", "0", "--root-path", "/shop") as (process, address):
+
+        def ready() -> bool:
+            health = httpx.get(f"{address}/health/ready").json()
+            return health["version"] == version.number and health["kafka"]["up"]
+
+        until(ready, "the server is ready")
+        path = "/v1/events/clicks"
+        assert asked(address, path, "--http2", "-d", events)[:2] == (202, "1.1")
+        assert asked(address, path, "-H", "content-encoding: gzip", "--data-binary", f"@{packed}")[0] == 202
+        assert asked(address, path, "-H", "content-encoding: br", "--data-binary", f"@{packed}")[0] == 415
+        assert asked(address, "/v1/versions/1/rollback", "-X", "POST")[0] == 415
+        for path in ("/health/live", "/health/ready", "/shop/health/ready", "/v1/popular", "/metrics"):
+            head, get = httpx.head(f"{address}{path}"), httpx.get(f"{address}{path}")
+            assert (head.status_code, head.content) == (get.status_code, b"")
+            assert head.headers["content-type"] == get.headers["content-type"]
+        page = httpx.get(f"{address}/shop/docs").text
+        links = re.findall(r'(?:href|src|url)[=:] ?["\']([^"\']+)["\']', page)
+        assert "/shop/openapi.json" in links
+        assert [httpx.get(f"{address}{link}").status_code for link in links] == [200] * len(links)
+        assert httpx.get(f"{address}/openapi.json").json()["servers"] == [{"url": "/shop"}]
+
+        port = int(address.rpartition(":")[2])
+        halves = [b"GET /health/live HTTP/1.1\r\nho", b"POST /v1/events/clicks HTTP/1.1\r\ncontent-length: 9\r\n\r\n["]
+        with contextlib.ExitStack() as stack:
+            for half in halves:
+                stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(half)
+            until(lambda: httpx.get(f"{address}/health/live").status_code == 200, "both are read")
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=30)  # the grace period that the documentation names
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+    assert len(broker.records("clicks", 4)) == 4
 
 
 def test_an_address_that_is_taken_is_named(redis_server: RedisServer):

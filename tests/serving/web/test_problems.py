@@ -48,7 +48,7 @@ OPERATIONS = [
     ("GET", "/v1/versions/99", None),
     ("GET", "/v1/versions/1/diff/99", None),
     ("POST", "/v1/versions/99/rollback", {"who": "ada"}),
-    ("DELETE", "/v1/pin", None),
+    ("DELETE", "/v1/pin", {}),
 ]
 
 
@@ -106,7 +106,7 @@ def test_a_subclass_without_a_row_has_the_status_of_its_base_class():
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("PUT", "/v1/popular", "GET, HEAD"), ("PUT", "/v1/versions", "GET"), ("GET", "/v1/events/clicks", "POST")],
+    [("PUT", "/v1/popular", "GET, HEAD"), ("PUT", "/v1/versions", "GET, HEAD"), ("GET", "/v1/events/clicks", "POST")],
 )
 async def test_another_method_is_405_with_those_that_the_route_takes_in_order(app, method, path, allowed):
     answer = await answered(app, method, path, None)
