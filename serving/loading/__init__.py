@@ -14,5 +14,7 @@ knows HTTP.
 | `warm_up` | what is compiled before a server is ready |
 | `shared` | when a process maps and releases versions of the loading process, and its behaviour without that process |
 | `shared_server` | which versions the loading process sends to the others, and how long it holds them |
+| `link` | when a process releases a version, and when its connection to the loading process is closed |
+| `outbox` | which thread waits for a process that doesn't read |
 | `messages` | the messages between these processes, and how errors cross |
 """

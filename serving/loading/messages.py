@@ -42,6 +42,8 @@ class VersionMessage(msgspec.Struct, tag="version", frozen=True):
     `tables`, then the cells of each hint in the order of `Model.HINTED`.
     """
 
+    lease: int
+    """Number of this sending. The loading process keeps the version's rows as they are until it is released."""
     manifest: str
     tables: dict[str, int]
     """Length of the index by table name."""
@@ -88,14 +90,18 @@ ToClient = VersionMessage | StateMessage | Done | Failed
 # ---- from a process that answers
 
 
-class Released(msgspec.Struct, tag="released", frozen=True):
-    """No request of the sender reads this version any more."""
+class Taken(msgspec.Struct, tag="taken", frozen=True):
+    """The sender has taken the last `StateMessage`, and everything before it. The next one may be sent."""
 
-    version_id: str
+
+class Released(msgspec.Struct, tag="released", frozen=True):
+    """No request of the sender reads any more what was sent under this lease."""
+
+    lease: int
 
 
 class SendAgain(msgspec.Struct, tag="send again", frozen=True):
-    """The sender has released this version, and needs it."""
+    """The sender doesn't have this version any more, and needs it."""
 
     version_id: str
 
@@ -126,7 +132,7 @@ class GetVersion(msgspec.Struct, tag="get version", frozen=True):
     name: str
 
 
-ToServer = Released | SendAgain | Counted | GetTotals | CatchUp | GetVersion
+ToServer = Taken | Released | SendAgain | Counted | GetTotals | CatchUp | GetVersion
 
 Message = ToClient | ToServer
 

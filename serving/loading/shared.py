@@ -3,8 +3,9 @@
 If the loading process is gone, this one keeps its mapped versions, continues to answer from them, reports that it is
 degraded, and connects to the successor.
 
-This file decides when a version is mapped, served and released, and what happens while the loading process is away. The
-messages are defined in `serving.loading.messages`; the other side is `serving.loading.shared_server`.
+This file decides when a version is mapped and served, and what happens while the loading process is away. Its release
+is decided by `serving.loading.link`, the messages by `serving.loading.messages`; the other side is
+`serving.loading.shared_server`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import os
 import socket
 import threading
 import time
-import weakref
+from collections import deque
+from collections.abc import MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 import structlog
 
+from serving.loading.link import Link
 from serving.loading.messages import (
     CatchUp,
     Counted,
@@ -30,14 +33,13 @@ from serving.loading.messages import (
     Failed,
     GetTotals,
     GetVersion,
-    Released,
     SendAgain,
     StateMessage,
+    Taken,
     VersionMessage,
     decode_to_client,
     receive,
     restored_error,
-    send,
 )
 from serving.loading.served import CAUGHT_UP_SECONDS, STOP_SECONDS, LoadedVersion, LoaderAway, VersionSource
 from serving.loading.warm_up import empty_model, warm_up
@@ -59,6 +61,9 @@ COUNT_SECONDS = 0.5
 REQUESTS = 3
 """Most requests for one version. The loading process skips a version that it believes is still mapped here, so one that
 was just released has to be requested again."""
+
+LAST_COUNT_SECONDS = 1.0
+"""Longest time that a stopping process waits until its last counts are sent."""
 
 AWAY_SECONDS = 0.1
 """Pause between two attempts to connect to the loading process."""
@@ -85,11 +90,9 @@ class SnapshotClient(VersionSource):
         self._visitor_salt = visitor_salt
         self._metrics = metrics
         self._name = name
-        self._connection: socket.socket | None = None
+        self._link: Link | None = None
         self._known: dict[str, LoadedVersion] = {}
         """Versions that the loading process has in memory, by id."""
-        self._mapped: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        """Segments that some version here still uses, by number."""
         self._waiting: dict[int, Future[Reply]] = {}
         """Requests without a reply, by number."""
         self._numbers = itertools.count(1)
@@ -125,12 +128,12 @@ class SnapshotClient(VersionSource):
 
     async def _request(self, request: Request) -> Reply | None:
         """The reply to a request; None if the loading process is away or takes too long."""
-        connection = self._connection
-        if connection is None:
+        link = self._link
+        if link is None:
             return None
         future = self._waiting[request.number] = Future()
         try:
-            send(connection, request)
+            link.outbox.put(request)
             return await asyncio.wait_for(asyncio.wrap_future(future), CAUGHT_UP_SECONDS)
         except (OSError, TimeoutError):
             return None
@@ -147,11 +150,11 @@ class SnapshotClient(VersionSource):
 
     async def stop(self) -> None:
         self._stopping.set()
-        connection = self._connection  # the other thread may set it to None at any moment
-        if connection is not None:
+        link = self._link  # the other thread may set it to None at any moment
+        if link is not None:
             self._send_counts()
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            await asyncio.to_thread(link.outbox.wait_until_sent, LAST_COUNT_SECONDS)
+            link.hang_up()
         for thread in self._threads:
             await asyncio.to_thread(thread.join, STOP_SECONDS)
 
@@ -161,18 +164,26 @@ class SnapshotClient(VersionSource):
         warm_up(empty_model())
         while not self._stopping.is_set():
             try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-                    connection.connect(self._name)
-                    self._connection = connection
-                    self._follow(connection)
+                self._link = self._connect()
+                self._follow(self._link)
             except OSError:
                 pass  # health shows it, and the next attempt follows
             except Exception:  # an unforeseen error is logged; the last good version continues to answer
                 log.exception("following the process that loads versions failed")
-            if self._connection is not None:
-                self._connection = None
+            if self._link is not None:
+                self._link.retire()
+                self._link = None
                 self._note_away()
             self._stopping.wait(AWAY_SECONDS)
+
+    def _connect(self) -> Link:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.connect(self._name)
+        except OSError:
+            connection.close()
+            raise
+        return Link(connection)
 
     def _note_away(self) -> None:
         """End the requests that wait for the process that has gone, and report the problem."""
@@ -182,35 +193,42 @@ class SnapshotClient(VersionSource):
         if not self._stopping.is_set():
             self.problem, self.problem_since = "the process that loads versions is away", time.time()
 
-    def _follow(self, connection: socket.socket) -> None:
+    def _follow(self, link: Link) -> None:
         """Take messages until the loading process is gone."""
         while not self._stopping.is_set():
-            received = receive(connection, decode_to_client)
+            received = receive(link.connection, decode_to_client)
             if received is None:
                 return
             message, files = received
             match message:
                 case VersionMessage():
-                    loaded = self._map(message, files)
+                    loaded = self._map(message, files, link.mapped)
+                    link.hold(loaded.model, message.lease)
                     self._known[loaded.version.id] = loaded
-                    weakref.finalize(loaded.model, self._release, connection, loaded.version.id).atexit = False
                 case StateMessage():
-                    self._take_state(connection, message)
+                    self._take_state(link, message)
+                    link.outbox.put(Taken())
                 case Done() | Failed():
                     future = self._waiting.get(message.number)
                     if future is not None and not future.done():
                         future.set_result(message)
 
-    def _map(self, message: VersionMessage, files: list[int]) -> LoadedVersion:
+    def _map(self, message: VersionMessage, files: list[int], mapped: MutableMapping[int, Any]) -> LoadedVersion:
         """A version from its segments. A segment that is mapped already is not mapped again."""
         parts: list[Bytes] = []
-        for (number, nbytes), file in zip(message.segments, files, strict=True):
-            known = self._mapped.get(number)
-            if known is None:
-                known = self._mapped[number] = map_segment(file, nbytes)
-            else:
+        unread = deque(files)
+        try:
+            for number, nbytes in message.segments:
+                file = unread.popleft()
+                known = mapped.get(number)
+                if known is None:
+                    known = mapped[number] = map_segment(file, nbytes)
+                else:
+                    os.close(file)
+                parts.append(known)
+        finally:
+            for file in unread:
                 os.close(file)
-            parts.append(known)
         version = read_manifest(message.manifest.encode())
         settings = settings_of(version.settings, self._visitor_salt)
         specs = {spec.name: spec for spec in table_specs(settings)}
@@ -227,7 +245,7 @@ class SnapshotClient(VersionSource):
             warm_up(model)
         return LoadedVersion(version, model, {})
 
-    def _take_state(self, connection: socket.socket, state: StateMessage) -> None:
+    def _take_state(self, link: Link, state: StateMessage) -> None:
         if state.redis_up:
             self.redis.answered()
         else:
@@ -237,7 +255,7 @@ class SnapshotClient(VersionSource):
         if state.served is not None:
             served = self._known.get(state.served)
             if served is None:  # released here while the other side believed it was mapped
-                send(connection, SendAgain(state.served))
+                link.outbox.put(SendAgain(state.served))
             elif served is not self.served:
                 self.served = served
                 self._metrics.served_version.set(served.version.number)
@@ -247,17 +265,13 @@ class SnapshotClient(VersionSource):
         self._metrics.resident_versions.set(len(self._known))
         self.ready = self.ready or state.ready
 
-    def _release(self, connection: socket.socket, version_id: str) -> None:
-        """Tell the loading process that the last request that read a version has ended."""
-        with contextlib.suppress(OSError):
-            send(connection, Released(version_id))
-
     def _keep_sending_counts(self) -> None:
         while not self._stopping.wait(COUNT_SECONDS):
             self._send_counts()
 
     def _send_counts(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                send(connection, Counted(os.getpid(), self._metrics.samples()))
+        link = self._link
+        if (
+            link is not None and link.outbox.is_empty
+        ):  # the loading process may be paused; counts are sums, so the next will do
+            link.outbox.put(Counted(os.getpid(), self._metrics.samples()))

@@ -5,6 +5,9 @@ of each version's rows, indexes and hints over a Unix socket, and map them. Rows
 version is sent when it is complete, so a reader needs no lock and can't see a half-written one. A version is held until
 every client has released it or is gone: a socket closes with its process, however that ends.
 
+A client may be paused at any moment, for any time. Its versions are held all the while, and no other client waits for
+it: it is sent the next state only once it has taken the last one, and then the newest.
+
 The socket's name is abstract (Linux), so no file remains of it. Only processes of the same user are accepted.
 
 This file decides what clients are sent, and how long their versions are held. Which versions are loaded and which one
@@ -15,10 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import struct
 import threading
+import time
 from concurrent.futures import Future
 
 import structlog
@@ -34,13 +39,14 @@ from serving.loading.messages import (
     Released,
     SendAgain,
     StateMessage,
+    Taken,
     ToServer,
     VersionMessage,
     decode_to_server,
     error_name,
     receive,
-    send,
 )
+from serving.loading.outbox import Outbox
 from serving.loading.served import LoadedVersion
 from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics, Totals
@@ -49,14 +55,39 @@ from stream.versions.manifest import canonical_json
 
 log = structlog.get_logger(__name__)
 
-SEND_SECONDS = 5.0
-"""Longest time that a client may leave its socket full before it is dropped."""
+SILENT_SECONDS = 10.0
+"""Time after which a client that doesn't take what it was sent is logged."""
 
 BACKLOG = 64
 """Most clients that wait to be accepted."""
 
 _PEER = struct.Struct("3i")
 """Linux's `struct ucred`: process, user, group."""
+
+
+Reply = Done | Failed
+
+
+class _Client:
+    """A process that answers, as this one knows it.
+
+    Attributes:
+        outbox: of messages to it.
+        leases: versions that it may read, by the number under which they were sent. The references keep their memory.
+        known: lease by id of the versions that it has been sent and not released.
+        waits_since: moment (monotonic) of the state that it has not taken yet; None if it has taken the last one.
+        stale: True if the loader's state has changed since.
+        replies: to be sent with the next state, each with the version that it is about.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.outbox = Outbox(connection, "send to a client")
+        self.leases: dict[int, LoadedVersion] = {}
+        self.known: dict[str, int] = {}
+        self.waits_since: float | None = None
+        self.stale = False
+        self.silent = False
+        self.replies: list[tuple[LoadedVersion | None, Reply]] = []
 
 
 class SnapshotServer:
@@ -74,8 +105,8 @@ class SnapshotServer:
         self._segments = segments
         self._metrics = metrics
         self._totals = Totals()
-        self._sent: dict[socket.socket, dict[str, LoadedVersion]] = {}
-        """Versions by connection and id that were sent and not released. The references keep their memory."""
+        self._clients: dict[socket.socket, _Client] = {}
+        self._leases = itertools.count(1)
         self._lock = threading.RLock()
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listening.bind(name)
@@ -84,64 +115,85 @@ class SnapshotServer:
     def run(self) -> None:
         """Accept clients until the process ends."""
         while True:
-            connection, _ = self._listening.accept()
-            _, user, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-            if user != os.getuid():
-                connection.close()
-                continue
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_SECONDS), 0))
-            with self._lock:
-                self._sent[connection] = {}
-            threading.Thread(target=self._follow, args=(connection,), name="serve a client", daemon=True).start()
-            self.send_to_all()
+            self._add(self._listening.accept()[0])
+
+    def _add(self, connection: socket.socket) -> None:
+        _, user, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if user != os.getuid():
+            connection.close()
+            return
+        client = _Client(connection)
+        with self._lock:
+            self._clients[connection] = client
+            self._send_state(client)
+        threading.Thread(target=self._follow, args=(connection, client), name="serve a client", daemon=True).start()
 
     def send_to_all(self) -> None:
-        """Send every client the versions that it lacks, and the loader's state."""
+        """Send every client the versions that it lacks, and the loader's state, once it takes them."""
         with self._lock:
-            for connection in list(self._sent):
-                self._send_to(connection)
+            for client in self._clients.values():
+                self._send_state(client)
 
-    def _send_to(self, connection: socket.socket) -> None:
+    def _send_state(self, client: _Client, *replies: tuple[LoadedVersion | None, Reply]) -> None:
+        """Send versions, state and replies to one client, now or once it has taken the last state.
+
+        The caller holds the lock. Nothing here waits for the client.
+        """
+        client.replies += replies
+        client.stale = True
+        if client.waits_since is not None:
+            self._note_silence(client, time.monotonic() - client.waits_since)
+            return
+        client.stale, client.waits_since = False, time.monotonic()
         loader = self._loader
         served = loader.served
         residents = list(loader.in_memory())
-        try:
-            for each in residents:
-                self._send_version(connection, each)
-            send(
-                connection,
-                StateMessage(
-                    served=served.version.id if served else None,
-                    resident=[each.version.id for each in residents],
-                    ready=loader.ready,
-                    problem=loader.problem,
-                    problem_since=loader.problem_since,
-                    redis_up=loader.redis.up,
-                    redis_since=loader.redis.since,
-                    redis_reason=loader.redis.reason,
-                    stopped=loader.stopped,
-                ),
+        for each in residents:
+            self._send_version(client, each)
+        client.outbox.put(
+            StateMessage(
+                served=served.version.id if served else None,
+                resident=[each.version.id for each in residents],
+                ready=loader.ready,
+                problem=loader.problem,
+                problem_since=loader.problem_since,
+                redis_up=loader.redis.up,
+                redis_since=loader.redis.since,
+                redis_reason=loader.redis.reason,
+                stopped=loader.stopped,
             )
-        except OSError:
-            self._drop(connection)
+        )
+        for loaded, reply in client.replies:
+            if loaded is not None:
+                self._send_version(client, loaded)
+            client.outbox.put(reply)
+        client.replies.clear()
 
-    def _send_version(self, connection: socket.socket, loaded: LoadedVersion) -> None:
+    def _send_version(self, client: _Client, loaded: LoadedVersion) -> None:
         """Send a version, unless the client has it."""
-        sent = self._sent[connection]
-        if loaded.version.id in sent:
+        if loaded.version.id in client.known:
             return
-        sent[loaded.version.id] = loaded
+        lease = client.known[loaded.version.id] = next(self._leases)
+        client.leases[lease] = loaded
         model = loaded.model
         segments = [self._segments.segment_of(part) for view in model.views.values() for part in view]
         segments += [self._segments.segment_of(model.hints[name].cells) for name in Model.HINTED]
         message = VersionMessage(
+            lease=lease,
             manifest=canonical_json(loaded.version.manifest).decode(),
             tables={name: len(index) for name, (_, index) in model.views.items()},
             segments=[(segment.number, segment.nbytes) for segment in segments],
         )
-        send(connection, message, [segment.file for segment in segments])
+        client.outbox.put(message, [segment.file for segment in segments], keep=loaded)
 
-    def _follow(self, connection: socket.socket) -> None:
+    def _note_silence(self, client: _Client, seconds: float) -> None:
+        if not client.silent and seconds >= SILENT_SECONDS:
+            client.silent = True
+            log.warning(
+                "a server process takes no versions; it may be paused, and keeps its memory", seconds=round(seconds)
+            )
+
+    def _follow(self, connection: socket.socket, client: _Client) -> None:
         """Answer one client's messages until it is gone."""
         while True:
             try:
@@ -149,61 +201,57 @@ class SnapshotServer:
             except OSError:
                 received = None
             if received is None:
-                with self._lock:  # nothing is sent meanwhile
-                    self._drop(connection)
-                    connection.close()
+                with self._lock:  # nothing is put into its outbox from here on
+                    del self._clients[connection]
+                client.outbox.close()
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)  # ends a send that waits
+                connection.close()
                 return
-            self._answer(connection, received[0])
+            self._answer(client, received[0])
 
-    def _answer(self, connection: socket.socket, message: ToServer) -> None:
+    def _answer(self, client: _Client, message: ToServer) -> None:
         match message:
-            case Released(version_id):
+            case Taken():
                 with self._lock:
-                    self._sent.get(connection, {}).pop(version_id, None)
+                    client.waits_since, client.silent = None, False
+                    if client.stale:
+                        self._send_state(client)
+            case Released(lease):
+                with self._lock:
+                    released = client.leases.pop(lease, None)
+                    if released is not None and client.known.get(released.version.id) == lease:
+                        del client.known[released.version.id]
             case SendAgain(version_id):
                 with self._lock:
-                    if connection in self._sent:
-                        self._sent[connection].pop(version_id, None)
-                        self._send_to(connection)
+                    client.known.pop(version_id, None)
+                    self._send_state(client)
             case Counted(process, samples):
                 self._totals.put(process, samples)
             case GetTotals(number):
                 self._totals.put(0, self._metrics.samples())
-                self._reply(connection, Done(number, samples=self._totals.samples()))
+                self._reply(client, Done(number, samples=self._totals.samples()))
             case CatchUp(number):
 
                 def reply(_: Future[None]) -> None:
-                    self._reply(connection, Done(number))
+                    self._reply(client, Done(number))
 
                 self._loader.submit_check().add_done_callback(reply)
             case GetVersion(number, name):
                 # The version may have to be loaded first, which must not hold up the client's other messages.
-                threading.Thread(target=self._load, args=(connection, number, name), daemon=True).start()
+                threading.Thread(target=self._load, args=(client, number, name), daemon=True).start()
 
-    def _load(self, connection: socket.socket, number: int, name: str) -> None:
+    def _load(self, client: _Client, number: int, name: str) -> None:
         try:
             loaded = asyncio.run(self._loader.answering(name))
         except Exception as error:  # raised again in the client; logged here if its class does not cross
             kind = error_name(error)
             if not kind:
                 log.exception("loading a requested version failed", version=name)
-            self._reply(connection, Failed(number, kind, str(error)))
+            self._reply(client, Failed(number, kind, str(error)))
             return
-        with self._lock, contextlib.suppress(OSError):  # `_reply` drops the client if it is gone
-            if loaded is not None and connection in self._sent:
-                self._send_version(connection, loaded)
-        self._reply(connection, Done(number, version_id=loaded.version.id if loaded else None))
+        self._reply(client, Done(number, version_id=loaded.version.id if loaded else None), loaded)
 
-    def _reply(self, connection: socket.socket, message: Done | Failed) -> None:
+    def _reply(self, client: _Client, message: Reply, loaded: LoadedVersion | None = None) -> None:
         with self._lock:
-            try:
-                if isinstance(message, Done) and connection in self._sent:
-                    self._send_to(connection)
-                send(connection, message)
-            except OSError:
-                self._drop(connection)
-
-    def _drop(self, connection: socket.socket) -> None:
-        self._sent.pop(connection, None)
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+            self._send_state(client, (loaded, message))

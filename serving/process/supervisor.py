@@ -1,7 +1,8 @@
 """Several processes as one server: the first one listens, starts the others, and restarts those that fail.
 
 The others are one that loads versions and those that answer from the listening socket that they inherit. A child that
-exits unexpectedly is restarted. The children end with the first process, even if it is killed.
+exits unexpectedly is restarted. The children end with the first process, even if it is killed, and one that doesn't
+end after SIGTERM, because it is paused, is killed.
 
 This file decides when a process is started and ended, not what it does.
 """
@@ -22,6 +23,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+KILL_SECONDS = 25
+"""Time after SIGTERM after which a child that has not ended is killed, because it is paused or hangs."""
 RESTART_SECONDS = 0.5
 """Pause before a process that exited unexpectedly is restarted."""
 PR_SET_PDEATHSIG = 1
@@ -49,13 +52,23 @@ def run_processes(count: int, load: Program, answer: Program) -> None:
     running: dict[int, tuple[str, Program]] = {}
     stopping = False
 
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
+    def send(number: signal.Signals) -> None:
         for process in list(running):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
+                os.kill(process, number)
 
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal stopping
+        if not stopping:
+            signal.alarm(KILL_SECONDS)
+        stopping = True
+        send(signal.SIGTERM)
+
+    def kill(_: int, __: FrameType | None) -> None:
+        log.warning("children that have not ended are killed", processes=len(running), seconds=KILL_SECONDS)
+        send(signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     for role, program in programs:

@@ -23,6 +23,7 @@ from serving.loading.messages import (
     Released,
     SendAgain,
     StateMessage,
+    Taken,
     VersionMessage,
     decode_to_client,
     decode_to_server,
@@ -35,7 +36,7 @@ from stream.state.tables import CorruptDelta
 from stream.versions import StoppedShard, UnknownVersion, VersionError
 
 TO_CLIENT = [
-    VersionMessage('{"number": 1}', {"items": 64, "sums": 3}, [(1, 4096), (2, 1)]),
+    VersionMessage(9, '{"number": 1}', {"items": 64, "sums": 3}, [(1, 4096), (2, 1)]),
     StateMessage("id", ["id", "older"], True, "no such key", 12.5, False, 3.25, "ConnectionError: ü"),
     StateMessage(None, [], False, None, None, True, None, ""),
     StateMessage(None, [], True, None, None, True, None, "", (StoppedShard(0, 1.5, "kafka", "away", "…", "one", []),)),
@@ -44,7 +45,8 @@ TO_CLIENT = [
     Failed(8, "UnknownVersion", "there is no version 99"),
 ]
 TO_SERVER = [
-    Released("id"),
+    Taken(),
+    Released(9),
     SendAgain("id"),
     Counted(4711, [["seen_total", [], 1.0]]),
     GetTotals(1),

@@ -74,6 +74,13 @@ async def sharing(store: VersionStore) -> AsyncIterator[Pair]:
         running.join(10.0)
 
 
+def hang_up(server: SnapshotServer) -> None:
+    """End every connection, as the end of the loading process does."""
+    with server._lock:
+        for connection in server._clients:
+            connection.shutdown(socket.SHUT_RDWR)
+
+
 def serves(client: SnapshotClient, number: int) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         return client.served is not None and client.served.version.number == number
@@ -167,9 +174,7 @@ async def test_a_loading_process_that_is_gone_is_an_error_of_its_own(store: Vers
     async with sharing(store) as (_, server, client):
         await eventually(serves(client, version.number), "the client serves it")
         server._listening.shutdown(socket.SHUT_RDWR)
-        with server._lock:
-            for connection in list(server._sent):
-                server._drop(connection)
+        hang_up(server)
 
         async def away() -> bool:
             return client.problem is not None
@@ -204,7 +209,7 @@ async def test_a_version_is_released_with_the_last_request_that_reads_it(store: 
 
         def held() -> set[str]:
             with server._lock:
-                return {version_id for sent in server._sent.values() for version_id in sent}
+                return {each.version.id for client in server._clients.values() for each in client.leases.values()}
 
         async def only_needed() -> bool:
             gc.collect()
@@ -259,9 +264,7 @@ async def test_requests_end_when_the_loading_process_goes(store: VersionStore, p
             return bool(client._waiting)
 
         await eventually(sent, "the request is under way")
-        with server._lock:
-            for connection in list(server._sent):
-                server._drop(connection)
+        hang_up(server)
         try:
             with pytest.raises(LoaderAway):
                 await asyncio.wait_for(waiting, 5.0)
