@@ -6,7 +6,8 @@ several shards. The choice of versions to keep is made by `serving.loading.loade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from stream.models.workspace.scoring_view import views_of
 from stream.state.table_writer import DeltaSink
 from stream.state.tables import Delta, TableSpec
 
+WeakView = tuple[weakref.ref[np.ndarray], weakref.ref[np.ndarray]]
+"""A `TableView` that keeps nothing alive."""
+
 
 class ShardMemory:
     """Memory that all versions of one shard share whose tables have equal shapes.
@@ -37,6 +41,8 @@ class ShardMemory:
         self._allocate = allocate
         self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
         self.hints: dict[str, KeyHints] = {}
+        self._in_use: dict[str, list[WeakView]] = {}
+        """Tables of every version, so that a version that is in use keeps its hints whatever comes after it."""
 
     def load(self, read: Callable[[DeltaSink], object], like: Views | None = None) -> Views:
         """A state made from everything that was ever written, sharing rows that are equal with `like`.
@@ -68,10 +74,21 @@ class ShardMemory:
         return sum(usage.nbytes for usage in self._arena.usage().values())
 
     def _add_hint(self, name: str, views: Views, rows: np.ndarray) -> None:
+        in_use = self._in_use.setdefault(name, [])
         if name not in self.hints:
             self.hints[name] = KeyHints(*views[name], self._allocate)
         elif len(rows):
-            self.hints[name].add(*views[name], rows)
+            self.hints[name].add(*views[name], rows, lambda: _alive(in_use))
+        in_use[:] = [each for each in in_use if each[1]() is not None]
+        in_use.append((weakref.ref(views[name][0]), weakref.ref(views[name][1])))
+
+
+def _alive(views: list[WeakView]) -> Iterator[TableView]:
+    """Those tables of versions that are still in use."""
+    for weak_data, weak_index in views:
+        data, index = weak_data(), weak_index()
+        if data is not None and index is not None:
+            yield data, index
 
 
 def model_of(

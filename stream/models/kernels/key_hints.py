@@ -5,12 +5,13 @@ rows. So one index has a *hint* for every key that any version has, and a hint c
 version that asks. Reading while another thread adds is safe.
 
 This file decides what a hint is (32 bits of the key and 32 of the row, so cells can grow without reading keys from any
-version) and when hints of evicted rows are dropped. The index of a model that learns is `hash_index`.
+version) and when hints of evicted rows are dropped: never while a version has the row. The index of a model that learns
+is `hash_index`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from stream.models.kernels.hash_index import MAX_USED_SHARE, put_cell
 
 MAX_CELLS_PER_ROW = 16
 """Cells for each row of a version beyond which hints are made anew, because most are of rows evicted long ago."""
+
+Version = tuple[NDArray, NDArray]
+"""Records with keys, and index, of one version."""
 
 
 class KeyHints:
@@ -38,22 +42,39 @@ class KeyHints:
         self.cells = self._cells(2 * len(index))
         self._used = add_hints(self.cells, keys, index, np.arange(1, len(index)))
 
-    def add(self, keys: NDArray, index: NDArray, rows: NDArray) -> None:
+    def add(
+        self, keys: NDArray, index: NDArray, rows: NDArray, others: Callable[[], Iterable[Version]] = lambda: ()
+    ) -> None:
         """Add hints for rows that got a key in a later version.
 
         Args:
             keys, index: of that version.
             rows: numbers of the rows that may have another key than before.
+            others: returns every other version that is in use; asked if hints are made anew, which keeps theirs.
         """
         if self._used + len(rows) > self.cells.size * MAX_USED_SHARE:
             cells = self._cells(2 * self.cells.size)
             if cells.size <= MAX_CELLS_PER_ROW * len(index):
-                self._used = move_hints(self.cells, cells)
+                self._used, self.cells = move_hints(self.cells, cells), cells
             else:
-                cells = self._cells(2 * len(index))
-                self._used = add_hints(cells, keys, index, np.arange(1, len(index)))
-            self.cells = cells
+                self._make_anew(keys, index, others())
         self._used += add_hints(self.cells, keys, index, rows.astype(np.int64))
+
+    def _make_anew(self, keys: NDArray, index: NDArray, others: Iterable[Version]) -> None:
+        """Hints of a version and of those rows of others that lie elsewhere, with room for as many again."""
+        cells = self._cells(2 * len(index))
+        used = add_hints(cells, keys, index, np.arange(1, len(index)))
+        for other_keys, other_index in others:
+            rows = np.flatnonzero(other_index != index)
+            used, cells = self._with_room(used, cells, len(rows))
+            used += add_hints(cells, other_keys, other_index, rows)
+        self._used, self.cells = self._with_room(used, cells, used)
+
+    def _with_room(self, used: int, cells: NDArray[np.uint64], wanted: int) -> tuple[int, NDArray[np.uint64]]:
+        while used + wanted > cells.size * MAX_USED_SHARE:
+            larger = self._cells(2 * cells.size)
+            used, cells = move_hints(cells, larger), larger
+        return used, cells
 
     @classmethod
     def of_cells(cls, cells: NDArray[np.uint64]) -> KeyHints:
