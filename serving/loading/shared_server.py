@@ -64,7 +64,6 @@ BACKLOG = 64
 _PEER = struct.Struct("3i")
 """Linux's `struct ucred`: process, user, group."""
 
-
 Reply = Done | Failed
 
 
@@ -176,15 +175,16 @@ class SnapshotServer:
         lease = client.known[loaded.version.id] = next(self._leases)
         client.leases[lease] = loaded
         model = loaded.model
-        segments = [self._segments.segment_of(part) for view in model.views.values() for part in view]
-        segments += [self._segments.segment_of(model.hints[name].cells) for name in Model.HINTED]
+        arrays = [part for view in model.views.values() for part in view]
+        arrays += [model.hints[name].cells for name in Model.HINTED]  # others may take their place before they are sent
+        segments = [self._segments.segment_of(array) for array in arrays]
         message = VersionMessage(
             lease=lease,
             manifest=canonical_json(loaded.version.manifest).decode(),
             tables={name: len(index) for name, (_, index) in model.views.items()},
             segments=[(segment.number, segment.nbytes) for segment in segments],
         )
-        client.outbox.put(message, [segment.file for segment in segments], keep=loaded)
+        client.outbox.put(message, [segment.file for segment in segments], keep=(loaded, arrays))
 
     def _note_silence(self, client: _Client, seconds: float) -> None:
         if not client.silent and seconds >= SILENT_SECONDS:
