@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -102,3 +103,19 @@ async def test_a_report_that_can_not_be_read_keeps_no_version_from_being_served(
     async with running(settings_for(redis_server, broker)) as (_, client):
         newer = publisher.learn(("w", "c"))
         await served_version(client, newer.number)
+
+
+async def test_every_route_that_answers_get_answers_head(redis_server: RedisServer, publisher: Publisher) -> None:
+    version = publisher.learn(*CLICKS)
+    async with running(settings_for(redis_server)) as (app, client):
+        await served_version(client, version.number)
+        paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods]
+        assert len(paths) > 8
+        for path in (*paths, "/docs", "/openapi.json"):
+            target = re.sub(r"\{.*?\}", "1", path)
+            head, get = await client.head(target), await client.get(target)
+            assert head.status_code == get.status_code, target
+            assert head.headers["content-type"] == get.headers["content-type"], target
+        assert (await client.head("/v1/events/clicks")).status_code == 405
+        counted = (await client.get("/metrics")).text
+    assert 'corrente_http_requests_total{method="HEAD",route="/health/live",status="200"} 1.0' in counted

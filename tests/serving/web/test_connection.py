@@ -21,8 +21,9 @@ from tests.serving.awaiting import eventually
 PREFIX = b"/fast/"
 LARGE = 8_000_000
 """Bytes of an answer that fits into no buffer of a socket."""
-LIMITS = ConnectionLimits(head_bytes=2048, head_seconds=0.2, body_seconds=0.4, keep_alive_seconds=0.6)
 UNHURRIED = ConnectionLimits(head_bytes=2048)
+SHORT_HEAD = UNHURRIED._replace(head_seconds=0.2)
+SHORT_BODY = UNHURRIED._replace(body_seconds=0.3)
 
 
 class Answer(NamedTuple):
@@ -249,7 +250,7 @@ async def test_an_endless_header_is_refused_while_it_is_sent_and_holds_up_nobody
 
 @pytest.mark.parametrize("sent", [b"G", b"GET / HTTP/1.1\r\nhost: a\r\n", b"\r\nGET /fast/u HTTP/1.1\r\n"])
 async def test_half_a_head_is_refused_after_its_time(sent: bytes):
-    async with running(LIMITS) as served, served.connected() as client:
+    async with running(SHORT_HEAD) as served, served.connected() as client:
         await client.send(b"GET /fast/u HTTP/1.1\r\nhost: a\r\n\r\n")
         await client.answer()
         await client.send(sent)
@@ -261,7 +262,7 @@ async def test_half_a_head_is_refused_after_its_time(sent: bytes):
 
 
 async def test_half_a_body_is_refused_after_its_time_and_its_request_ends():
-    async with running(LIMITS) as served, served.connected() as client:
+    async with running(SHORT_BODY) as served, served.connected() as client:
         await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel")
         answer = await client.answer()
         assert (answer.status, answer.body["title"]) == (408, "Request Timeout")
@@ -275,7 +276,7 @@ async def test_half_a_body_is_refused_after_its_time_and_its_request_ends():
 
 
 async def test_a_client_that_never_closes_after_a_refusal_is_dropped():
-    async with running(LIMITS) as served, served.connected() as client:
+    async with running(SHORT_BODY) as served, served.connected() as client:
         await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel")
         await client.answer()
         await served.open_connections(0)
@@ -285,30 +286,48 @@ async def test_a_client_that_never_closes_after_a_refusal_is_dropped():
     "first", [b"", b"GET /fast/u HTTP/1.1\r\nhost: a\r\n\r\n", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"]
 )
 async def test_an_idle_connection_is_closed_after_its_time(first: bytes):
-    async with running(LIMITS) as served, served.connected() as client:
+    async with running() as served, served.connected() as client:
+        await served.open_connections(1)
         if first:
             await client.send(first)
             assert (await client.answer()).status == 200
+        (idle,) = served.server.server_state.connections
+        idle.end_if_overdue(idle._since + UNHURRIED.keep_alive_seconds - 1)
+        assert not idle.transport.is_closing()
+        idle.end_if_overdue(idle._since + UNHURRIED.keep_alive_seconds + 1)
         assert await client.closed() == b""
         assert served.refusals == []
 
 
+async def test_a_connection_without_a_request_is_closed_by_the_server():
+    async with running(UNHURRIED._replace(keep_alive_seconds=0.1)) as served, served.connected() as client:
+        assert await client.closed() == b""
+
+
 async def test_a_connection_that_is_used_is_kept():
-    """Requests keep coming until the clock has passed the limit of silence several times."""
-    async with running(LIMITS._replace(keep_alive_seconds=0.1)) as served, served.connected() as client:
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + 0.5
-        while loop.time() < ends:
+    """Each request begins the time of silence anew."""
+    async with running() as served, served.connected() as client:
+        moments = []
+        for _ in range(3):
             await client.send(b"GET /fast/u HTTP/1.1\r\nhost: a\r\n\r\n")
             assert (await client.answer()).body == b'"fast"'
-        assert len(served.server.server_state.connections) == 1
+            (used,) = served.server.server_state.connections
+            moments.append(used._since)
+            used.end_if_overdue(used._since + UNHURRIED.keep_alive_seconds - 1)
+            assert not used.transport.is_closing()
+        assert moments == sorted(set(moments))
 
 
 async def test_an_answer_that_takes_long_is_no_reason_to_close():
-    limits = ConnectionLimits(2048, head_seconds=0.05, body_seconds=0.05, keep_alive_seconds=0.05)
-    async with running(limits) as served, served.connected() as client, served.connected() as idle:
-        await client.send(b"GET /held HTTP/1.1\r\nhost: a\r\n\r\n")
-        assert await idle.closed() == b""  # the time of an idle connection passes meanwhile
+    async with running() as served, served.connected() as client:
+        await client.send(b"POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+
+        async def read() -> bool:
+            return bool(served.bodies)
+
+        await eventually(read, "the body was read", 30.0)
+        (answering,) = served.server.server_state.connections
+        answering.end_if_overdue(answering._since + 1_000_000)
         served.held.set()
         assert (await client.answer()).status == 200
 
@@ -317,7 +336,7 @@ async def test_an_answer_that_takes_long_is_no_reason_to_close():
     "second", [b"GET / HTTP/1.1\r\nhost", b"\x16\x03", b"GET /" + b"a" * 9000], ids=["half", "no", "431"]
 )
 async def test_a_refusal_does_not_take_the_place_of_an_earlier_answer(second: bytes):
-    async with running(LIMITS) as served, served.connected() as client:
+    async with running(SHORT_HEAD) as served, served.connected() as client:
         await client.send(b"GET /held HTTP/1.1\r\nhost: a\r\n\r\n" + second)
 
         async def refused() -> bool:
@@ -331,14 +350,14 @@ async def test_a_refusal_does_not_take_the_place_of_an_earlier_answer(second: by
 
 
 async def test_a_client_that_does_not_take_its_answer_is_dropped():
-    async with running(LIMITS) as served, served.connected() as client:
+    async with running(SHORT_BODY) as served, served.connected() as client:
         await client.send(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         await served.open_connections(1)
         await served.open_connections(0)
 
 
 async def test_a_slow_client_gets_a_large_answer_whole():
-    async with running(LIMITS._replace(body_seconds=30.0)) as served, served.connected() as client:
+    async with running() as served, served.connected() as client:
         await client.send(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         assert len((await client.answer()).body) == LARGE
 
@@ -413,7 +432,8 @@ async def test_a_stopping_server_waits_for_no_client_that_does_nothing(sent: byt
         assert not served.server.server_state.connections
 
 
-async def test_a_stopping_server_finishes_a_body_that_is_being_sent():
+async def test_a_stopping_server_finishes_a_body_that_is_being_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "STOPPING_SECONDS", 30.0)
     async with running() as served, served.connected() as client:
         await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel")
 
