@@ -269,6 +269,8 @@ def _curl(each: Mapping[str, Any]) -> str:
         words += ["-X", each["method"]]
     path = each["path"]
     words.append(shlex.quote(f"localhost:8080{path}"))
+    if each["json"]:
+        words += ["-H", "'content-type: application/json'"]
     if each["body"] is not None or each["shown"]:
         body = each["shown"] or (each["body"] if isinstance(each["body"], str) else json.dumps(each["body"]))
         words += ["-d", shlex.quote(body)]

@@ -18,6 +18,10 @@ MEANINGS: Mapping[int, tuple[str, str]] = {
     405: ("The route takes another method.", "no"),
     409: ("The version is there and can't be read: Redis holds other bytes than were published.", "no; roll back"),
     413: ("The body is larger than `CORRENTE_MAX_BODY_BYTES`.", "in smaller parts"),
+    415: (
+        "The body is packed, and not with gzip; or an administrative call is not `application/json`.",
+        "with the header that it names",
+    ),
     422: ("A parameter, a field or an element is wrong; it is named, and nothing of the request was done.", "no"),
     500: ("An error in the server, which is in its log.", "it may help"),
     503: (

@@ -25,6 +25,7 @@ class Request(NamedTuple):
         title: one sentence about the example.
         method, path, body: as they are sent; the body is JSON, or text that is sent as it is.
         shown: body as the page shows it, if not as it is sent.
+        json: True if the header `Content-Type: application/json` is sent.
     """
 
     route: str
@@ -33,6 +34,7 @@ class Request(NamedTuple):
     path: str
     body: Any = None
     shown: str | None = None
+    json: bool = False
 
 
 TEAPOT = {"item": "teapot", "user": "ada", "event_id": "click-1"}
@@ -103,8 +105,9 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
             "POST",
             "/v1/versions/1/rollback",
             {"who": "the shop's operator", "why": "odd lists since the campaign"},
+            json=True,
         ),
-        Request("DELETE /v1/pin", "The newest version again", "DELETE", "/v1/pin"),
+        Request("DELETE /v1/pin", "The newest version again", "DELETE", "/v1/pin", json=True),
         Request("GET /health/live", "A server that runs", "GET", "/health/live"),
         Request("GET /health/ready", "Everything works", "GET", "/health/ready"),
         Request("GET /metrics", "Some of the lines", "GET", "/metrics"),
@@ -113,6 +116,7 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
         Request("", "A version that isn't there", "GET", "/v1/popular?version=99"),
         Request("", "Another method than the route takes", "PUT", "/v1/popular"),
         Request("", "A body that is too large", "POST", "/v1/events/clicks", " " * 4_200_000, "@too-many-clicks.json"),
+        Request("", "An administrative call without the header of JSON", "POST", "/v1/versions/1/rollback"),
         Request("", "A misspelt parameter", "GET", "/v1/popular?limt=5"),
         Request("", "A parameter beyond its limits", "GET", "/v1/popular?n=5000"),
         Request(

@@ -36,7 +36,8 @@ async def answers_in(situation: str, client: httpx.AsyncClient) -> list[dict]:
     found = []
     for request in SITUATIONS[situation]:
         content = request.body if isinstance(request.body, str | None) else json.dumps(request.body)
-        answer = await client.request(request.method, request.path, content=content)
+        headers = {"content-type": "application/json"} if request.json else {}
+        answer = await client.request(request.method, request.path, content=content, headers=headers)
         if request.path == "/metrics":
             lines = [line for line in answer.text.splitlines() if "corrente_answers" in line or "up{" in line]
             shown = [line for line in lines if "_created" not in line]
