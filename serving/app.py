@@ -121,12 +121,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
             shared, state.store, redis, state.metrics, visitor_salt=settings.model.visitor_salt
         )
     state.responder = Responder(state.loader, state.metrics)
-    state.producer = EventProducer(
-        settings.kafka,
-        list(settings.topics.values()),
-        settings.acknowledge_seconds,
-        UpstreamHealth("kafka", state.metrics),
-    )
+    state.producer = EventProducer(settings, UpstreamHealth("kafka", state.metrics))
     state.intake = EventIntake(
         {
             topic: EventReader(topic, settings.fields, settings.max_future_seconds, settings.model.scale)

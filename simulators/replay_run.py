@@ -42,7 +42,7 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
             client.check_alive()
             sender = await ends.enter_async_context(http_sender(address))
         else:
-            sender = await ends.enter_async_context(kafka_sender(settings.kafka, settings.topics, settings.fields))
+            sender = await ends.enter_async_context(kafka_sender(settings))
 
         columns = [
             TextColumn("{task.description}"),

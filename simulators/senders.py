@@ -18,6 +18,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from simulators.replay import Outcome
+from stream.kafka.connection.diagnosis import require_kafka
+from stream.kafka.connection.options import client_options
+from stream.kafka.connection.rights import poster_needs
+from stream.settings import Settings
 
 TRIES = 6
 FIRST_PAUSE_SECONDS = 0.25
@@ -96,18 +100,17 @@ class KafkaSender:
 
 
 @asynccontextmanager
-async def kafka_sender(
-    servers: str, topics: Mapping[str, str], fields: Mapping[str, str]
-) -> AsyncIterator[KafkaSender]:
+async def kafka_sender(settings: Settings) -> AsyncIterator[KafkaSender]:
     """Run a producer until the context ends; the value sends with it.
 
     Raises:
-        KafkaError: no broker answers.
+        KafkaUnusable: no broker answers, or one refuses; the text says why.
     """
+    await require_kafka(settings, poster_needs(settings))
     # Idempotent: records that the client sends again after a lost acknowledgement are neither doubled nor out of order.
-    producer = AIOKafkaProducer(bootstrap_servers=servers.split(","), acks="all", enable_idempotence=True, linger_ms=2)
+    producer = AIOKafkaProducer(**client_options(settings), acks="all", enable_idempotence=True, linger_ms=2)
     await producer.start()
     try:
-        yield KafkaSender(producer, topics, fields)
+        yield KafkaSender(producer, settings.topics, settings.fields)
     finally:
         await producer.stop()

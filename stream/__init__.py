@@ -15,6 +15,7 @@ one partition learns (`shard`), and how its states become versions (`versions`).
 | `health` | what is said of a partition that stands still, and of rejected records |
 | `ingest` | how records are decoded, and in which order those of several topics are learned |
 | `kafka` | how records come from Kafka, and where those go that could not be learned |
+| `kafka_settings` | which settings of connections to Kafka make sense together |
 | `models` | how events are learned and lists are ranked |
 | `runner` | when shards are claimed, restored, published and dropped |
 | `runtime` | memory allocator, lock switching and logs of a process |

@@ -27,9 +27,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream.kafka_settings import security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
 from stream.service_links import service_links
@@ -71,7 +72,45 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     # ---- Kafka
-    kafka: str = Field("localhost:9092", description="Bootstrap servers, `host:port`, separated by commas.")
+    kafka: str = Field(
+        "localhost:9092",
+        description="Bootstrap servers, `host:port`, separated by commas. `SASL_SSL://host:port` names the security "
+        "protocol too.",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Encryption (`…SSL`) and authentication by SASL (`SASL_…`) of connections to Kafka."
+    )
+    kafka_ssl_ca_location: str = Field(
+        "", description="File in PEM with the authorities that sign brokers' certificates; by default the system's."
+    )
+    kafka_ssl_certificate_location: str = Field(
+        "", description="File in PEM with this client's certificate, and its chain, for mTLS."
+    )
+    kafka_ssl_key_location: str = Field(
+        "", description="File in PEM with this client's key, unless the certificate's file has it."
+    )
+    kafka_ssl_key_password: SecretStr = Field(SecretStr(""), description="Password of the key.")
+    kafka_ssl_check_hostname: bool = Field(
+        True, description="Check that a broker's certificate names the host that was connected to."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "PLAIN", description="Kind of authentication, if the security protocol is `SASL_…`."
+    )
+    kafka_sasl_username: str = Field("", description="User for `PLAIN` and `SCRAM-…`.")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="Password for `PLAIN` and `SCRAM-…`.")
+    kafka_sasl_oauth_token_url: str = Field(
+        "", description="Token endpoint for `OAUTHBEARER`, which is asked with client credentials."
+    )
+    kafka_sasl_oauth_client_id: str = Field("", description="Client id for the token endpoint.")
+    kafka_sasl_oauth_client_secret: SecretStr = Field(
+        SecretStr(""), description="Client secret for the token endpoint."
+    )
+    kafka_sasl_oauth_scope: str = Field("", description="Scope that is asked for; empty leaves it to the token server.")
+    kafka_sasl_oauth_provider: str = Field(
+        "",
+        description="Function that makes tokens in place of the token endpoint, `module:function`; it returns the "
+        "token and its lifetime in seconds.",
+    )
     group: str = Field(
         "",
         description="Kafka consumer group of the workers. By default `corrente` for the model `default`, and "
@@ -193,6 +232,11 @@ class Settings(BaseSettings):
 
     model: ModelSettings = Field(default_factory=ModelSettings, description="The model's own settings.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol_of_addresses(cls, values: Any) -> Any:
+        return with_protocol(values) if isinstance(values, dict) else values
+
     @field_validator("kafka")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
@@ -260,6 +304,12 @@ class Settings(BaseSettings):
                     f"{kafka_name!r}: each needs a topic of its own, because the topic decides as what its records are "
                     "learned"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _complete_security(self) -> Settings:
+        if problem := security_problem({name: getattr(self, name) for name in type(self).model_fields}):
+            raise ValueError(problem)
         return self
 
     @property
@@ -375,6 +425,8 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
             continue
         default = info.get_default(call_default_factory=True, validated_data={})
         as_json = get_origin(info.annotation) in {dict, list, tuple}
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
         text = json.dumps(default) if as_json or not isinstance(default, str) else default
         yield SettingRow(name, text, info.description or "", as_json)
 

@@ -33,13 +33,14 @@ from stream.health.endpoints import serve as serve_health
 from stream.health.reporting import keep_reporting
 from stream.health.standing import Standing
 from stream.kafka.assignor import ShardAssignor, Terms
+from stream.kafka.connection.faust_settings import faust_settings
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.group import client_id
 from stream.kafka.identity.topic_ids import TopicIds
 from stream.kafka.known_topics import KnownTopics
 from stream.kafka.letter_writer import DeadLetters
 from stream.kafka.refusals import CannotLearn
-from stream.kafka.topics import prepare_topics
+from stream.kafka.topics import find_topics
 from stream.kafka.transport import FetchSchema, Transport
 from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
 from stream.runner.assignment import group_by_shard
@@ -149,7 +150,7 @@ class Worker:
         except Exception as error:
             if self._stopping:  # its threads and connections end while it starts
                 return
-            if not isinstance(error, KafkaError):
+            if not isinstance(error, KafkaError | TimeoutError):
                 raise
             refusal = CannotLearn(f"Kafka at {self.settings.kafka} can't be used: {error!r}. Check CORRENTE_KAFKA")
             self._refuse(refusal)
@@ -169,7 +170,7 @@ class Worker:
         disable_collector()  # until everything that stays is imported
         return_large_pieces()
         settings, resources = self.settings, self._resources
-        self._topics.note(await prepare_topics(settings))
+        self._topics.note(await find_topics(settings))
         await check_group(settings)
         await check_versions(resources, self._topics.present)
         seconds = await resources.in_learning(warm_up, settings.model)
@@ -365,7 +366,7 @@ def make_app(settings: Settings) -> WorkerApp:
     session_seconds = settings.session_timeout_seconds
     app = WorkerApp(
         settings.consumer_group,
-        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        **faust_settings(settings),
         store="memory://",
         TableManager=NoTables,
         PartitionAssignor=ShardAssignor,
@@ -397,11 +398,10 @@ def make_app(settings: Settings) -> WorkerApp:
             compact=partial(compact, store),
             follower=Follower(store, settings.model),
             dead_letters=DeadLetters(
-                settings.kafka,
-                settings.dead_letters_topic,
+                settings,
                 on_lost=lambda letter: metrics.lost_letters.labels(ours[letter.topic]).inc(),
             ),
-            topic_ids=TopicIds(settings.kafka),
+            topic_ids=TopicIds(settings),
             metrics=metrics,
             code_version=code_version(),
             consumer=lambda: app.consumer,

@@ -46,6 +46,7 @@ ROOMS = (
     # what is built from a model without a network
     "stream/service_links.py",
     "stream/setting_checks.py",
+    "stream/kafka_settings.py",
     "stream/settings.py",
     "stream/capacity/",
     "stream/ingest/",
@@ -60,6 +61,7 @@ ROOMS = (
     "stream/versions/errors.py",
     "stream/versions/storage/",
     "stream/versions/",
+    "stream/kafka/connection/",
     "stream/kafka/",
     "stream/health/",
     "stream/standby/",
@@ -280,13 +282,14 @@ def test_serving_knows_only_the_contracts_of_stream() -> None:
 
     def wrong(name: str) -> bool:
         foreign = is_of(name, "simulators", "benchmarks", "tests")
-        return foreign or (is_of(name, "stream") and name.split(".")[1] not in known)
+        connects = is_of(name, "stream.kafka.connection")
+        return foreign or (is_of(name, "stream") and not connects and name.split(".")[1] not in known)
 
     assert offences(files_of("serving/"), wrong) == []
 
 
 def test_simulators_talk_to_the_running_system_and_import_none_of_it() -> None:
-    known = ("stream.events", "stream.settings", "stream.ingest.files")
+    known = ("stream.events", "stream.settings", "stream.ingest.files", "stream.kafka.connection")
 
     def wrong(name: str) -> bool:
         foreign = is_of(name, "serving", "benchmarks", "tests")
@@ -299,6 +302,24 @@ def test_faust_is_the_worker_s_business() -> None:
     homes = ("stream/start_checks.py", "stream/worker.py", "stream/worker_cli.py", "stream/kafka/", "stream/runner/")
     others = [path for path in files_of("stream/", "serving/", "simulators/") if path not in files_of(*homes)]
     assert offences(others, lambda name: is_of(name, "faust", "mode")) == []
+
+
+KAFKA_CLIENTS = {"AIOKafkaClient", "AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient"}
+
+
+def test_every_client_of_kafka_gets_its_addresses_and_its_security_from_one_function() -> None:
+    made = [
+        (path, call)
+        for path in files_of("stream/", "serving/", "simulators/")
+        for name, call in calls_in(path)
+        if name.rpartition(".")[2] in KAFKA_CLIENTS
+    ]
+    assert len(made) > 5, "the rule looks at too few clients"
+    assert [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path, call in made
+        if not any(each.arg is None and ast.unparse(each.value).startswith("client_options(") for each in call.keywords)
+    ] == []
 
 
 def test_fastapi_is_serving_s_business() -> None:

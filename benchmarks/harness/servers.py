@@ -124,17 +124,27 @@ class KafkaServer(ServerProcess):
         folder: for its configuration, log and data.
         settings: further broker properties, by name.
         cluster_id: 22 characters of base64.
+        users: passwords of SCRAM users, by name; the data are formatted with them, for both mechanisms.
+
+    Attributes:
+        settings: the further properties, which may be changed until the first start.
     """
 
     log_name = "kafka.log"
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str] | None = None, *, cluster_id: str = CLUSTER_ID
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        cluster_id: str = CLUSTER_ID,
+        users: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(folder)
         self.controller_port = free_port()
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
         self._cluster_id = cluster_id
+        self._users = dict(users or {})
 
     @property
     def bootstrap(self) -> str:
@@ -145,7 +155,7 @@ class KafkaServer(ServerProcess):
         properties = self.folder / "server.properties"
         if not properties.exists():
             properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
-            _format_data(properties, self._cluster_id)
+            _format_data(properties, self._cluster_id, self._users)
         return [*_java("-Xmx512m", "-XX:+UseSerialGC"), "kafka.Kafka", str(properties)]
 
     def _properties(self) -> dict[str, str]:
@@ -167,7 +177,7 @@ class KafkaServer(ServerProcess):
             "broker.session.timeout.ms": "2000",  # a killed node is let back in after this
             "broker.heartbeat.interval.ms": "250",
             "auto.create.topics.enable": "false",
-            **self._settings,
+            **self.settings,
         }
 
 
@@ -236,7 +246,13 @@ def _java(*options: str) -> list[str]:
     return ["java", *options, "-cp", f"{kafka_jars()}/*"]
 
 
-def _format_data(properties: Path, cluster_id: str) -> None:
+def _format_data(properties: Path, cluster_id: str, users: Mapping[str, str]) -> None:
+    scram = [
+        option
+        for name, password in users.items()
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        for option in ("--add-scram", f'{mechanism}=[name="{name}",password="{password}"]')
+    ]
     run = subprocess.run(
         [
             *_java("-Xmx128m", "-XX:TieredStopAtLevel=1"),
@@ -246,6 +262,7 @@ def _format_data(properties: Path, cluster_id: str) -> None:
             cluster_id,
             "-c",
             str(properties),
+            *scram,
         ],
         capture_output=True,
         text=True,

@@ -21,6 +21,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from serving.upstream_health import UpstreamHealth
+from stream.kafka.connection.diagnosis import require_kafka
+from stream.kafka.connection.options import client_options
+from stream.kafka.connection.rights import poster_needs
+from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -32,16 +36,15 @@ class EventProducer:
     """Sends records and waits for their acknowledgement.
 
     Args:
-        servers: bootstrap servers, `host:port`, separated by commas.
-        topics: names in Kafka of the topics that must exist.
-        acknowledge_seconds: time limit for the broker's acknowledgement.
+        settings: addresses and security of Kafka, the topics that must exist, and the time limit for the broker's
+            acknowledgement.
         kafka: the health that this producer keeps up to date.
     """
 
-    def __init__(self, servers: str, topics: Sequence[str], acknowledge_seconds: float, kafka: UpstreamHealth) -> None:
-        self.servers = servers
-        self.topics = list(topics)
-        self.acknowledge_seconds = acknowledge_seconds
+    def __init__(self, settings: Settings, kafka: UpstreamHealth) -> None:
+        self.settings = settings
+        self.topics = list(settings.topics.values())
+        self.acknowledge_seconds = settings.acknowledge_seconds
         self.kafka = kafka
         self._producer: AIOKafkaProducer | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -104,14 +107,15 @@ class EventProducer:
                 if await asyncio.wait_for(metadata_update, self.acknowledge_seconds):
                     self.kafka.answered()
                 else:
-                    self.kafka.failed(f"no broker of {self.servers} answers", time.time())
+                    self.kafka.failed(f"no broker of {self.settings.kafka} answers", time.time())
             except (KafkaError, OSError, TimeoutError) as error:
                 self.kafka.failed(_reason(error), time.time())
             await asyncio.sleep(HEALTH_CHECK_SECONDS)
 
     async def _connect(self) -> AIOKafkaProducer:
+        await require_kafka(self.settings, poster_needs(self.settings))  # its errors say more than the producer's
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.servers.split(","),
+            **client_options(self.settings),
             client_id="corrente-serving",
             acks="all",
             request_timeout_ms=int(self.acknowledge_seconds * 1000),

@@ -7,6 +7,7 @@ learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
 | file | decides |
 |---|---|
 | `assignor` | which shards each worker of the group gets |
+| `connection` | how clients reach Kafka, secured or not, and why one can't |
 | `dead_letters` | the form of a dead letter, and how it is cut |
 | `dead_letters_cli` | `corrente dead-letters list` and `replay` |
 | `fetch` | what passes between the transport and the owner of the partitions |

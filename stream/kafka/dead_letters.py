@@ -21,6 +21,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from structlog import get_logger
 
 from stream.ingest.records import Rejection
+from stream.kafka.connection.diagnosis import require_kafka
+from stream.kafka.connection.options import client_options
+from stream.kafka.connection.rights import letter_needs
+from stream.settings import Settings
 
 log = get_logger(__name__)
 
@@ -157,16 +161,18 @@ def halved(letter: DeadLetter) -> DeadLetter | None:
     return replace(letter, value=(letter.value or b"")[: value // 2])
 
 
-async def read_letters(kafka: str, topic: str) -> AsyncIterator[DeadLetter]:
-    """Every letter that is in the topic now, in the order of writing; only the last of several with the same key.
+async def read_letters(settings: Settings) -> AsyncIterator[DeadLetter]:
+    """Every letter that is in its topic now, in the order of writing; only the last of several with the same key.
 
     Raises:
-        KafkaError: no broker answered.
+        KafkaUnusable: no broker answered, or one refuses; the text says why.
     """
-    partitions = [TopicPartition(topic, number) for number in await _partitions(kafka, topic)]
+    await require_kafka(settings, letter_needs(settings))
+    topic = settings.dead_letters_topic
+    partitions = [TopicPartition(topic, number) for number in await _partitions(settings, topic)]
     if not partitions:
         return
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
         consumer.assign(partitions)
@@ -188,8 +194,8 @@ async def read_letters(kafka: str, topic: str) -> AsyncIterator[DeadLetter]:
         await consumer.stop()
 
 
-async def _partitions(kafka: str, topic: str) -> list[int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+async def _partitions(settings: Settings, topic: str) -> list[int]:
+    admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
     try:
         if topic not in await admin.list_topics():

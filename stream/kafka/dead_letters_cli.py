@@ -10,14 +10,18 @@ This file decides the output and options of these commands, and the order of sen
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from stream.kafka.dead_letters import DeadLetter
     from stream.settings import Settings
+
+Result = TypeVar("Result")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records that could not be learned, and why.")
 
@@ -39,7 +43,7 @@ def list_letters(
     """Show dead letters, oldest first."""
     from stream.settings import load_settings
 
-    letters = asyncio.run(_read(load_settings(), topic, reason, name))
+    letters = _run(_read(load_settings(), topic, reason, name))
     shown = letters[-most:] if most else letters
     for letter in shown:
         print(_as_json(letter) if json_lines else _as_line(letter))
@@ -61,14 +65,25 @@ def replay(
     from stream.settings import load_settings
 
     settings = load_settings()
-    letters = asyncio.run(_read(settings, topic, reason, name))
+    letters = _run(_read(settings, topic, reason, name))
     whole = [letter for letter in letters if not (letter.cut or letter.key_cut) and letter.value is not None]
     for letter in letters:
         if letter not in whole:
             print(f"{letter.name}: not sent, only a part of the original was kept")
     if not dry_run:
-        asyncio.run(_send(settings, whole))
+        _run(_send(settings, whole))
     print(f"{len(whole)} of {len(letters)} dead letters {'would be' if dry_run else 'were'} sent to their topics again")
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run it; ends the command with exit code 1 and one line if Kafka can't be used."""
+    from aiokafka.errors import KafkaError
+
+    try:
+        return asyncio.run(work)
+    except (KafkaError, TimeoutError) as error:
+        print(f"corrente dead-letters: {str(error) or repr(error)}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 async def _read(settings: Settings, topic: str | None, reason: str | None, name: str | None) -> list[DeadLetter]:
@@ -76,7 +91,7 @@ async def _read(settings: Settings, topic: str | None, reason: str | None, name:
 
     return [
         letter
-        async for letter in read_letters(settings.kafka, settings.dead_letters_topic)
+        async for letter in read_letters(settings)
         if (topic is None or letter.topic == topic)
         and (reason is None or reason in letter.reason)
         and (name is None or letter.name == name)
@@ -86,9 +101,14 @@ async def _read(settings: Settings, topic: str | None, reason: str | None, name:
 async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
     from aiokafka import AIOKafkaProducer
 
+    from stream.kafka.connection.diagnosis import require_kafka
+    from stream.kafka.connection.options import client_options
+    from stream.kafka.connection.rights import WRITE, Needs
     from stream.kafka.letter_writer import LARGEST_BYTES
 
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", max_request_size=LARGEST_BYTES)
+    topics = {settings.dead_letters_topic, *(letter.topic for letter in letters)}
+    await require_kafka(settings, Needs(dict.fromkeys(topics, (WRITE,))))
+    producer = AIOKafkaProducer(**client_options(settings), acks="all", max_request_size=LARGEST_BYTES)
     await producer.start()
     try:
         for letter in letters:

@@ -30,7 +30,9 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner
 from structlog import get_logger
 
+from stream.kafka.connection.options import client_options
 from stream.kafka.dead_letters import DeadLetter, encode_letter, halved
+from stream.settings import Settings
 
 log = get_logger(__name__)
 
@@ -76,9 +78,8 @@ class DeadLetters:
     """A writer of dead letters that returns only when Kafka has acknowledged them. Connects when it is first used.
 
     Args:
-        kafka: bootstrap servers.
-        topic: of the dead letters.
-        make_producer: makes a producer of these bootstrap servers; tests replace it.
+        settings: addresses and security of Kafka, and the topic of the dead letters.
+        make_producer: makes a producer with these settings; tests replace it.
         on_lost: called for each letter that can't be kept in any form.
 
     Attributes:
@@ -87,14 +88,14 @@ class DeadLetters:
 
     def __init__(
         self,
-        kafka: str,
-        topic: str,
-        make_producer: Callable[[str], Any] | None = None,
+        settings: Settings,
+        make_producer: Callable[[Settings], Any] | None = None,
         on_lost: Callable[[DeadLetter], None] | None = None,
     ) -> None:
         self.trouble: Trouble | None = None
-        self._kafka = kafka
-        self._topic = topic
+        self._settings = settings
+        self._kafka = settings.kafka
+        self._topic = settings.dead_letters_topic
         self._make_producer = make_producer or _make_producer
         self._on_lost = on_lost
         self._producer: AIOKafkaProducer | None = None
@@ -203,7 +204,7 @@ class DeadLetters:
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                producer = self._make_producer(self._kafka)
+                producer = self._make_producer(self._settings)
                 try:
                     await producer.start()
                 except BaseException:
@@ -227,9 +228,9 @@ def _groups(letters: Sequence[DeadLetter]) -> list[list[DeadLetter]]:
     return groups
 
 
-def _make_producer(kafka: str) -> AIOKafkaProducer:
+def _make_producer(settings: Settings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        bootstrap_servers=kafka,
+        **client_options(settings),
         # Not idempotent: after a refused record an idempotent producer refuses all others. Keys make repeats harmless.
         acks="all",
         max_request_size=LARGEST_BYTES,

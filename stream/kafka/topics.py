@@ -17,7 +17,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import InvalidConfigurationError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 from structlog import get_logger
 
-from stream.kafka.refusals import WrongTopics
+from stream.kafka.connection.diagnosis import find_problem
+from stream.kafka.connection.options import client_options
+from stream.kafka.connection.rights import learner_needs
+from stream.kafka.refusals import CannotLearn, WrongTopics
 from stream.kafka.shard_count import check_topics
 from stream.settings import Settings
 
@@ -33,7 +36,28 @@ CONNECT_SECONDS = 2.0
 
 def connect_admin(settings: Settings) -> Any:
     """An admin client, not started yet."""
-    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=10_000)
+    return AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=10_000)
+
+
+async def find_topics(settings: Settings, *, patience_seconds: float = 60.0) -> dict[str, int]:
+    """Wait until Kafka can be used, then do what `prepare_topics` does.
+
+    The reason why it can't is logged once, within ten seconds of the start, and what waiting may mend is waited for.
+
+    Raises:
+        CannotLearn: Kafka can't be used; the text says why and what would be right.
+        WrongTopics, WrongShards, KafkaError: as `prepare_topics` does.
+    """
+    deadline = asyncio.get_running_loop().time() + patience_seconds
+    logged = ""
+    while (problem := await find_problem(settings, learner_needs(settings))) is not None:
+        if not problem.may_heal or asyncio.get_running_loop().time() > deadline:
+            raise CannotLearn(problem.text)
+        if problem.text != logged:
+            logged = problem.text
+            log.warning("Kafka can't be used yet", reason=problem.text, waiting_seconds=patience_seconds)
+        await asyncio.sleep(CONNECT_SECONDS)
+    return await prepare_topics(settings, patience_seconds=patience_seconds)
 
 
 async def prepare_topics(
@@ -60,8 +84,8 @@ async def prepare_topics(
         try:
             await admin.start()
             return await _prepare(admin, settings)
-        except KafkaError as error:
-            if not error.retriable or asyncio.get_running_loop().time() > deadline:
+        except (KafkaError, TimeoutError) as error:  # aiokafka lets some time limits through as they are
+            if not getattr(error, "retriable", True) or asyncio.get_running_loop().time() > deadline:
                 raise
             log.warning(
                 "Kafka does not answer yet",

@@ -1,8 +1,7 @@
 """Identities of topics: the cluster's id, and the id that Kafka gives to each topic that is created (KIP-516).
 
-aiokafka's own request for metadata is older than those ids, so the request that has them is defined here and sent by
-aiokafka's client: it is asked before each version becomes visible, and a second client library took a millisecond more
-of each. The topics of a broker without ids (before Kafka 2.8) have an empty id.
+The question is asked before each version becomes visible (`stream.kafka.connection.metadata` has its form). The topics
+of a broker without ids (before Kafka 2.8) have an empty id.
 
 This file decides how identities are looked up, which broker is asked, and what is raised if a topic is another one than
 it was.
@@ -14,27 +13,17 @@ import asyncio
 import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from io import BytesIO
 from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, NotLeaderForPartitionError, for_code
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.metadata import MetadataRequest_v4
-from aiokafka.protocol.types import (
-    AbstractType,
-    Boolean,
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Schema,
-    TaggedFields,
-)
 from faust.types import TP
 
+from stream.kafka.connection.metadata import NO_ID, MetadataReply, Question, UnreadMetadata
+from stream.kafka.connection.options import client_options
 from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
 from stream.kafka.identity.witness import read_witness, witness_request
+from stream.settings import Settings
 from stream.shard.logs import LogId
 
 LOOK_SECONDS = 10.0
@@ -42,130 +31,6 @@ LOOK_SECONDS = 10.0
 
 ATTEMPTS = 3
 """Number of questions, while partitions move from broker to broker, before nothing is known."""
-
-NO_ID = bytes(16)
-"""The id that a broker without topic ids gives, if it gives any."""
-
-
-class _Uuid(AbstractType[bytes]):
-    """128 bits."""
-
-    @classmethod
-    def encode(cls, value: bytes) -> bytes:
-        return value
-
-    @classmethod
-    def decode(cls, data: BytesIO) -> bytes:
-        return data.read(16)
-
-    @classmethod
-    def repr(cls, value: bytes) -> str:
-        return value.hex()
-
-
-_TEXT = CompactString("utf-8")
-_TAGS = ("tags", TaggedFields)
-
-
-class _Metadata(Response):
-    """Version 10 of Kafka's `MetadataResponse`, the first one with topic ids."""
-
-    API_KEY = 3
-    API_VERSION = 10
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("brokers", CompactArray(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT), _TAGS)),
-        ("cluster_id", _TEXT),
-        ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("topic", _TEXT),
-                ("topic_id", _Uuid),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("isr", CompactArray(Int32)),
-                        ("offline_replicas", CompactArray(Int32)),
-                        _TAGS,
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                _TAGS,
-            ),
-        ),
-        ("authorized_operations", Int32),
-        _TAGS,
-    )
-
-
-class _Unread(Response):
-    """A `_Metadata` whose bytes are kept: most are the same as those of the reply before."""
-
-    API_KEY = 3
-    API_VERSION = 10
-    SCHEMA = _Metadata.SCHEMA
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-
-    @classmethod
-    def decode(cls, data: BytesIO | bytes) -> _Unread:
-        return cls(data if isinstance(data, bytes) else data.read())
-
-    def __repr__(self) -> str:
-        return repr(_Metadata.decode(self.raw))
-
-
-class _MetadataOf(RequestStruct):
-    """Version 10 of Kafka's `MetadataRequest`."""
-
-    API_KEY = 3
-    API_VERSION = 10
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _Unread
-    SCHEMA = Schema(
-        ("topics", CompactArray(("topic_id", _Uuid), ("topic", _TEXT), _TAGS)),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        _TAGS,
-    )
-    _encoded: bytes | None = None
-
-    def encode(self) -> bytes:
-        """The bytes of this request, made once: it is sent for each version."""
-        if self._encoded is None:
-            self._encoded = super().encode()
-        return self._encoded
-
-
-class Question(Request[MetadataRequest_v4 | _MetadataOf]):
-    """The question for topics and the leaders of their partitions, in the newest version that the broker knows."""
-
-    API_KEY = 3
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self.names = sorted(names)
-        self._built: dict[type[Any], Any] = {}
-
-    def build(self, request_struct_class: type[Any]) -> Any:
-        """The request in one of its two versions; neither creates a topic."""
-        if request_struct_class not in self._built:
-            self._built[request_struct_class] = self._build(request_struct_class)
-        return self._built[request_struct_class]
-
-    def _build(self, request_struct_class: type[Any]) -> Any:
-        if request_struct_class is MetadataRequest_v4:
-            return MetadataRequest_v4(topics=self.names, allow_auto_topic_creation=False)
-        return _MetadataOf([(NO_ID, name, {}) for name in self.names], False, False, False, {})
 
 
 class RightsQuestion(Question):
@@ -203,12 +68,12 @@ class TopicIds:
     """Looks up identities. It connects when it is first used, to be used by one event loop.
 
     Args:
-        kafka: bootstrap servers.
+        settings: addresses and security of Kafka.
         connect: makes a client of aiokafka, not started yet.
     """
 
-    def __init__(self, kafka: str, connect: Callable[[str], Any] | None = None) -> None:
-        self._kafka = kafka
+    def __init__(self, settings: Settings, connect: Callable[[Settings], Any] | None = None) -> None:
+        self._settings = settings
         self._connect = connect or _connect
         self._client: Any = None
         self._connecting = asyncio.Lock()
@@ -279,7 +144,7 @@ class TopicIds:
             except (KafkaError, TimeoutError, OSError) as error:
                 await self.close()
                 raise IdentitiesUnknown(
-                    f"Kafka at {self._kafka} does not give a record of {tp.topic}-{tp.partition}: {error!r}. "
+                    f"Kafka at {self._settings.kafka} does not give a record of {tp.topic}-{tp.partition}: {error!r}. "
                     f"{_remedy(error)}"
                 ) from error
         raise IdentitiesUnknown(f"Kafka does not say who leads {tp.topic}-{tp.partition}; it is asked again")
@@ -309,20 +174,20 @@ class TopicIds:
         except (KafkaError, TimeoutError, OSError, NotImplementedError) as error:
             await self.close()
             raise IdentitiesUnknown(
-                f"Kafka at {self._kafka} does not say which topics it has: {error!r}. {_remedy(error)}"
+                f"Kafka at {self._settings.kafka} does not say which topics it has: {error!r}. {_remedy(error)}"
             ) from error
-        if not isinstance(reply, _Unread):
+        if not isinstance(reply, UnreadMetadata):
             return _read(reply)
         raw, answer = self._newest.get((asked, wanted), (b"", None))
         if answer is None or raw != reply.raw:
-            answer = _read(_Metadata.decode(reply.raw))
+            answer = _read(MetadataReply.decode(reply.raw))
             self._newest[asked, wanted] = reply.raw, answer
         return answer
 
     async def _connected(self) -> Any:
         async with self._connecting:
             if self._client is None:
-                client = self._connect(self._kafka)
+                client = self._connect(self._settings)
                 try:
                     await client.bootstrap()
                 except BaseException:
@@ -332,8 +197,8 @@ class TopicIds:
             return self._client
 
 
-def _connect(kafka: str) -> Any:
-    return AIOKafkaClient(bootstrap_servers=kafka, request_timeout_ms=int(1000 * LOOK_SECONDS))
+def _connect(settings: Settings) -> Any:
+    return AIOKafkaClient(**client_options(settings), request_timeout_ms=int(1000 * LOOK_SECONDS))
 
 
 def _remedy(error: Exception) -> str:
@@ -344,7 +209,7 @@ def _remedy(error: Exception) -> str:
 
 def _read(reply: Any) -> Answer:
     """The answer in a reply of either version. Raises `IdentitiesUnknown` if a topic is missing."""
-    has_ids = reply.API_VERSION >= _Metadata.API_VERSION
+    has_ids = reply.API_VERSION >= MetadataReply.API_VERSION
     ids: dict[str, str] = {}
     leaders: dict[str, dict[int, int]] = {}
     for code, name, *rest in reply.topics:

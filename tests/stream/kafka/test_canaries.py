@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import faust
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, client, conn
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from faust.assignor import PartitionAssignor
 from faust.tables.manager import TableManager
@@ -27,6 +27,8 @@ ASSIGNED = [
     (fetcher.FetchResult, "_topic_partition", "names the topic of a result"),
     (subscription_state.Assignment, "_tp_state", "positions by topic-partition"),
     (driver.AIOKafkaConsumerThread, "_consumer", "is None before a consumer is started"),
+    (conn.AIOKafkaConnection, "_requests", "requests that wait for their answers"),
+    (conn.AIOKafkaConnection, "_request_timeout", "longest wait of a request, after which a replaced connection ends"),
     (PartitionAssignor, "_topic_groups", "carries numbers of members and leaders in Faust's messages"),
     (base.Consumer, "_read_offset", "is replaced, so that seeking back loses no record"),
 ]
@@ -61,6 +63,9 @@ DEFINED = [
     (faust.App, "on_partitions_assigned", "says that nothing was assigned, which makes no seek"),
     (faust.App, "_new_transport", "makes our transport instead of Faust's"),
     (faust.App, "_create_directories", "would write to disk"),
+    (client, "create_conn", "opens every connection, and is replaced by ours"),
+    (conn.AIOKafkaConnection, "connected", "decides whether a client takes another connection"),
+    (conn.AIOKafkaConnection, "_handle_frame", "is called when a request is answered"),
     (TableManager, "_update_channels", "is all that a start without tables needs"),
 ]
 """Functions, methods and properties."""

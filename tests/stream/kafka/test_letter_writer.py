@@ -19,6 +19,7 @@ from stream.ingest.records import Record, Rejection
 from stream.kafka import letter_writer
 from stream.kafka.dead_letters import DeadLetter, dead_letter, decode_letter
 from stream.kafka.letter_writer import BATCH_LETTERS, DeadLetters, InvalidRecordError
+from stream.settings import Settings
 
 
 class FakeBatch:
@@ -106,7 +107,7 @@ def letter_of(offset: int, value: bytes | None = b"{", key: bytes | None = None)
 
 
 def writer(producer: FakeProducer, **options: Any) -> DeadLetters:
-    return DeadLetters("broker:9092", "dead-letters", lambda _: producer, **options)
+    return DeadLetters(Settings(kafka="broker:9092", dead_letters_topic="dead-letters"), lambda _: producer, **options)
 
 
 @pytest.fixture(autouse=True)

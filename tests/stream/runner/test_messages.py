@@ -324,7 +324,7 @@ async def a_model_that_this_worker_can_not_go_on_with(said: Said, bench: Bench, 
 @provokes("no identities", "no identity", "no leaders", "created again", "no confirmation", "no record", "no leader")
 async def identities(said: Said, _: Bench, __: Any) -> None:
     cluster = FakeCluster()
-    ids = TopicIds("kafka:9092", lambda _: cluster)
+    ids = TopicIds(Settings(kafka="kafka:9092"), lambda _: cluster)
     cluster.error = KafkaConnectionError("no broker")
     said.note("no identities", await raised(ids.look_up([SHOP_CLICKS]), IdentitiesUnknown))
     cluster.error = None

@@ -14,8 +14,10 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from simulators.embedded import embedded_kafka
+from stream.kafka.connection.metadata import NO_ID, MetadataReply
 from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
-from stream.kafka.identity.topic_ids import NO_ID, TopicIds, _Metadata
+from stream.kafka.identity.topic_ids import TopicIds
+from stream.settings import Settings
 from stream.shard.logs import LogId
 
 CLICKS, PURCHASES = TP("shop.clicks", 0), TP("shop.purchases", 1)
@@ -95,7 +97,7 @@ class FakeCluster:
                 topics.append((code, name, id_of(ids.get(name, 0)), False, partitions, 0, {}))
             else:
                 topics.append((code, name, False, partitions))
-        reply: Any = _Metadata if has_ids else request.RESPONSE_TYPE
+        reply: Any = MetadataReply if has_ids else request.RESPONSE_TYPE
         brokers = [(1, "kafka-1", 9092, None, {}) if has_ids else (1, "kafka-1", 9092, None)]
         made = reply(0, brokers, "production", 1, topics, *((0, {}) if has_ids else ()))
         return request.RESPONSE_TYPE.decode(io.BytesIO(made.encode()))
@@ -108,7 +110,7 @@ def cluster() -> FakeCluster:
 
 @pytest.fixture
 def ids(cluster: FakeCluster) -> TopicIds:
-    return TopicIds("kafka:9092", lambda _: cluster)
+    return TopicIds(Settings(kafka="kafka:9092"), lambda _: cluster)
 
 
 async def test_a_log_is_known_by_cluster_topic_id_name_and_partition(ids: TopicIds) -> None:
@@ -214,7 +216,7 @@ async def test_a_broker_that_is_too_old_is_told(ids: TopicIds, cluster: FakeClus
 
 async def test_the_embedded_broker_gives_ids_that_another_client_library_reads_too() -> None:
     with embedded_kafka(["shop.clicks"]) as kafka:
-        ids = TopicIds(kafka)
+        ids = TopicIds(Settings(kafka=kafka))
         bound = await ids.look_up([CLICKS])
         await ids.confirm(bound)
         await ids.close()

@@ -13,6 +13,7 @@ from faust.types import TP
 from simulators.embedded import embedded_kafka
 from stream.kafka.identity.errors import IdentitiesUnknown
 from stream.kafka.identity.topic_ids import TopicIds
+from stream.settings import Settings
 from stream.shard.logs import witness_offset
 from tests.stream.kafka.identity.test_topic_ids import CLICKS, FakeCluster
 
@@ -31,7 +32,7 @@ async def kafka() -> AsyncIterator[str]:
 
 
 async def test_a_record_is_the_witness_of_its_offset(kafka: str) -> None:
-    ids = TopicIds(kafka)
+    ids = TopicIds(Settings(kafka=kafka))
     await ids.look_up([VIEWS])
     first, again, third = [await ids.witness(VIEWS, offset) for offset in (0, 0, 2)]
     assert first == again
@@ -42,7 +43,7 @@ async def test_a_record_is_the_witness_of_its_offset(kafka: str) -> None:
 
 @pytest.mark.parametrize("tp", [VIEWS, TP("empty", 0)], ids=["behind its end", "empty"])
 async def test_a_log_without_such_a_record_has_no_witness(kafka: str, tp: TP) -> None:
-    ids = TopicIds(kafka)
+    ids = TopicIds(Settings(kafka=kafka))
     await ids.look_up([tp])
     assert await ids.witness(tp, 5) == ""
     await ids.close()
@@ -50,7 +51,7 @@ async def test_a_log_without_such_a_record_has_no_witness(kafka: str, tp: TP) ->
 
 async def test_without_an_answer_there_is_none_and_the_next_question_connects_anew() -> None:
     cluster = FakeCluster()
-    ids = TopicIds("kafka:9092", lambda _: cluster)
+    ids = TopicIds(Settings(kafka="kafka:9092"), lambda _: cluster)
     await ids.look_up([CLICKS])
     cluster.error = KafkaConnectionError("no broker")
     with pytest.raises(IdentitiesUnknown, match=r"does not give a record of shop\.clicks-0: .*no broker"):
@@ -62,7 +63,7 @@ async def test_without_an_answer_there_is_none_and_the_next_question_connects_an
 
 async def test_a_partition_without_a_leader_is_unknown() -> None:
     cluster = FakeCluster()
-    ids = TopicIds("kafka:9092", lambda _: cluster)
+    ids = TopicIds(Settings(kafka="kafka:9092"), lambda _: cluster)
     await ids.look_up([CLICKS])
     cluster.records_error = NotLeaderForPartitionError()
     with pytest.raises(IdentitiesUnknown, match=r"does not say who leads shop\.clicks-0"):

@@ -1,0 +1,16 @@
+"""Connections to Kafka: secured or not, renewed before the broker ends them, and explained if they fail.
+
+Every client of this project gets its arguments from `client_options`: worker, server, commands and simulators connect
+alike, and a new kind of security is added in one place. The room knows no topic's meaning and learns nothing.
+
+| file | decides |
+|---|---|
+| `diagnosis` | the reason why Kafka can't be used, in one line, and whether waiting can mend it |
+| `faust_settings` | the form in which Faust takes the same |
+| `metadata` | the request for topic ids and rights, which aiokafka doesn't have |
+| `options` | the arguments of every client of aiokafka |
+| `rights` | which rights on topics and groups a client has, and the command that gives a missing one |
+| `sessions` | when a connection is replaced because the broker ends its session |
+| `tls` | which certificates are trusted and shown |
+| `tokens` | where OAUTHBEARER tokens come from, and how long one is used |
+"""
