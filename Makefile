@@ -7,6 +7,7 @@ SECONDS ?= 90
 PYTEST ?=
 
 .PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench quality faults
+.PHONY: connections
 .PHONY: picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
@@ -17,6 +18,7 @@ help:
 	@echo "make lint                 ruff, its formatter as a check, and mypy alone"
 	@echo "make coverage             lines that the last make test ran, file by file"
 	@echo "make faults [MINUTES=2]   the tests that kill, pause and restart things, on a real Kafka and Redis"
+	@echo "make connections          every kind of secured Kafka and Redis, and a storm over them"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
@@ -59,7 +61,7 @@ kernels: install
 
 # Each part names its files, so that no part imports those of the others; `in-process` takes all that none of them names.
 PACKAGED := tests/test_packaging.py
-INTEGRATION := tests/integration
+INTEGRATION := tests/integration tests/connections
 PROGRAMS := tests/docs/test_guides.py tests/examples tests/simulators tests/stream/models/sources/test_custom.py
 MEASURED := $(BIN)/python -m coverage run -m pytest
 
@@ -94,6 +96,10 @@ unit: install
 # storm, PYTEST="-k storm" runs some of them.
 faults: install
 	@$(BIN)/python -m tests.run_faults $(PYTEST)
+
+# Every kind of Kafka beside every kind of Redis, as a table. CELLS=all takes every pair of them, PYTEST="-k storm" some.
+connections: install
+	@CONNECTIONS=1 FAULTS=$${FAULTS:-/dev/null} $(BIN)/python -m pytest -v tests/connections $(PYTEST)
 
 bench: install
 	$(BIN)/corrente bench ingest

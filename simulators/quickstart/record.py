@@ -30,6 +30,8 @@ POLL_SECONDS = 0.02
 PREFIX = "CORRENTE_"
 DECIDED_HERE = ("CORRENTE_KAFKA", "CORRENTE_REDIS", "CORRENTE_HOST", "CORRENTE_PORT", "CORRENTE_CREATE_TOPICS")
 """Settings of the environment that are not passed on: broker, Redis and address are the system's own."""
+SECURITY = "CORRENTE_KAFKA_"
+"""Beginning of settings about the security of another Kafka, which are not passed on either."""
 SECRET = "CORRENTE_MODEL__VISITOR_SALT"  # noqa: S105  the name of a setting
 
 
@@ -167,7 +169,11 @@ class Place:
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     """The settings of an environment that the worker and the server are started with."""
     ours = {name.upper(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
-    return {name: value for name, value in sorted(ours.items()) if name not in DECIDED_HERE}
+    return {
+        name: value
+        for name, value in sorted(ours.items())
+        if name not in DECIDED_HERE and not name.startswith(SECURITY)
+    }
 
 
 def recorded(settings: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from simulators.quickstart.record import SECRET, NoFolder, Place, Record, Taken, passed_on, recorded
+from simulators.quickstart.record import SECRET, SECURITY, NoFolder, Place, Record, Taken, passed_on, recorded
 from simulators.system import HOST
 
 __all__ = ["HOST", "NoFolder", "NotRunning", "Place", "Session", "Started"]
@@ -178,11 +178,12 @@ def exports(record: Record, environment: Mapping[str, str]) -> list[str]:
         **{name: value for name, value in record.settings.items() if name != SECRET},
     }
     always = ("CORRENTE_KAFKA", "CORRENTE_REDIS", "CORRENTE_PORT")
-    return [
+    exported = [
         f"export {name}={shlex.quote(value)}"
         for name, value in names.items()
         if name in always or environment.get(name) != value
     ]
+    return exported + [f"unset {name}" for name in sorted(environment) if name.startswith(SECURITY)]
 
 
 def _compare(record: Record, port: int, environment: Mapping[str, str]) -> None:

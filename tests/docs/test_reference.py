@@ -104,8 +104,9 @@ def test_every_variable_that_is_named_is_a_setting(page: Path) -> None:
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=name_of)
 def test_exported_variables_have_values_that_fit(page: Path) -> None:
-    for line in re.findall(r"^ *export (CORRENTE_.*?)(?: +#.*)?$", page.read_text(), re.MULTILINE):
-        load_settings(dict(each.split("=", 1) for each in shlex.split(line)))
+    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        lines = re.findall(r"^ *export (CORRENTE_.*?)(?: +#.*)?$", block, re.MULTILINE)
+        load_settings(dict(each.split("=", 1) for line in lines for each in shlex.split(line)))
 
 
 def commands_in(page: Path) -> list[str]:

@@ -10,6 +10,8 @@ from tests.docs.terminal import Terminal
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 ON_REAL_SERVERS = ("change-capacities.md", "change-the-visitor-salt.md", "merge-shards.md", "own-topics.md")
+ON_SECURED_SERVERS = ("own-kafka-and-redis.md",)
+"""Guides that are typed by `make connections`."""
 
 
 @pytest.mark.unmeasured

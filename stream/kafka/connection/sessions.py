@@ -14,6 +14,7 @@ This file decides when a connection is replaced.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -35,6 +36,9 @@ log = get_logger(__name__)
 RENEWAL_SHARES = (0.7, 0.85)
 """Shares of a session's lifetime between which its connection is replaced. They are drawn: connections that were
 made together are not replaced together. Java's client uses 0.85 to 0.95; a request on its way needs a margin."""
+
+CLOSE_SECONDS = 0.5
+"""Longest wait for the socket of a connection that was refused."""
 
 _announced = threading.Event()
 """Set once this process has logged that sessions end."""
@@ -93,7 +97,12 @@ async def connect(host: str, port: int, **options: Any) -> Connection:
         with contextlib.suppress(OSError, ssl.SSLError):  # half-written files: those that were read before still serve
             context.refresh()
     connection = Connection(host, port, **options)
-    await connection.connect()
+    try:
+        await connection.connect()
+    except BaseException:
+        if connection._protocol is not None:  # it was open, and refused later: its socket is closed in a moment
+            await asyncio.wait([connection.close()], timeout=CLOSE_SECONDS)
+        raise
     return connection
 
 

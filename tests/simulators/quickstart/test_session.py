@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simulators.quickstart.record import Place, Record, recorded
+from simulators.quickstart.record import Place, Record, passed_on, recorded
 from simulators.quickstart.session import NotRunning, Session, exports
 
 
@@ -61,6 +61,14 @@ def test_a_setting_that_the_shell_has_already_is_not_exported_again() -> None:
         "CORRENTE_REDIS",
         "CORRENTE_PORT",
     ]
+
+
+def test_security_of_another_kafka_is_neither_passed_on_nor_left_in_the_shell() -> None:
+    secured = {"CORRENTE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "CORRENTE_KAFKA_SASL_PASSWORD": "k#y"}
+    assert passed_on(secured) == {}
+    lines = "\n".join(exports(RUNNING, secured))
+    shell = subprocess.run(["sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True, env=secured)
+    assert "CORRENTE_KAFKA_" not in shell.stdout
 
 
 SAME = {"CORRENTE_FIELDS": '{"item": "product\'s id"}', "CORRENTE_MODEL__VISITOR_SALT": "secret"}
