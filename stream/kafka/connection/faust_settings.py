@@ -1,7 +1,8 @@
 """Addresses and security of Kafka in the form in which Faust takes them.
 
-Faust makes the worker's consumer itself, and wants an object of another class for each way of authentication. This file
-decides the class; everything that is in the object comes from `stream.kafka.connection.options`.
+Faust makes the worker's consumer itself, and wants an object of another class for each way of authentication.
+
+This file decides the class; everything that is in the object comes from `stream.kafka.connection.options`.
 """
 
 from __future__ import annotations
