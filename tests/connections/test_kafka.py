@@ -196,6 +196,23 @@ async def test_a_worker_ends_at_once_if_waiting_mends_nothing(
         await find_topics(load_settings(topics | side.environment | side.wrong), patience_seconds=3600.0)
 
 
+async def test_a_broker_that_dies_while_a_client_connects_is_waited_for(secured_kafka: SecuredKafka) -> None:
+    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    dying = await asyncio.start_server(end, "127.0.0.1", 0)
+    place = f"127.0.0.1:{dying.sockets[0].getsockname()[1]}"
+    async with dying:
+        for kind in SIDES:
+            given = secured_kafka.side(kind).environment
+            protocol, _, _ = given["CORRENTE_KAFKA"].rpartition("://")
+            problem = await find_problem(
+                load_settings(given | {"CORRENTE_KAFKA": f"{protocol or 'PLAINTEXT'}://{place}"})
+            )
+            assert problem is not None
+            assert problem.may_heal, f"{kind}: {problem.text}"
+
+
 async def test_a_worker_waits_for_a_right_that_is_given_and_says_once_that_it_does(
     secured_kafka: SecuredKafka, topics: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

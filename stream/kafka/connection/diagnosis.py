@@ -166,7 +166,8 @@ def _explain(settings: Settings, place: str, host: str, error: BaseException) ->
         case ssl.SSLCertVerificationError() as refused:
             return Problem(f"{place}: {_explain_certificate(refused, host)}", may_heal=False)
         case ssl.SSLError() as refused:
-            return Problem(f"{place}: {_explain_tls(settings, refused.reason or str(refused))}", may_heal=False)
+            reason = refused.reason or str(refused)
+            return Problem(f"{place}: {_explain_tls(settings, reason)}", may_heal=_ends_early(reason))
         case socket.gaierror() as unknown:
             return Problem(
                 f"{place}: the host name {host!r} can't be resolved ({unknown.strerror}). Check CORRENTE_KAFKA, and "
@@ -182,9 +183,9 @@ def _explain(settings: Settings, place: str, host: str, error: BaseException) ->
                 may_heal=True,
             )
         case KafkaConnectionError() if protocol == "SSL":  # closed after the handshake, before the first answer
-            return Problem(f"{place}: {_explain_tls(settings, 'CERTIFICATE')}", may_heal=False)
+            return Problem(f"{place}: {_explain_tls(settings, 'CERTIFICATE')}", may_heal=True)
         case _ if _closed(error) and protocol.endswith("SSL"):
-            return Problem(f"{place}: {_explain_tls(settings, 'the connection was closed')}", may_heal=False)
+            return Problem(f"{place}: {_explain_tls(settings, 'the connection was closed')}", may_heal=True)
     reason = str(error) or type(error).__name__
     return Problem(f"{place}: {reason}. Check CORRENTE_KAFKA, and see the broker's log", may_heal=True)
 
@@ -210,6 +211,11 @@ def _explain_tls(settings: Settings, reason: str) -> str:
         f"TLS does not come about ({reason}): a listener without TLS needs {PREFIX}KAFKA_SECURITY_PROTOCOL={plain}, "
         "one with TLS may have another port"
     )
+
+
+def _ends_early(reason: str) -> bool:
+    """True for a connection that ended in the middle, as those of a broker do that is killed or restarted."""
+    return "EOF" in reason
 
 
 def _no_certificate(settings: Settings) -> str:
@@ -243,13 +249,14 @@ def _refused_request(settings: Settings, connection: Connection, error: BaseExce
     protocol = settings.kafka_security_protocol
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLError):  # TLS 1.3: a client learns after the handshake that its certificate is refused
-        return Problem(f"{place}: {_explain_tls(settings, cause.reason or str(cause))}", may_heal=False)
+        reason = cause.reason or str(cause)
+        return Problem(f"{place}: {_explain_tls(settings, reason)}", may_heal=_ends_early(reason))
     if isinstance(error, KafkaConnectionError) and not protocol.startswith("SASL"):
         secure = "SASL_SSL" if protocol == "SSL" else "SASL_PLAINTEXT"
         return Problem(
             f"{place} closes the connection after the first request, as a listener does that wants authentication: set "
             f"{PREFIX}KAFKA_SECURITY_PROTOCOL={secure}, {PREFIX}KAFKA_SASL_USERNAME and …_PASSWORD",
-            may_heal=False,
+            may_heal=True,  # a broker that is killed closes its connections as well
         )
     return Problem(f"{place}: {str(error) or type(error).__name__}. See the broker's log", may_heal=True)
 
