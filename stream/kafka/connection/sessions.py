@@ -50,6 +50,15 @@ class Connection(AIOKafkaConnection):
     _renew_at: float | None = None
     _replaced = False
 
+    async def connect(self) -> Any:
+        """Open the connection; leave no socket open if it is refused later than that."""
+        try:
+            return await super().connect()
+        except BaseException:
+            if self._protocol is not None:
+                await asyncio.wait([self.close()], timeout=CLOSE_SECONDS)
+            raise
+
     def connected(self) -> bool:
         """Return True if the connection is open and takes requests."""
         due = self._renew_at is not None and time.monotonic() >= self._renew_at
@@ -97,12 +106,7 @@ async def connect(host: str, port: int, **options: Any) -> Connection:
         with contextlib.suppress(OSError, ssl.SSLError):  # half-written files: those that were read before still serve
             context.refresh()
     connection = Connection(host, port, **options)
-    try:
-        await connection.connect()
-    except BaseException:
-        if connection._protocol is not None:  # it was open, and refused later: its socket is closed in a moment
-            await asyncio.wait([connection.close()], timeout=CLOSE_SECONDS)
-        raise
+    await connection.connect()
     return connection
 
 
