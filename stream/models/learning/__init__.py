@@ -7,6 +7,7 @@ The tables are written in one compiled loop. River's models, which are Python ob
 | `learner` | what a batch teaches, in the loop and after it |
 | `event_loop` | what happens for each event: skip, test, learn |
 | `stream_clock` | what time it is, and at which time an event counts |
+| `returns` | what a return takes back of its purchase |
 | `held_events` | what is held of an event ahead of the clock, and what changes when the clock reaches it |
 | `counting` | which counts over all visitors an event changes |
 | `prefetch` | which memory is loaded some events before it is needed |

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
+from stream.models.batch import CLICK, PURCHASE, RETURN, VIEW, EventBatch
 from stream.models.entities import items, sessions, visitors
 from stream.models.entities.row_lifecycle import no_row_left
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word
 from stream.models.kernels.hashing import mixed
-from stream.models.learning import counting, held_events, prefetch, stream_clock
+from stream.models.learning import counting, held_events, prefetch, returns, stream_clock
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.own_events import gather
@@ -278,6 +278,10 @@ def learn_event(
     if options.only_first and learned:
         seen_by = remembered_by(batch, event, options)
         learned = note_seen(state, mixed(seen_by ^ mixed(batch.items[event, 0])))
+    if batch.kinds[event] == RETURN and weight < 0:
+        if batch.learned[event]:
+            returns.take_back(state, visitor, item, -np.int64(batch.weights[event]), met)
+        learned = False  # it counts nothing at its own time
     if learned:
         counting.learn_counts(state, item, visitor, seconds, weight, held, met, scratch)
     if weight >= 0:

@@ -67,6 +67,9 @@ def learn(state: State, item: int, seconds: float, weight: float, held: bool, me
     """Learn an event on `item` after `met[:count]`, newest first; the fast counts of a held event follow later."""
     if not held:
         keep_landmark_near(state, seconds)
+    if weight < 0:
+        take_back(state, item, seconds, -weight, held, met, count)
+        return
     fast = 0.0 if held else fast_factor(state.scalars[FAST_LANDMARK], seconds)
     for k in range(min(count, MEETINGS)):
         before = met[k]
@@ -74,14 +77,62 @@ def learn(state: State, item: int, seconds: float, weight: float, held: bool, me
         add(state, before, item, weight, forward, forward * fast, held)
         add(state, item, before, weight, 0.0, 0.0, held)
         if forward != 0.0:
-            state.sums[before, FORWARD_SUM] = max(0.0, state.sums[before, FORWARD_SUM] + forward)
-            state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] + forward * fast)
+            state.sums[before, FORWARD_SUM] += forward
+            state.sums[before, FAST_SUM] += forward * fast
             state.sums_dirty[before] = 1
 
 
 @kernel
+def take_back(state: State, item: int, seconds: float, weight: float, held: bool, met: np.ndarray, count: int) -> None:
+    """Subtract what an event of this weight on `item` at this time adds after `met[:count]`, newest first.
+
+    The sums of an item lose what its pair with `item` loses, so that one pair never takes from others. An item of 0 in
+    `met` is none.
+    """
+    fast = 0.0 if held else fast_factor(state.scalars[FAST_LANDMARK], seconds)
+    for k in range(min(count, MEETINGS)):
+        before = met[k]
+        if before == 0:
+            continue
+        forward = weight / (k + 1) if k < FORWARD_MEETINGS else 0.0
+        lost_forward, lost_fast = subtract(state, before, item, weight, forward, forward * fast)
+        subtract(state, item, before, weight, 0.0, 0.0)
+        if forward != 0.0:
+            state.sums[before, FORWARD_SUM] = max(0.0, state.sums[before, FORWARD_SUM] - lost_forward)
+            state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] - lost_fast)
+            state.sums_dirty[before] = 1
+
+
+@kernel
+def subtract(state: State, item: int, other: int, together: float, forward: float, fast: float) -> tuple[float, float]:
+    """Subtract from the slot of `other` in the sets of `item`, down to zero; returns what forward and fast lost."""
+    pointer = state.items[item].pairs
+    if pointer == 0:
+        return 0.0, 0.0
+    row = first_set(pointer) + set_of(other, sets_of(pointer))
+    for column in range(SET_SLOTS):
+        slot = state.pairs[row, column]
+        if slot.other == other:
+            lost_forward = min(np.float64(slot.forward), forward)
+            lost_fast = min(np.float64(slot.fast), fast)
+            if slot.together < MAX_NEAREST:
+                slot.together = max(np.float32(0.0), slot.together - np.float32(together))
+                slot.forward = max(np.float32(0.0), slot.forward - np.float32(forward))
+                slot.fast = max(np.float32(0.0), slot.fast - np.float32(fast))
+            else:
+                pair = np.uint64(item) << np.uint64(32) | np.uint64(other)
+                draw = mixed(np.uint64(np.int64(state.scalars[EVENTS])) ^ mixed(pair))
+                slot.together = rounded_at_random(slot.together, -together, draw)
+                slot.forward = rounded_at_random(slot.forward, -forward, draw)
+                slot.fast = rounded_at_random(slot.fast, -fast, draw)
+            state.pairs_dirty[row * SET_SLOTS + column] = 1
+            return lost_forward, lost_fast
+    return 0.0, 0.0
+
+
+@kernel
 def add(state: State, item: int, other: int, together: float, forward: float, fast: float, held: bool) -> None:
-    """Add to the slot of `other` in the sets of `item`. Negative amounts never lead below zero, and make no slot.
+    """Add to the slot of `other` in the sets of `item`.
 
     Of equally strong slots, the one with the smallest fast count makes room. While events are `held`, a slot that has
     only followers without a fast count is theirs, hence the newest.
@@ -101,9 +152,9 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
             slot = state.pairs[row, column]
             if slot.other == other:
                 if slot.together < MAX_NEAREST:
-                    slot.together = max(np.float32(0.0), slot.together + np.float32(together))
-                    slot.forward = max(np.float32(0.0), slot.forward + np.float32(forward))
-                    slot.fast = max(np.float32(0.0), slot.fast + np.float32(fast))
+                    slot.together += np.float32(together)
+                    slot.forward += np.float32(forward)
+                    slot.fast += np.float32(fast)
                 else:
                     pair = np.uint64(item) << np.uint64(32) | np.uint64(other)
                     draw = mixed(np.uint64(np.int64(state.scalars[EVENTS])) ^ mixed(pair))
@@ -172,8 +223,12 @@ def learn_fast(state: State, before: int, item: int, seconds: float, forward: fl
     Call `keep_landmark_near` before.
     """
     fast = fast_factor(state.scalars[FAST_LANDMARK], seconds)
-    add(state, before, item, 0.0, 0.0, forward * fast, False)
-    state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] + forward * fast)
+    if forward < 0:
+        _, lost = subtract(state, before, item, 0.0, 0.0, -forward * fast)
+        state.sums[before, FAST_SUM] = max(0.0, state.sums[before, FAST_SUM] - lost)
+    else:
+        add(state, before, item, 0.0, 0.0, forward * fast, False)
+        state.sums[before, FAST_SUM] += forward * fast
     state.sums_dirty[before] = 1
 
 

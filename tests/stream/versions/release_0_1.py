@@ -78,10 +78,18 @@ LATER_TABLES = {"clock"}
 """Tables that the release did not have."""
 
 
+AFTER_DISLIKES = {"sums", "merits", "linear", "network", "challenger"}
+"""Tables that differ from those of the release after a dislike. There it took from the sums of every item that the
+visitor had before, also if no pair of theirs lost anything; today it takes what the pair loses. Rankers learn from
+features that are made of these sums."""
+
+
 def checksums(tables: Tables) -> dict[str, str]:
-    """Checksum of each table that the release had."""
+    """Checksum of each table that the release had, with as many rows as it had there."""
+    rows = {"names": 2 * (tables["items"].spec.rows - 1) + 16}
+    assert not tables["names"].data[rows["names"] :].any(), "the release had no cells for longer names"
     return {
-        name: hashlib.sha256(table.raw().tobytes()).hexdigest()
+        name: hashlib.sha256(table.raw()[: rows.get(name)].tobytes()).hexdigest()
         for name, table in tables.items()
         if name not in LATER_TABLES
     }
