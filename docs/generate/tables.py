@@ -25,7 +25,7 @@ class Description(NamedTuple):
 DESCRIPTIONS: Mapping[str, Description] = {
     "scalars": Description(
         "the only one: clocks, landmarks, and how many rows of other tables are in use",
-        ("learning/event_loop.py", "entities/row_lifecycle.py", "kernels/row_pool.py"),
+        ("learning/event_loop.py", "entities/eviction.py", "entities/row_lifecycle.py", "kernels/row_pool.py"),
     ),
     "clock": Description(
         "the only one: the stream clock, and what is known of events ahead of it", ("learning/stream_clock.py",)
@@ -122,7 +122,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "last_visitor": "row of the visitor of the last event",
         "other_seconds": "time of the last event by a visitor other than `last_visitor`",
         "listed": "for each half-life the place in its list in `top`, from 1; 0 is none",
-        "spare": "unused",
+        "leaving": "1 if the item is about to be evicted",
         "posted_high": "the 16 bits above `posted`",
     },
     "visitors": {
@@ -136,7 +136,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "session_ordinal": "number of that session: the lower 32 bits",
         "first_seconds": "time of the first event",
         "session_ordinal_high": "the 16 bits above",
-        "spare": "unused",
+        "leaving": "1 if the visitor is about to be evicted",
     },
     "history": {
         "item": "row of the item",

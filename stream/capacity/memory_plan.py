@@ -10,10 +10,11 @@ scale` measures the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from stream.models.schema import table_specs
+from stream.models.schema import EVICTION_SAMPLE, ID_CELLS, table_specs
 from stream.models.settings import ModelSettings
+from stream.state.tables import TableSpec
 
 PROGRAM_BYTES = 350_000_000
 """Memory of Python with NumPy, Numba and River, and the compiled kernels: measured, not computed."""
@@ -27,8 +28,12 @@ CELL_BYTES = 4
 INDEXED = ("items", "visitors", "sessions")
 """Tables whose rows are found by their key, in the learner and in serving."""
 
-SCRATCH_BYTES = 9
-"""Bytes per row of the largest table that evicts: a flag and a number."""
+SCRATCH_BYTES = 1
+"""Bytes per row of a table that evicts: a flag."""
+
+PLANNED_NAME_CELLS = 2
+"""Cells of a name that are planned for: ids of up to 56 bytes. The table has room for longer ones, which take 32 bytes
+for each further 28."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def plan_memory(visitors: int, items: int, shards: int = 1, settings: ModelSetti
         update={"max_items": max(64, items), "max_visitors": per_shard, "max_sessions": per_shard}
     )
     tables = marks = rows = 0
-    for spec in table_specs(planned):
+    for spec in _written_specs(planned):
         tables += spec.rows * spec.row_bytes
         marks += spec.blocks
         rows += spec.rows
@@ -88,7 +93,7 @@ def plan_memory(visitors: int, items: int, shards: int = 1, settings: ModelSetti
         "tables": tables,
         "marks": marks,
         "directories": hash_indexes + CELL_BYTES * _cells(planned.max_event_ids),
-        "scratch": SCRATCH_BYTES * max(planned.max_items, planned.max_visitors),
+        "scratch": SCRATCH_BYTES * (planned.max_items + planned.max_visitors) + 8 * EVICTION_SAMPLE,
     }
     server = {"rows": shards * tables, "indexes": shards * 2 * INDEX_BYTES * rows, "directories": shards * hash_indexes}
     if shards > 1:
@@ -103,12 +108,20 @@ def plan_memory(visitors: int, items: int, shards: int = 1, settings: ModelSetti
     return MemoryPlan(planned, shards, worker, server, per_item, per_visitor)
 
 
+def _written_specs(settings: ModelSettings) -> list[TableSpec]:
+    """The tables with the rows that are written at most, if names are as long as planned."""
+    return [
+        replace(spec, rows=-(-spec.rows * PLANNED_NAME_CELLS // ID_CELLS)) if spec.name == "names" else spec
+        for spec in table_specs(settings)
+    ]
+
+
 def _table_bytes(settings: ModelSettings) -> int:
-    return sum(spec.rows * spec.row_bytes for spec in table_specs(settings))
+    return sum(spec.rows * spec.row_bytes for spec in _written_specs(settings))
 
 
 def _hash_index_bytes(settings: ModelSettings) -> int:
-    specs = {spec.name: spec for spec in table_specs(settings)}
+    specs = {spec.name: spec for spec in _written_specs(settings)}
     return sum(CELL_BYTES * _cells(specs[name].rows) for name in INDEXED)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stream.events import ID_MAX_BYTES
 from stream.models.feature_names import CONTEXT_FEATURES, CROSS_BUCKETS, CROSSES, FEATURES_WIDE
 from stream.models.settings import ModelSettings
 from stream.models.source_names import CUSTOM, HALF_LIVES, SOURCE_COUNT
@@ -49,6 +50,9 @@ SEEN_WAYS = 8
 CELL_WORDS = 8
 NAME_BYTES = 28
 """Bytes of a name in a cell of `names`; the first word of a cell is the number of the next."""
+ID_CELLS = -(-ID_MAX_BYTES // NAME_BYTES)
+"""Cells of the longest name. The table has room for as many in every row, so that long names evict nothing. Cells that
+are never written cost no memory."""
 DIMENSIONS = 32
 """Dimensions of an embedding. A row of `vectors` is the item's input vector, then its output vector."""
 
@@ -68,7 +72,7 @@ ITEM = np.dtype(
         ("last_visitor", "<u4"),
         ("other_seconds", "<u4"),  # last event of a visitor other than `last_visitor`
         ("listed", "u1", (HALF_LIVES,)),  # place in the top list of each half-life, from 1; 0 = not in it
-        ("spare", "u1"),
+        ("leaving", "u1"),  # 1 if the item is about to be evicted
         ("posted_high", "<u2"),
     ]
 )
@@ -84,7 +88,7 @@ VISITOR = np.dtype(
         ("session_ordinal", "<u4"),
         ("first_seconds", "<u4"),
         ("session_ordinal_high", "<u2"),
-        ("spare", "<u2"),
+        ("leaving", "<u2"),  # 1 if the visitor is about to be evicted
     ]
 )
 SESSION = np.dtype(
@@ -178,6 +182,10 @@ POOL_PAIRS = 40  # pools: POOL_CELLS each
 POOL_POSTINGS = 48
 POOL_HISTORY = 56
 POOL_CELLS = 8
+EVICT_ITEMS = 64  # evictions: EVICT_CELLS each
+EVICT_VISITORS = 72
+EVICT_CELLS = 8
+EVICTION_SAMPLE = 512  # rows from which the strength of the weakest is estimated
 SCALARS = 128
 
 OUTCOME_ROWS = 8192
@@ -227,7 +235,7 @@ def capacities(settings: ModelSettings) -> Capacities:
         visitors=visitors,
         sessions=settings.max_sessions,
         event_ids=-(-settings.max_event_ids // 8),
-        names=settings.max_items * 2 + 16,
+        names=settings.max_items * ID_CELLS + 16,
         pairs=_pool(settings.max_items),
         postings=_pool(settings.max_items),
         history=_pool(settings.max_visitors),

@@ -1,28 +1,30 @@
 """Items: their rows, their names, and everything that an evicted item leaves.
 
-If all rows (or all cells of names) are in use, the weakest items by thirty-day popularity are evicted in one batch. An
-evicted item leaves the top lists, the runs that it owned, and every place that points at it, so that the next owner of
-the row inherits nothing.
+When rows are short, the weakest items by thirty-day popularity are evicted, a little with every new item. An evicted
+item leaves the top lists, the runs that it owned, and every place that points at it, so that the next owner of the row
+inherits nothing.
 
 A name is a chain of cells in the table `names`: the first word of a cell is the number of the next, the others hold 28
 bytes. Free cells are a chain of the same form.
 
-This file decides how an item gets its row and its name, and what is cleared when it goes. The order in which rows are
-handed out and evicted is decided by `row_lifecycle`.
+This file decides how an item gets its row and its name, and what is cleared when it goes. Which row it gets is decided
+by `row_lifecycle`, when and which items go by `eviction`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from stream.models.entities import sessions
-from stream.models.entities.row_lifecycle import flag_weakest, give_back_row, no_row_left, take_row
-from stream.models.kernels.compile import kernel
-from stream.models.kernels.hash_index import enter, find
+from stream.models.entities import eviction, sessions
+from stream.models.entities.eviction import FREE_STEPS, LEAVING, POSITION, WANTED
+from stream.models.entities.row_lifecycle import give_back_row, no_row_left, take_row
+from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.hash_index import enter, find, remove
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.ranking import item_bias
 from stream.models.schema import (
     CELL_WORDS,
+    EVICT_ITEMS,
     ITEM_FREE,
     ITEM_ROWS,
     ITEMS_EVICTED,
@@ -31,6 +33,7 @@ from stream.models.schema import (
     NAME_CELLS,
     NAME_CELLS_FREE,
     NAME_FREE,
+    RESERVOIR_ROWS,
 )
 from stream.models.source_names import HALF_LIVES, LONGEST
 from stream.models.sources import custom, embedding, pairs, popularity
@@ -50,10 +53,9 @@ def find_or_add(state, key0, key1, joined, start, size, seconds):
     """
     row = find(state.item_cells, state.items, key0, key1)
     if row:
+        eviction.stay(state.items, state.items_dirty, state.items_leaving, state.scalars, EVICT_ITEMS, row)
         return row
-    cells = max(1, -(-size // NAME_BYTES))
-    while no_row_left(state.items, state.scalars, ITEM_ROWS, ITEM_FREE) or name_cells_left(state) < cells:
-        evict(state)
+    make_room(state)
     row = take_row(state.items, state.scalars, ITEM_ROWS, ITEM_FREE, ITEMS_LIVE)
     item = state.items[row]
     item.key0 = key0
@@ -67,13 +69,6 @@ def find_or_add(state, key0, key1, joined, start, size, seconds):
     popularity.note_new(state, row)
     embedding.begin(state, row)
     return row
-
-
-@kernel
-def name_cells_left(state):
-    """The number of cells that a new name can be written to."""
-    used = max(1, int(state.scalars[NAME_CELLS]))
-    return state.names.shape[0] - used + int(state.scalars[NAME_CELLS_FREE])
 
 
 @kernel
@@ -117,19 +112,83 @@ def drop_name(state, row):
 
 
 @kernel
-def evict(state):
-    """Free the rows of the weakest items, and clear everything that points at them."""
-    rows = int(state.scalars[ITEM_ROWS])
-    evict_flags = state.evict_flags
-    evicted = flag_weakest(state.items, state.sums[:, LONGEST], rows, evict_flags, state.evict_order)
-    for row in range(rows - 1, 0, -1):
-        if evict_flags[row]:
-            forget(state, row)
-    state.scalars[ITEMS_EVICTED] += evicted
-    forget_in_histories(state, evict_flags)
-    pairs.forget_others(state, evict_flags)
-    sessions.forget_items(state, evict_flags)
-    embedding.forget_in_reservoir(state, evict_flags)
+def make_room(state: State) -> None:
+    """Do the part of an eviction that a new row has to do, and all of it if no row is left."""
+    if eviction.due(state.items, state.scalars, EVICT_ITEMS, ITEMS_LIVE):
+        evict_some(state)
+    while no_row_left(state.items, state.scalars, ITEM_ROWS, ITEM_FREE):
+        evict_some(state)
+
+
+@kernel
+def evict_some(state):
+    """Go on with the eviction of items, or begin one.
+
+    The steps are numbered through: a row of the choice, a visitor's history, an item's pairs, a session, a row of the
+    reservoir, a row to be freed.
+    """
+    scalars = state.scalars
+    strengths = state.sums[:, LONGEST]
+    if scalars[EVICT_ITEMS + POSITION] == 0:
+        eviction.begin(state.items, strengths, scalars, EVICT_ITEMS, ITEMS_LIVE, state.evict_order)
+    chosen = state.items.size - 1
+    histories = chosen + state.visitors.size
+    pairs_end = histories + state.items.size
+    sessions_end = pairs_end + state.sessions.size
+    reservoir = sessions_end + RESERVOIR_ROWS
+    freed = reservoir + state.items.size
+    at = np.int64(scalars[EVICT_ITEMS + POSITION]) - 1
+    steps = eviction.share(freed - at, scalars, EVICT_ITEMS)
+    while steps > 0 and at < freed:
+        if at < chosen:
+            done = eviction.choose(
+                state.items,
+                state.items_dirty,
+                strengths,
+                state.items_leaving,
+                scalars,
+                EVICT_ITEMS,
+                min(steps, chosen - at),
+            )
+            steps -= max(1, done)
+            at += done
+            if scalars[EVICT_ITEMS + LEAVING] >= scalars[EVICT_ITEMS + WANTED]:
+                at = chosen
+            if at == chosen and scalars[EVICT_ITEMS + LEAVING] == 0:
+                at = freed
+            continue
+        if at < histories:
+            done = min(steps, histories - at)
+            forget_in_histories(state, at - chosen, at - chosen + done)
+        elif at < pairs_end:
+            done = min(steps, pairs_end - at)
+            pairs.forget_others(state, at - histories, at - histories + done)
+        elif at < sessions_end:
+            done = min(steps, sessions_end - at)
+            sessions.forget_items(state, at - pairs_end, at - pairs_end + done)
+        elif at < reservoir:
+            done = min(steps, reservoir - at)
+            embedding.forget_in_reservoir(state, at - sessions_end, at - sessions_end + done)
+        else:
+            done = 1 if scalars[EVICT_ITEMS + LEAVING] else freed - at
+            if done == 1 and free_if_leaving(state, at - reservoir):
+                steps -= FREE_STEPS
+        at += done
+        steps -= done
+    scalars[EVICT_ITEMS + POSITION] = at + 1
+    if at >= freed:
+        eviction.end(scalars, EVICT_ITEMS, scalars[ITEM_FREE] > 0)
+
+
+@inlined
+def free_if_leaving(state: State, row: int) -> bool:
+    """Free the row of an item if it is leaving; returns whether it was."""
+    leaving = state.items_leaving[row] != 0
+    if leaving:
+        eviction.stay(state.items, state.items_dirty, state.items_leaving, state.scalars, EVICT_ITEMS, row)
+        forget(state, row)
+        state.scalars[ITEMS_EVICTED] += 1
+    return leaving
 
 
 @kernel
@@ -155,22 +214,23 @@ def forget(state, row):
     item.other_seconds = 0
     for half_life in range(HALF_LIVES):
         item.listed[half_life] = 0
+    remove(state.item_cells, state.cells_used, ITEM_INDEX, state.items, row)
     give_back_row(state.items, state.scalars, ITEM_FREE, ITEMS_LIVE, row)
     state.items_dirty[2 * row] = 1
     state.items_dirty[2 * row + 1] = 1
 
 
 @kernel
-def forget_in_histories(state: State, evict_flags: np.ndarray) -> None:
-    """Make entries of evicted items entries of no item."""
+def forget_in_histories(state: State, first: int, end: int) -> None:
+    """Make entries of leaving items entries of no item, in the histories of these visitors."""
     blocks = state.history_dirty.size // state.history.shape[0]
     per_block = state.history.shape[1] // blocks
-    for visitor in range(1, state.visitors.size):
+    for visitor in range(max(1, first), end):
         pointer = state.visitors[visitor].history
         if pointer:
             for row in range(run_row(pointer), run_row(pointer) + run_rows(pointer)):
                 for column in range(state.history.shape[1]):
                     item = state.history[row, column].item
-                    if item and evict_flags[item]:
+                    if item and state.items_leaving[item]:
                         state.history[row, column].item = 0
                         state.history_dirty[row * blocks + column // per_block] = 1

@@ -1,31 +1,31 @@
-"""Row life cycle: rows of items and visitors are handed out, given back, and freed when all are in use.
+"""Row life cycle: rows of items and visitors are handed out in order, and rows that were given back first.
 
-Rows are handed out in order, and rows that were given back first. When none is left, the weakest rows are freed in one
-batch of a sixty-fourth of the table, because a batch costs one pass over everything that points at rows, and so would a
-single row. The free rows are a list: `next_free` of a row is the row after it, and a cell of `scalars` has the first.
+The free rows are a list: `next_free` of a row is the row after it, and a cell of `scalars` has the first.
 
 Sessions have another life cycle: their row is a ring position (`row_pool.ring_row`). Runs are handed out by
 `row_pool`, cells of names by `items`.
 
-This file decides which row a new owner gets, and which rows are freed when there is none. What the rows hold is decided
-by `items` and `visitors`, which give it their table and their cells of `scalars`.
+This file decides which row a new owner gets. Which rows are freed is decided by `eviction`, what they hold by `items`
+and `visitors`, which give their table and their cells of `scalars`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels.compile import inlined, kernel
-from stream.models.kernels.quickselect import smallest
-
-EVICTION_DIVISOR = 64
-"""One eviction frees the number of rows of the table, divided by this, and at least one."""
+from stream.models.kernels.compile import inlined
 
 
 @inlined
 def no_row_left(records: np.ndarray, scalars: np.ndarray, rows_cell: int, free_cell: int) -> bool:
     """True if every row is in use."""
     return scalars[free_cell] == 0 and scalars[rows_cell] >= records.size
+
+
+@inlined
+def rows_left(records: np.ndarray, scalars: np.ndarray, live_cell: int) -> int:
+    """Number of rows that are not in use; row 0 is none."""
+    return records.size - 1 - int(scalars[live_cell])
 
 
 @inlined
@@ -59,39 +59,3 @@ def give_back_row(records: np.ndarray, scalars: np.ndarray, free_cell: int, live
     record.next_free = np.uint32(scalars[free_cell])
     scalars[free_cell] = row
     scalars[live_cell] -= 1
-
-
-@kernel
-def flag_weakest(
-    records: np.ndarray, strengths: np.ndarray, rows: int, evict_flags: np.ndarray, evict_order: np.ndarray
-) -> int:
-    """Flag the rows that are freed next: those with the least strength, ties to the lower row.
-
-    Args:
-        records: the table; a row is in use if it has a key.
-        strengths: by row.
-        rows: number of rows that were ever handed out.
-        evict_flags: by row; set to 1 for a row that is to be freed, else to 0.
-        evict_order: scratch, a number a row.
-
-    Returns:
-        The number of rows that were flagged.
-    """
-    count = 0
-    for row in range(rows):
-        evict_flags[row] = 0
-        if records[row].key0 or records[row].key1:
-            evict_order[count] = strengths[row]
-            count += 1
-    wanted = min(count, max(1, (records.size - 1) // EVICTION_DIVISOR))
-    limit = smallest(evict_order, count, wanted - 1)
-    left = wanted
-    for row in range(1, rows):
-        if (records[row].key0 or records[row].key1) and strengths[row] < limit:
-            evict_flags[row] = 1
-            left -= 1
-    for row in range(1, rows):
-        if left > 0 and (records[row].key0 or records[row].key1) and strengths[row] == limit:
-            evict_flags[row] = 1
-            left -= 1
-    return wanted

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
-from stream.models.kernels.hash_index import enter, find
+from stream.models.kernels.hash_index import enter, find, remove
 from stream.models.kernels.ordinals import high_word, listed_ordinal, low_word, whole
 from stream.models.kernels.row_pool import CLASSES, give_back, ring_row, run_class, run_row, run_rows, take
 from stream.models.schema import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
@@ -40,6 +40,8 @@ def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
     state.scalars[SESSIONS_BEGUN] = ordinal
     row = ring_row(ordinal, state.sessions.size)
     session = state.sessions[row]
+    if session.key0 or session.key1:
+        remove(state.session_cells, state.cells_used, SESSION_INDEX, state.sessions, row)
     session.key0 = key0
     session.key1 = key1
     session.ordinal = low_word(ordinal)
@@ -179,6 +181,7 @@ def erase(state: State, row: int) -> None:
         state.session_items[row, column] = 0
         mark(state, row, column)
     session = state.sessions[row]
+    remove(state.session_cells, state.cells_used, SESSION_INDEX, state.sessions, row)
     session.key0 = 0
     session.key1 = 0
     session.items = 0
@@ -187,14 +190,14 @@ def erase(state: State, row: int) -> None:
 
 
 @kernel
-def forget_items(state: State, evict_flags: np.ndarray) -> None:
-    """Take evicted items out of all sessions."""
-    for row in range(1, state.sessions.size):
+def forget_items(state: State, first: int, end: int) -> None:
+    """Take leaving items out of the sessions in these rows."""
+    for row in range(max(1, first), end):
         count = np.int64(state.sessions[row].items)
         kept = 0
         for column in range(count):
             item = state.session_items[row, column]
-            if not evict_flags[item]:
+            if not state.items_leaving[item]:
                 state.session_items[row, kept] = item
                 kept += 1
         if kept < count:

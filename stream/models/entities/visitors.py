@@ -1,21 +1,24 @@
 """Visitors: their rows and their last events.
 
-A visitor's history is a ring of entries in a run that grows from 8 over 32 to 128 entries. If all rows are in use, the
-least recently active visitors are evicted in one batch.
+A visitor's history is a ring of entries in a run that grows from 8 over 32 to 128 entries. When rows are short, the
+least recently active visitors are evicted, a little with every new visitor.
 
-This file decides how a visitor gets a row, how their events are kept, and what is cleared when they go. The order in
-which rows are handed out and evicted is decided by `row_lifecycle`.
+This file decides how a visitor gets a row, how their events are kept, and what is cleared when they go. Which row they
+get is decided by `row_lifecycle`, when and which visitors go by `eviction`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from stream.models.entities.row_lifecycle import flag_weakest, give_back_row, no_row_left, take_row
+from stream.models.entities import eviction
+from stream.models.entities.eviction import FREE_STEPS, LEAVING, POSITION, WANTED
+from stream.models.entities.row_lifecycle import give_back_row, no_row_left, take_row
 from stream.models.kernels.compile import inlined, kernel
-from stream.models.kernels.hash_index import enter, find
+from stream.models.kernels.hash_index import enter, find, remove
 from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.schema import (
+    EVICT_VISITORS,
     HISTORY_ENTRIES,
     POOL_HISTORY,
     VISITOR_FREE,
@@ -42,9 +45,9 @@ def find_or_add(state, key0, key1, seconds):
     """
     row = find(state.visitor_cells, state.visitors, key0, key1)
     if row:
+        let_stay(state, row)
         return row
-    if no_row_left(state.visitors, state.scalars, VISITOR_ROWS, VISITOR_FREE):
-        evict(state)
+    make_room(state)
     row = take_row(state.visitors, state.scalars, VISITOR_ROWS, VISITOR_FREE, VISITORS_LIVE)
     visitor = state.visitors[row]
     visitor.key0 = key0
@@ -131,6 +134,7 @@ def lengthen(state, row):
 @kernel
 def forget(state, row):
     """Free a visitor's row and history."""
+    let_stay(state, row)
     visitor = state.visitors[row]
     if visitor.history:
         give_back(state.history_words, state.history_dirty, state.scalars, POOL_HISTORY, visitor.history, True)
@@ -143,6 +147,7 @@ def forget(state, row):
     visitor.session = 0
     visitor.session_ordinal = 0
     visitor.session_ordinal_high = 0
+    remove(state.visitor_cells, state.cells_used, VISITOR_INDEX, state.visitors, row)
     give_back_row(state.visitors, state.scalars, VISITOR_FREE, VISITORS_LIVE, row)
     state.visitors_dirty[row] = 1
 
@@ -157,18 +162,83 @@ def erase(state: State, row: int) -> None:
             state.items_dirty[2 * item + 1] = 1
 
 
+@inlined
+def let_stay(state, row):
+    """Let a visitor stay, if they are leaving."""
+    eviction.stay(state.visitors, state.visitors_dirty, state.visitors_leaving, state.scalars, EVICT_VISITORS, row)
+
+
 @kernel
-def evict(state):
-    """Free the rows of the least recently active visitors."""
-    rows = int(state.scalars[VISITOR_ROWS])
-    evict_flags = state.evict_flags
-    evicted = flag_weakest(state.visitors, state.visitors.last_seconds, rows, evict_flags, state.evict_order)
-    for row in range(rows - 1, 0, -1):
-        if evict_flags[row]:
-            forget(state, row)
-    state.scalars[VISITORS_EVICTED] += evicted
-    for item in range(1, state.items.size):
+def make_room(state: State) -> None:
+    """Do the part of an eviction that a new row has to do, and all of it if no row is left."""
+    if eviction.due(state.visitors, state.scalars, EVICT_VISITORS, VISITORS_LIVE):
+        evict_some(state)
+    while no_row_left(state.visitors, state.scalars, VISITOR_ROWS, VISITOR_FREE):
+        evict_some(state)
+
+
+@kernel
+def evict_some(state):
+    """Go on with the eviction of visitors, or begin one.
+
+    The steps are numbered through: a row of the choice, an item, a row to be freed.
+    """
+    scalars = state.scalars
+    strengths = state.visitors.last_seconds
+    if scalars[EVICT_VISITORS + POSITION] == 0:
+        eviction.begin(state.visitors, strengths, scalars, EVICT_VISITORS, VISITORS_LIVE, state.evict_order)
+    chosen = state.visitors.size - 1
+    items = chosen + state.items.size
+    freed = items + state.visitors.size
+    at = np.int64(scalars[EVICT_VISITORS + POSITION]) - 1
+    steps = eviction.share(freed - at, scalars, EVICT_VISITORS)
+    while steps > 0 and at < freed:
+        if at < chosen:
+            done = eviction.choose(
+                state.visitors,
+                state.visitors_dirty,
+                strengths,
+                state.visitors_leaving,
+                scalars,
+                EVICT_VISITORS,
+                min(steps, chosen - at),
+            )
+            steps -= max(1, done)
+            at += done
+            if scalars[EVICT_VISITORS + LEAVING] >= scalars[EVICT_VISITORS + WANTED]:
+                at = chosen
+            if at == chosen and scalars[EVICT_VISITORS + LEAVING] == 0:
+                at = freed
+            continue
+        if at < items:
+            done = min(steps, items - at)
+            forget_last_visitors(state, at - chosen, at - chosen + done)
+        else:
+            done = 1 if scalars[EVICT_VISITORS + LEAVING] else freed - at
+            if done == 1 and free_if_leaving(state, at - items):
+                steps -= FREE_STEPS
+        at += done
+        steps -= done
+    scalars[EVICT_VISITORS + POSITION] = at + 1
+    if at >= freed:
+        eviction.end(scalars, EVICT_VISITORS, scalars[VISITOR_FREE] > 0)
+
+
+@kernel
+def forget_last_visitors(state: State, first: int, end: int) -> None:
+    """Clear leaving visitors where these items have them as their last visitor."""
+    for item in range(max(1, first), end):
         last = state.items[item].last_visitor
-        if last and last < rows and evict_flags[last]:
+        if last and state.visitors_leaving[last]:
             state.items[item].last_visitor = 0
             state.items_dirty[2 * item + 1] = 1
+
+
+@inlined
+def free_if_leaving(state: State, row: int) -> bool:
+    """Free the row of a visitor if they are leaving; returns whether they were."""
+    leaving = state.visitors_leaving[row] != 0
+    if leaving:
+        forget(state, row)
+        state.scalars[VISITORS_EVICTED] += 1
+    return leaving

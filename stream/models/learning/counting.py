@@ -64,6 +64,8 @@ def learn_counts(
 def meet(state: State, visitor: int, item: int, met: np.ndarray) -> int:
     """Fill in the last items that an event on `item` meets in the visitor's history, newest first.
 
+    Items that are about to be evicted are left out: nothing may point at them any more.
+
     Returns:
         The number of these items.
     """
@@ -77,7 +79,7 @@ def meet(state: State, visitor: int, item: int, met: np.ndarray) -> int:
     for age in range(min(entries, length)):
         at = (entries - 1 - age) % length
         entry = state.history[first + at // HISTORY_ENTRIES, at % HISTORY_ENTRIES]
-        if entry.item and entry.item != item and entry.weight >= 0:
+        if entry.item and entry.item != item and entry.weight >= 0 and not state.items[entry.item].leaving:
             met[count] = entry.item
             count += 1
             if count == MEETINGS:

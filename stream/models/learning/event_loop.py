@@ -18,7 +18,7 @@ from stream.models.entities import items, sessions, visitors
 from stream.models.entities.row_lifecycle import no_row_left
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
-from stream.models.kernels.hash_index import enter_word, find, find_word
+from stream.models.kernels.hash_index import enter_word, find, find_word, remove_word
 from stream.models.kernels.hashing import mixed
 from stream.models.learning import counting, held_events, prefetch, returns, stream_clock
 from stream.models.outcomes import conversion
@@ -316,6 +316,8 @@ def note_event_id(state: State, key: np.uint64) -> bool:
     if find_word(state.event_cells, ring, key):
         return False
     place = np.int64(state.scalars[EVENT_IDS_SEEN]) % ring.size
+    if ring[place]:
+        remove_word(state.event_cells, state.cells_used, EVENT_INDEX, ring, place)
     ring[place] = key
     state.event_ids_dirty[place // 4] = 1
     state.scalars[EVENT_IDS_SEEN] += 1

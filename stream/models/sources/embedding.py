@@ -153,10 +153,10 @@ def forget(state: State, item: int) -> None:
 
 
 @kernel
-def forget_in_reservoir(state: State, evict_flags: np.ndarray) -> None:
-    """Empty the places of evicted items in the reservoir; `evict_flags` by item row."""
-    for row in range(RESERVOIR_ROWS):
+def forget_in_reservoir(state: State, first: int, end: int) -> None:
+    """Empty the places of leaving items in these rows of the reservoir."""
+    for row in range(first, end):
         for column in range(RESERVOIR_WIDTH):
-            if evict_flags[state.reservoir[row, column]]:
+            if state.items_leaving[state.reservoir[row, column]]:
                 state.reservoir[row, column] = 0
                 state.reservoir_dirty[(row * RESERVOIR_WIDTH + column) // 8] = 1

@@ -304,19 +304,15 @@ def forget(state: State, item: int) -> None:
 
 
 @kernel
-def forget_others(state: State, evict_flags: np.ndarray) -> None:
-    """Empty the slots of evicted items, in the sets of all others.
-
-    Args:
-        evict_flags: by item row, 1 if it is evicted.
-    """
-    for item in range(1, min(state.items.size, evict_flags.size)):
+def forget_others(state: State, first: int, end: int) -> None:
+    """Empty the slots of leaving items, in the sets of the items in these rows."""
+    for item in range(max(1, first), end):
         pointer = state.items[item].pairs
         if pointer:
             for row in range(first_set(pointer), first_set(pointer) + sets_of(pointer)):
                 for column in range(SET_SLOTS):
                     slot = state.pairs[row, column]
-                    if slot.other and evict_flags[slot.other]:
+                    if slot.other and state.items_leaving[slot.other]:
                         slot.other = 0
                         slot.together = 0
                         slot.forward = 0

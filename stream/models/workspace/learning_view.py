@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream.models.kernels import hash_index
 from stream.models.kernels.compile import packed
-from stream.models.schema import RUN_SETS
+from stream.models.schema import EVICTION_SAMPLE, RUN_SETS
 from stream.models.source_names import CUSTOM
 from stream.state.tables import Table, Tables
 
@@ -85,8 +85,9 @@ class State(NamedTuple):
     event_cells: NDArray
     session_cells: NDArray
     cells_used: NDArray
-    evict_flags: NDArray  # scratch of evictions: a flag a row
-    evict_order: NDArray  # scratch of evictions: a number a row
+    items_leaving: NDArray  # the field `leaving` of each item, one byte a row
+    visitors_leaving: NDArray
+    evict_order: NDArray  # scratch of evictions
 
 
 def state_of(tables: Tables, *, directories: bool = True) -> State:
@@ -106,9 +107,9 @@ def state_of(tables: Tables, *, directories: bool = True) -> State:
     for flat in ("event_ids", "pending_keys"):
         arrays[flat] = arrays[flat].reshape(-1)
     arrays |= cells_of(tables) if directories else no_cells()
-    longest = max(len(tables["items"].data), len(tables["visitors"].data))
-    arrays["evict_flags"] = np.zeros(longest, np.uint8)
-    arrays["evict_order"] = np.zeros(longest)
+    for name in ("items", "visitors"):
+        arrays[f"{name}_leaving"] = tables[name].data["leaving"].astype(np.uint8)
+    arrays["evict_order"] = np.zeros(EVICTION_SAMPLE)
     more = {f"{name}{part}": arrays[f"{name}{part}"] for name in CUSTOM for part in ("", "_dirty")}
     return packed(State(**{field: arrays[field] for field in State._fields}), more)
 

@@ -1,11 +1,10 @@
-"""Rows are handed out in order, returned ones first, and the weakest are flagged for eviction."""
+"""Rows are handed out in order, and returned ones first."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from stream.models.entities.row_lifecycle import flag_weakest, give_back_row, no_row_left, take_row
+from stream.models.entities.row_lifecycle import give_back_row, no_row_left, rows_left, take_row
 
 ROWS, FREE, LIVE = range(3)
 RECORD = np.dtype([("key0", "<u8"), ("key1", "<u8"), ("next_free", "<u4")])
@@ -38,34 +37,9 @@ def test_rows_are_handed_out_in_order_and_returned_rows_first_the_last_one_befor
     table.give_back(2)
     table.give_back(4)
     assert table.scalars[LIVE] == 2
+    assert rows_left(table.records, table.scalars, LIVE) == 2
     assert table.records["key0"].tolist() == [0, 101, 0, 103, 0]
     assert [table.take(), table.take()] == [4, 2]
     assert table.full()
     assert table.records["next_free"].tolist() == [0] * 5
     assert table.scalars.tolist() == [5, 0, 4]
-
-
-@pytest.mark.parametrize(
-    ("strengths", "weakest"),
-    [
-        ([9, 5, 1, 5, 3], [2]),
-        ([9, 5, 1, 1, 3], [2]),
-        ([0, 1, 1, 1, 1], [1]),
-    ],
-)
-def test_the_weakest_row_is_flagged_and_of_equal_ones_the_lower(strengths, weakest):
-    table = Table()
-    for _ in range(4):
-        table.take()
-    flags = np.ones(5, np.uint8)
-    assert flag_weakest(table.records, np.array(strengths, np.float64), 5, flags, np.zeros(5)) == 1
-    assert np.flatnonzero(flags).tolist() == weakest
-
-
-def test_a_sixty_fourth_of_the_table_is_flagged_and_rows_without_a_key_never():
-    records = np.zeros(641, RECORD)
-    records["key1"][1::2] = 1
-    strengths = np.arange(641, 0, -1).astype(np.uint32)
-    flags = np.zeros(641, np.uint8)
-    assert flag_weakest(records, strengths, 641, flags, np.zeros(641)) == 10
-    assert np.flatnonzero(flags).tolist() == list(range(621, 641, 2))

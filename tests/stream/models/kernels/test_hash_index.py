@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.kernels.hash_index import cells_for, enter, enter_word, find, find_word, rebuild, rebuild_words
+from stream.models.kernels.hash_index import (
+    cells_for,
+    enter,
+    enter_word,
+    find,
+    find_word,
+    rebuild,
+    rebuild_words,
+    remove,
+    remove_word,
+)
 from stream.models.kernels.key_hints import KeyHints
 
 RECORD = np.dtype([("key0", "<u8"), ("key1", "<u8")])
@@ -42,6 +52,41 @@ def test_a_row_with_another_key_is_found_by_that_key_only_and_cells_never_fill_u
         assert find(cells, rows, np.uint64(key), np.uint64(5)) == row
         assert find(cells, rows, old, np.uint64(5)) == 0
         assert np.count_nonzero(cells) == used[0] <= 0.6 * cells.size + 1
+
+
+def test_keys_that_are_removed_free_their_cells_and_hide_no_other_key():
+    print("seed 7")
+    draw = np.random.default_rng(7)
+    rows = records([0] * 40)
+    rows["key1"][:] = 0
+    cells, used = cells_for(40), np.zeros(1, np.int64)
+    known: dict[int, int] = {}
+    for _ in range(4000):
+        row = int(draw.integers(1, 41))
+        if row in known:
+            remove(cells, used, 0, rows, row)
+            rows[row] = (0, 0)
+            del known[row]
+        else:
+            key = int(draw.integers(1, 2**20)) << 3  # many of them begin at the same few cells
+            rows[row] = (key, 5)
+            enter(cells, used, 0, rows, row)
+            known[row] = key
+        assert used[0] == np.count_nonzero(cells) == len(known)
+        assert [find(cells, rows, np.uint64(key), np.uint64(5)) for key in known.values()] == list(known)
+
+
+def test_words_that_are_removed_before_they_are_overwritten_need_no_new_cells():
+    ring = np.zeros(16, np.uint64)
+    cells, used = cells_for(16), np.zeros(1, np.int64)
+    for number in range(500):
+        if ring[number % 16]:
+            remove_word(cells, used, 0, ring, number % 16)
+        ring[number % 16] = 1000 + 64 * number
+        enter_word(cells, used, 0, ring, number % 16)
+        assert used[0] == np.count_nonzero(cells) == min(16, number + 1)
+    known = [number for number in range(500) if find_word(cells, ring, np.uint64(1000 + 64 * number))]
+    assert known == list(range(484, 500))
 
 
 def test_words_of_a_ring_are_found_until_they_are_overwritten():

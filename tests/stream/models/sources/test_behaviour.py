@@ -157,6 +157,9 @@ def test_an_item_that_went_out_begins_anew_when_it_comes_back(source, model, hap
         draw = np.random.default_rng(2)
         shop.learn(happened(f"f{n}", f"f{draw.integers(200)}", START + 400 * DAY + n) for n in range(1500))
         evicted = "gone" not in shop.answers().popular(200).items
+        shop.learn(
+            happened(f"w{n} {item}", item, START + 400.5 * DAY + n) for n in range(20) for item in ("gone", "i1")
+        )
         shop.learn(happened(f"q{n}", item, START + 401 * DAY + n) for n in range(3) for item in ("gone", "i1"))
         shop.learn([happened("me", "i1", START + 401 * DAY + 50)])
         return evicted, shop.say("me", START + 401 * DAY + 51).values[source].get("gone", 0.0)
