@@ -275,8 +275,9 @@ class Publisher:
         return asyncio.run_coroutine_threadsafe(self._resources.topic_ids.confirm(opened.bound), loop)
 
     def _store(self, opened: OpenShard, checkpoint: Checkpoint, confirmed: Future[None]) -> Version:
-        """Publish as soon as Kafka has confirmed the topics."""
+        """Publish as soon as Kafka has confirmed the topics. Raises `NotFinite` for a number that no version may hold."""
         resources = self._resources
+        opened.shard.tables.check_finite(checkpoint.delta)
         return resources.store.publish(
             opened.claim,
             checkpoint,

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.state.compiled import compiled, compiled_keeping_gil
+from stream.state.finite import check_finite
 
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint32]
@@ -131,10 +132,16 @@ class Table:
         return self.take(0, self.spec.blocks)[0]
 
     def take(self, start: int, most: int) -> tuple[TableDelta, int]:
-        """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now."""
+        """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now.
+
+        Raises:
+            NotFinite: one of them holds a number that is not finite.
+        """
         word = np.uint64 if self.spec.block_bytes % 8 == 0 else np.uint32
         blocks, words, stopped_at = take_blocks(self.dirty, self.raw().view(word), start, most)
-        return TableDelta(blocks, words.view(np.uint8)), stopped_at
+        delta = TableDelta(blocks, words.view(np.uint8))
+        check_finite(self.spec, blocks, delta.data)
+        return delta, stopped_at
 
     def snapshot(self) -> TableDelta:
         """Every block that is not zero. Marks stay as they are."""
@@ -210,7 +217,11 @@ class Tables(Mapping[str, Table]):
     __hash__ = None  # type: ignore[assignment]  # tables change
 
     def checkpoint(self) -> Delta:
-        """The blocks of every table written since the last checkpoint. Their marks are cleared."""
+        """The blocks of every table written since the last checkpoint. Their marks are cleared.
+
+        Raises:
+            NotFinite: one of them holds a number that is not finite.
+        """
         return {name: delta for name, table in self.items() if len((delta := table.checkpoint()).blocks)}
 
     def next_part(self, most_blocks: int) -> tuple[Delta, bool]:
@@ -257,6 +268,15 @@ class Tables(Mapping[str, Table]):
         self.check(delta)
         for name, part in delta.items():
             self._tables[name].write(part)
+
+    def check_finite(self, delta: Delta) -> None:
+        """Check the numbers of a delta.
+
+        Raises:
+            NotFinite: one of them is NaN or infinite.
+        """
+        for name, part in delta.items():
+            check_finite(self._tables[name].spec, part.blocks, part.data)
 
     def check(self, delta: Delta) -> None:
         """Check a delta. Raises `CorruptDelta` if it does not fit."""
