@@ -180,6 +180,18 @@ class WorkerMetrics:
             "1 while other workers have every shard, and this one is ready to take one over.",
             registry=self.registry,
         )
+        self.live_rows = Gauge(
+            f"{name}live_rows",
+            "Rows in use of a shard (label `partition`), by table; `CORRENTE_MODEL__MAX_*` say how many there can be.",
+            ["partition", "table"],
+            registry=self.registry,
+        )
+        self.evicted_rows = Gauge(
+            f"{name}evicted_rows",
+            "Rows of a shard (label `partition`) that made room for others since the model began, by table.",
+            ["partition", "table"],
+            registry=self.registry,
+        )
         self.prequential = Gauge(
             f"{name}prequential",
             "Windowed prequential measurements of a shard (label `partition`), by their path in the version's metrics.",
@@ -198,10 +210,13 @@ class WorkerMetrics:
         self._holds[held].note(seconds, time.monotonic())
 
     def set_state(self, shard: int, state: Mapping[str, Any]) -> None:
-        """Export every number in the `metrics` and `drift` of a published state."""
+        """Export every number in the `metrics`, `drift` and `rows` of a published state."""
         for gauge, part in ((self.prequential, "metrics"), (self.drift, "drift")):
             for path, number in numbers_in(state.get(part) or {}):
                 gauge.labels(str(shard), path).set(number)
+        for table, rows in (state.get("rows") or {}).items():
+            self.live_rows.labels(str(shard), table).set(rows["live"])
+            self.evicted_rows.labels(str(shard), table).set(rows["evicted"])
 
     def remove_lag(self, labels: Iterable[tuple[str, str]]) -> None:
         """Remove the lag of topic-partitions that another worker learns from now: our topic and the partition."""
@@ -213,7 +228,7 @@ class WorkerMetrics:
         label = str(shard)
         for gauge in (self.catch_up, self.clock, self.unpublished):
             _remove(gauge, label)
-        for gauge in (self.prequential, self.drift, self.stopped):
+        for gauge in (self.prequential, self.drift, self.stopped, self.live_rows, self.evicted_rows):
             for labels in [key for key in list(gauge._metrics) if key[0] == label]:  # noqa: SLF001  no public way
                 gauge.remove(*labels)
 

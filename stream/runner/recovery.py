@@ -32,6 +32,7 @@ from stream.runner.resources import WorkerResources
 from stream.settings import NESTED, PREFIX, Settings
 from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
+from stream.state.processor import processor_family
 from stream.state.table_writer import TableWriter
 from stream.versions import (
     Claim,
@@ -213,6 +214,7 @@ def _claim_and_load(
     shard = Shard.restore(settings.model, *warm, version_settings=comparable(newest.settings), **options)
     if shard.migration:
         log_migration(shard.migration, log)
+    _warn_of_numbers(shard, warm[1], log)
     return claim, shard
 
 
@@ -232,6 +234,24 @@ def log_migration(migration: Migration, log: Any) -> None:
             "the model goes on without sources that it had, and what they learned is dropped",
             sources=list(migration.dropped_sources),
             mend="nothing, if that was meant; otherwise install their packages in every worker, where they begin anew",
+        )
+
+
+def _warn_of_numbers(shard: Shard, state: Mapping[str, Any], log: Any) -> None:
+    """Say whether this worker may come to other bits than the one before, and which numbers it had to leave out."""
+    before, here = state.get("processor"), processor_family()
+    if before is not None and before != here:
+        log.warning(
+            "the state was learned on another family of processors; last digits will differ from a replay there",
+            before=before,
+            here=here,
+            mend="nothing, if equal bits don't matter to you; otherwise run all workers of a model on one family",
+        )
+    if shard.mended:
+        log.warning(
+            "the state held numbers that are not finite; they are 0 now",
+            numbers=shard.mended,
+            mend="nothing; the release that wrote the state did not check them, and this one does",
         )
 
 

@@ -39,7 +39,9 @@ from stream.models.workspace.scoring_view import views_of
 from stream.shard.logs import Logs
 from stream.shard.sampling import SampleSeeds, sample_hashes, sampled
 from stream.state.checkpoint import Checkpoint
+from stream.state.finite import mend
 from stream.state.journal import Journal
+from stream.state.processor import processor_family
 from stream.state.tables import Delta, Tables
 
 __all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
@@ -166,6 +168,8 @@ class Shard:
         self._layout = layout_of(settings)
         self._anew = False
         """True until a checkpoint has all blocks of tables that were made anew."""
+        self.mended: dict[str, int] = {}
+        """Numbers of the restored state that were not finite and are 0 now, by table."""
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -320,6 +324,9 @@ class Shard:
             "clock": self.clock,
             "partition": self.partition,
             "shards": self.shards,
+            "rows": self._learner.rows(),
+            "finite": True,
+            "processor": processor_family(),
             "metrics": self._learner.metrics(),
             "drift": self._learner.detectors.signals(),
         }
@@ -387,6 +394,7 @@ class Shard:
             tables, migration = migrated(tables, names, learned, settings)
         except WrongCapacity as error:
             raise UnknownState(str(error)) from None
+        mended = {} if state.get("finite") else mend(tables)  # a state of a release that checked no cuts
         shard = cls(
             settings,
             partition=partition,
@@ -401,6 +409,7 @@ class Shard:
         for origin, counts in state["counters"].items():
             shard.counters[origin] = {**dict.fromkeys(COUNTERS, 0), **counts}
         shard.ahead |= state.get("ahead", {})
+        shard.mended = mended
         return shard
 
 

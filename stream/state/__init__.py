@@ -8,6 +8,7 @@ Pure: no clock, no environment, no network, no chance. This room knows blocks of
 | `kernel_cache` | from which folders machine code is read, and what follows if none can be written |
 | `tables` | how tables are stored, marked, copied and compared |
 | `finite` | what is checked before numbers leave the learner, and how an older state is mended |
+| `processor` | what a family of processors with equal bits is called |
 | `checkpoint` | what one shard hands over for a version |
 | `journal` | how the batches that were applied are kept and encoded |
 | `codec` | the bytes of a delta |

@@ -27,7 +27,19 @@ from stream.models.outcomes.ratings import Ratings
 from stream.models.ranking import ranker
 from stream.models.ranking.challenger import Challenger
 from stream.models.ranking.rank import Options, options_of
-from stream.models.schema import CONVERSION_FEATURES, RANDOM, RANKINGS, SESSION_KEYS, STARTED, table_specs
+from stream.models.schema import (
+    CONVERSION_FEATURES,
+    ITEMS_EVICTED,
+    ITEMS_LIVE,
+    RANDOM,
+    RANKINGS,
+    SESSION_KEYS,
+    SESSIONS_BEGUN,
+    STARTED,
+    VISITORS_EVICTED,
+    VISITORS_LIVE,
+    table_specs,
+)
 from stream.models.settings import ModelSettings
 from stream.models.workspace.learning_view import state_of
 from stream.models.workspace.scoring_view import reader_of, views_of
@@ -126,6 +138,26 @@ class Learner:
                 emptied += 1
         self.tables["scalars"].mark_rows([0])
         return emptied
+
+    def rows(self) -> dict[str, dict[str, int]]:
+        """Rows of items, visitors and sessions: how many are in use, how many there can be, and how many were evicted.
+
+        A session that begins in a full table evicts the oldest one.
+        """
+        scalars = self.state.scalars
+        most = {name: len(self.tables[name].data) - 1 for name in ("items", "visitors", "sessions")}
+        begun = int(scalars[SESSIONS_BEGUN])
+        live = {
+            "items": int(scalars[ITEMS_LIVE]),
+            "visitors": int(scalars[VISITORS_LIVE]),
+            "sessions": min(begun, most["sessions"]),
+        }
+        evicted = {
+            "items": int(scalars[ITEMS_EVICTED]),
+            "visitors": int(scalars[VISITORS_EVICTED]),
+            "sessions": begun - live["sessions"],
+        }
+        return {name: {"live": live[name], "most": most[name], "evicted": evicted[name]} for name in most}
 
     def metrics(self) -> dict[str, Any]:
         """Prequential figures of the rankings, of the conversion model and of the ratings model."""

@@ -121,6 +121,32 @@ async def test_a_record_that_no_version_can_be_published_with_is_isolated(
     bench.assert_the_same_as_a_replay([13])
 
 
+async def test_a_record_after_which_a_table_would_hold_a_number_that_is_not_finite_is_isolated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, poisonous = Shard.learn, 13
+
+    def learn_batch(shard: Shard, batch: Any, rate: float) -> Any:
+        result = learn(shard, batch, rate)
+        if any(record.offset == poisonous for record in batch.event_records):
+            shard.tables["sums"].data[2, 4] = np.nan
+            shard.tables["sums"].mark_rows([2])
+        return result
+
+    monkeypatch.setattr(Shard, "learn", learn_batch)
+    await bench.open()
+    bench.write(40)
+    await pass_time(bench, lambda: learned(bench) == 40, "everything to be published")
+    (letter,) = {(letter.offset, letter.reason) for letter in bench.letters.sent}
+    assert letter[0] == poisonous
+    assert letter[1].startswith("failed: NotFinite: row 2 of the table 'sums' holds a number that is NaN or infinite")
+    for checkpoint in bench.store.published:
+        assert all(
+            np.isfinite(part.data.view("<f8")).all() for name, part in checkpoint.delta.items() if name == "sums"
+        )
+    bench.assert_the_same_as_a_replay([poisonous])
+
+
 @pytest.mark.parametrize(("error", "reason"), [(ZeroDivisionError, "failures"), (MemoryError, "machine")])
 async def test_a_shard_on_which_everything_fails_stands_still_says_so_and_goes_on_when_it_is_mended(
     bench: Bench, failing: Failing, error: type[Exception], reason: str

@@ -139,6 +139,10 @@ MESSAGES = {
     ),
     "retention": Message("retention removed", "retention removed", "first_lost=20", "raise the topic's retention.ms"),
     "new lineage": Message("a new lineage of versions", "Redis is older", "clicks", "keep its data (appendonly yes)"),
+    "processor": Message(
+        "learned on another family of processors", "before=x86_64 without FMA", "partition=3", "on one family"
+    ),
+    "mended": Message("numbers that are not finite", "are 0 now", "numbers={'sums': 1}", "nothing"),
     "can't open": Message("can't open the shard yet", "no answer", "partition=3", "trying again"),
     # ---- learning and publishing
     "lost fetch": Message(
@@ -410,6 +414,18 @@ async def logs_that_differ(said: Said, bench: Bench, _: Any) -> None:
     await bench.open()
     for name in ("other topic", "retention", "new lineage"):
         said.note_log(name, bench.logs)
+
+
+@provokes("processor", "mended")
+async def what_the_state_before_was_learned_on(said: Said, bench: Bench, _: Any) -> None:
+    await learned_and_left(bench)
+    newest = bench.store.published[-1]
+    newest.state["processor"] = "x86_64 without FMA"
+    del newest.state["finite"]
+    newest.delta["sums"].data.view("<f8")[1, 2] = float("inf")
+    await bench.open()
+    said.note_log("processor", bench.logs)
+    said.note_log("mended", bench.logs)
 
 
 @provokes("can't open", "can't publish")

@@ -27,19 +27,38 @@ def test_every_number_of_a_state_is_exported_by_its_path() -> None:
     }
 
 
+def test_rows_in_use_and_evictions_are_shown_by_table() -> None:
+    metrics = WorkerMetrics()
+    items, visitors = {"live": 60, "most": 64, "evicted": 5}, {"live": 7, "most": 9, "evicted": 0}
+    metrics.set_state(3, {"rows": {"items": items, "visitors": visitors}})
+    shown = {
+        (sample.name, *sample.labels.values()): sample.value
+        for gauge in (metrics.live_rows, metrics.evicted_rows)
+        for family in gauge.collect()
+        for sample in family.samples
+    }
+    assert shown == {
+        ("corrente_worker_live_rows", "3", "items"): 60,
+        ("corrente_worker_live_rows", "3", "visitors"): 7,
+        ("corrente_worker_evicted_rows", "3", "items"): 5,
+        ("corrente_worker_evicted_rows", "3", "visitors"): 0,
+    }
+
+
 def test_a_removed_shard_leaves_the_series_of_the_others() -> None:
     metrics = WorkerMetrics()
     for shard in (3, 4):
         metrics.lag.labels("clicks", str(shard)).set(1)
         for gauge in (metrics.catch_up, metrics.clock, metrics.unpublished):
             gauge.labels(str(shard)).set(1)
-        metrics.set_state(shard, {"metrics": {"tests": 1}, "drift": {"drifts": 2}})
+        rows = {"items": {"live": 1, "most": 2, "evicted": 0}}
+        metrics.set_state(shard, {"metrics": {"tests": 1}, "drift": {"drifts": 2}, "rows": rows})
     metrics.remove_shard(3)
     metrics.remove_lag([("clicks", "3"), ("purchases", "3")])  # purchases never had a lag
     left = series(metrics)
     assert {labels[-1] for name, labels in left if name.endswith("lag_records")} == {"4"}
     assert not [labels for _, labels in left if "3" in labels]
-    assert len(left) == 6
+    assert len(left) == 8
 
 
 def test_the_longest_hold_is_exported_for_learning_and_the_loop() -> None:

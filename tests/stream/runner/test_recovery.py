@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream.models.migration.layout import layout_of
@@ -13,6 +14,7 @@ from stream.models.settings import CAPACITIES, FIXED, ModelSettings
 from stream.runner.recovery import WrongModelSettings, check_settings
 from stream.runner.task import ShardRunner
 from stream.shard.shard import Shard
+from stream.state.processor import processor_family
 from stream.versions import ShardState
 from stream.versions.salt import SALT
 from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, FEEDBACK, PURCHASES, SETTINGS, Bench, click, eventually
@@ -72,6 +74,32 @@ async def test_a_loss_is_counted_once_by_a_worker_that_opens_the_shard_again(ben
     await bench.runner.halt(240.0)
     await bench.open()
     assert lost(bench, "clicks") == 6
+
+
+async def test_a_worker_on_another_family_of_processors_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    await start_again(bench)
+    await bench.open()
+    assert not bench.logged("the state was learned on another family of processors")
+    bench.store.published[-1].state["processor"] = "x86_64 without FMA"
+    await start_again(bench)
+    await bench.open()
+    (line,) = bench.logged("the state was learned on another family of processors")
+    assert (line["before"], line["here"]) == ("x86_64 without FMA", processor_family())
+
+
+async def test_a_worker_that_takes_numbers_over_that_are_not_finite_says_which(bench: Bench) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    bench.store.published[-1].delta["sums"].data.view("<f8")[1, 2] = np.inf
+    del bench.store.published[-1].state["finite"]
+    await start_again(bench)
+    await bench.open()
+    (line,) = bench.logged("the state held numbers that are not finite; they are 0 now")
+    assert line["numbers"] == {"sums": 1}
 
 
 async def test_a_topic_created_again_has_lost_nothing_of_the_old_one(bench: Bench) -> None:
