@@ -6,9 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 90
 PYTEST ?=
 
-.PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench quality faults
-.PHONY: connections
-.PHONY: picture wheel lock neural clean
+.PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench aging quality faults
+.PHONY: connections picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
@@ -20,6 +19,7 @@ help:
 	@echo "make faults [MINUTES=2]   the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make connections          every kind of secured Kafka and Redis, and a storm over them"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
+	@echo "make aging [AGING=...]    a year in one model, in simulated time, beside a model that begins with its last month"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
 	@echo "make neural               install PyTorch (gigabytes) and test the comparison with neural models"
 	@echo "make docs                 the documentation in build/docs"
@@ -103,6 +103,11 @@ connections: install
 
 bench: install
 	$(BIN)/corrente bench ingest
+
+# A year of a shop in one model, in simulated time: AGING="--visitors 10000000 --events 300000000" makes it larger.
+AGING ?=
+aging: install
+	$(BIN)/corrente bench aging $(AGING)
 
 quality: install
 	@test -n "$(DATA)" || { echo "name the folder of the event streams: make quality DATA=folder"; exit 2; }

@@ -127,6 +127,21 @@ def memory(
 
 
 @app.command()
+def aging(
+    as_json: AsJson = False,
+    visitors: Annotated[int, typer.Option("--visitors", min=1000, help="That the model can remember.")] = 1_000_000,
+    items: Annotated[int, typer.Option("--items", min=2000, help="That the model can remember.")] = 200_000,
+    events: Annotated[int, typer.Option("--events", min=10_000, help="Of the whole time.")] = 30_000_000,
+    days: Annotated[int, typer.Option("--days", min=31, help="Of simulated time.")] = 365,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+) -> None:
+    """A year in one model, in simulated time, beside a model that begins with the last month."""
+    from benchmarks.legs.aging import Size, measure
+
+    _report(lambda progress: measure(Size(visitors, items, events, days), seed, progress), as_json)
+
+
+@app.command()
 def partitions(
     file: Annotated[Path, typer.Argument(help="TSV, CSV or JSON lines, plain or gzipped.", exists=True)],
     as_json: AsJson = False,

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, NoError, TopicAuthorizationFailedError, for_code
 
 from stream.doctor.findings import Finding, error, note, ok
-from stream.kafka.identity.topic_ids import RightsQuestion, rights_in
+from stream.kafka.connection.metadata import Question, rights_in
 from stream.settings import Settings
 
 OPERATIONS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8}
@@ -26,7 +26,7 @@ GIVE = "kafka-acls.sh --bootstrap-server {kafka} --add --allow-principal User:NA
 async def check_rights(admin: Any, settings: Settings) -> list[Finding]:
     """Rights on the topics and on the consumer group that are missing."""
     needed = dict.fromkeys([*settings.topics.values(), settings.dead_letters_topic], ("READ", "WRITE"))
-    answer = rights_in(await admin._send_request(RightsQuestion(needed)))  # noqa: SLF001  aiokafka's admin has no name for it
+    answer = rights_in(await admin._send_request(Question(needed, rights=True)))  # noqa: SLF001  aiokafka's admin has no name for it
     findings: list[Finding] = []
     unknown = False
     for topic, (code, allowed) in answer.items():

@@ -153,3 +153,11 @@ class Question(Request[MetadataRequest_v4 | MetadataQuery]):
         if request_struct_class is MetadataRequest_v4:
             return MetadataRequest_v4(topics=self.names, allow_auto_topic_creation=False)
         return MetadataQuery([(NO_ID, name, {}) for name in self.names], False, False, self.rights, {})
+
+
+def rights_in(response: Any) -> dict[str, tuple[int, int]]:
+    """The error code of each topic, and the operations that are allowed, one bit each; -2**31 if the broker is old."""
+    if not isinstance(response, UnreadMetadata):
+        return {topic: (code, -(1 << 31)) for code, topic, *_ in response.topics}
+    found = MetadataReply.decode(response.raw)
+    return {topic[1]: (topic[0], topic[5]) for topic in found.topics}

@@ -33,23 +33,6 @@ ATTEMPTS = 3
 """Number of questions, while partitions move from broker to broker, before nothing is known."""
 
 
-class RightsQuestion(Question):
-    """The question for topics and for what this account may do with them. `rights_in` reads its answer."""
-
-    def build(self, request_struct_class: type[Any]) -> Any:
-        if request_struct_class is MetadataRequest_v4:
-            return super().build(request_struct_class)
-        return _MetadataOf([(NO_ID, name, {}) for name in self.names], False, False, True, {})
-
-
-def rights_in(response: Any) -> dict[str, tuple[int, int]]:
-    """The error code of each topic, and the operations that are allowed, one bit each; -2**31 if the broker is old."""
-    if not isinstance(response, _Unread):
-        return {topic: (code, -(1 << 31)) for code, topic, *_ in response.topics}
-    found = _Metadata.decode(response.raw)
-    return {topic[1]: (topic[0], topic[5]) for topic in found.topics}
-
-
 class Answer(NamedTuple):
     """The answer of one broker.
 
