@@ -49,6 +49,8 @@ DAY = 86_400.0
 MONTH_DAYS = 30
 GROUPS = 1000
 """Groups of items. An item belongs to the group of its number modulo this."""
+PLACE_STRIDE = 61
+"""Places in the order of popularity are this far apart in the order of age; no divisor of the places of a group."""
 ITEM_DAYS = 240
 """Days after which all items of the shop have been replaced."""
 VISITOR_DAYS = 90
@@ -273,11 +275,10 @@ class Shop:
             follows = (draw.random(len(visitors)) < 0.6) & (step > 0)
             near = (places[:, step - 1] + 1 + draw.integers(3, size=len(visitors))) % size
             places[:, step] = np.where(follows, near, popular)
-        # Places count from the newest item of the group, in an order that moves with the items and mixes ages.
-        first = newest - self._on_sale
-        mixed = (places * 61) % size
-        numbers = first + (groups - first) % GROUPS + GROUPS * mixed
-        return np.minimum(numbers, newest - 1)
+        # Each place has one item at a time: a new one takes the place, and with it the popularity, of the oldest.
+        newest_turn = ((newest - 1 - groups) // GROUPS)[:, None]
+        turns = newest_turn - (newest_turn - places * PLACE_STRIDE % size) % size
+        return groups[:, None] + GROUPS * turns
 
     def _batch(self, day: Day, part: slice) -> EventBatch:
         items, visitors = day.items[part].tolist(), day.visitors[part].tolist()

@@ -275,7 +275,7 @@ class Publisher:
         return asyncio.run_coroutine_threadsafe(self._resources.topic_ids.confirm(opened.bound), loop)
 
     def _store(self, opened: OpenShard, checkpoint: Checkpoint, confirmed: Future[None]) -> Version:
-        """Publish as soon as Kafka has confirmed the topics. Raises `NotFinite` for a number that no version may hold."""
+        """Publish as soon as Kafka has confirmed the topics. Raises `NotFinite` if a number is not finite."""
         resources = self._resources
         opened.shard.tables.check_finite(checkpoint.delta)
         return resources.store.publish(

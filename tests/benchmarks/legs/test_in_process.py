@@ -13,7 +13,7 @@ import pytest
 from benchmarks.harness import model_fixture
 from benchmarks.harness.processes import cpu_seconds, resident_bytes, shared_bytes
 from benchmarks.harness.servers import NO_REDIS, RedisServer
-from benchmarks.legs import large_model, model, scale, versions
+from benchmarks.legs import aging, large_model, model, scale, versions
 from stream.models.query import Query
 from stream.versions import VersionStore
 
@@ -54,6 +54,30 @@ def test_model_measures_both_streams_beside_river(small: Callable[..., None]) ->
         assert least <= figures[f"{name}_events_per_second"] <= most
     assert len(said) == 2, "a line for each run"
     json.dumps(result)
+
+
+def test_a_year_of_a_small_shop_evicts_tests_both_models_on_the_same_events_and_leaves_numbers_only(
+    small: Callable[..., None],
+) -> None:
+    small(aging, GROUPS=20, TESTS=400)
+    said: list[str] = []
+    result = aging.measure(aging.Size(visitors=1000, items=2000, events=24_000, days=120), 1, said.append)
+    figures = result["figures"]
+    assert figures["not_finite"] == 0
+    assert figures["aged_hr10"] - figures["young_hr10"] == pytest.approx(figures["difference"], abs=1e-4)
+    assert result["tests"] >= 300
+    assert figures["aged_hr10"] > 0.02, "ten of two thousand items by chance are 0.005"
+    assert result["rows"]["aged"]["visitors"]["evicted"] > 0
+    assert all(each["live"] <= each["most"] for rows in result["rows"].values() for each in rows.values())
+    assert all(0 < part <= 1 for fill in result["fill"].values() for part in fill.values())
+    assert len(said) == 4, "a line for each month"
+    json.dumps(result)
+
+
+def test_ids_of_the_years_items_have_8_to_200_bytes_and_differ() -> None:
+    names = [aging.item_name(number) for number in range(100_000)]
+    assert len(set(names)) == len(names)
+    assert (min(map(len, names)), max(map(len, names))) == (8, 200)
 
 
 def test_a_large_model_takes_about_the_memory_that_is_planned(
