@@ -66,6 +66,8 @@ RETURNED = 0.2
 RETURN_DAYS = 10
 RATING_SCALE = 100.0
 BATCH_EVENTS = 2_000
+UNMEASURED_DISTANCE = 500
+"""Before the last month, one event in this number is tested, from which the ranker learns."""
 TESTS = 20_000
 """Tests of each model in the last month."""
 DISLIKE = 6
@@ -121,9 +123,12 @@ def measure(size: Size, seed: int, progress: Callable[[str], None]) -> dict[str,
     for day in range(size.days):
         last_month = day >= size.days - MONTH_DAYS
         for batch in shop.batches(day):
-            aged.learn(batch, every if last_month else 0)
+            numbers = aged.events + np.arange(len(batch.seconds))
             if last_month:
-                young.learn(batch, every)
+                aged.learn(batch, numbers % every == 0, measured=True)
+                young.learn(batch, numbers % every == 0, measured=True)
+            else:
+                aged.learn(batch, numbers % UNMEASURED_DISTANCE == 0)
         aged.cut()
         if (day + 1) % MONTH_DAYS == 0:
             rows = aged.learner.rows()
@@ -172,16 +177,13 @@ class Aging:
         self.batch_seconds: list[float] = []
         self._greater: list[NDArray[np.float32]] = []
 
-    def learn(self, batch: EventBatch, every: int) -> None:
-        """Learn a batch, and test each event with this distance before; 0 tests some fifty a day for the ranker."""
-        count = len(batch.seconds)
-        numbers = self.events + np.arange(count)
-        step = every or max(1, count // 5)
-        tested = np.where((numbers % step == 0) & (batch.weights > 0), TEST | UPDATE, 0).astype(np.uint8)
+    def learn(self, batch: EventBatch, chosen: NDArray[np.bool_], *, measured: bool = False) -> None:
+        """Test the chosen ones of these events that have a positive weight, learn all, and keep ranks if `measured`."""
+        tested = np.where(chosen & (batch.weights > 0), TEST | UPDATE, 0).astype(np.uint8)
         started = time.monotonic()
         outcomes = self.learner.learn(batch._replace(tested=tested))
-        self.events += count
-        if every:
+        self.events += len(tested)
+        if measured:
             self.batch_seconds.append(time.monotonic() - started)
             self._greater.append(ranks_of(outcomes, batch, tested))
 
