@@ -105,7 +105,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
     state = app.state
     state.settings = settings
     state.metrics = Metrics()
-    state.store = VersionStore.connect(settings.redis, settings.model_name)
+    state.store = VersionStore.connect(settings.redis_address, settings.model_name)
     redis = UpstreamHealth("redis", state.metrics)
     if shared is None:
         state.loader = Loader(

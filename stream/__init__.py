@@ -10,6 +10,7 @@ one partition learns (`shard`), and how its states become versions (`versions`).
 | `capacity` | how much memory a model of given size takes |
 | `cli` | how the console command `corrente` finds its commands |
 | `doctor` | what `corrente doctor` checks of an installation |
+| `configuration` | how addresses, files and tables of settings are read, and what is secret in them |
 | `evaluation` | how good a model would have been on events of the past |
 | `events` | which fields, values and ids an event may have |
 | `health` | what is said of a partition that stands still, and of rejected records |
@@ -22,6 +23,7 @@ one partition learns (`shard`), and how its states become versions (`versions`).
 | `service_links` | which variables are left out because Kubernetes set them for a Service |
 | `setting_checks` | which names of topics, groups and fields are refused |
 | `settings` | which settings there are |
+| `settings_cli` | the command `corrente settings` |
 | `shard` | what a batch of records does to the state of one partition |
 | `standby` | how a worker without a shard gets ready to take one over |
 | `start_checks` | what is checked of model and Redis before a worker joins its group |

@@ -1,7 +1,8 @@
 """Settings, typed, from the environment: `CORRENTE_<NAME>`, and `CORRENTE_MODEL__<NAME>` for the model's.
 
-This file decides which settings there are, their defaults and limits, and how they are read. The documentation's
-list is made from it. A variable that starts with `CORRENTE_` and names no setting, or a value that doesn't fit, stops
+This file decides which settings there are, their defaults and limits, and which place wins. How variables, the files
+that they name and a file of settings are read is decided in `stream.configuration`. The documentation's list is made
+from this file. A variable that starts with `CORRENTE_` and names no setting, or a value that doesn't fit, stops
 the program at its start with the name, the value and what would be right: a misspelt setting that is silently ignored
 does more harm than an error. Variables that Kubernetes sets for a Service called `corrente` are left out.
 
@@ -13,32 +14,51 @@ records are accepted.
 7
 >>> load_settings({"CORRENTE_PROT": "9000"})
 Traceback (most recent call last):
-stream.settings.WrongSetting: CORRENTE_PROT='9000': there is no such setting. Did you mean CORRENTE_PORT?
+stream.configuration.errors.WrongSetting: CORRENTE_PROT='9000': there is no such setting. Did you mean CORRENTE_PORT?
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
-import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream.configuration.errors import WrongSetting
+from stream.configuration.messages import check_json, explained, log_unknown_kinds
+from stream.configuration.nearest import shown
+from stream.configuration.redis_address import RedisAddress, WrongAddress, parse_redis_address
+from stream.configuration.settings_file import SettingsFile
+from stream.configuration.sources import from_environment, merged, nested_values, under_present_names
 from stream.kafka_settings import security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
 from stream.service_links import service_links
 from stream.setting_checks import check_fields, check_group, check_topic
 
+__all__ = [
+    "DEFAULT_MODEL",
+    "NESTED",
+    "PREFIX",
+    "RENAMED",
+    "SettingRow",
+    "Settings",
+    "WrongSetting",
+    "load_settings",
+    "resolve",
+    "setting_names",
+    "setting_table",
+]
+
 PREFIX = "CORRENTE_"
 NESTED = "__"
 DEFAULT_MODEL = "default"
+CONFIG = PREFIX + "CONFIG"
 OWN_PATHS = frozenset({"v1", "health", "metrics", "docs", "openapi.json"})
 """First segments of the HTTP server's own routes."""
 
@@ -50,12 +70,6 @@ RENAMED: Mapping[str, str] = {
     **{f"{PREFIX}MODEL__{old.upper()}": f"{PREFIX}MODEL__{new.upper()}" for old, new in RENAMED_OF_MODEL.items()},
 }
 """Names of variables in release 0.1 to their present names. The old ones still work and log one line each."""
-
-log = logging.getLogger(__name__)  # of the standard library: it writes to stderr even before logs are configured
-
-
-class WrongSetting(ValueError):
-    """A setting that is unknown or has an impossible value; the text says what would be right."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +84,10 @@ class Settings(BaseSettings):
         cls, _: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+    config: str = Field(
+        "", description="File of settings (TOML). A variable wins over it; it can hold a table for each model."
+    )
 
     # ---- Kafka
     kafka: str = Field(
@@ -159,7 +177,29 @@ class Settings(BaseSettings):
     )
 
     # ---- versions
-    redis: str = Field("redis://localhost:6379/0", description="Address of the Redis that holds the versions.")
+    redis: str = Field(
+        "redis://localhost:6379/0",
+        repr=False,
+        description="Address of the Redis that holds the versions: `redis://host:port/0`, `rediss://…` (TLS), "
+        "`unix:///path`, `redis+sentinel://host:port,host:port/service` or `redis+cluster://host:port,host:port`.",
+    )
+    redis_username: str = Field("", description="User of Redis (ACL); wins over a user in the address.")
+    redis_password: str = Field(
+        "", repr=False, description="Password of Redis, taken literally; wins over a password in the address."
+    )
+    redis_sentinel_username: str = Field("", description="User of the sentinels, if they have users of their own.")
+    redis_sentinel_password: str = Field(
+        "", repr=False, description="Password of the sentinels; that of Redis is not sent to them."
+    )
+    redis_ca_file: str = Field(
+        "",
+        description="Certificates (PEM) of the authorities that may sign Redis's certificate; by default those of the "
+        "system.",
+    )
+    redis_certificate_file: str = Field(
+        "", description="Certificate (PEM) that this program shows to Redis, where Redis asks for one."
+    )
+    redis_key_file: str = Field("", description="Private key (PEM) of that certificate, if it is in a file of its own.")
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
         DEFAULT_MODEL, description="Name of the model; several can share a Redis."
     )
@@ -262,12 +302,13 @@ class Settings(BaseSettings):
         check_fields(value)
         return value
 
-    @field_validator("redis")
-    @classmethod
-    def _redis_url(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("a Redis address is redis://host:port/0, rediss://… (TLS) or unix://path")
-        return value
+    @model_validator(mode="after")
+    def _one_redis(self) -> Settings:
+        try:
+            self.redis_address  # noqa: B018  an address that can't be used is refused at the start
+        except WrongAddress as error:
+            raise ValueError(f"{PREFIX}REDIS={shown('REDIS', self.redis)}: {error}") from None
+        return self
 
     @field_validator("root_path")
     @classmethod
@@ -313,6 +354,24 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def redis_address(self) -> RedisAddress:
+        """Address of Redis together with the credentials and certificates that have settings of their own.
+
+        >>> Settings(redis="redis://shop@cache/1", redis_password="s#cret").redis_address
+        RedisAddress(kind='server', tls=False, hosts=(('cache', 6379),), path='', service='', db=1, sentinel_tls=False)
+        """
+        return parse_redis_address(
+            self.redis,
+            username=self.redis_username,
+            password=self.redis_password,
+            sentinel_username=self.redis_sentinel_username,
+            sentinel_password=self.redis_sentinel_password,
+            ca_file=self.redis_ca_file,
+            certificate_file=self.redis_certificate_file,
+            key_file=self.redis_key_file,
+        )
+
+    @property
     def consumer_group(self) -> str:
         """Kafka consumer group of the workers: `group`, or the model's own if that is empty.
 
@@ -328,67 +387,62 @@ class Settings(BaseSettings):
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Settings from the environment (`os.environ` unless given), with `overrides` (command-line options) winning.
+    """Settings from the environment and the file that it names, with `overrides` (command-line options) winning.
+
+    A variable wins over the file of settings (`CORRENTE_CONFIG`), and its table for the model over the rest of it.
+
+    Args:
+        environment: variables; `os.environ` if None.
+        overrides: values by the names of fields.
 
     Raises:
-        WrongSetting: a `CORRENTE_` variable names no setting, or a value doesn't fit.
+        WrongSetting: a `CORRENTE_` variable or a line of the file names no setting, or a value doesn't fit.
     """
-    given = os.environ if environment is None else environment
-    ours = {name.upper(): value for name, value in given.items() if name.upper().startswith(PREFIX)}
+    return resolve(environment, **overrides)[0]
+
+
+def resolve(environment: Mapping[str, str] | None = None, **overrides: Any) -> tuple[Settings, dict[str, str]]:
+    """The settings (see `load_settings`), and the origin of each that is given, by the name of its variable."""
+    variables = os.environ if environment is None else environment
+    ours = {name.upper(): value for name, value in variables.items() if name.upper().startswith(PREFIX)}
     links = service_links(ours)
-    ours = {name: value for name, value in ours.items() if name not in links}
-    ours = _under_present_names(ours)
+    ours = under_present_names({name: value for name, value in ours.items() if name not in links}, RENAMED)
     described = {row.name: row for row in setting_table()}
-    for name, value in ours.items():
-        if name not in described:
-            raise WrongSetting(f"{name}={_shown(value)}: there is no such setting. {_nearest(name, described)}")
+    given = from_environment(ours, described, PREFIX)
+    for name, each in given.items():
         if described[name].json:
-            _check_json(name, value, described[name].description)
+            check_json(name, each.value, described[name].description)
     source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in ours.items()}
+    source.env_vars = {name.lower(): each.value for name, each in given.items()}
     values: dict[str, Any] = source()
-    if isinstance(overrides.get("model"), Mapping):
-        overrides["model"] = {**values.get("model", {}), **overrides["model"]}
+    if CONFIG in given and given[CONFIG].value:
+        file = SettingsFile(Path(given[CONFIG].value), CONFIG)
+        name = overrides.get("model_name") or values.get("model_name") or file.model_name() or DEFAULT_MODEL
+        of_file = file.values(described, PREFIX, NESTED, name)
+        values = merged(nested_values(of_file, PREFIX, NESTED), values)
+        given = {**of_file, **given}
+    values = merged(values, overrides)
+    origins = {name: each.origin for name, each in given.items()}
+    origins |= dict.fromkeys(_names_of(overrides, PREFIX), "option of the command")
     try:
-        settings = Settings(**{**values, **overrides})
+        settings = Settings(**values)
     except ValidationError as error:
-        raise WrongSetting("\n".join(_explain(problem, described) for problem in error.errors())) from None
-    _log_unknown_kinds(settings.model.weights)
-    return settings
+        labels = {name: each.label for name, each in given.items()}
+        meanings = {row.name: row.description for row in described.values()}
+        problems = dict.fromkeys(explained(problem, meanings, labels, PREFIX, NESTED) for problem in error.errors())
+        raise WrongSetting("\n".join(problems)) from None
+    log_unknown_kinds(settings.model.weights, KNOWN_KINDS, f"{PREFIX}MODEL{NESTED}WEIGHTS")
+    return settings, origins
 
 
-def _log_unknown_kinds(weights: Mapping[str, float]) -> None:
-    """Log one line for each kind with a weight that has no meaning here, because it may be a misspelt one."""
-    for kind in sorted(weights.keys() - set(KNOWN_KINDS)):
-        close = difflib.get_close_matches(kind.lower(), KNOWN_KINDS, n=1)
-        log.warning(
-            "%sMODEL__WEIGHTS: %r counts as a kind of your own, with weight %g. %s",
-            PREFIX,
-            kind,
-            weights[kind],
-            f"If {close[0]!r} is meant, write that; it has weight {weights.get(close[0], 1.0):g} now"
-            if close
-            else f"Kinds that have a meaning here are {', '.join(KNOWN_KINDS)}",
-        )
-
-
-def _under_present_names(ours: Mapping[str, str]) -> dict[str, str]:
-    """Variables with old names replaced by present ones.
-
-    Raises:
-        WrongSetting: a setting is given under both names.
-    """
-    named = dict(ours)
-    for old, new in RENAMED.items():
-        if old not in named:
-            continue
-        if new in named:
-            raise WrongSetting(
-                f"{old}={_shown(named[old])}: this is the old name of {new}, which is set too; remove it"
-            )
-        log.warning("%s is deprecated: it is called %s now", old, new)
-        named[new] = named.pop(old)
-    return named
+def _names_of(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Names of the variables that stand for the fields of a nested mapping."""
+    for field, value in values.items():
+        name = (prefix + field).upper()
+        if field == "model" and isinstance(value, Mapping):
+            yield from _names_of(value, name + NESTED)
+        else:
+            yield name
 
 
 class SettingRow(NamedTuple):
@@ -429,36 +483,3 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
             default = default.get_secret_value()
         text = json.dumps(default) if as_json or not isinstance(default, str) else default
         yield SettingRow(name, text, info.description or "", as_json)
-
-
-def _nearest(name: str, known: Mapping[str, SettingRow]) -> str:
-    bare = [each.removeprefix(PREFIX) for each in known]  # all of them have the prefix
-    close = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1)
-    return f"Did you mean {PREFIX}{close[0]}?" if close else f"There are: {', '.join(sorted(known))}."
-
-
-def _check_json(name: str, value: str, description: str) -> None:
-    try:
-        json.loads(value)
-    except ValueError as error:
-        raise WrongSetting(f"{name}={_shown(value)}: not JSON ({error}). It is: {description}") from None
-
-
-def _explain(problem: Any, described: Mapping[str, SettingRow]) -> str:
-    """Name, value and what would be right, in one line, from one of pydantic's errors."""
-    message = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:  # several settings together, which the message names
-        return f"{message}."
-    path = [str(part) for part in problem["loc"]]
-    name, rest = PREFIX + path[0].upper(), path[1:]
-    while name not in described and rest:
-        name, rest = name + NESTED + rest[0].upper(), rest[1:]
-    where = f" ({'.'.join(rest)})" if rest else ""
-    meaning = f" It is: {described[name].description}" if name in described else f" {_nearest(name, described)}"
-    end = "" if message.endswith((".", "?")) else "."
-    return f"{name}{where}={_shown(problem['input'])}: {message}{end}{meaning}"
-
-
-def _shown(value: Any) -> str:
-    """A value as it was given, without a password that may be in an address."""
-    return re.sub(r"://[^@/]*@", "://…@", repr(value))

@@ -8,8 +8,6 @@ This file decides what is checked, what is only logged, and what follows if Redi
 
 from __future__ import annotations
 
-import re
-
 from faust.types import TP
 from redis.exceptions import RedisError
 from structlog import get_logger
@@ -53,15 +51,6 @@ async def log_problems(resources: WorkerResources) -> None:
         for problem in await resources.with_redis(resources.store.redis_problems):
             log.warning("Redis may lose versions", caution=problem)
     except RedisError as error:
-        log.warning("Redis does not answer yet", redis=without_password(settings.redis), error=str(error))
+        log.warning("Redis does not answer yet", redis=str(settings.redis_address), error=str(error))
     if salt := salt_problem(settings.model.visitor_salt):
         log.warning("the visitor salt is weak", problem=salt)
-
-
-def without_password(url: str) -> str:
-    """An address without the user and password that may be in it.
-
-    >>> without_password("redis://me:secret@host:6379/0")
-    'redis://host:6379/0'
-    """
-    return re.sub(r"//[^@/]*@", "//", url)

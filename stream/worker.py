@@ -387,7 +387,7 @@ def make_app(settings: Settings) -> WorkerApp:
         worker_redirect_stdouts=False,
         logging_config=configure_logs(settings.log_format, settings.log_level, reported_elsewhere=(CannotLearn,)),
     )
-    store = VersionStore.connect(settings.redis, settings.model_name)
+    store = VersionStore.connect(settings.redis_address, settings.model_name)
     metrics = WorkerMetrics()
     ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
     app.worker = Worker(

@@ -224,7 +224,7 @@ def _learn_again(
         RuntimeError: the measures of the newest tests are not those of the newest version.
     """
     settings = load_settings(environment)
-    store = VersionStore.connect(settings.redis, settings.model_name, timeout_seconds=60.0)
+    store = VersionStore.connect(settings.redis_address, settings.model_name, timeout_seconds=60.0)
     try:
         version = store.latest()
         assert version is not None, "something was published"

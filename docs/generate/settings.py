@@ -50,6 +50,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "settings-versions": (
         "REDIS",
+        "REDIS_USERNAME",
+        "REDIS_PASSWORD",
+        "REDIS_SENTINEL_USERNAME",
+        "REDIS_SENTINEL_PASSWORD",
+        "REDIS_CA_FILE",
+        "REDIS_CERTIFICATE_FILE",
+        "REDIS_KEY_FILE",
         "MODEL_NAME",
         "PUBLISH_SECONDS",
         "KEEP_LAST",
@@ -73,6 +80,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "POLL_SECONDS",
         "RESIDENT_VERSIONS",
     ),
+    "settings-files": ("CONFIG",),
     "settings-operations": ("METRICS_HOST", "METRICS_PORT", "LOG_FORMAT", "LOG_LEVEL"),
     "settings-model": ("MODEL__",),
 }

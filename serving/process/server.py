@@ -155,7 +155,7 @@ def load_versions(settings: Settings, shared: str) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a version takes some eighty files
     metrics, segments = Metrics(), SharedSegments()
-    store = VersionStore.connect(settings.redis, settings.model_name)
+    store = VersionStore.connect(settings.redis_address, settings.model_name)
     server: list[SnapshotServer] = []
     loader = Loader(
         store,

@@ -28,7 +28,12 @@ LOCK_SECONDS = 1.0
 POLL_SECONDS = 0.02
 
 PREFIX = "CORRENTE_"
-DECIDED_HERE = ("CORRENTE_KAFKA", "CORRENTE_REDIS", "CORRENTE_HOST", "CORRENTE_PORT", "CORRENTE_CREATE_TOPICS")
+_REDIS = ["USERNAME", "PASSWORD", "SENTINEL_USERNAME", "SENTINEL_PASSWORD", "CA_FILE", "CERTIFICATE_FILE", "KEY_FILE"]
+DECIDED_HERE = (
+    *("CORRENTE_KAFKA", "CORRENTE_REDIS", "CORRENTE_HOST", "CORRENTE_PORT", "CORRENTE_CREATE_TOPICS"),
+    *(f"CORRENTE_REDIS_{part}" for part in _REDIS),
+    *(f"CORRENTE_REDIS_{part}_FILE" for part in _REDIS),
+)
 """Settings of the environment that are not passed on: broker, Redis and address are the system's own."""
 SECURITY = "CORRENTE_KAFKA_"
 """Beginning of settings about the security of another Kafka, which are not passed on either."""

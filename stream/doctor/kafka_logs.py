@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from stream.doctor.findings import Finding, error, ok, warning
+from stream.kafka.connection.options import client_options
 from stream.kafka.topics import partition_counts
 from stream.settings import Settings
 
@@ -69,7 +70,7 @@ async def _committed(admin: Any, group: str) -> Mapping[TopicPartition, Any]:
 
 
 def _consumer(settings: Settings, isolation_level: str) -> Any:
-    return AIOKafkaConsumer(bootstrap_servers=settings.kafka, isolation_level=isolation_level, enable_auto_commit=False)
+    return AIOKafkaConsumer(**client_options(settings), isolation_level=isolation_level, enable_auto_commit=False)
 
 
 def _held_up(

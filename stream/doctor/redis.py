@@ -6,7 +6,6 @@ reported. Settings of Redis that would cost versions are decided in `stream.vers
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,20 +34,20 @@ def check_redis(settings: Settings, now: Callable[[], float]) -> list[Finding]:
         settings: its address, and the model.
         now: gives seconds since the epoch.
     """
-    store = VersionStore.connect(settings.redis, settings.model_name)
+    store = VersionStore.connect(settings.redis_address, settings.model_name)
     try:
         try:
             info = store.redis.info()
         except NoPermissionError:
             info = {}  # a right that isn't needed
         except AuthenticationError as refused:
-            return [error("redis.reachable", f"{shown(settings.redis)}: {refused}", MEND_LOGIN)]
+            return [error("redis.reachable", f"{settings.redis_address}: {refused}", MEND_LOGIN)]
         except ResponseError as refused:
-            return [error("redis.reachable", f"{shown(settings.redis)}: {refused}", MEND_ADDRESS)]
+            return [error("redis.reachable", f"{settings.redis_address}: {refused}", MEND_ADDRESS)]
         except (RedisError, OSError) as failed:
-            return [error("redis.reachable", f"{shown(settings.redis)} doesn't answer: {failed}", MEND_ADDRESS)]
+            return [error("redis.reachable", f"{settings.redis_address} doesn't answer: {failed}", MEND_ADDRESS)]
         release = info.get("redis_version", "of a release that it doesn't say")
-        findings = [ok("redis.reachable", f"Redis {release} at {shown(settings.redis)}")]
+        findings = [ok("redis.reachable", f"Redis {release} at {settings.redis_address}")]
         findings += _answered("redis.rights", lambda: check_rights(store))
         findings += check_memory(info)
         findings += _answered("redis.persistence", lambda: check_persistence(store, info))
@@ -61,15 +60,6 @@ def check_redis(settings: Settings, now: Callable[[], float]) -> list[Finding]:
 
 MEND_LOGIN = "give user and password in CORRENTE_REDIS: redis://USER:PASSWORD@host:6379/0, special characters as %XX"
 MEND_ADDRESS = "start Redis, or set CORRENTE_REDIS=redis://host:6379/0 (rediss:// with TLS)"
-
-
-def shown(url: str) -> str:
-    """An address without user and password.
-
-    >>> shown("redis://me:p@ss/word@host:6379/0")
-    'redis://host:6379/0'
-    """
-    return re.sub(r"//.*@", "//", url)
 
 
 def _answered(check: str, ask: Callable[[], list[Finding]]) -> list[Finding]:

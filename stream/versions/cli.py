@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from stream.settings import Settings
     from stream.versions import Version, VersionStore
 
 app = typer.Typer(
@@ -211,14 +212,13 @@ def merge_shards(
 ) -> None:
     """Merge the shards of the model into fewer, which go on learning where the old ones stopped."""
     from stream.runtime.release import code_version
-    from stream.settings import load_settings
     from stream.versions.resharding.merge_shards import merge_shards as merge
 
     with _store(redis, model) as store:
         done = merge(
             store,
             to,
-            visitor_salt=load_settings().model.visitor_salt,
+            visitor_salt=_settings(redis, model).model.visitor_salt,
             worker=f"corrente versions merge-shards ({_user()})",
             code_version=code_version(),
             now=time.time,
@@ -257,11 +257,10 @@ def new_lineage(
 ) -> None:
     """Let the model begin anew with the settings of this shell: workers learn what Kafka has from the beginning."""
     from stream.runtime.release import code_version
-    from stream.settings import load_settings
     from stream.versions.changed_settings.new_lineage import begin_lineage
 
     with _store(redis, model) as store:
-        settings = load_settings()
+        settings = _settings(redis, model)
         done = begin_lineage(
             store,
             settings.model,
@@ -301,17 +300,23 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
+def _settings(url: str | None, model: str | None) -> Settings:
+    from stream.settings import load_settings
+
+    options = {"redis": url, "model_name": model}
+    return load_settings(None, **{name: value for name, value in options.items() if value is not None})
+
+
 @contextmanager
 def _store(url: str | None, model: str | None) -> Iterator[VersionStore]:
     """The store that the settings name; an error of it ends the command with one line and exit code 1."""
     from redis.exceptions import RedisError
 
-    from stream.settings import load_settings
     from stream.versions import VersionError, VersionStore
 
-    settings = load_settings()
-    address = url or settings.redis
-    store = VersionStore.connect(address, model or settings.model_name)
+    settings = _settings(url, model)
+    address = settings.redis_address
+    store = VersionStore.connect(address, settings.model_name)
     try:
         yield store
     except VersionError as error:

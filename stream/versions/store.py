@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from stream.configuration.redis_address import RedisAddress
 from stream.models.state_names import Names
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
@@ -26,7 +27,8 @@ from stream.versions.manifest import ShardState, Version
 from stream.versions.publishing import Claim, Publisher
 from stream.versions.reading import StateReader
 from stream.versions.storage.chunks import ChunkRef
-from stream.versions.storage.namespace import Namespace, connect
+from stream.versions.storage.connection.client import connect
+from stream.versions.storage.namespace import Namespace
 from stream.versions.storage.records import StateRecord
 from stream.versions.storage.redis_checks import redis_problems
 from stream.versions.storage.reports import Reports, ShardReport, StoppedShard
@@ -52,9 +54,13 @@ class VersionStore:
         self._reports = Reports(self.space)
 
     @classmethod
-    def connect(cls, url: str, model: str, *, timeout_seconds: float = 5.0) -> VersionStore:
-        """A store at `redis://host:port/db`. It connects when it is first used."""
-        return cls(connect(url, timeout_seconds), model)
+    def connect(cls, address: str | RedisAddress, model: str, *, timeout_seconds: float = 5.0) -> VersionStore:
+        """A store at an address such as `redis://host:port/db`. It connects when it is first used.
+
+        Raises:
+            WrongAddress: there is no such address (see `stream.configuration.redis_address`).
+        """
+        return cls(connect(address, timeout_seconds, model), model)
 
     def close(self) -> None:
         """Close the connections."""

@@ -54,9 +54,10 @@ def wrong_command(command: str) -> str | None:
 
 def unknown_settings(text: str) -> set[str]:
     """Variables that start with `CORRENTE_` and are no setting. `CORRENTE_KEEP_…` stands for all that start so."""
+    from stream.configuration.sources import FROM_FILE
     from stream.settings import RENAMED, setting_names
 
-    known = {*setting_names(), *RENAMED}
+    known = {*setting_names(), *RENAMED, *(name + FROM_FILE for name in setting_names())}
     named = set(re.findall(r"CORRENTE_[A-Z_]+…?", text))
     groups = {name for name in named if name.endswith("…")}
     return (named - groups - known) | {

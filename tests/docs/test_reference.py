@@ -21,6 +21,7 @@ from docs.generate.http_examples import recorded
 from docs.generate.sections import SECTIONS, names_in, pages, with_sections
 from docs.generate.settings import GROUPS, group_of
 from stream.cli import app
+from stream.configuration.sources import FROM_FILE
 from stream.settings import RENAMED, load_settings, setting_names, setting_table
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,7 @@ def test_every_route_has_an_example() -> None:
 def test_every_variable_that_is_named_is_a_setting(page: Path) -> None:
     named = set(re.findall(r"\bCORRENTE_[A-Z_]+…?", page.read_text()))
     known = set(setting_names()) | set(RENAMED)
+    known |= {name + FROM_FILE for name in setting_names()}
     beginnings = {name for name in named if name.endswith(("…", "_"))}
     assert named - beginnings <= known
     assert {each for each in beginnings if not any(name.startswith(each.rstrip("…")) for name in known)} == set()

@@ -19,7 +19,7 @@ from tests.integration.kafka_client import read_all
 
 def store_of(environment: Mapping[str, str]) -> VersionStore:
     settings = load_settings(environment)
-    return VersionStore.connect(settings.redis, settings.model_name)
+    return VersionStore.connect(settings.redis_address, settings.model_name)
 
 
 class Layout(NamedTuple):

@@ -146,7 +146,7 @@ class Watch:
         settings = load_settings(self._environment)
         store = self._stores.get(settings.redis)
         if store is None:
-            store = self._stores[settings.redis] = VersionStore.connect(settings.redis, settings.model_name)
+            store = self._stores[settings.redis] = VersionStore.connect(settings.redis_address, settings.model_name)
         newest = store.latest()
         read: Counter[str] = Counter()
         removed: Counter[str] = Counter()

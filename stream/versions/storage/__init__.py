@@ -12,6 +12,7 @@ Nothing outside `stream.versions` imports from here, apart from benchmarks and t
 | `chunks` | how tables and journals are split, checked and encoded |
 | `records` | the form of a state's record |
 | `reports` | how a worker reports a shard that stands still, and when a shard counts as having no worker |
+| `connection` | how a client finds the right Redis, and which answers mean that another server has to be asked |
 | `mget_into` | how chunks get from the connection into existing memory |
 | `redis_checks` | which settings of a Redis are dangerous |
 """

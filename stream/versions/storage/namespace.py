@@ -1,4 +1,4 @@
-"""One model's part of a Redis: the connection, the names of its keys, and scripts as functions.
+"""One model's part of a Redis: the client, the names of its keys, and scripts as functions.
 
 This file decides how the parts of the version store reach Redis. It sends nothing by itself.
 """
@@ -9,8 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from stream.versions.storage.keys import Keys
 
@@ -39,20 +37,6 @@ class Namespace:
             return registered(keys=[self.keys.prefix], args=[*request, *more])
 
         return run
-
-
-def connect(url: str, timeout_seconds: float) -> redis.Redis:
-    """A client for `redis://host:port/db`. It connects when it is first used.
-
-    A broken connection is replaced once and at once; whether to wait for a Redis that is away is the caller's
-    decision, so the client doesn't.
-    """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 1),
-    )
 
 
 def text(value: bytes | str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 OLDEST_RELEASE = (6, 2)
 
@@ -18,7 +18,10 @@ def redis_problems(redis: Any) -> list[str]:
     Raises:
         redis.exceptions.RedisError: Redis can't be reached.
     """
-    info = redis.info()
+    try:
+        info = redis.info()
+    except NoPermissionError:
+        return ["the user may not run INFO, so its memory policy and persistence are unknown. Grant +info"]
     found = []
     release = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in release.split(".")[:2] if part.isdecimal())

@@ -47,14 +47,40 @@ def test_the_private_socket_of_redis_py_is_where_it_was(shared_redis):
         client.connection_pool.release(connection)
 
 
+PUSH = b">4\r\n$6\r\nMOVING\r\n:7\r\n*2\r\n+a\r\n%1\r\n$1\r\nb\r\n_\r\n$4\r\nx\r\ny\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (b"*1\r\n$2\r\nab\r\n", True),
+        (PUSH + b"*1\r\n$2\r\nab\r\n", False),
+        (PUSH + PUSH + b"*1\r\n$2\r\nab\r\n", False),
+        (b"*1\r\n$2\r\nab\r\n" + PUSH, False),
+        (b"*1\r\n$2\r\nab\r\n" + PUSH[:9], False),
+    ],
+    ids=["none", "before", "two", "after", "part"],
+)
+def test_pushes_around_the_answer_are_no_part_of_it(shared_redis, answer, kept):
+    between = Answering(shared_redis.port, answer, hangs_up=False)
+    with redis.Redis(port=between.port, socket_timeout=5, protocol=3) as client:
+        client.set("one", b"1")
+        assert mget_into(client, ["one"], buffers(5)) == [b"ab"]
+        assert client.get("one") == b"1"
+    assert between.connections == (1 if kept else 2), "a connection with a push is not used again"
+    between.close()
+
+
 class Answering(TcpProxy):
     """Forwards to Redis, but answers MGET itself, and then hangs up or stays silent."""
 
     def __init__(self, redis_port: int, answer: bytes, *, hangs_up: bool) -> None:
         self.answer, self.hangs_up = answer, hangs_up
+        self.connections = 0
         super().__init__(redis_port)
 
     def serve(self, client: socket.socket, server: socket.socket) -> None:
+        self.connections += 1
         while request := client.recv(1 << 20):
             if b"MGET" in request:
                 client.sendall(self.answer)
