@@ -200,6 +200,10 @@ class Settings(BaseSettings):
         "", description="Certificate (PEM) that this program shows to Redis, where Redis asks for one."
     )
     redis_key_file: str = Field("", description="Private key (PEM) of that certificate, if it is in a file of its own.")
+    allow_eviction: bool = Field(
+        False,
+        description="Allow a Redis whose `maxmemory-policy` may evict any key, although parts of versions may be lost.",
+    )
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
         DEFAULT_MODEL, description="Name of the model; several can share a Redis."
     )

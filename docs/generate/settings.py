@@ -57,6 +57,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "REDIS_CA_FILE",
         "REDIS_CERTIFICATE_FILE",
         "REDIS_KEY_FILE",
+        "ALLOW_EVICTION",
         "MODEL_NAME",
         "PUBLISH_SECONDS",
         "KEEP_LAST",

@@ -35,6 +35,10 @@ class ReportedShard(Protocol):
         """The reason why it stands still; None while it doesn't."""
 
     @property
+    def up_to_date(self) -> bool:
+        """True if it was measured since it was opened, and at most one batch was left to learn."""
+
+    @property
     def waiting(self) -> Sequence[str]:
         """Topic-partitions in which records wait, in Kafka's notation."""
 
@@ -83,7 +87,7 @@ def report_of(shard: ReportedShard) -> ShardReport:
     """The report of one shard."""
     standing, waiting = shard.standing, list(shard.waiting)
     if standing is None:
-        return ShardReport(waiting)
+        return ShardReport(waiting, caught_up=shard.claim is not None and shard.up_to_date)
     detail = standing.detail
     if standing.reason == "failures":
         detail = f"learning fails ({detail.partition(':')[0]}); the worker's log and its /health/ready have the error"

@@ -1,8 +1,8 @@
 """Housekeeping beside learning: lag and rates for people, and the compaction of old versions.
 
 This file decides when metrics are updated, when a shard that is far behind publishes less often, and when old versions
-are folded and thinned out. A compaction that fails is logged and tried again later: old versions in the way are no
-reason to stop learning.
+are folded and thinned out. A compaction that fails is logged, counted and tried again later: old versions in the way
+are no reason to stop learning. If it finds that Redis has lost a part of the newest version, a keyframe is published.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from stream.runner.publisher import Publisher
 from stream.runner.resources import WorkerResources
 from stream.shard.shard import LearnResult
 from stream.versions import Policy, VersionError
+from stream.versions.compaction import Compacted
+from stream.versions.damage.healing import KEEP_KEYS
 
 UPDATE_SECONDS = 0.5
 """Interval between updates of the metrics."""
@@ -56,11 +58,13 @@ class Housekeeping:
         self._log = log
         self._lag = LagEstimator()
         self._behind = math.inf
+        self._measured = False
         self.waiting: frozenset[TP] = assignment.partitions
         self._far_behind = False
         self._next_update = 0.0
         self._compacted = 0.0
         self._compacting: asyncio.Task[None] | None = None
+        self._lost = 0
         self._rejections = RejectionLog(resources.metrics.rejections, log)
         self._cautions = ValueCautions(resources.metrics.unknown_kinds, resources.settings.model, log)
 
@@ -71,8 +75,8 @@ class Housekeeping:
 
     @property
     def up_to_date(self) -> bool:
-        """True if at most one batch was left to learn when the metrics were last updated."""
-        return self._behind <= BATCH_RECORDS
+        """True if at most one batch was left to learn when the metrics were last updated, since the last start."""
+        return self._measured and self._behind <= BATCH_RECORDS
 
     def reassign(self, assignment: ShardAssignment) -> None:
         """Learn from these topic-partitions from now on."""
@@ -83,6 +87,7 @@ class Housekeeping:
     def restart(self) -> None:
         """Measure lag anew, and put compaction off: a shard that starts has more urgent work."""
         self._lag = LagEstimator()
+        self._measured = False
         self._compacted = self._resources.clock.monotonic()
 
     def count_learned(self, records: int, result: LearnResult) -> None:
@@ -132,7 +137,7 @@ class Housekeeping:
             metrics.lag.labels(self._assignment.topic_of(tp), str(tp.partition)).set(records)
         self.waiting = frozenset(tp for tp, records in lag.items() if records)
         behind = sum(lag.values())
-        self._behind = behind
+        self._behind, self._measured = behind, True
         self._lag.update(now, behind)
         metrics.catch_up.labels(shard).set(self._lag.catch_up_seconds)
         metrics.unpublished.labels(shard).set(opened.unpublished + opened.publishing)
@@ -179,9 +184,28 @@ class Housekeeping:
                 resources.compacting, resources.compact, self._assignment.shard, policy, resources.clock.time()
             )
             self._log.debug("compacted old versions", **done._asdict())
+            self._note_lost_chunks(done)
         except (RedisError, VersionError) as error:
+            resources.metrics.compaction_failures.inc()
             self._log.warning("could not compact old versions; trying again later", error=str(error) or repr(error))
         except Exception:  # whatever it is, old versions in the way are no reason to stop learning
+            resources.metrics.compaction_failures.inc()
             self._log.exception("compacting old versions failed; trying again later")
         finally:
             self._compacting = None
+
+    def _note_lost_chunks(self, done: Compacted) -> None:
+        """Show how many parts of versions are lost, and have a keyframe published if the newest version needs one."""
+        self._resources.metrics.lost_chunks.labels(str(self._assignment.shard)).set(done.lost_chunks)
+        if done.broken_heads:
+            self._publisher.want_keyframe()
+        lost = done.lost_chunks + done.broken_heads
+        if lost > self._lost:
+            self._log.error(
+                "Redis has lost parts of versions; a keyframe is published from the live tables, if the newest one "
+                "needs it",
+                chunks=done.lost_chunks,
+                newest_is_damaged=bool(done.broken_heads),
+                mend=KEEP_KEYS,
+            )
+        self._lost = lost

@@ -20,6 +20,11 @@ from stream.runner.rolling_max import RollingMax
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
+WAYS_OF_HEALING = ("index", "keyframe", "older_state", "beginning")
+"""Labels of `corrente_worker_healed`: lists of versions rebuilt; a keyframe from the live tables; learning that went on
+from an older state, or from the beginning of what Kafka has."""
+
+
 class WorkerMetrics:
     """The metrics of one worker, in a registry of their own."""
 
@@ -92,6 +97,25 @@ class WorkerMetrics:
             f"{name}publish_refusals",
             "Publishes that were refused because another worker owns the shard, or Redis holds other data.",
             ["reason"],
+            registry=self.registry,
+        )
+        self.healed = Counter(
+            f"{name}healed",
+            "Times at which learning went on without a part of the versions that Redis has lost, by the way taken.",
+            ["way"],
+            registry=self.registry,
+        )
+        for way in WAYS_OF_HEALING:  # a series that begins with its first healing shows an alert no increase
+            self.healed.labels(way)
+        self.compaction_failures = Counter(
+            f"{name}compaction_failures",
+            "Rounds of folding and thinning out old versions that failed; the log has the error.",
+            registry=self.registry,
+        )
+        self.lost_chunks = Gauge(
+            f"{name}lost_chunks",
+            "Parts of a shard's kept versions (label `partition`) that Redis has lost.",
+            ["partition"],
             registry=self.registry,
         )
         self.redis_failures = Counter(
@@ -226,7 +250,7 @@ class WorkerMetrics:
     def remove_shard(self, shard: int) -> None:
         """Remove the series of a shard that is another worker's now."""
         label = str(shard)
-        for gauge in (self.catch_up, self.clock, self.unpublished):
+        for gauge in (self.catch_up, self.clock, self.unpublished, self.lost_chunks):
             _remove(gauge, label)
         for gauge in (self.prequential, self.drift, self.stopped, self.live_rows, self.evicted_rows):
             for labels in [key for key in list(gauge._metrics) if key[0] == label]:  # noqa: SLF001  no public way

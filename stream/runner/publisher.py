@@ -41,7 +41,7 @@ from stream.shard.logs import Logs
 from stream.shard.shard import Shard
 from stream.state.checkpoint import Checkpoint
 from stream.state.folding import fold_all
-from stream.state.tables import Delta, delta_bytes
+from stream.state.tables import Delta, Table, delta_bytes
 from stream.versions import Version
 
 PART_BLOCKS = 60_000
@@ -62,11 +62,42 @@ predict the next one."""
 ANSWER_SECONDS = 3 * LOOK_SECONDS
 """Longest wait for Kafka's confirmation, which has a shorter limit of its own while the event loop runs."""
 
+LEAVE_SECONDS = 1.0
+"""Longest wait for Redis at a clean stop, when everything is published."""
+
 DURATION_SMOOTHING = 0.2
 """Weight of the last publish in the recent publish duration."""
 
 FAR_BEHIND_PUBLISH_SECONDS = 5.0
 """Minimum interval between publishes while the shard is far behind."""
+
+
+class KeyframeMarks:
+    """A keyframe from the live tables: every block is marked as written, so that the next checkpoint has all of them.
+
+    One table is marked at a time, between batches. Blocks that learning writes afterwards carry a mark anyway.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._unmarked: list[str] | None = None
+
+    def want(self) -> None:
+        """Have the next checkpoint that begins be a keyframe."""
+        self._wanted = True
+
+    def next_table(self, opened: OpenShard) -> Table | None:
+        """The next table to mark before a checkpoint is taken; None if there is none."""
+        if self._wanted and self._unmarked is None and not opened.parts:
+            self._unmarked = list(opened.shard.tables)
+        return opened.shard.tables[self._unmarked.pop()] if self._unmarked else None
+
+    def end(self) -> bool:
+        """Note the end of a checkpoint; return True if it has every block."""
+        whole = self._unmarked is not None
+        if whole:
+            self._wanted, self._unmarked = False, None
+        return whole
 
 
 class Publisher:
@@ -100,6 +131,7 @@ class Publisher:
         self._publishing: asyncio.Task[None] | None = None
         self._sending: list[asyncio.Task[None]] = []
         self._unsent = 0
+        self._keyframe = KeyframeMarks()
 
     @property
     def unsent_letters(self) -> int:
@@ -121,6 +153,10 @@ class Publisher:
         if self.busy or not opened.unpublished:
             return math.inf
         return max(0.0, self._next_publish - now)
+
+    def want_keyframe(self) -> None:
+        """Publish the whole tables with the next version: Redis has lost a part of what the newest one needs."""
+        self._keyframe.want()
 
     def slow_down(self) -> None:
         """Publish less often: the shard is far behind."""
@@ -151,6 +187,7 @@ class Publisher:
 
     def cancel(self) -> None:
         """Give the present publish up. What it has already sent to Redis may still become visible."""
+        self._keyframe = KeyframeMarks()
         for sending in self._sending:
             sending.cancel()
         self._sending = []
@@ -191,10 +228,21 @@ class Publisher:
             await self.wait()
             self.raise_failure()
 
+    async def leave(self, opened: OpenShard) -> None:
+        """Leave the mark of a clean stop in Redis, if it answers soon. Without the mark the next claim is cautious."""
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._resources.with_redis(partial(self._resources.store.leave, opened.claim))
+        except (RedisError, TimeoutError) as error:
+            self._log.debug("could not leave the mark of a clean stop", error=str(error) or repr(error))
+
     async def take_part(self, opened: OpenShard) -> None:
         """Take the next part of a checkpoint; after the last one, begin to publish it."""
         resources = self._resources
         started = resources.clock.monotonic()
+        if (table := self._keyframe.next_table(opened)) is not None:
+            await resources.in_learning(table.mark_nonzero)
+            return
         confirmed = self._ask_topics(opened)
         part, seconds = await resources.in_learning(_timed_part, opened.shard, self._part_blocks, resources.clock)
         resources.metrics.cut_seconds.observe(seconds)
@@ -202,6 +250,7 @@ class Publisher:
         if not isinstance(part, Checkpoint):
             opened.parts.append(part)
             return
+        part = replace(part, whole=self._keyframe.end() or part.whole)
         self._next_publish = started + self._interval_seconds()
         parts, opened.parts = [*opened.parts, part.delta], []
         opened.publishing, opened.unpublished = opened.unpublished, 0
@@ -257,6 +306,9 @@ class Publisher:
         resources.metrics.publish_seconds.observe(seconds)
         resources.metrics.cut_bytes.observe(delta_bytes(checkpoint.delta))
         resources.metrics.set_state(self.assignment.shard, checkpoint.state)
+        if checkpoint.whole and not checkpoint.reshaped:
+            resources.metrics.healed.labels("keyframe").inc()
+            self._log.info("published a keyframe from the live tables", version=version.number)
         self._log.debug(
             "published a version",
             version=version.number,

@@ -1,7 +1,9 @@
 """Recovery: a shard is claimed, restored from its newest version, and started at the offsets of that state.
 
 The committed offsets are read before the claim: they follow publishing, so a state in Redis that is behind them means
-that Redis came back older than it was, and the claim begins a new lineage of versions.
+that Redis came back older than it was, and the claim begins a new lineage of versions. A state of which Redis has lost
+a part is looked at again ten seconds later; then the shard goes on from the newest state that is whole, also in a new
+lineage (`stream.versions.damage`).
 
 This file decides what is restored and where Kafka starts: at the state's offset; at the beginning of a log from which
 the state has never learned, although the topic has the same name; at the first record that Kafka still has, if
@@ -11,6 +13,7 @@ if the model's tables can't be brought to the settings of this worker.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +28,7 @@ from stream.kafka.refusals import CannotLearn, WrongShards
 from stream.kafka.shard_count import check_model
 from stream.models.migration.growth import Refusal, refusals
 from stream.models.migration.migrate import Migration
+from stream.models.schema import table_specs
 from stream.models.settings import CAPACITIES
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.open_shard import OpenShard, StartOffset
@@ -34,10 +38,15 @@ from stream.shard.logs import LogId, Logs
 from stream.shard.shard import Shard
 from stream.state.processor import processor_family
 from stream.state.table_writer import TableWriter
+from stream.state.tables import Tables
 from stream.versions import (
     Claim,
+    LostData,
     ShardsMerging,
+    ShardState,
     UnknownFormat,
+    UnknownVersion,
+    Version,
     VersionError,
     VersionStore,
     WrongNames,
@@ -45,6 +54,8 @@ from stream.versions import (
     WrongShardCount,
 )
 from stream.versions.changed_settings.layouts import layout_known, tables_for
+from stream.versions.damage.healing import KEEP_KEYS
+from stream.versions.damage.suspicion import DAMAGE_SECONDS
 from stream.versions.salt import comparable
 
 NEW_LINEAGE = "corrente versions new-lineage"
@@ -57,6 +68,10 @@ class WrongCluster(CannotLearn):
 
 class WrongModelSettings(CannotLearn):
     """The tables of the model can't be brought to this worker's settings."""
+
+
+class EvictingRedis(CannotLearn):
+    """This Redis may evict parts of versions."""
 
 
 class KafkaLostRecords(RuntimeError):
@@ -102,6 +117,22 @@ def check_settings(store: VersionStore, settings: Settings) -> None:
         )
 
 
+def check_eviction(store: VersionStore, settings: Settings) -> None:
+    """Refuse a Redis that may evict any key, unless the settings allow it.
+
+    Raises:
+        EvictingRedis: it may.
+        RedisError: Redis can't be reached.
+    """
+    policy = None if settings.allow_eviction else store.evicting_policy()
+    if policy is not None:
+        raise EvictingRedis(
+            f"maxmemory-policy {policy}: the Redis of CORRENTE_REDIS may evict any key when its memory runs short, and "
+            f"a version of model {settings.model_name!r} without one of its parts is lost. Set maxmemory-policy "
+            "noeviction (or a volatile policy), or name another Redis; CORRENTE_ALLOW_EVICTION=true learns all the same"
+        )
+
+
 def check_cluster(cluster: str, store: VersionStore, settings: Settings) -> None:
     """Refuse a model that learns from another Kafka cluster, before any of its shards is claimed.
 
@@ -121,7 +152,9 @@ def check_cluster(cluster: str, store: VersionStore, settings: Settings) -> None
     if newest is None:
         return
     for shard, state in newest.shards.items():
-        others = Logs.from_state(store.state(shard, state)).clusters() - {cluster}
+        others: set[str] = set()
+        with contextlib.suppress(UnknownVersion):  # its record is lost, and its worker heals it
+            others = Logs.from_state(store.state(shard, state)).clusters() - {cluster}
         if others:
             raise WrongCluster(
                 f"model {settings.model_name!r} in this Redis learns from the Kafka cluster {min(others)!r}, and "
@@ -142,7 +175,8 @@ def check_model_names(store: VersionStore) -> None:
     """
     newest = store.latest()
     for shard, state in (newest.shards if newest else {}).items():
-        store.names(shard, state)
+        with contextlib.suppress(UnknownVersion):  # its record is lost, and its worker heals it
+            store.names(shard, state)
 
 
 async def restore(
@@ -158,6 +192,7 @@ async def restore(
         KafkaError: the committed offsets can't be read.
         RedisError: Redis can't be reached.
         VersionError: the newest state can't be read.
+        EvictingRedis: parts of versions may be evicted. The shard was not claimed.
         WrongShards: the model has another number of shards. The shard was not claimed.
         WrongCluster, WrongModelSettings: this worker can't go on with the model. The shard was not claimed.
         WrongNames: the model has features that this process can't bring to its own. The shard was not claimed.
@@ -166,6 +201,8 @@ async def restore(
     committed = await consumer.committed(assignment.partitions)
     known = assignment.by_origin(committed)
     cluster = next(iter(bound.values())).cluster
+    await resources.with_redis(lambda: check_eviction(resources.store, resources.settings))
+    await resources.with_redis(lambda: _mend_index(assignment.shard, resources, log))
     await resources.with_redis(lambda: check_model(resources.store, resources.settings.model_name, assignment.shards))
     await resources.with_redis(lambda: check_settings(resources.store, resources.settings))
     await resources.with_redis(lambda: check_cluster(cluster, resources.store, resources.settings))
@@ -191,7 +228,8 @@ def _claim_and_load(
     )
     if claim.new_lineage:
         log.warning(
-            "Redis is older than what was published before; a new lineage of versions begins",
+            "Redis is older than what was published before, or may be; a new lineage of versions begins",
+            reason=claim.why_new,
             lineage=claim.lineage,
             committed=dict(known_offsets),
             found=claim.head.offsets if claim.head else {},
@@ -205,17 +243,94 @@ def _claim_and_load(
         "max_future_seconds": settings.max_future_seconds,
     }
     newest = resources.store.latest()
-    if claim.head is None or newest is None:
+    try:
+        found = _load(claim, newest, resources)
+    except LostData as error:
+        head = claim.head.digest if claim.head else f"state {claim.lost_head}"
+        if not resources.suspicions.confirm(assignment.shard, head, resources.clock.monotonic()):
+            raise
+        found = _heal(claim, newest, error, resources, log)
+    resources.suspicions.clear(assignment.shard)
+    if found is None:
         return claim, Shard(settings.model, **options)
-    warm = resources.follower.take(assignment.shard, claim.head) if resources.follower is not None else None
-    if warm is None:
-        tables = tables_for(resources.store, settings.model, newest, assignment.shard, claim.head)
-        warm = tables, resources.store.load(assignment.shard, claim.head, TableWriter(tables))
-    shard = Shard.restore(settings.model, *warm, version_settings=comparable(newest.settings), **options)
+    stored = comparable(newest.settings) if newest else None
+    shard = Shard.restore(settings.model, *found, version_settings=stored, **options)
     if shard.migration:
         log_migration(shard.migration, log)
-    _warn_of_numbers(shard, warm[1], log)
+    _warn_of_numbers(shard, found[1], log)
     return claim, shard
+
+
+def _load(claim: Claim, newest: Version | None, resources: WorkerResources) -> tuple[Tables, Mapping[str, Any]] | None:
+    """Tables and readable part of the claim's head; None for a shard that has none.
+
+    Raises:
+        LostData: a part of it is missing, or is not what was written.
+    """
+    if claim.lost_head is not None:
+        raise LostData(f"the record of state {claim.lost_head}, the newest of shard {claim.partition}, is missing")
+    if claim.head is None:
+        return None
+    warm = resources.follower.take(claim.partition, claim.head) if resources.follower is not None else None
+    if warm is not None:
+        return warm
+    tables = _empty_tables(newest, claim.partition, claim.head, resources)
+    return tables, resources.store.load(claim.partition, claim.head, TableWriter(tables))
+
+
+def _empty_tables(newest: Version | None, shard: int, state: ShardState, resources: WorkerResources) -> Tables:
+    """Empty tables of the shapes that a state has."""
+    if newest is None:
+        return Tables(table_specs(resources.settings.model))
+    return tables_for(resources.store, resources.settings.model, newest, shard, state)
+
+
+def _mend_index(shard: int, resources: WorkerResources, log: Any) -> None:
+    """Rebuild keys of Redis that are lost and that follow from others."""
+    if mended := resources.store.mend_index(shard):
+        resources.metrics.healed.labels("index").inc()
+        log.error("Redis has lost keys of the model; they are rebuilt from others", keys=mended, mend=KEEP_KEYS)
+
+
+def _heal(
+    claim: Claim, newest: Version | None, error: LostData, resources: WorkerResources, log: Any
+) -> tuple[Tables, Mapping[str, Any]] | None:
+    """Go on from the newest state that is whole; None if none is, and learning begins with what Kafka has.
+
+    Raises:
+        Fenced, StaleParent: another worker owns the shard now.
+    """
+    damaged = claim.head.seq if claim.head else claim.lost_head
+    made: list[Tables] = []
+
+    def new_sink(state: ShardState) -> TableWriter:
+        made[:] = [_empty_tables(newest, claim.partition, state, resources)]
+        return TableWriter(made[0])
+
+    whole = resources.store.newest_whole_state(claim.partition, new_sink)
+    state = whole.state if whole else None
+    if state is None or state != claim.head:  # a lost keyframe alone may be all that was in the way
+        resources.store.set_aside(
+            claim,
+            state,
+            who=resources.name,
+            why=f"Redis has lost a part of state {damaged}: {error}",
+            now=resources.clock.time(),
+            known_number=resources.newest_number,
+        )
+    resources.metrics.healed.labels("older_state" if state else "beginning").inc()
+    log.error(
+        "Redis has lost a part of the newest state; learning goes on from the newest whole one, in a new lineage"
+        if state
+        else "Redis has lost a part of every state; learning begins anew with what Kafka has, in a new lineage",
+        damaged=damaged,
+        found=str(error),
+        state=state.seq if state else None,
+        offsets=state.offsets if state else {},
+        lineage=claim.lineage,
+        mend=KEEP_KEYS,
+    )
+    return (made[0], whole.readable) if whole else None
 
 
 def log_migration(migration: Migration, log: Any) -> None:
@@ -379,6 +494,8 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
     settings = resources.settings
     if isinstance(error, RedisError):
         return "redis", detail, "start Redis, or check CORRENTE_REDIS"
+    if isinstance(error, EvictingRedis):
+        return "redis", detail, "set maxmemory-policy noeviction in Redis; CORRENTE_ALLOW_EVICTION=true overrules this"
     if isinstance(error, WrongModelSettings):
         return "version", detail, "set the settings that the detail names, for all workers of the model, or begin anew"
     if isinstance(error, KafkaLostRecords | WrongCluster):
@@ -391,6 +508,8 @@ def cause_of(error: Exception, resources: WorkerResources) -> tuple[Reason, str,
         return "version", detail, "start the release that wrote the model, or a later one"
     if isinstance(error, WrongNames):
         return "version", detail, f"start the release that learned the model, or begin anew with {NEW_LINEAGE}"
+    if isinstance(error, LostData):
+        return "version", detail, f"none: if it is still so in {DAMAGE_SECONDS:.0f} seconds, an older state is taken"
     if isinstance(error, ShardsMerging):
         return "version", detail, "none: the shards are claimed again when they are merged"
     if isinstance(error, VersionError):

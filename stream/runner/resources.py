@@ -26,6 +26,7 @@ from stream.settings import Settings
 from stream.standby.follower import Follower
 from stream.versions import Policy, VersionStore
 from stream.versions.compaction import Compacted
+from stream.versions.damage.suspicion import Suspicions
 
 MAX_UNPUBLISHED_RECORDS = 3_000_000
 """Records that may be learned and in no version, before learning waits for Redis."""
@@ -64,6 +65,7 @@ class WorkerResources:
         may_test: True once River is imported; testing an event learns with it.
         newest_number: the highest version number that was published from here.
         witnesses: newest witness of each log of a topic without an id; it may be in no published state yet.
+        suspicions: newest states that could not be read once.
     """
 
     settings: Settings
@@ -86,6 +88,7 @@ class WorkerResources:
     may_test: bool = False
     newest_number: int = 0
     witnesses: dict[TP, str] = field(default_factory=dict)
+    suspicions: Suspicions = field(default_factory=Suspicions)
 
     def __post_init__(self) -> None:
         self.sample_rate = SampleRate(self.settings.test_cpu_share, self.settings.sample_floor)

@@ -359,7 +359,7 @@ class ShardRunner:
                 if publisher.busy:
                     await publisher.wait()
                 elif not opened.unpublished:
-                    return
+                    return await publisher.leave(opened)
                 continue
             housekeeping.update(opened, now)
             ahead = ahead or self._decode_next(opened)

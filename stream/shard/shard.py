@@ -304,8 +304,8 @@ class Shard:
         return self._completed(delta)
 
     def _completed(self, delta: Delta) -> Checkpoint:
-        whole, self._anew = self._anew, False
-        return Checkpoint(delta, self.readable_state(), self._end_journal(), whole=whole)
+        anew, self._anew = self._anew, False
+        return Checkpoint(delta, self.readable_state(), self._end_journal(), whole=anew, reshaped=anew)
 
     def snapshot(self) -> Checkpoint:
         """A keyframe of this moment; the next `checkpoint` is not affected."""

@@ -23,11 +23,13 @@ class Checkpoint:
             `layout` of the tables, `offsets` {key of a log: next offset}, `logs`, `counters`, `clock`, `metrics`,
             `drift`.
         journal: batches applied since the previous checkpoint.
-        whole: True if `delta` has every block that is not zero, in tables of other shapes than those of the previous
-            checkpoint.
+        whole: True if `delta` has every block that is not zero, so that it is a keyframe as well.
+        reshaped: True if the tables have other shapes than those of the previous checkpoint, so that `delta`, which is
+            whole then, doesn't lead from it.
     """
 
     delta: Delta
     state: dict[str, Any]
     journal: Journal = field(default_factory=Journal)
     whole: bool = False
+    reshaped: bool = False

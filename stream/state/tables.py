@@ -127,6 +127,10 @@ class Table:
         for row in rows:
             self.dirty[row * width : (row + 1) * width] = 1
 
+    def mark_nonzero(self) -> None:
+        """Mark every block that is not zero as written, so that the next checkpoint has all of them."""
+        self.dirty[nonzero_blocks(self.raw())] = 1
+
     def checkpoint(self) -> TableDelta:
         """The blocks written since the last checkpoint. Their marks are cleared."""
         return self.take(0, self.spec.blocks)[0]

@@ -21,6 +21,7 @@ set, else from `latest`; a rollback is a pin.
 | `cli` | the commands of `corrente versions` |
 | `resharding` | how many shards a model has, and how they become fewer |
 | `changed_settings` | how a model goes on, or begins anew, with other settings |
+| `damage` | which parts are lost, and how learning goes on without them |
 | `storage` | low-level Redis: keys, scripts, chunks, records, reports of workers |
 """
 
@@ -30,6 +31,7 @@ from stream.versions.errors import (
     CorruptVersion,
     Fenced,
     JournalGone,
+    LostData,
     ShardsMerging,
     StaleParent,
     UnknownFormat,
@@ -58,6 +60,7 @@ __all__ = [
     "CorruptVersion",
     "Fenced",
     "JournalGone",
+    "LostData",
     "Policy",
     "ShardReport",
     "ShardState",

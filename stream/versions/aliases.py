@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-from stream.versions.announcements import Announcement
+from stream.versions.announcements import Announcement, refused
 from stream.versions.errors import UnknownVersion, WrongAlias
 from stream.versions.storage import scripts
 from stream.versions.storage.namespace import Namespace, text
@@ -49,10 +49,10 @@ class Aliases:
         latest = redis.hget(keys.latest, "number")
         return {**({LATEST: int(latest)} if latest else {}), **dict(sorted(found.items()))}
 
-    def move(self, name: str, number: int | None, *, who: str, why: str, now: float) -> None:
+    def move(self, name: str, number: int | None, *, who: str, why: str, now: float) -> str | None:
         """Point an alias to a version, or take it away (None); see `VersionStore.move_alias`."""
         announcement = Announcement(number, alias=check_alias(name))
-        status, *_ = self._move(
+        status, *cells = self._move(
             AliasRequest(
                 name=name,
                 number="" if number is None else number,
@@ -67,6 +67,7 @@ class Aliases:
             raise UnknownVersion(
                 f"alias {name!r} can't point to version {number}: model {self._space.model!r} doesn't have it"
             )
+        return refused(self._space, text(cells[0])) if cells[0] else None
 
     def history(self, limit: int) -> list[AliasMove]:
         """Moves of aliases, newest first."""

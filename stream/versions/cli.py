@@ -98,13 +98,13 @@ def rollback(
 
     with _store(redis, model) as store:
         found = store.version(version)
-        store.move_alias(PINNED, found.number, who=who or _user(), why=why, now=time.time())
+        note = store.move_alias(PINNED, found.number, who=who or _user(), why=why, now=time.time())
         latest = store.latest()
         behind = latest.number - found.number if latest else 0
         _print_result(
-            {"pinned": found.number, "id": found.id, "latest": latest.number if latest else None},
+            {"pinned": found.number, "id": found.id, "latest": latest.number if latest else None, "note": note},
             f"pinned version {found.number} ({found.id[:8]}), {behind} behind the newest. "
-            "`corrente versions follow` goes back to the newest.",
+            "`corrente versions follow` goes back to the newest." + _said(note),
             as_json,
         )
 
@@ -117,15 +117,15 @@ def follow(
     from stream.versions import PINNED
 
     with _store(redis, model) as store:
-        was = store.aliases().get(PINNED)
+        was, note = store.aliases().get(PINNED), None
         if was is not None:
-            store.move_alias(PINNED, None, who=who or _user(), why=why, now=time.time())
+            note = store.move_alias(PINNED, None, who=who or _user(), why=why, now=time.time())
         latest = store.latest()
         newest = latest.number if latest else None
         _print_result(
-            {"pinned": None, "was_pinned": was, "latest": newest},
+            {"pinned": None, "was_pinned": was, "latest": newest, "note": note},
             f"{'no version was pinned' if was is None else f'version {was} is no longer pinned'}; "
-            f"following the newest, {newest if newest is not None else 'which is still to come'}",
+            f"following the newest, {newest if newest is not None else 'which is still to come'}" + _said(note),
             as_json,
         )
 
@@ -144,8 +144,8 @@ def alias(
     """Point an alias to a version. A version that an alias names is never thinned out."""
     with _store(redis, model) as store:
         number = None if version is None else store.version(version).number
-        store.move_alias(name, number, who=who or _user(), why=why, now=time.time())
-        _print_result({name: number}, f"{name} → {number if number is not None else 'nothing'}", as_json)
+        note = store.move_alias(name, number, who=who or _user(), why=why, now=time.time())
+        _print_result({name: number}, f"{name} → {number if number is not None else 'nothing'}" + _said(note), as_json)
 
 
 @app.command()
@@ -403,6 +403,11 @@ def _print_json(value: Any) -> None:
     from rich.console import Console
 
     Console().print_json(data=value)
+
+
+def _said(note: str | None) -> str:
+    """A note behind a sentence."""
+    return f"\n{note}" if note else ""
 
 
 def _print_result(value: dict[str, Any], sentence: str, as_json: bool) -> None:

@@ -9,6 +9,11 @@ It works like the compaction of a log-structured store, beside readers and the p
    previous keyframe and the deltas after it. Live tables are never copied for it.
 4. The oldest state gives way to the next one, which becomes a keyframe and the oldest.
 
+A chunk that Redis has lost doesn't end this. A lost keyframe is forgotten where deltas lead to its state as well; the
+first keyframe behind a hole becomes the oldest state; and what can't be folded stays as it is, until the versions that
+have it are thinned out. If the newest state itself can't be read any more, the result says so, and the worker publishes
+a keyframe from the live tables.
+
 Each change of a record is one script that checks that the record is still the one that was read; if it isn't, the step
 is left for the next round. Replaced chunks live on for half a minute, for readers on their way to them. Folding reads
 and writes a lot and may run in any thread; it holds no lock and no claim.
@@ -20,7 +25,7 @@ This file decides when states are folded and encoded anew. Which versions are ke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -28,6 +33,8 @@ import numpy as np
 
 from stream.state.journal import concatenate
 from stream.state.tables import Delta, TableDelta
+from stream.versions.damage.holes import forget_lost_keyframes, is_lost, whole_states
+from stream.versions.errors import LostData
 from stream.versions.retention import Listed, Policy, kept, settled
 from stream.versions.storage import scripts
 from stream.versions.storage.chunks import (
@@ -40,7 +47,14 @@ from stream.versions.storage.chunks import (
     fetch_chunks,
     write_chunks,
 )
-from stream.versions.storage.records import FIELDS, JOURNAL_DROPPED, StateRecord, encode_refs, stored_bytes
+from stream.versions.storage.records import (
+    JOURNAL_DROPPED,
+    StateRecord,
+    absent_chunks,
+    encode_refs,
+    read_records,
+    stored_bytes,
+)
 from stream.versions.storage.requests import DropRequest, ReencodeRequest
 from stream.versions.store import VersionStore
 
@@ -61,7 +75,6 @@ ROOT_JOURNAL_BYTES = 32 * 1024 * 1024
 """Size up to which the batches before the oldest kept state are kept; beyond it all of them go."""
 
 
-_RECORDS_A_ROUND_TRIP = 128
 _VERSIONS_A_SCRIPT = 500
 
 
@@ -73,6 +86,10 @@ class Compacted(NamedTuple):
     states_folded: int
     keyframes: int
     bytes_written: int
+    lost_chunks: int = 0
+    """Chunks of kept states that Redis has lost, or whose bytes are others."""
+    broken_heads: int = 0
+    """1 if the newest state can't be read."""
 
 
 class _RecordChanged(Exception):
@@ -93,7 +110,7 @@ def compact(store: VersionStore, partition: int, policy: Policy, now: float) -> 
         now: seconds since the epoch.
 
     Raises:
-        CorruptVersion: a chunk that has to be folded is damaged; nothing that refers to it is changed.
+        CorruptVersion: a chunk can't be decoded although its checksum is right; nothing that refers to it is changed.
     """
     rounds = [Compacted(drop_versions(store, policy, now), 0, 0, 0, 0), _compact_states(store, partition, policy)]
     if partition == 0:
@@ -113,14 +130,30 @@ def _compact_retired(store: VersionStore, partition: int, policy: Policy) -> Com
 
 def _compact_states(store: VersionStore, partition: int, policy: Policy) -> Compacted:
     """One round for the states of one shard."""
-    states = _ShardStates(store, partition, policy)
-    try:
-        states.fold_runs()
-        states.place_keyframes()
-        states.drop_unneeded()
-    except (_RecordChanged, ChunkVanished):
-        pass  # the rest of this round is left for the next one, which reads the records again
-    return Compacted(0, states.dropped, states.folded, states.keyframes, states.bytes_written)
+    damaged: set[str] = set()
+    while True:
+        states = _ShardStates(store, partition, policy, damaged)
+        try:
+            states.go_round_holes()
+            states.fold_runs()
+            states.place_keyframes()
+            states.drop_unneeded()
+        except (_RecordChanged, ChunkVanished):
+            pass  # the rest of this round is left for the next one, which reads the records again
+        except LostData as error:
+            if not error.chunk or error.chunk in damaged:
+                raise
+            damaged.add(error.chunk)
+            continue
+        return Compacted(
+            0,
+            states.dropped,
+            states.folded,
+            states.keyframes,
+            states.bytes_written,
+            lost_chunks=len(states.lost),
+            broken_heads=int(states.head_is_broken),
+        )
 
 
 def drop_versions(store: VersionStore, policy: Policy, now: float) -> int:
@@ -137,40 +170,64 @@ def drop_versions(store: VersionStore, policy: Policy, now: float) -> int:
 class _ShardStates:
     """The states of one shard as this round read them."""
 
-    def __init__(self, store: VersionStore, partition: int, policy: Policy) -> None:
+    def __init__(
+        self, store: VersionStore, partition: int, policy: Policy, damaged: Collection[str] = frozenset()
+    ) -> None:
         self.store = store
         self.partition = partition
         self.reencode_script = store.space.script(scripts.REENCODE)
         self.drop_script = store.space.script(scripts.DROP_STATES)
-        self.records = self._read_records()  # before the versions: what is published meanwhile is in neither
+        self.records = read_records(
+            store.space, partition
+        )  # before the versions: what is published meanwhile is in neither
+        self.lost = absent_chunks(store.space, self.records.values()) | set(damaged)
+        if self.lost:  # or another process has encoded the states anew since they were read
+            self.records = read_records(store.space, partition)
+            self.lost = absent_chunks(store.space, self.records.values()) | set(damaged)
+        self.head = self._read_head()
         self.needed = self._read_needed()
         self.recent = set(sorted(self.records)[-policy.keep_last :])
         self.dropped = self.folded = self.keyframes = self.bytes_written = 0
 
-    def _read_records(self) -> dict[int, StateRecord]:
-        redis, keys = self.store.redis, self.store.keys
-        seqs = [int(seq) for seq in redis.zrange(keys.states(self.partition), 0, -1)]
-        records = {}
-        for at in range(0, len(seqs), _RECORDS_A_ROUND_TRIP):
-            group = seqs[at : at + _RECORDS_A_ROUND_TRIP]
-            with redis.pipeline(transaction=False) as pipe:
-                for seq in group:
-                    pipe.hmget(keys.state(self.partition, seq), FIELDS)
-                rows = pipe.execute()
-            for seq, row in zip(group, rows, strict=True):
-                cells = dict(zip(FIELDS, row, strict=True))
-                if cells["digest"] is not None:
-                    records[seq] = StateRecord.of_hash(seq, cells)
-        return records
-
     def _read_needed(self) -> set[int]:
         """Numbers of the states that a version has, and of the head."""
-        redis, keys = self.store.redis, self.store.keys
         needed = set(self.store.states_in_versions(self.partition))
-        head = redis.hget(keys.head(self.partition), "seq")
-        return needed | ({int(head)} if head else set())
+        return needed | (set() if self.head is None else {self.head})
+
+    def _read_head(self) -> int | None:
+        """Number of the newest state: the head, unless that was published since the records were read.
+
+        A shard that was healed has newer states than its head.
+        """
+        head = self.store.redis.hget(self.store.keys.head(self.partition), "seq")
+        return int(head) if head and int(head) in self.records else max(self.records, default=None)
+
+    @property
+    def head_is_broken(self) -> bool:
+        """True if the newest state can't be read."""
+        return self.head is not None and self.head not in whole_states(self.records, self.lost)
 
     # ---- steps
+
+    def go_round_holes(self) -> None:
+        """Forget lost keyframes that aren't needed, and let the chain of the newest state begin behind a hole."""
+        if not self.lost and all(
+            each.parent in self.records for each in self.records.values() if each.parent is not None
+        ):
+            return
+        forget_lost_keyframes(self.store.space, self.partition, self.records, self.lost)
+        first_keyframe: StateRecord | None = None
+        at = self.records[self.head] if self.head is not None else None
+        while at is not None:
+            if at.keyframe is not None and not is_lost(at.keyframe, self.lost):
+                first_keyframe = at
+            hole = is_lost(at.delta, self.lost) or (at.parent is not None and at.parent not in self.records)
+            if hole:
+                break
+            at = self.records.get(at.parent) if at.parent is not None else None
+        if at is not None and first_keyframe is not None and first_keyframe.parent is not None:
+            journal = [ChunkRef("", 0, "", JOURNAL_DROPPED)]
+            self._reencode(first_keyframe, None, [], first_keyframe.keyframe, journal)
 
     def fold_runs(self) -> None:
         """Fold each run of states without a version into the needed state after it."""
@@ -194,6 +251,18 @@ class _ShardStates:
                 self._fold([*reversed(run), child], base.seq, child.keyframe, pack=True)
             else:
                 self._fold_groups(run[::-1])
+        if newest_keyframe is not None and newest_keyframe < min(self.needed & self.records.keys(), default=0):
+            self._begin_with(self.records[newest_keyframe])
+
+    def _begin_with(self, keyframe: StateRecord) -> None:
+        """Make a keyframe the oldest state: no version needs one that is older."""
+        older: list[StateRecord] = []
+        at = self.records.get(keyframe.parent) if keyframe.parent is not None else None
+        while at is not None:
+            older.append(at)
+            at = self.records.get(at.parent) if at.parent is not None else None
+        if older:
+            self._move_root(older[-1], older[:-1], keyframe)
 
     def _fold_groups(self, run: list[StateRecord]) -> None:
         """Fold neighbours with equal revisions only, so that a block is not copied in every round."""
@@ -205,7 +274,9 @@ class _ShardStates:
     def _fold(
         self, chain: list[StateRecord], parent: int | None, keyframe: list[ChunkRef] | None, *, pack: bool
     ) -> None:
-        """Write the deltas and journals of a chain as those of its last state."""
+        """Write the deltas and journals of a chain as those of its last state, unless one of the deltas is lost."""
+        if any(is_lost(record.delta, self.lost) for record in chain):
+            return
         delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack=pack)
         self._reencode(chain[-1], parent, delta, keyframe, self._join_journals(chain))
 
@@ -220,6 +291,8 @@ class _ShardStates:
         deltas = [ref for record in chain[1:] for ref in record.delta]
         keyframe = child.keyframe
         if keyframe is None:
+            if is_lost([*(root.keyframe or []), *deltas], self.lost):
+                return False
             if stored_bytes(deltas) < stored_bytes(root.keyframe) / 2:
                 return False
             keyframe = self._write_keyframe([*(root.keyframe or []), *deltas])
@@ -231,7 +304,7 @@ class _ShardStates:
 
     def place_keyframes(self) -> None:
         """Give the head and lasting states a keyframe if their chain is long; remove keyframes that it doesn't need."""
-        head = max(self.records, default=None)
+        head = self.head
         path: list[StateRecord] = []
         at = self.records.get(head) if head is not None else None
         while at is not None:
@@ -259,6 +332,8 @@ class _ShardStates:
             ):
                 since = path[path.index(last_keyframe) + 1 : index + 1]
                 refs = [*(last_keyframe.keyframe or []), *(ref for later in since for ref in later.delta)]
+                if is_lost(refs, self.lost):
+                    continue
                 self._reencode(record, record.parent, record.delta, self._write_keyframe(refs), record.journal)
                 last_keyframe, chain_bytes = record, 0
 
@@ -300,7 +375,7 @@ class _ShardStates:
     def _join_journals(self, chain: Iterable[StateRecord]) -> list[ChunkRef]:
         """Chunks of neighbouring journals, small ones rewritten as one."""
         refs = [ref for record in chain for ref in record.journal]
-        if any(ref.codec == JOURNAL_DROPPED for ref in refs):
+        if any(ref.codec == JOURNAL_DROPPED or ref.name in self.lost for ref in refs):
             return [ChunkRef("", 0, "", JOURNAL_DROPPED)]
         joined: list[ChunkRef] = []
         small: list[ChunkRef] = []

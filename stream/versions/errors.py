@@ -11,6 +11,7 @@
     ├── ShardsMerging     its shards are being merged at this moment
     ├── WorkersRunning    workers learn the model that is to be changed
     ├── CorruptVersion    bytes in Redis are not those that were published
+    │   └── LostData      a part of a state is missing in Redis, or is not what was written
     ├── UnknownFormat     written by a release that this one can't read
     └── JournalGone       the batches that were asked for are no longer kept
 
@@ -67,6 +68,18 @@ class ShardsMerging(VersionError):
 
 class CorruptVersion(VersionError):
     """Bytes in Redis are not those that were published: a checksum differs, or a part is missing."""
+
+
+class LostData(CorruptVersion):
+    """A part of a state is missing in Redis, or is not what was written. Another state may be whole.
+
+    Attributes:
+        chunk: name of the chunk that is not what was written; empty if something is missing.
+    """
+
+    def __init__(self, message: str, chunk: str = "") -> None:
+        super().__init__(message)
+        self.chunk = chunk
 
 
 class UnknownFormat(VersionError):

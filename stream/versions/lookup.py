@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from stream.versions.aliases import LATEST, PINNED, is_id_prefix
-from stream.versions.errors import CorruptVersion, UnknownFormat, UnknownVersion
+from stream.versions.errors import CorruptVersion, LostData, UnknownFormat, UnknownVersion
 from stream.versions.manifest import Version, read_manifest
 from stream.versions.storage import scripts
 from stream.versions.storage.namespace import Namespace, text
@@ -27,12 +27,24 @@ class VersionLookup:
         self._read = space.script(scripts.READ)
 
     def first_of(self, *names: str) -> Version | None:
-        """The version of the first of some names that points to one: `#<number>`, `latest` or an alias."""
+        """The version of the first of some names that points to one: `#<number>`, `latest` or an alias.
+
+        Raises:
+            LostData: an alias or `latest` points to a version that Redis has lost.
+        """
         reply = self._read((), *names)
         if not reply:
             return None
-        _, version_id, manifest = reply
-        return None if manifest is None else read_manifest(manifest, text(version_id))
+        number, version_id, manifest = reply
+        if manifest is not None and version_id is not None:
+            return read_manifest(manifest, text(version_id))
+        if f"#{text(number)}" in names:
+            return None
+        raise LostData(
+            f"version {text(number)} of model {self._space.model!r}, which {' or '.join(names)} names, is lost: Redis "
+            "no longer has its manifest. A worker that opens a shard finds the newest version that is left; "
+            "`corrente versions follow` takes a pin away"
+        )
 
     def latest(self) -> Version | None:
         """The newest version."""

@@ -21,7 +21,7 @@ from stream.models.state_names import digest_in
 from stream.state.checkpoint import Checkpoint
 from stream.state.journal import Journal
 from stream.versions.announcements import Announcement
-from stream.versions.errors import CorruptVersion, Fenced, StaleParent, UnknownFormat
+from stream.versions.errors import Fenced, StaleParent, UnknownFormat
 from stream.versions.lookup import VersionLookup
 from stream.versions.manifest import FORMAT, ShardState, Version, canonical_json, read_manifest, write_manifest
 from stream.versions.resharding.model_claim import shards_merging
@@ -31,7 +31,15 @@ from stream.versions.storage import scripts
 from stream.versions.storage.chunks import JOURNAL, ChunkRef, encode_tables, write_chunks
 from stream.versions.storage.namespace import Namespace, text
 from stream.versions.storage.records import JOURNAL_DROPPED
-from stream.versions.storage.requests import ClaimReply, ClaimRequest, LineageRequest, PublishRequest, Tip
+from stream.versions.storage.redis_checks import UNKNOWN_RUN, run_id
+from stream.versions.storage.requests import (
+    ClaimReply,
+    ClaimRequest,
+    LeaveRequest,
+    LineageRequest,
+    PublishRequest,
+    Tip,
+)
 
 _ATTEMPTS = 100
 """Attempts of one publish to follow shards that were quicker. Each failed one means that another shard published."""
@@ -48,12 +56,16 @@ class Claim:
         worker: name of the claiming worker, for people.
         lineage: of the versions that will be published.
         head: the state to restore and to publish upon; None for a shard without any.
-        new_lineage: True if the store turned out older than what had been seen, so that this claim has started a new
-            lineage.
+        new_lineage: True if the store turned out older than what had been seen, or may be, so that this claim has
+            started a new lineage.
         next_seq: of the next state.
         unconfirmed: states whose publishing ended without an answer, by digest.
         tip: what the next version has to follow if nobody else publishes: known after a publish to a model of one
             shard, and None otherwise.
+        lost_head: number of the newest state, if its record or the note of it is lost; the shard has to be healed
+            before it is published (`VersionStore.set_aside`).
+        newest_number: the highest version number that Redis had at the claim, or that was published with it.
+        why_new: the reason for a new lineage; empty if there is none.
     """
 
     partition: int
@@ -66,6 +78,9 @@ class Claim:
     next_seq: int
     unconfirmed: dict[str, ShardState] = field(default_factory=dict)
     tip: Tip | None = None
+    lost_head: int | None = None
+    why_new: str = ""
+    newest_number: int = 0
 
     def advance(self, head: ShardState) -> None:
         """Follow a state of this claim that Redis has."""
@@ -80,6 +95,7 @@ class Publisher:
         self._lookup = lookup
         self._claim = space.script(scripts.CLAIM)
         self._new_lineage = space.script(scripts.NEW_LINEAGE)
+        self._leave = space.script(scripts.LEAVE)
         self._tip = space.script(scripts.TIP)
         self.run_publish = space.script(scripts.PUBLISH)
 
@@ -102,8 +118,9 @@ class Publisher:
                 check_salt(newest.settings, visitor_salt)
             if shards is not None:
                 check_shard_count(self._space, newest, shards)
-        stated = "" if shards is None else shards
-        status, *cells = self._claim(ClaimRequest(partition, token, worker, now, FORMAT, _lineage(token), stated))
+        stated, run = "" if shards is None else shards, run_id(self._space.redis)
+        request = ClaimRequest(partition, token, worker, now, FORMAT, lineage_of(token), stated, run)
+        status, *cells = self._claim(request)
         if status == b"format":
             raise UnknownFormat(
                 f"model {self._space.model!r} in Redis has format {text(cells[0])}; this release reads up to {FORMAT}. "
@@ -115,8 +132,9 @@ class Publisher:
             raise wrong_shard_count(self._space.model, int(cells[0]), partition + 1 if shards is None else shards)
         reply = ClaimReply(status, *cells)
         head = msgspec.json.decode(reply.entry, type=ShardState) if reply.entry else None
-        if head is None and reply.head_seq:
-            raise CorruptVersion(f"shard {partition} has a head {text(reply.head_seq)} whose record is missing")
+        lost_head = None
+        if head is None and not reply.begins:  # a shard that has states, and a head that doesn't name one of them
+            lost_head = int(reply.head_seq or reply.newest_seq) or None
         claim = Claim(
             partition=partition,
             epoch=int(reply.epoch),
@@ -125,20 +143,22 @@ class Publisher:
             lineage=text(reply.lineage),
             head=head,
             new_lineage=False,
-            next_seq=max(int(reply.newest_seq), head.seq if head else 0) + 1,
+            next_seq=max(int(reply.newest_seq), int(reply.head_seq or reply.begins or 0)) + 1,
+            lost_head=lost_head,
+            newest_number=int(reply.latest_number),
         )
-        found = head.offsets if head else {}
-        begins_anew = head is not None and not found  # on purpose, see `changed_settings.new_lineage`
-        behind = not begins_anew and any(
-            offset > _newest(found, topic) for topic, offset in (known_offsets or {}).items()
-        )
-        if behind or known_number > int(reply.latest_number):
-            lineage = _lineage(token)
-            request = LineageRequest(partition, claim.epoch, token, lineage, known_number)
-            status, *_ = self._new_lineage(request)
+        claim.why_new = _why_new_lineage(reply, head, run, known_offsets or {}, known_number)
+        if claim.why_new:
+            lineage = lineage_of(token)
+            status, *_ = self._new_lineage(LineageRequest(partition, claim.epoch, token, lineage, known_number, run))
             if status == b"ok":
                 claim.lineage, claim.new_lineage = lineage, True
         return claim
+
+    def leave(self, claim: Claim) -> None:
+        """Leave the mark of a clean stop; see `VersionStore.leave`."""
+        if claim.head is not None:
+            self._leave(LeaveRequest(claim.partition, claim.epoch, claim.token, claim.head.digest))
 
     def publish(
         self,
@@ -158,13 +178,15 @@ class Publisher:
             entry = _entry(claim, checkpoint, journal, tables, journal_refs, encoded_state)
             # The script refuses a tip that is not the newest version any more.
             tip, claim.tip = claim.tip or Tip(*self._tip()), None
+            if tip.id and not tip.manifest:
+                raise _index_lost(claim)
             version, manifest = self._next_version(
                 tip, claim.partition, entry, checkpoint.state, settings=settings, code_version=code_version, now=now
             )
             confirm()
             claim.unconfirmed[entry.digest] = entry
             request = _request(
-                claim, entry, tip, version, manifest, tables, journal_refs, encoded_state, now, whole=checkpoint.whole
+                claim, checkpoint, entry, tip, version, manifest, tables, journal_refs, encoded_state, now
             )
             status, *cells = self.run_publish(request, *(ref.name for ref in [*tables, *journal_refs]))
             match [text(status), *cells]:
@@ -172,6 +194,7 @@ class Publisher:
                     claim.advance(entry)
                     claim.unconfirmed.clear()
                     claim.tip = _tip_at(version, manifest, tip)
+                    claim.newest_number = version.number
                     return version
                 case ["done", number]:  # an earlier attempt got through although its answer did not
                     claim.advance(entry)
@@ -187,6 +210,8 @@ class Publisher:
                     claim.advance(claim.unconfirmed[text(head_digest)])
                     journal = checkpoint.journal.after(claim.head.offsets if claim.head else {})
                     journal_refs = write_chunks(self._space.redis, self._space.keys, _encoded(journal))
+                case ["lost"]:
+                    raise _index_lost(claim)
                 case ["missing", _]:  # Redis lost the chunks, or they expired before the script came
                     tables, journal_refs = self._write_chunks(checkpoint, journal)
         raise StaleParent(
@@ -242,6 +267,27 @@ def _encoded(journal: Journal) -> list[tuple[bytes, str]]:
     return [(journal.encode(), JOURNAL)] if journal.batches else []
 
 
+def _why_new_lineage(
+    reply: ClaimReply, head: ShardState | None, run: str, known_offsets: Mapping[str, int], known_number: int
+) -> str:
+    """The reason why Redis is older than what was published, or may be; empty if there is none.
+
+    A worker that is killed leaves no mark of a clean stop. If Redis was started anew since its claim, it may have been
+    started with an older copy, and Kafka's committed offsets, which follow publishing by a second, need not show that.
+    """
+    found = head.offsets if head else {}
+    begins_anew = head is not None and not found  # on purpose, see `changed_settings.new_lineage`
+    if not begins_anew and any(offset > _newest(found, topic) for topic, offset in known_offsets.items()):
+        return "Kafka's committed offsets are beyond the newest state"
+    if known_number > int(reply.latest_number):
+        return f"version {known_number} was published, and the newest one here is {int(reply.latest_number)}"
+    stopped_cleanly = head is not None and text(reply.stopped) == head.digest
+    same_redis = run != UNKNOWN_RUN and run in (text(reply.run_before), text(reply.lineage_run))
+    if head is not None and reply.run_before and not stopped_cleanly and not same_redis:
+        return "the last worker did not stop cleanly, and Redis was started anew since, perhaps with an older copy"
+    return ""
+
+
 def _newest(offsets: Mapping[str, int], topic: str) -> int:
     """The largest next offset of the logs of a topic, whose keys are the topic's name, or begin with it and `#`."""
     return max((offset for key, offset in offsets.items() if key.partition("#")[0] == topic), default=0)
@@ -276,6 +322,7 @@ def _entry(
 
 def _request(
     claim: Claim,
+    checkpoint: Checkpoint,
     entry: ShardState,
     tip: Tip,
     version: Version,
@@ -284,13 +331,11 @@ def _request(
     journal_refs: list[ChunkRef],
     encoded_state: bytes,
     now: float,
-    *,
-    whole: bool,
 ) -> PublishRequest:
     encoded_tables = msgspec.json.encode(tables)
-    head = None if whole else claim.head
+    head = None if checkpoint.reshaped else claim.head
     # The batches before tables that were made anew led to other tables: a replay can begin here, and not before.
-    dropped = [ChunkRef("", 0, "", JOURNAL_DROPPED)] if whole and claim.head else []
+    dropped = [ChunkRef("", 0, "", JOURNAL_DROPPED)] if checkpoint.reshaped and claim.head else []
     return PublishRequest(
         partition=claim.partition,
         epoch=claim.epoch,
@@ -300,6 +345,7 @@ def _request(
         seq=entry.seq,
         digest=entry.digest,
         latest_id=tip.id,
+        known_number=claim.newest_number,
         lineage=tip.lineage,
         number=version.number,
         id=version.id,
@@ -309,13 +355,14 @@ def _request(
         entry=msgspec.json.encode(entry),
         state=encoded_state,
         delta=encoded_tables if head else b"",
-        keyframe=b"" if head else encoded_tables,
+        keyframe=b"" if head and not checkpoint.whole else encoded_tables,
         journal=msgspec.json.encode([*dropped, *journal_refs]),
         announcement=msgspec.json.encode(Announcement(version.number, claim.partition)),
     )
 
 
-def _lineage(token: str) -> str:
+def lineage_of(token: str) -> str:
+    """The name of the lineage that a claim begins."""
     return hashlib.sha256(token.encode()).hexdigest()[:12]
 
 
@@ -324,6 +371,13 @@ def _fenced(claim: Claim, epoch: str, worker: str) -> Fenced:
         f"shard {claim.partition} is claimed with epoch {epoch or 'none'} by {worker or 'no worker'}; this worker "
         f"({claim.worker}) holds epoch {claim.epoch}. Nothing was published. Drop the shard's state; if Kafka still "
         "assigns the partition, claim, restore and seek again"
+    )
+
+
+def _index_lost(claim: Claim) -> StaleParent:
+    return StaleParent(
+        f"shard {claim.partition}: Redis has versions and has lost which of them is the newest. Nothing was published; "
+        "that is rebuilt when the shard is claimed again"
     )
 
 

@@ -24,7 +24,7 @@ from stream.state.folding import fold_all
 from stream.state.journal import Journal, concatenate
 from stream.state.table_writer import OLDEST, DeltaSink
 from stream.state.tables import Delta
-from stream.versions.errors import CorruptVersion, JournalGone, UnknownVersion, WrongNames
+from stream.versions.errors import CorruptVersion, JournalGone, LostData, UnknownVersion, WrongNames
 from stream.versions.manifest import ShardState
 from stream.versions.storage import scripts
 from stream.versions.storage.chunks import (
@@ -114,7 +114,10 @@ class StateReader:
             missing = missing_tables(self.names(partition, to))
             return {name: part for name, part in delta.items() if name not in missing}
 
-        return _while_chunks_move(read)
+        try:
+            return _while_chunks_move(read)
+        except LostData:  # a keyframe behind the hole may have everything
+            return None
 
     def state(self, partition: int, state: ShardState) -> dict[str, Any]:
         """The readable part of a state. Raises `UnknownVersion` if the state is no longer kept."""
@@ -158,7 +161,7 @@ class StateReader:
 
         Raises:
             UnknownVersion: `state` is no longer kept.
-            CorruptVersion: a record in between is missing.
+            LostData: a record in between is missing.
         """
         status, *rest = self._chain(ChainRequest(partition, state.seq, state.digest, stop))
         if status == b"unconnected":
@@ -167,7 +170,7 @@ class StateReader:
         if status == b"gone":
             if int(found) == state.seq:
                 raise UnknownVersion(_state_gone(partition, state))
-            raise CorruptVersion(f"state {text(found)} of shard {partition}, which others need, is missing")
+            raise LostData(f"state {text(found)} of shard {partition}, which others need, is missing")
         return [StateRecord.of_chain(ChainRow(*row)) for row in found]
 
     def read_tables(self, refs: Sequence[ChunkRef]) -> Delta:
@@ -231,7 +234,7 @@ def _while_chunks_move(read: Callable[[], T]) -> T:
             return read()
         except ChunkVanished as error:
             vanished = error
-    raise CorruptVersion(f"{vanished}, and the state's record still names it: Redis has lost data") from vanished
+    raise LostData(f"{vanished}, and the state's record still names it: Redis has lost data") from vanished
 
 
 def _state_gone(partition: int, state: ShardState) -> str:

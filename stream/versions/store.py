@@ -8,7 +8,7 @@ redis-py's own and pass through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -20,7 +20,9 @@ from stream.state.journal import Journal
 from stream.state.table_writer import DeltaSink
 from stream.state.tables import Delta
 from stream.versions.aliases import Aliases, AliasMove
-from stream.versions.announcements import Announcement, announcements
+from stream.versions.announcements import Announcement, announcements, announcing_problem
+from stream.versions.damage.healing import WholeState, newest_whole_state, set_aside
+from stream.versions.damage.index import mend_index
 from stream.versions.diff import diff
 from stream.versions.lookup import VersionLookup
 from stream.versions.manifest import ShardState, Version
@@ -30,7 +32,7 @@ from stream.versions.storage.chunks import ChunkRef
 from stream.versions.storage.connection.client import connect
 from stream.versions.storage.namespace import Namespace
 from stream.versions.storage.records import StateRecord
-from stream.versions.storage.redis_checks import redis_problems
+from stream.versions.storage.redis_checks import evicting_policy, redis_problems
 from stream.versions.storage.reports import Reports, ShardReport, StoppedShard
 
 
@@ -69,6 +71,14 @@ class VersionStore:
     def redis_problems(self) -> list[str]:
         """Settings of this Redis that would one day cost versions, one sentence each."""
         return redis_problems(self.redis)
+
+    def evicting_policy(self) -> str | None:
+        """The `maxmemory-policy` of this Redis, if it may evict any key."""
+        return evicting_policy(self.redis)
+
+    def announcing_problem(self) -> str | None:
+        """The reason why this user of Redis can't announce versions; None if it can."""
+        return announcing_problem(self.space)
 
     # ---- writing
 
@@ -147,6 +157,41 @@ class VersionStore:
             claim, checkpoint, settings=settings, code_version=code_version, now=now, confirm=confirm
         )
 
+    def leave(self, claim: Claim) -> None:
+        """Leave a mark that the shard's worker has published everything and stops.
+
+        The next publish or claim takes it away. A worker that is killed leaves none; if Redis was started anew by the
+        next claim, that claim begins a new lineage, because Redis may have come back older.
+        """
+        self.publisher.leave(claim)
+
+    # ---- healing
+
+    def mend_index(self, partition: int) -> list[str]:
+        """Rebuild keys that Redis has lost and that follow from others; return them, without the model's prefix."""
+        return mend_index(self.space, partition)
+
+    def newest_whole_state(self, partition: int, new_sink: Callable[[ShardState], DeltaSink]) -> WholeState | None:
+        """The newest state of a shard of which every part is there and is what was written, loaded; None without one.
+
+        Args:
+            partition: the shard.
+            new_sink: makes an empty place for the tables of a state, at each attempt.
+        """
+        return newest_whole_state(self.space, self._reader, partition, new_sink)
+
+    def set_aside(
+        self, claim: Claim, state: ShardState | None, *, who: str, why: str, now: float, known_number: int
+    ) -> None:
+        """Let a shard whose head is damaged go on from another state, in a new lineage; the claim follows.
+
+        The damaged version stays under an alias. Arguments are those of `stream.versions.damage.healing.set_aside`.
+
+        Raises:
+            Fenced, StaleParent: another worker owns the shard, or the head has changed.
+        """
+        set_aside(self.space, claim, state, who=who, why=why, now=now, known_number=known_number)
+
     # ---- reports of workers
 
     def report(self, partition: int, claim: Claim | None, worker: str, report: ShardReport) -> bool:
@@ -178,6 +223,10 @@ class VersionStore:
         """
         return self._reports.stopped(now, silence_counts=silence_counts)
 
+    def caught_up(self, shards: Iterable[int]) -> bool:
+        """True if each of these shards has caught up with what Kafka has, as its worker reported a moment ago."""
+        return self._reports.caught_up(shards)
+
     # ---- reading states
 
     def load(self, partition: int, state: ShardState, into: DeltaSink) -> dict[str, Any]:
@@ -197,7 +246,7 @@ class VersionStore:
     def changes(self, partition: int, since: ShardState, to: ShardState) -> Delta | None:
         """The blocks in which `to` differs from the older state `since`; None if `to` was not built upon `since`.
 
-        None also if `since` has been thinned out, or is the newer one. Then `load` it.
+        None also if `since` has been thinned out or is the newer one, or a delta in between is lost. Then `load` it.
         """
         return self._reader.changes(partition, since, to)
 
@@ -281,14 +330,17 @@ class VersionStore:
         """Every alias with the number that it points to; `latest` is among them."""
         return self._aliases.all()
 
-    def move_alias(self, name: str, number: int | None, *, who: str, why: str, now: float) -> None:
+    def move_alias(self, name: str, number: int | None, *, who: str, why: str, now: float) -> str | None:
         """Point an alias to a version, or take it away (None). The move is kept in the history.
+
+        Returns:
+            None, or a sentence that says that Redis refused to announce the move. It has taken effect all the same.
 
         Raises:
             WrongAlias: an alias can't have this name.
             UnknownVersion: there is no such version (any more).
         """
-        self._aliases.move(name, number, who=who, why=why, now=now)
+        return self._aliases.move(name, number, who=who, why=why, now=now)
 
     def history(self, limit: int = 1000) -> list[AliasMove]:
         """Moves of aliases, newest first."""
@@ -300,6 +352,7 @@ class VersionStore:
         Announcements are hints. One may be lost, so a reader polls on every None too.
 
         Raises:
+            redis.exceptions.NoPermissionError: this user of Redis may not listen; poll.
             redis.exceptions.RedisError: the connection broke; subscribe again.
         """
         return announcements(self.space, wait_seconds)

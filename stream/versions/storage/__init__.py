@@ -8,6 +8,7 @@ Nothing outside `stream.versions` imports from here, apart from benchmarks and t
 | `keys` | the name of every key |
 | `requests` | names and order of the arguments and answers of scripts |
 | `scripts` | which steps are atomic |
+| `heal_scripts` | which steps of healing are atomic |
 | `reshard_scripts` | which steps of merging shards are atomic |
 | `chunks` | how tables and journals are split, checked and encoded |
 | `records` | the form of a state's record |

@@ -23,7 +23,7 @@ import numpy as np
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.journal import CorruptJournal, Journal
 from stream.state.tables import Bytes, CorruptDelta, Delta, TableDelta
-from stream.versions.errors import CorruptVersion, UnknownFormat
+from stream.versions.errors import CorruptVersion, LostData, UnknownFormat
 from stream.versions.storage.keys import Keys
 from stream.versions.storage.mget_into import mget_into
 
@@ -187,11 +187,12 @@ def decode_journal(ref: ChunkRef, encoded: bytes) -> Journal:
 
 
 def verify(ref: ChunkRef, encoded: bytes | memoryview) -> None:
-    """Check a chunk's bytes. Raises `CorruptVersion` unless they are those that were written."""
+    """Check a chunk's bytes. Raises `LostData` unless they are those that were written."""
     if len(encoded) != ref.bytes or hashlib.sha256(encoded).hexdigest() != ref.sha256:
-        raise CorruptVersion(
+        raise LostData(
             f"chunk {ref.name} ({ref.bytes} bytes) does not have the checksum that its state names: "
-            "Redis holds other bytes than were published. Roll back to another version"
+            "Redis holds other bytes than were published. Roll back to another version",
+            chunk=ref.name,
         )
 
 

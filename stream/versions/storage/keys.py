@@ -5,7 +5,7 @@ them together.
 
 | key | type | holds |
 |---|---|---|
-| `…:store` | hash | `format`, `lineage`, `number_floor`, `shards` (their number, once known) |
+| `…:store` | hash | `format`, `lineage`, `lineage_run`, `number_floor`, `shards` (their number, once known) |
 | `…:merging` | hash | `token`, `worker` of the command that merges the shards now; it expires if the command dies |
 | `…:retired` | set | numbers of shards that were merged into others and whose states are still kept |
 | `…:latest` | hash | `number`, `id` of the newest version |
@@ -14,10 +14,10 @@ them together.
 | `…:ids` | hash | id to number |
 | `…:aliases` | hash | name to number |
 | `…:alias-history` | list | who moved which alias when and why, newest first (JSON) |
-| `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at` |
+| `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at`, `redis_run`, and `stopped` after a clean stop |
 | `…:shard:<p>:report` | hash | `worker`, `epoch`, `report` (JSON): what a worker last said of the shard |
 | `…:reports` | sorted set | shards by the time of their last report, by Redis's clock |
-| `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state |
+| `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state; `begins_after` alone while there is none on purpose |
 | `…:shard:<p>:states` | sorted set | numbers of all kept states by time of creation |
 | `…:shard:<p>:state:<seq>` | hash | one state: what it is, and the chunks that encode it |
 | `…:chunk:<name>` | string | at most a MiB of tables or journal |

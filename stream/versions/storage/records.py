@@ -2,18 +2,19 @@
 
 A state never changes, its record may: compaction replaces deltas by keyframes and folds parents away.
 
-This file decides the form of a record and its revision.
+This file decides the form of a record and its revision, and reads all records of a shard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from stream.versions.storage.chunks import ChunkRef
+from stream.versions.storage.namespace import Namespace
 from stream.versions.storage.requests import ChainRow
 
 JOURNAL_DROPPED = "dropped"
@@ -21,6 +22,9 @@ JOURNAL_DROPPED = "dropped"
 
 FIELDS = ("digest", "parent", "delta", "keyframe", "journal", "revision", "created_at")
 """Hash fields of a record that compaction reads: all but the readable state."""
+
+_RECORDS_A_ROUND_TRIP = 128
+_CHUNKS_A_COMMAND = 500
 
 _refs_decoder = msgspec.json.Decoder(list[ChunkRef])
 
@@ -69,6 +73,43 @@ class StateRecord:
     def chunks(self) -> set[str]:
         """Names of all chunks that the record refers to."""
         return {ref.name for refs in (self.delta, self.keyframe or [], self.journal) for ref in refs}
+
+
+def read_records(space: Namespace, partition: int) -> dict[int, StateRecord]:
+    """The records of all states of a shard that are kept, by number, without their readable part."""
+    seqs = [int(seq) for seq in space.redis.zrange(space.keys.states(partition), 0, -1)]
+    records = {}
+    for at in range(0, len(seqs), _RECORDS_A_ROUND_TRIP):
+        group = seqs[at : at + _RECORDS_A_ROUND_TRIP]
+        with space.redis.pipeline(transaction=False) as pipe:
+            for seq in group:
+                pipe.hmget(space.keys.state(partition, seq), FIELDS)
+            rows = pipe.execute()
+        for seq, row in zip(group, rows, strict=True):
+            cells = dict(zip(FIELDS, row, strict=True))
+            if cells["digest"] is not None:
+                records[seq] = StateRecord.of_hash(seq, cells)
+    return records
+
+
+def absent_chunks(space: Namespace, records: Iterable[StateRecord]) -> set[str]:
+    """Names of the chunks that records refer to and Redis doesn't have.
+
+    A command asks for the number of those that are there, of hundreds at once; their names are asked for only where
+    some are missing.
+    """
+    names = sorted({name for record in records for name in record.chunks if name})
+    groups = [names[at : at + _CHUNKS_A_COMMAND] for at in range(0, len(names), _CHUNKS_A_COMMAND)]
+    absent: set[str] = set()
+    for group in groups:
+        keys = [space.keys.chunk(name) for name in group]
+        if space.redis.exists(*keys) == len(keys):
+            continue
+        with space.redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.exists(key)
+            absent |= {name for name, there in zip(group, pipe.execute(), strict=True) if not there}
+    return absent
 
 
 def _encoding(

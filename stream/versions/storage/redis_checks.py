@@ -1,15 +1,22 @@
-"""Settings of a Redis that would one day cost versions, reported when a worker or a server starts.
+"""Properties of a Redis that cost versions, or would one day: read when a worker or a server starts.
 
-This file decides which settings are dangerous. Who logs them is decided by the caller.
+A managed Redis often refuses CONFIG, and a user without the category `dangerous` is refused INFO. Everything here comes
+from INFO where it can, and what is refused is unknown.
+
+This file decides which settings are dangerous. Who logs or refuses them is decided by the caller.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 OLDEST_RELEASE = (6, 2)
+
+UNKNOWN_RUN = "?"
+"""Stands for the id of a start of Redis, if INFO is refused."""
 
 
 def redis_problems(redis: Any) -> list[str]:
@@ -18,17 +25,15 @@ def redis_problems(redis: Any) -> list[str]:
     Raises:
         redis.exceptions.RedisError: Redis can't be reached.
     """
-    try:
-        info = redis.info()
-    except NoPermissionError:
-        return ["the user may not run INFO, so its memory policy and persistence are unknown. Grant +info"]
+    info = _info(redis)
+    if not info:
+        return ["Redis refuses INFO: whether it evicts keys, and keeps its data, is unknown. Allow it: ACL +info"]
     found = []
     release = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in release.split(".")[:2] if part.isdecimal())
     if numbers and numbers < OLDEST_RELEASE:
         found.append(f"Redis {release}: versions need Redis 6.2 or newer")
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy.startswith("allkeys"):
+    if policy := _evicting(info):
         found.append(
             f"maxmemory-policy {policy}: Redis may evict parts of versions when memory runs short. "
             "Set noeviction, or a volatile policy"
@@ -38,6 +43,39 @@ def redis_problems(redis: Any) -> list[str]:
             "nothing on disk: Redis loses every version when it restarts, and workers learn again from what Kafka "
             "still has. Set appendonly yes"
         )
+    return found
+
+
+def evicting_policy(redis: Any) -> str | None:
+    """The `maxmemory-policy` of a Redis that may evict any key; None for another one, or if INFO is refused.
+
+    Keys that expire are no part of a version yet, so the `volatile` policies are as good as none.
+
+    Raises:
+        redis.exceptions.RedisError: Redis can't be reached.
+    """
+    return _evicting(_info(redis, "memory"))
+
+
+def run_id(redis: Any) -> str:
+    """The id that Redis gives itself at each of its starts; `UNKNOWN_RUN` if INFO is refused.
+
+    Raises:
+        redis.exceptions.RedisError: Redis can't be reached.
+    """
+    return str(_info(redis, "server").get("run_id") or UNKNOWN_RUN)
+
+
+def _evicting(info: Mapping[str, Any]) -> str | None:
+    policy = str(info.get("maxmemory_policy", ""))
+    return policy if policy.startswith("allkeys") else None
+
+
+def _info(redis: Any, *section: str) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = redis.info(*section)
+    except ResponseError:  # no right to ask
+        return {}
     return found
 
 

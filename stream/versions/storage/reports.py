@@ -40,6 +40,7 @@ class ShardReport(msgspec.Struct, frozen=True, omit_defaults=True):
         reason: in a word.
         detail: the error, for people.
         mend: the command or setting that mends it.
+        caught_up: True if at most one batch of what Kafka has was left to learn when the shard was last looked at.
     """
 
     partitions: list[str] = []
@@ -47,6 +48,7 @@ class ShardReport(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     mend: str = ""
+    caught_up: bool = False
 
 
 class StoppedShard(msgspec.Struct, frozen=True):
@@ -90,6 +92,22 @@ class Reports:
         """Shards that stand still; see `VersionStore.stopped_shards`."""
         rows = [ReportRow(*cells) for cells in self._reports()]
         return list(stopped_among(rows, self._model, now, silence_counts=silence_counts))
+
+    def caught_up(self, shards: Iterable[int]) -> bool:
+        """True if these shards have caught up with Kafka; see `VersionStore.caught_up`."""
+        return all_caught_up([ReportRow(*cells) for cells in self._reports()], shards)
+
+
+def all_caught_up(rows: Iterable[ReportRow], shards: Iterable[int]) -> bool:
+    """True if each of these shards has caught up with Kafka, as its present worker reported a moment ago."""
+    caught_up = {
+        int(row.partition)
+        for row in rows
+        if row.epoch == row.held_epoch
+        and float(row.age_seconds) < SILENT_SECONDS
+        and msgspec.json.decode(row.report, type=ShardReport).caught_up
+    }
+    return set(shards) <= caught_up
 
 
 def stopped_among(rows: Iterable[ReportRow], model: str, now: float, *, silence_counts: bool) -> Iterable[StoppedShard]:

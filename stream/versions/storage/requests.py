@@ -31,7 +31,8 @@ def with_names(request: type[tuple], body: str) -> str:
 class ClaimRequest(NamedTuple):
     """Arguments of `scripts.CLAIM`. `first_lineage` is used if the model has none yet; `format` is the manifests'.
 
-    `shards` is the number of shards that the worker is set to, empty if it doesn't say.
+    `shards` is the number of shards that the worker is set to, empty if it doesn't say. `redis_run` is the id of this
+    start of Redis.
     """
 
     partition: int
@@ -41,10 +42,16 @@ class ClaimRequest(NamedTuple):
     format: int
     first_lineage: str
     shards: int | str
+    redis_run: str
 
 
 class ClaimReply(NamedTuple):
-    """Answer of `scripts.CLAIM`; empty bytes where the shard or the model has nothing yet."""
+    """Answer of `scripts.CLAIM`; empty bytes where the shard or the model has nothing yet.
+
+    `begins` is not empty if the shard was healed by going on from empty tables, so that it has states and no head.
+    `stopped` is the digest of the state at which the last worker stopped cleanly; `run_before` and `lineage_run` are
+    the starts of Redis at the last claim and at the beginning of the lineage.
+    """
 
     status: bytes
     epoch: int
@@ -53,6 +60,10 @@ class ClaimReply(NamedTuple):
     head_seq: bytes
     latest_number: bytes
     newest_seq: bytes
+    begins: bytes
+    stopped: bytes
+    run_before: bytes
+    lineage_run: bytes
 
 
 class ClaimAllRequest(NamedTuple):
@@ -125,13 +136,54 @@ class ReplacedShard(NamedTuple):
 
 
 class LineageRequest(NamedTuple):
-    """Arguments of `scripts.NEW_LINEAGE`. Later versions get numbers above `floor`."""
+    """Arguments of `scripts.NEW_LINEAGE`. Later versions get numbers above `floor`; `redis_run`: see `ClaimRequest`."""
 
     partition: int
     epoch: int
     token: str
     lineage: str
     floor: int
+    redis_run: str
+
+
+class LeaveRequest(NamedTuple):
+    """Arguments of `scripts.LEAVE`: the claim, and the digest of the head at which its worker stops."""
+
+    partition: int
+    epoch: int
+    token: str
+    digest: str
+
+
+class SetAsideRequest(NamedTuple):
+    """Arguments of `heal_scripts.SET_ASIDE`.
+
+    Attributes:
+        partition, epoch, token: the claim.
+        head_seq: number of the damaged state; empty if it isn't known.
+        seq, digest: the state to go on from; empty for none.
+        lineage, floor: as in `LineageRequest`.
+        alias: name under which the damaged version stays.
+        number: of the damaged version; empty if it isn't known.
+        alias_json, who_json, why_json, at: ready for the history of aliases.
+        announcement: JSON, for subscribers.
+    """
+
+    partition: int
+    epoch: int
+    token: str
+    head_seq: int | str
+    seq: int | str
+    digest: str
+    lineage: str
+    floor: int
+    alias: str
+    alias_json: str
+    number: int | str
+    who_json: str
+    why_json: str
+    at: str
+    announcement: bytes
 
 
 class Tip(NamedTuple):
@@ -153,12 +205,13 @@ class PublishRequest(NamedTuple):
         built_upon: number of the state that its delta leads from; empty for one that is a keyframe.
         seq, digest: the new state.
         latest_id, lineage: of the version that the new one was made to follow.
+        known_number: the highest version number that the claim has seen.
         number, id, manifest, created_at: the new version.
         shards: JSON, partition to the number of its state.
         entry: JSON, the shard's state as manifests name it.
         state: JSON, its readable part.
-        delta, keyframe, journal: JSON, references to chunks. A state that is built upon none is a keyframe, every
-            other a delta.
+        delta, keyframe, journal: JSON, references to chunks. A state that is built upon none is a keyframe, every other
+            a delta, and one that has every block both.
         announcement: JSON, for subscribers.
     """
 
@@ -170,6 +223,7 @@ class PublishRequest(NamedTuple):
     seq: int
     digest: str
     latest_id: bytes
+    known_number: int
     lineage: bytes
     number: int
     id: str

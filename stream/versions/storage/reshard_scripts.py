@@ -93,7 +93,7 @@ redis.call('HSET', prefix .. 'ids', id, number)
 redis.call('HSET', prefix .. 'latest', 'number', number, 'id', id)
 redis.call('HSET', prefix .. 'store', 'shards', shards_after)
 redis.call('DEL', prefix .. 'merging')
-redis.call('PUBLISH', prefix .. 'announcements', announcement)
+redis.pcall('PUBLISH', prefix .. 'announcements', announcement)
 return {'ok'}
 """,
 )

@@ -4,6 +4,8 @@ Every script gets the model's key prefix as its only key. All keys of a model sh
 are on the node that runs the script. Documents arrive encoded: no script parses JSON, and none writes more than a line
 that it glues together. Redis 6.2 has every command used here.
 
+Announcements alone may fail: nothing depends on them, and a user may have no right to publish.
+
 This file decides which steps are atomic. The names of arguments and answers are decided in
 `stream.versions.storage.requests`.
 """
@@ -15,6 +17,7 @@ from stream.versions.storage.requests import (
     ChainRequest,
     ClaimRequest,
     DropRequest,
+    LeaveRequest,
     LineageRequest,
     PublishRequest,
     ReencodeRequest,
@@ -38,14 +41,21 @@ if known and redis.call('EXISTS', KEYS[1] .. 'latest') == 1 then
 end
 redis.call('HSET', store, 'format', format)
 if shards ~= '' then redis.call('HSET', store, 'shards', shards) end
-redis.call('HSETNX', store, 'lineage', first_lineage)
+if redis.call('HSETNX', store, 'lineage', first_lineage) == 1 then
+  redis.call('HSET', store, 'lineage_run', redis_run)
+end
+local stopped, run_before = unpack(redis.call('HMGET', shard .. 'fence', 'stopped', 'redis_run'))
 local epoch = redis.call('HINCRBY', shard .. 'fence', 'epoch', 1)
-redis.call('HSET', shard .. 'fence', 'token', token, 'worker', worker, 'claimed_at', claimed_at)
+redis.call('HDEL', shard .. 'fence', 'stopped')
+redis.call('HSET', shard .. 'fence', 'token', token, 'worker', worker, 'claimed_at', claimed_at,
+  'redis_run', redis_run)
 local head_seq = redis.call('HGET', shard .. 'head', 'seq')
 local entry = head_seq and redis.call('HGET', shard .. 'state:' .. head_seq, 'entry')
 local newest = unpack(redis.call('ZREVRANGE', shard .. 'states', 0, 0))
 return {'ok', epoch, redis.call('HGET', store, 'lineage'), entry or '', head_seq or '',
-        redis.call('HGET', KEYS[1] .. 'latest', 'number') or '0', tostring(newest or 0)}
+        redis.call('HGET', KEYS[1] .. 'latest', 'number') or '0', tostring(newest or 0),
+        redis.call('HGET', shard .. 'head', 'begins_after') or '', stopped or '', run_before or '',
+        redis.call('HGET', store, 'lineage_run') or ''}
 """,
 )
 
@@ -58,7 +68,21 @@ local held_epoch, held_token = unpack(redis.call('HMGET', shard .. 'fence', 'epo
 if held_epoch ~= epoch or held_token ~= token then return {'fenced'} end
 local highest = tonumber(redis.call('HGET', store, 'number_floor') or '0')
 if tonumber(floor) > highest then highest = tonumber(floor) end
-redis.call('HSET', store, 'lineage', lineage, 'number_floor', string.format('%d', highest))
+redis.call('HSET', store, 'lineage', lineage, 'number_floor', string.format('%d', highest),
+  'lineage_run', redis_run)
+return {'ok'}
+""",
+)
+
+LEAVE = with_names(
+    LeaveRequest,
+    """
+-- The mark of a clean stop: the next claim or publish takes it away. Answers {'ok'} or {'refused'}.
+local shard = KEYS[1] .. 'shard:' .. partition .. ':'
+local held_epoch, held_token = unpack(redis.call('HMGET', shard .. 'fence', 'epoch', 'token'))
+if held_epoch ~= epoch or held_token ~= token then return {'refused'} end
+if redis.call('HGET', shard .. 'head', 'digest') ~= digest then return {'refused'} end
+redis.call('HSET', shard .. 'fence', 'stopped', digest)
 return {'ok'}
 """,
 )
@@ -75,7 +99,8 @@ PUBLISH = with_names(
     PublishRequest,
     """
 -- One shard's new state and the version that has it. Answers {'ok'}, {'done', number} if this state is published
--- already, {'fenced', epoch, worker}, {'stale', head seq, head digest}, {'race'} or {'missing', chunk}.
+-- already, {'fenced', epoch, worker}, {'stale', head seq, head digest}, {'race'}, {'missing', chunk}, or {'lost'} if
+-- Redis no longer knows which version is the newest.
 local prefix = KEYS[1]
 local shard = prefix .. 'shard:' .. partition .. ':'
 local held_epoch, held_token, held_by = unpack(redis.call('HMGET', shard .. 'fence', 'epoch', 'token', 'worker'))
@@ -88,7 +113,10 @@ local record = shard .. 'state:' .. seq
 if (head_digest or '') ~= parent_digest or redis.call('EXISTS', record) == 1 then
   return {'stale', head_seq or '', head_digest or ''}
 end
-if (redis.call('HGET', prefix .. 'latest', 'id') or '') ~= latest_id then return {'race'} end
+local newest, newest_id = unpack(redis.call('HMGET', prefix .. 'latest', 'number', 'id'))
+if not newest_id and redis.call('EXISTS', prefix .. 'versions') == 1 then return {'lost'} end
+if tonumber(newest or '0') < tonumber(known_number) then return {'lost'} end
+if (newest_id or '') ~= latest_id then return {'race'} end
 if redis.call('HGET', prefix .. 'store', 'lineage') ~= lineage then return {'race'} end
 for i = more_at, #ARGV do
   if redis.call('EXISTS', prefix .. 'chunk:' .. ARGV[i]) == 0 then return {'missing', ARGV[i]} end
@@ -98,11 +126,13 @@ redis.call('HSET', record, 'parent', built_upon, 'digest', digest, 'version', nu
   'entry', entry, 'state', state, 'delta', delta, 'keyframe', keyframe, 'journal', journal, 'revision', 0)
 redis.call('ZADD', shard .. 'states', seq, seq)
 redis.call('HSET', shard .. 'head', 'seq', seq, 'digest', digest)
+redis.call('HDEL', shard .. 'head', 'begins_after')
+redis.call('HDEL', shard .. 'fence', 'stopped')
 redis.call('HSET', prefix .. 'version:' .. number, 'id', id, 'manifest', manifest, 'shards', shards)
 redis.call('ZADD', prefix .. 'versions', created_at, number)
 redis.call('HSET', prefix .. 'ids', id, number)
 redis.call('HSET', prefix .. 'latest', 'number', number, 'id', id)
-redis.call('PUBLISH', prefix .. 'announcements', announcement)
+redis.pcall('PUBLISH', prefix .. 'announcements', announcement)
 return {'ok'}
 """,
 )
@@ -147,7 +177,7 @@ return {'unconnected'}
 MOVE_ALIAS = with_names(
     AliasRequest,
     """
--- An alias moved or removed, with a line in the history: {'ok', number before} or {'unknown'}.
+-- An alias moved or removed, with a line in the history: {'ok', why it was not announced or ''} or {'unknown'}.
 local from = redis.call('HGET', KEYS[1] .. 'aliases', name)
 if number == '' then redis.call('HDEL', KEYS[1] .. 'aliases', name)
 else
@@ -158,8 +188,8 @@ local to = number == '' and 'null' or number
 redis.call('LPUSH', KEYS[1] .. 'alias-history', '{"name":' .. name_json .. ',"from":' .. (from or 'null') ..
   ',"to":' .. to .. ',"who":' .. who_json .. ',"why":' .. why_json .. ',"at":' .. at .. '}')
 redis.call('LTRIM', KEYS[1] .. 'alias-history', 0, 9999)
-redis.call('PUBLISH', KEYS[1] .. 'announcements', announcement)
-return {'ok', from or ''}
+local announced = redis.pcall('PUBLISH', KEYS[1] .. 'announcements', announcement)
+return {'ok', type(announced) == 'table' and announced.err or ''}
 """,
 )
 

@@ -25,6 +25,7 @@ class Shard:
 
     def __init__(self, standing: Standing | None = None, claim: Claim | None = CLAIM) -> None:
         self.standing, self.claim, self.waiting = standing, claim, ["clicks-3"]
+        self.up_to_date = True
 
 
 class Worker:
@@ -57,7 +58,7 @@ async def test_every_shard_is_reported_again_and_again_whatever_redis_does() -> 
         worker.clock.advance(REPORT_SECONDS)
         await eventually(lambda: worker.store.reports[4][2] == ShardReport(["clicks-3"]), "the third round")
         running.cancel()
-    assert worker.store.reports[3] == (CLAIM, "one", ShardReport(["clicks-3"]))
+    assert worker.store.reports[3] == (CLAIM, "one", ShardReport(["clicks-3"], caught_up=True))
     (line,) = [line for line in logs if line["log_level"] == "error"]
     assert line["event"] == "reporting a shard to the servers failed; trying again"
     assert line["partition"] == 4

@@ -203,6 +203,9 @@ class FakeStore(Failing):
         problems: what the configuration of this Redis endangers.
         reports: claim, worker and report of each shard that was reported.
         settings: of the newest version.
+        evicts: policy of a Redis that may evict any key.
+        lost_keys: keys that are lost, and rebuilt when that is asked for.
+        left: claims whose workers stopped cleanly.
     """
 
     def __init__(self) -> None:
@@ -218,6 +221,9 @@ class FakeStore(Failing):
         self.shards: dict[int, FakeShard] = defaultdict(FakeShard)
         self.reports: dict[int, tuple[Claim | None, str, ShardReport]] = {}
         self.settings: dict[str, Any] = {}
+        self.evicts: str | None = None
+        self.lost_keys: list[str] = []
+        self.left: list[Claim] = []
 
     def take_over(self, partition: int) -> None:
         """Let another worker claim the shard."""
@@ -261,6 +267,21 @@ class FakeStore(Failing):
     def names(self, partition: int, state: ShardState) -> Names:
         self.raise_failure("names")
         return check_names(self.state(partition, state))
+
+    def evicting_policy(self) -> str | None:
+        self.raise_failure("evicting_policy")
+        return self.evicts
+
+    def announcing_problem(self) -> str | None:
+        return None
+
+    def leave(self, claim: Claim) -> None:
+        self.raise_failure("leave")
+        self.left.append(claim)
+
+    def mend_index(self, _: int) -> list[str]:
+        mended, self.lost_keys = self.lost_keys, []
+        return mended
 
     def load(self, partition: int, state: ShardState, into: Any) -> dict[str, Any]:
         self.raise_failure("load")

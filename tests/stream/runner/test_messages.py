@@ -43,7 +43,7 @@ from stream.kafka.topics import log_missing, prepare_topics
 from stream.kafka.watch import KafkaWatch
 from stream.models.migration.migrate import Migration
 from stream.runner.publisher import _wait
-from stream.runner.recovery import check_cluster, check_settings, confirm_logs, log_migration
+from stream.runner.recovery import check_cluster, check_eviction, check_settings, confirm_logs, log_migration
 from stream.runner.task import ShardRunner
 from stream.settings import Settings, WrongSetting, load_settings
 from stream.shard.shard import LearnResult, RatingRange
@@ -113,6 +113,9 @@ MESSAGES = {
     "dropped sources": Message(
         "goes on without sources that it had", "what they learned is dropped", "weekday", "install their packages"
     ),
+    "evicting Redis": Message(
+        "may evict any key", "maxmemory-policy allkeys-lru", "CORRENTE_REDIS", "Set maxmemory-policy noeviction"
+    ),
     # ---- before and while the group is joined
     "Kafka away": Message("Kafka does not answer yet", "no broker", "localhost:9092", "check CORRENTE_KAFKA"),
     "can't join": Message("can't join the consumer group yet", "GroupAuthorization", "'learners'", "right to READ"),
@@ -138,6 +141,7 @@ MESSAGES = {
         "another topic than before", "topic id", "kafka_partition=3", "CORRENTE_OTHER_TOPICS=refuse"
     ),
     "retention": Message("retention removed", "retention removed", "first_lost=20", "raise the topic's retention.ms"),
+    "lost keys": Message("Redis has lost keys", "lost keys of the model", "keys=['latest']", "they are rebuilt"),
     "new lineage": Message("a new lineage of versions", "Redis is older", "clicks", "keep its data (appendonly yes)"),
     "processor": Message(
         "learned on another family of processors", "before=x86_64 without FMA", "partition=3", "on one family"
@@ -303,6 +307,17 @@ async def settings_and_addresses(said: Said, bench: Bench, patched: Any) -> None
     with capture_logs() as lines:
         said.note("no Kafka", await raised(AwayWorker(bench.resources).prepare_or_refuse()))
     said.note_log("worker ends", lines)
+
+
+@provokes("evicting Redis", "lost keys")
+async def a_redis_that_loses_keys(said: Said, bench: Bench, _: Any) -> None:
+    bench.store.lost_keys = ["latest"]
+    await bench.open()
+    said.note_log("lost keys", bench.logs)
+    bench.store.evicts = "allkeys-lru"
+    with pytest.raises(CannotLearn) as caught:
+        check_eviction(bench.store, SETTINGS)
+    said.note("evicting Redis", str(caught.value))
 
 
 @provokes("other cluster", "other settings", "dropped sources")
@@ -591,6 +606,7 @@ REFUSALS = {
     "CannotLearn",
     "WrongCluster",
     "WrongModelSettings",
+    "EvictingRedis",
     "KafkaLostRecords",
 }
 REFUSALS |= {"OtherTopic", "IdentitiesUnknown", "MissingRecords"}

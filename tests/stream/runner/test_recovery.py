@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stream.models.migration.layout import layout_of
 from stream.models.schema import table_specs
 from stream.models.settings import CAPACITIES, FIXED, ModelSettings
-from stream.runner.recovery import WrongModelSettings, check_settings
+from stream.runner.recovery import EvictingRedis, WrongModelSettings, check_settings
 from stream.runner.task import ShardRunner
 from stream.shard.shard import Shard
+from stream.start_checks import check_versions
 from stream.state.processor import processor_family
 from stream.versions import ShardState
 from stream.versions.salt import SALT
@@ -114,6 +116,45 @@ async def test_a_topic_created_again_has_lost_nothing_of_the_old_one(bench: Benc
     await bench.open()
     assert bench.kafka.starts[-1][CLICKS] == 4
     assert lost(bench, "clicks") == 0
+
+
+async def test_a_redis_that_evicts_is_refused_before_a_shard_is_claimed_unless_the_settings_allow_it(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench()
+    bench.store.evicts = "allkeys-lru"
+    with pytest.raises(EvictingRedis, match="maxmemory-policy allkeys-lru"):
+        await check_versions(bench.resources, frozenset({"shop-clicks"}))
+    bench.runner.start()
+    await eventually(lambda: bench.logged("can't open the shard yet") and bench.idle)
+    assert bench.store.claims == []
+    standing = bench.runner.standing
+    assert standing is not None
+    assert (standing.reason, "CORRENTE_ALLOW_EVICTION=true" in standing.command) == ("redis", True)
+    bench.resources.settings = SETTINGS.model_copy(update={"allow_eviction": True})
+    await check_versions(bench.resources, frozenset({"shop-clicks"}))
+    bench.clock.advance(1.0)
+    await eventually(lambda: bench.kafka.starts and bench.idle, "the shard to be opened")
+
+
+async def test_a_shard_that_is_halted_with_everything_published_leaves_the_mark_of_a_clean_stop(bench: Bench) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    assert bench.store.left == []
+    await bench.runner.halt(240.0)
+    assert bench.store.left == [bench.runner.claim]
+
+
+async def test_a_redis_that_is_away_at_a_clean_stop_holds_nothing_up(bench: Bench) -> None:
+    await bench.open()
+    await bench.learn(20)
+    await bench.publish()
+    bench.store.fail("leave", RedisConnectionError("no answer"))
+    await bench.runner.halt(240.0)
+    assert bench.runner.claim is not None, "the state stays for the next start"
+    await bench.open()
+    await bench.learn(20)
 
 
 OTHER = {"max_items": 128, "max_visitors": 32_000, "max_sessions": 65, "max_event_ids": 1 << 20, "repeats": "first"}

@@ -13,9 +13,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from stream.health.endpoints import readiness
 from stream.health.reporting import report_of
 from stream.health.standing import NO_PROGRESS_SECONDS, REASONS, Standing
-from stream.runner.recovery import KafkaLostRecords, cause_of
+from stream.runner.recovery import EvictingRedis, KafkaLostRecords, cause_of
 from stream.runner.task import ShardRunner
-from stream.versions import CorruptVersion, Fenced, UnknownFormat, WrongSalt
+from stream.versions import CorruptVersion, Fenced, LostData, UnknownFormat, WrongSalt
 from stream.versions.storage.reports import NO_WORKER, stopped_among
 from stream.versions.storage.requests import ReportRow
 from tests.stream.kafka.test_letter_writer import FakeProducer, letter_of, writer
@@ -38,6 +38,8 @@ STANDINGS = {
     "kafka": Said("no broker", '"partition": 3', "check CORRENTE_KAFKA"),
     "topics": Said("clicks-3 ends at 5", '"partition": 3', "set another CORRENTE_MODEL_NAME"),
     "version": Said("other bytes", '"partition": 3', "restore a copy of Redis"),
+    "version, lost": Said("chunk 7 is gone", '"partition": 3', "an older state is taken"),
+    "redis, evicting": Said("allkeys-lru", '"partition": 3', "set maxmemory-policy noeviction"),
     "wrong salt": Said("another visitor salt", '"partition": 3', "set CORRENTE_MODEL__VISITOR_SALT"),
     "unknown format": Said("format 9", '"partition": 3', "start the release that wrote the model"),
     "other settings": Said("MAX_ITEMS", '"partition": 3', "set the settings that the detail names"),
@@ -59,6 +61,8 @@ async def standing_of(name: str, bench: Bench, patched: pytest.MonkeyPatch) -> S
         "kafka": KafkaConnectionError("no broker"),
         "topics": KafkaLostRecords("clicks-3 ends at 5"),
         "version": CorruptVersion("Redis holds other bytes than were published"),
+        "version, lost": LostData("chunk 7 is gone"),
+        "redis, evicting": EvictingRedis("maxmemory-policy allkeys-lru"),
         "wrong salt": WrongSalt("another visitor salt"),
         "unknown format": UnknownFormat("the store has format 9"),
     }

@@ -99,3 +99,22 @@ def test_a_shard_that_was_claimed_since_is_learned_by_a_worker_that_reports_noth
 def test_a_shard_without_any_report_stands_nowhere(store: VersionStore) -> None:
     claim(store, "one")
     assert store.stopped_shards(NOW) == []
+
+
+def test_shards_have_caught_up_if_their_present_workers_said_so_a_moment_ago(store: VersionStore) -> None:
+    caught_up, behind = ShardReport(caught_up=True), ShardReport(["clicks-2"])
+    held = {shard: claim(store, "one", shard) for shard in (2, 3)}
+    store.report(2, held[2], "one", caught_up)
+    store.report(3, held[3], "one", behind)
+    assert (store.caught_up([2]), store.caught_up([3]), store.caught_up([2, 3]), store.caught_up([4])) == (
+        True,
+        False,
+        False,
+        False,
+    )
+    store.report(3, held[3], "one", caught_up)
+    assert store.caught_up([2, 3])
+    let_pass(store, SILENT_SECONDS + 1, shard=2)
+    assert not store.caught_up([2]), "a report that isn't renewed says nothing"
+    claim(store, "two", 3)
+    assert not store.caught_up([3]), "nothing is known of a shard that was claimed since"

@@ -6,19 +6,21 @@ import re
 
 import pytest
 
-from stream.versions.storage import requests, scripts
+from stream.versions.storage import heal_scripts, requests, scripts
 
 WITH_REQUESTS = {
     "CLAIM": requests.ClaimRequest,
     "NEW_LINEAGE": requests.LineageRequest,
+    "LEAVE": requests.LeaveRequest,
     "PUBLISH": requests.PublishRequest,
     "CHAIN": requests.ChainRequest,
     "MOVE_ALIAS": requests.AliasRequest,
     "REENCODE": requests.ReencodeRequest,
     "DROP_STATES": requests.DropRequest,
     "REPORT": requests.ReportRequest,
+    "SET_ASIDE": requests.SetAsideRequest,
 }
-SCRIPTS = {name: source for name, source in vars(scripts).items() if name.isupper()}
+SCRIPTS = {name: source for room in (scripts, heal_scripts) for name, source in vars(room).items() if name.isupper()}
 
 
 def header_and_body(source: str) -> tuple[list[str], str]:
