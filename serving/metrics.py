@@ -47,6 +47,10 @@ class Metrics:
         self.served_created_seconds = gauge(
             "served_version_created_seconds", "When the version that answers was made, in seconds since the epoch."
         )
+        self.held_back = gauge(
+            "version_held_back",
+            "1 while the newest version is not served because it has learned less than the one that answers.",
+        )
         self.resident_versions = gauge("resident_versions", "Versions held in memory.")
         self.loads = counter("version_loads", "Versions loaded, whole or by what changed.", "how")
         self.load_seconds = histogram("version_load_seconds", "Time to load a version.", "how")

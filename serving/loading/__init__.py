@@ -8,6 +8,7 @@ knows HTTP.
 |---|---|
 | `served` | what a request may ask of a loader |
 | `loader` | which versions are in memory and which one answers |
+| `hold_back` | when a version waits because it has learned less than the one that answers |
 | `learning` | how servers learn that a shard is not learned at present |
 | `version_memory` | how a version is loaded and which versions share memory |
 | `shard_memory` | which hints accompany a shard's rows, and how a model is made of several shards |

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import redis.exceptions
 import structlog
 
+from serving.loading.hold_back import HoldBack
 from serving.loading.learning import LearningWatch
 from serving.loading.served import CAUGHT_UP_SECONDS, STOP_SECONDS, LoadedVersion, VersionSource
 from serving.loading.version_memory import VersionMemory
@@ -84,6 +85,7 @@ class Loader(VersionSource):
         self._previous: LoadedVersion | None = None
         self._requested: tuple[LoadedVersion, ...] = ()
         self._learning = LearningWatch(store)
+        self._hold_back, self._holding = HoldBack(store), False
         self.memory = VersionMemory(store, visitor_salt, allocate)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._check_pending = threading.Event()
@@ -129,7 +131,8 @@ class Loader(VersionSource):
     # ---- the loading thread
 
     def check_store(self) -> None:
-        """Load and swap in the version that the store names, unless it is served already."""
+        """Load and swap in the version that the store names, unless it is served already or held back."""
+        held = None
         try:
             wanted = self._store.served()
             self.redis.answered()
@@ -137,7 +140,9 @@ class Loader(VersionSource):
                 for problem in self._store.redis_problems():
                     log.warning("redis is not configured for versions", dependency="redis", problem=problem)
             if wanted is not None and (self.served is None or wanted.id != self.served.version.id):
-                self._swap(self._in_memory_or_loaded(wanted))
+                held = self._hold_back.reason(self.served, wanted)
+                if held is None:
+                    self._swap(self._in_memory_or_loaded(wanted))
         except redis.exceptions.RedisError as error:
             self._note_redis_failure(error)
         except UNREADABLE as error:
@@ -148,7 +153,7 @@ class Loader(VersionSource):
             log.exception("loading failed")
             self._note_problem(f"{type(error).__name__}: {error}")
         else:
-            self.problem, self.problem_since = None, None
+            self._note_held(held)
             self._note_ready()
         self._call_changed()
         if self.redis.up and self._look_at_learning():
@@ -196,12 +201,24 @@ class Loader(VersionSource):
             self.problem_since = time.time()
         self.problem = problem
 
+    def _note_held(self, held: str | None) -> None:
+        """Take note of the reason why the newest version is held back; None if it isn't, and nothing is wrong."""
+        self._metrics.held_back.set(held is not None)
+        if held is None:
+            self.problem, self.problem_since, self._holding = None, None, False
+            return
+        if not self._holding:
+            log.warning("a version is held back, because it has learned less than the one that answers", problem=held)
+            self.problem_since = time.time()
+        self.problem, self._holding = held, True
+
     def _work(self) -> None:
         warm_up(empty_model())  # before the first check, so that a shop's first version answers as soon as it is there
         while (job := self._jobs.get()) is not None:
             job()
 
     def _listen(self) -> None:
+        refused = False
         while not self._stopping.is_set():
             self._check_soon()
             try:
@@ -209,6 +226,17 @@ class Loader(VersionSource):
                     if self._stopping.is_set():
                         return
                     self._check_soon()
+            except redis.exceptions.NoPermissionError as error:  # it answers, and polling does as well
+                if not refused:
+                    log.warning(
+                        "Redis refuses announcements; this server looks for versions by itself",
+                        error=str(error),
+                        every_seconds=self._poll_seconds,
+                        mend="give the user of CORRENTE_REDIS the channels: ACL SETUSER NAME &corrente:*",
+                    )
+                refused = True
+                self._stopping.wait(self._poll_seconds)
+                continue
             except redis.exceptions.RedisError as error:
                 self._note_redis_failure(error)
             except Exception:  # a foreign message on the channel must not end the thread; it is logged

@@ -8,7 +8,7 @@ import threading
 
 from stream.models.query import Query
 from stream.state.tables import delta_bytes
-from stream.versions import VersionStore
+from stream.versions import ShardReport, VersionStore
 from tests.serving.answers.test_recommendations import CLICKS, ranked, shown
 from tests.serving.awaiting import eventually, served_version
 from tests.serving.conftest import MODEL, Publisher, RedisServer, running, settings_for
@@ -170,6 +170,10 @@ async def test_a_store_with_other_contents_replaces_the_version_in_memory(
         other = Publisher(publisher.store)
         version = other.learn(("somebody", "another shop's item"))
         assert version.number < old.number
+        held = await eventually(lambda: _problem(client), "the server to say that it keeps what has learned more")
+        assert held.startswith(f"version {version.number} (lineage {version.lineage}) has learned less")
+        assert await lists(client) == lists_of(publisher)
+        store_says_caught_up(other)
         await served_version(client, version.number)
         assert await lists(client) == lists_of(other)
         by_number = await client.get(f"/v1/popular?version={version.number}")
@@ -187,8 +191,18 @@ async def test_a_version_with_other_settings_gets_tables_of_its_own(
         larger = Publisher(store, MODEL.model_copy(update={"max_items": 128, "seed": 5}))
         larger.learn(*CLICKS[:10])
         version = larger.learn(*CLICKS[10:30])
+        store_says_caught_up(larger)
         await eventually(lambda: _serves(client, version.id), "the larger model is served")
         assert await lists(client) == lists_of(larger) != expected
+
+
+def store_says_caught_up(publisher: Publisher) -> None:
+    """Report, as the publisher's worker would, that nothing is left to learn."""
+    assert publisher.store.report(0, publisher.claim, "test", ShardReport(caught_up=True))
+
+
+async def _problem(client) -> str | None:
+    return (await client.get("/health/ready")).json()["problem"]
 
 
 async def _serves(client, version_id: str) -> bool:
