@@ -73,6 +73,10 @@ class Pinned(msgspec.Struct):
     served: int | None
     served_id: str | None
     pinned: int | None
+    announced: bool = True
+    """False if Redis refused to announce the move; other servers then follow within `CORRENTE_POLL_SECONDS`."""
+    note: str | None = None
+    """The refusal, what follows from it, and what would be right; null if the move was announced."""
 
 
 _read_reason = BodyReader(RollbackReason)
@@ -156,23 +160,22 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
     """Pin a version: every server answers from it until another is pinned or the pin is removed."""
     reason = await _reason(request)
 
-    def pin() -> Version:
+    def pin() -> tuple[Version, str | None]:
         found = store.version(checked_name(version))
-        store.move_alias(PINNED, found.number, who=reason.who, why=reason.why, now=time.time())
-        return found
+        return found, store.move_alias(PINNED, found.number, who=reason.who, why=reason.why, now=time.time())
 
-    pinned = await from_store(pin)
+    pinned, note = await from_store(pin)
     await loader.caught_up()
-    return _json(_pinned(loader, pinned.number))
+    return _json(_pinned(loader, pinned.number, note))
 
 
 @router.delete("/pin", responses=_responses("Pinned", "400", "413", "415"), openapi_extra=_REASON_BODY)
 async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
     """Remove the pin: answer from the newest version again."""
     reason = await _reason(request)
-    await from_store(lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time()))
+    note = await from_store(lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time()))
     await loader.caught_up()
-    return _json(_pinned(loader, None))
+    return _json(_pinned(loader, None, note))
 
 
 async def from_store(read: Callable[[], T]) -> T:
@@ -193,9 +196,9 @@ async def _reason(request: Request) -> RollbackReason:
     return _read_reason(body) if body else RollbackReason()
 
 
-def _pinned(loader: ServedVersions, pinned: int | None) -> Pinned:
+def _pinned(loader: ServedVersions, pinned: int | None, note: str | None) -> Pinned:
     served = loader.served.version if loader.served else None
-    return Pinned(served.number if served else None, served.id if served else None, pinned)
+    return Pinned(served.number if served else None, served.id if served else None, pinned, note is None, note)
 
 
 def _json(content: Any) -> Response:
