@@ -7,6 +7,8 @@ index: they are decided in `stream.versions.damage.healing`.
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from stream.versions.aliases import Aliases, AliasMove
@@ -28,6 +30,7 @@ def mend_index(space: Namespace, partition: int) -> list[str]:
     mended = []
     if redis.exists(keys.ids) and not redis.exists(keys.versions):
         mended += _mend_versions(space)
+    _put_changed_manifest_aside(space)
     status, *_ = space.script(heal_scripts.MEND_LATEST)()
     if status == b"mended":
         mended.append("latest")
@@ -38,6 +41,19 @@ def mend_index(space: Namespace, partition: int) -> list[str]:
     if redis.hget(keys.head(partition), "seq") and not redis.exists(keys.states(partition)):
         mended += _mend_states(space, partition)
     return mended
+
+
+def _put_changed_manifest_aside(space: Namespace) -> None:
+    """Rename the manifest of the newest version if its bytes are not those that the version's id names."""
+    redis, keys = space.redis, space.keys
+    if (number := redis.hget(keys.latest, "number")) is None:
+        return
+    key = keys.version(int(number))
+    manifest, version_id = redis.hmget(key, ["manifest", "id"])
+    if manifest is None or version_id is None or hashlib.sha256(manifest).hexdigest() == text(version_id):
+        return
+    redis.hset(key, "changed_manifest", manifest)
+    redis.hdel(key, "manifest")
 
 
 def _mend_versions(space: Namespace) -> list[str]:

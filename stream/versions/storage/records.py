@@ -98,7 +98,7 @@ def absent_chunks(space: Namespace, records: Iterable[StateRecord]) -> set[str]:
     A command asks for the number of those that are there, of hundreds at once; their names are asked for only where
     some are missing.
     """
-    names = sorted({name for record in records for name in record.chunks if name})
+    names = list({name for record in records for name in record.chunks if name})
     groups = [names[at : at + _CHUNKS_A_COMMAND] for at in range(0, len(names), _CHUNKS_A_COMMAND)]
     absent: set[str] = set()
     for group in groups:

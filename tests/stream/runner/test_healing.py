@@ -259,7 +259,15 @@ def aliases(store: VersionStore, versions: list[Version]) -> list[str]:
     return ["aliases"]
 
 
-INDEXES = (latest, version_list, both_lists, ids, newest_manifest, state_list, fence, store_key, aliases)
+def changed_manifest(store: VersionStore, versions: list[Version]) -> list[str]:
+    store.redis.hset(store.keys.version(versions[2].number), "manifest", b"{}")
+    return ["latest"]
+
+
+INDEXES = (
+    *(latest, version_list, both_lists, ids, newest_manifest, changed_manifest),
+    *(state_list, fence, store_key, aliases),
+)
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while it learns", "before it starts"])
