@@ -21,8 +21,8 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 WAYS_OF_HEALING = ("index", "keyframe", "older_state", "beginning")
-"""Labels of `corrente_worker_healed`: lists of versions rebuilt; a keyframe from the live tables; learning that went on
-from an older state, or from the beginning of what Kafka has."""
+"""Labels of `corrente_worker_healed`: lost keys rebuilt, or done without; a keyframe from the live tables; learning
+that went on from an older state, or from the beginning of what Kafka has."""
 
 
 class WorkerMetrics:

@@ -309,15 +309,18 @@ def _heal(
 
     whole = resources.store.newest_whole_state(claim.partition, new_sink)
     state = whole.state if whole else None
-    if state is None or state != claim.head:  # a lost keyframe alone may be all that was in the way
-        resources.store.set_aside(
-            claim,
-            state,
-            who=resources.name,
-            why=f"Redis has lost a part of state {damaged}: {error}",
-            now=resources.clock.time(),
-            known_number=resources.newest_number,
-        )
+    if whole is not None and state == claim.head:
+        resources.metrics.healed.labels("index").inc()
+        log.error("Redis has lost a keyframe, and nothing else: deltas lead to the same state", mend=KEEP_KEYS)
+        return made[0], whole.readable
+    resources.store.set_aside(
+        claim,
+        state,
+        who=resources.name,
+        why=f"Redis has lost a part of state {damaged}: {error}",
+        now=resources.clock.time(),
+        known_number=resources.newest_number,
+    )
     resources.metrics.healed.labels("older_state" if state else "beginning").inc()
     log.error(
         "Redis has lost a part of the newest state; learning goes on from the newest whole one, in a new lineage"

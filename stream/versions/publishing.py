@@ -60,7 +60,7 @@ class Claim:
             started a new lineage.
         next_seq: of the next state.
         unconfirmed: states whose publishing ended without an answer, by digest.
-        tip: what the next version has to follow if nobody else publishes: known after a publish to a model of one
+        tip: what the next version has to follow if no other worker publishes: known after a publish to a model of one
             shard, and None otherwise.
         lost_head: number of the newest state, if its record or the note of it is lost; the shard has to be healed
             before it is published (`VersionStore.set_aside`).
@@ -119,7 +119,7 @@ class Publisher:
             if shards is not None:
                 check_shard_count(self._space, newest, shards)
         stated, run = "" if shards is None else shards, run_id(self._space.redis)
-        request = ClaimRequest(partition, token, worker, now, FORMAT, lineage_of(token), stated, run)
+        request = ClaimRequest(partition, token, worker, now, FORMAT, lineage_of(token), stated, run, UNKNOWN_RUN)
         status, *cells = self._claim(request)
         if status == b"format":
             raise UnknownFormat(
@@ -147,7 +147,7 @@ class Publisher:
             lost_head=lost_head,
             newest_number=int(reply.latest_number),
         )
-        claim.why_new = _why_new_lineage(reply, head, run, known_offsets or {}, known_number)
+        claim.why_new = _why_new_lineage(reply, head, known_offsets or {}, known_number)
         if claim.why_new:
             lineage = lineage_of(token)
             status, *_ = self._new_lineage(LineageRequest(partition, claim.epoch, token, lineage, known_number, run))
@@ -268,7 +268,7 @@ def _encoded(journal: Journal) -> list[tuple[bytes, str]]:
 
 
 def _why_new_lineage(
-    reply: ClaimReply, head: ShardState | None, run: str, known_offsets: Mapping[str, int], known_number: int
+    reply: ClaimReply, head: ShardState | None, known_offsets: Mapping[str, int], known_number: int
 ) -> str:
     """The reason why Redis is older than what was published, or may be; empty if there is none.
 
@@ -281,9 +281,7 @@ def _why_new_lineage(
         return "Kafka's committed offsets are beyond the newest state"
     if known_number > int(reply.latest_number):
         return f"version {known_number} was published, and the newest one here is {int(reply.latest_number)}"
-    stopped_cleanly = head is not None and text(reply.stopped) == head.digest
-    same_redis = run != UNKNOWN_RUN and run in (text(reply.run_before), text(reply.lineage_run))
-    if head is not None and reply.run_before and not stopped_cleanly and not same_redis:
+    if reply.doubt:
         return "the last worker did not stop cleanly, and Redis was started anew since, perhaps with an older copy"
     return ""
 

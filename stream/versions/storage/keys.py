@@ -14,10 +14,10 @@ them together.
 | `…:ids` | hash | id to number |
 | `…:aliases` | hash | name to number |
 | `…:alias-history` | list | who moved which alias when and why, newest first (JSON) |
-| `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at`, `redis_run`, and `stopped` after a clean stop |
+| `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at`, `redis_run`, `stopped`, `doubt` |
 | `…:shard:<p>:report` | hash | `worker`, `epoch`, `report` (JSON): what a worker last said of the shard |
 | `…:reports` | sorted set | shards by the time of their last report, by Redis's clock |
-| `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state; `begins_after` alone while there is none on purpose |
+| `…:shard:<p>:head` | hash | `seq`, `digest` of the newest state; `begins_after` if there is none on purpose |
 | `…:shard:<p>:states` | sorted set | numbers of all kept states by time of creation |
 | `…:shard:<p>:state:<seq>` | hash | one state: what it is, and the chunks that encode it |
 | `…:chunk:<name>` | string | at most a MiB of tables or journal |

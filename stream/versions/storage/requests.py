@@ -32,7 +32,7 @@ class ClaimRequest(NamedTuple):
     """Arguments of `scripts.CLAIM`. `first_lineage` is used if the model has none yet; `format` is the manifests'.
 
     `shards` is the number of shards that the worker is set to, empty if it doesn't say. `redis_run` is the id of this
-    start of Redis.
+    start of Redis, and `unknown_run` stands for it where Redis doesn't say.
     """
 
     partition: int
@@ -43,14 +43,14 @@ class ClaimRequest(NamedTuple):
     first_lineage: str
     shards: int | str
     redis_run: str
+    unknown_run: str
 
 
 class ClaimReply(NamedTuple):
     """Answer of `scripts.CLAIM`; empty bytes where the shard or the model has nothing yet.
 
     `begins` is not empty if the shard was healed by going on from empty tables, so that it has states and no head.
-    `stopped` is the digest of the state at which the last worker stopped cleanly; `run_before` and `lineage_run` are
-    the starts of Redis at the last claim and at the beginning of the lineage.
+    `doubt` is not empty if Redis may have been started with an older copy, until a new lineage has begun.
     """
 
     status: bytes
@@ -61,9 +61,7 @@ class ClaimReply(NamedTuple):
     latest_number: bytes
     newest_seq: bytes
     begins: bytes
-    stopped: bytes
-    run_before: bytes
-    lineage_run: bytes
+    doubt: bytes
 
 
 class ClaimAllRequest(NamedTuple):

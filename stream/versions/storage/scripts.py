@@ -44,18 +44,22 @@ if shards ~= '' then redis.call('HSET', store, 'shards', shards) end
 if redis.call('HSETNX', store, 'lineage', first_lineage) == 1 then
   redis.call('HSET', store, 'lineage_run', redis_run)
 end
+local head_seq, head_digest = unpack(redis.call('HMGET', shard .. 'head', 'seq', 'digest'))
 local stopped, run_before = unpack(redis.call('HMGET', shard .. 'fence', 'stopped', 'redis_run'))
+local same_run = redis_run ~= unknown_run and
+  (run_before == redis_run or redis.call('HGET', store, 'lineage_run') == redis_run)
+if head_seq and run_before and stopped ~= head_digest and not same_run then
+  redis.call('HSET', shard .. 'fence', 'doubt', 1)
+end
 local epoch = redis.call('HINCRBY', shard .. 'fence', 'epoch', 1)
 redis.call('HDEL', shard .. 'fence', 'stopped')
 redis.call('HSET', shard .. 'fence', 'token', token, 'worker', worker, 'claimed_at', claimed_at,
   'redis_run', redis_run)
-local head_seq = redis.call('HGET', shard .. 'head', 'seq')
 local entry = head_seq and redis.call('HGET', shard .. 'state:' .. head_seq, 'entry')
 local newest = unpack(redis.call('ZREVRANGE', shard .. 'states', 0, 0))
 return {'ok', epoch, redis.call('HGET', store, 'lineage'), entry or '', head_seq or '',
         redis.call('HGET', KEYS[1] .. 'latest', 'number') or '0', tostring(newest or 0),
-        redis.call('HGET', shard .. 'head', 'begins_after') or '', stopped or '', run_before or '',
-        redis.call('HGET', store, 'lineage_run') or ''}
+        redis.call('HGET', shard .. 'head', 'begins_after') or '', redis.call('HGET', shard .. 'fence', 'doubt') or ''}
 """,
 )
 
@@ -70,6 +74,7 @@ local highest = tonumber(redis.call('HGET', store, 'number_floor') or '0')
 if tonumber(floor) > highest then highest = tonumber(floor) end
 redis.call('HSET', store, 'lineage', lineage, 'number_floor', string.format('%d', highest),
   'lineage_run', redis_run)
+redis.call('HDEL', shard .. 'fence', 'doubt')
 return {'ok'}
 """,
 )

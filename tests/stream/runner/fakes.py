@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import put_all
 from stream.state.tables import Delta, fold
 from stream.versions import Claim, Fenced, ShardReport, ShardState, StaleParent, Version
+from stream.versions.damage.healing import WholeState
 from stream.versions.reading import check_names
 
 
@@ -289,6 +290,12 @@ class FakeStore(Failing):
         assert state == shard.head
         put_all(into, [shard.delta])
         return shard.state
+
+    def newest_whole_state(self, partition: int, new_sink: Callable[[], Any]) -> WholeState:
+        """The head: nothing but a keyframe is ever lost here."""
+        shard, sink = self.shards[partition], new_sink()
+        assert shard.head is not None
+        return WholeState(shard.head, self.load(partition, shard.head, sink), sink)
 
     def publish(self, claim: Claim, checkpoint: Checkpoint, **arguments: Any) -> Version:
         self.attempts += 1

@@ -47,7 +47,8 @@ from stream.runner.recovery import check_cluster, check_eviction, check_settings
 from stream.runner.task import ShardRunner
 from stream.settings import Settings, WrongSetting, load_settings
 from stream.shard.shard import LearnResult, RatingRange
-from stream.versions import Claim, Fenced, StaleParent
+from stream.versions import Claim, Fenced, LostData, StaleParent
+from stream.versions.damage.suspicion import DAMAGE_SECONDS
 from stream.versions.publishing import _fenced, _stale
 from stream.worker import Worker
 from tests.stream.health.test_reporting import Shard as ReportedShard
@@ -141,6 +142,7 @@ MESSAGES = {
         "another topic than before", "topic id", "kafka_partition=3", "CORRENTE_OTHER_TOPICS=refuse"
     ),
     "retention": Message("retention removed", "retention removed", "first_lost=20", "raise the topic's retention.ms"),
+    "lost keyframe": Message("Redis has lost a keyframe", "has lost a keyframe", "partition=3", "noeviction"),
     "lost keys": Message("Redis has lost keys", "lost keys of the model", "keys=['latest']", "they are rebuilt"),
     "new lineage": Message("a new lineage of versions", "Redis is older", "clicks", "keep its data (appendonly yes)"),
     "processor": Message(
@@ -309,11 +311,19 @@ async def settings_and_addresses(said: Said, bench: Bench, patched: Any) -> None
     said.note_log("worker ends", lines)
 
 
-@provokes("evicting Redis", "lost keys")
+@provokes("evicting Redis", "lost keys", "lost keyframe")
 async def a_redis_that_loses_keys(said: Said, bench: Bench, _: Any) -> None:
     bench.store.lost_keys = ["latest"]
     await bench.open()
     said.note_log("lost keys", bench.logs)
+    await bench.learn(5)
+    await bench.publish()
+    await bench.runner.drop()
+    bench.runner = ShardRunner(ASSIGNMENT, bench.resources)
+    bench.store.fail("load", LostData("chunk 7 is gone"), LostData("chunk 7 is gone"))
+    bench.runner.start()
+    await pass_time(bench, lambda: bench.logged("Redis has lost a keyframe"), "the second look", step=DAMAGE_SECONDS)
+    said.note_log("lost keyframe", bench.logs)
     bench.store.evicts = "allkeys-lru"
     with pytest.raises(CannotLearn) as caught:
         check_eviction(bench.store, SETTINGS)

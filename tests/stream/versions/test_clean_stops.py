@@ -97,6 +97,18 @@ def test_a_copy_of_a_clean_stop_is_found_to_be_old_by_the_offsets_in_kafka(
     assert third.head == old.shards[0]
 
 
+def test_the_doubt_lasts_until_a_new_lineage_has_begun(shop: VersionStore, own_redis, another: Callable) -> None:
+    another(shop, token="first").publish(1)
+    copy(shop)
+    start_again(own_redis)
+    begin = shop.publisher._new_lineage
+    shop.publisher._new_lineage = lambda _: [b"fenced"]  # the connection broke after the claim
+    assert not claim(shop, "second").new_lineage
+    shop.publisher._new_lineage = begin
+    assert claim(shop, "third").new_lineage
+    assert not claim(shop, "fourth").new_lineage
+
+
 def test_a_worker_that_no_longer_has_the_shard_leaves_no_mark(shop: VersionStore, own_redis, another: Callable) -> None:
     first = another(shop, token="first")
     first.publish(1)
