@@ -2,8 +2,9 @@
 
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
-`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `doctor`, `health`, `kafka`, `runner`,
-`standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor `simulators`.
+`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `configuration`, `doctor`,
+`health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor
+`simulators`.
 
 | file | decides |
 |---|---|

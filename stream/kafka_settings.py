@@ -60,6 +60,18 @@ def with_protocol(values: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
+def check_servers(value: str) -> None:
+    """Refuse bootstrap servers that aren't `host:port`, separated by commas.
+
+    Raises:
+        ValueError: one of them isn't; the text says which.
+    """
+    for server in value.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f"{server!r} is not host:port, such as localhost:9092")
+
+
 def security_problem(settings: Mapping[str, Any]) -> str | None:
     """The reason why settings of security make no sense together, and what would be right; None if they do.
 

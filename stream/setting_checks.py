@@ -71,3 +71,23 @@ def check_fields(fields: Mapping[str, str]) -> None:
                     f"in {topic}, the fields {other!r} and {ours!r} would both be read from {theirs!r}; each needs a "
                     f"name of its own (give {(ours if ours not in fields else other)!r} another one, too)"
                 )
+
+
+def check_different(prefix: str, topics: Mapping[str, str]) -> None:
+    """Refuse one topic of Kafka for two purposes.
+
+    Args:
+        prefix: beginning of variables, for the message.
+        topics: our name of each topic to its name in Kafka.
+
+    Raises:
+        ValueError: two of them name the same; the text says which.
+    """
+    by_name: dict[str, str] = {}
+    for topic, kafka_name in topics.items():
+        other = by_name.setdefault(kafka_name, topic)
+        if other != topic:
+            raise ValueError(
+                f"{prefix}{other.upper()}_TOPIC and {prefix}{topic.upper()}_TOPIC both name the topic {kafka_name!r}: "
+                "each needs a topic of its own, because the topic decides as what its records are learned"
+            )

@@ -20,26 +20,26 @@ stream.configuration.errors.WrongSetting: CORRENTE_PROT='9000': there is no such
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream.configuration.errors import WrongSetting
 from stream.configuration.messages import check_json, explained, log_unknown_kinds
 from stream.configuration.nearest import shown
 from stream.configuration.redis_address import RedisAddress, WrongAddress, parse_redis_address
+from stream.configuration.rows import SettingRow, rows_of
 from stream.configuration.settings_file import SettingsFile
 from stream.configuration.sources import from_environment, merged, nested_values, under_present_names
-from stream.kafka_settings import security_problem, with_protocol
+from stream.kafka_settings import check_servers, security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
 from stream.service_links import service_links
-from stream.setting_checks import check_fields, check_group, check_topic
+from stream.setting_checks import check_different, check_fields, check_group, check_topic
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -284,10 +284,7 @@ class Settings(BaseSettings):
     @field_validator("kafka")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
-        for server in value.split(","):
-            host, _, port = server.strip().rpartition(":")
-            if not host or not port.isdigit():
-                raise ValueError(f"{server!r} is not host:port, such as localhost:9092")
+        check_servers(value)
         return value
 
     @field_validator("clicks_topic", "purchases_topic", "feedback_topic", "dead_letters_topic")
@@ -340,15 +337,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _different_topics(self) -> Settings:
-        by_name: dict[str, str] = {}
-        for topic, kafka_name in {**self.topics, "dead_letters": self.dead_letters_topic}.items():
-            other = by_name.setdefault(kafka_name, topic)
-            if other != topic:
-                raise ValueError(
-                    f"{PREFIX}{other.upper()}_TOPIC and {PREFIX}{topic.upper()}_TOPIC both name the topic "
-                    f"{kafka_name!r}: each needs a topic of its own, because the topic decides as what its records are "
-                    "learned"
-                )
+        check_different(PREFIX, {**self.topics, "dead_letters": self.dead_letters_topic})
         return self
 
     @model_validator(mode="after")
@@ -449,41 +438,11 @@ def _names_of(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
             yield name
 
 
-class SettingRow(NamedTuple):
-    """One line of the table of settings.
-
-    Attributes:
-        name: of the variable.
-        default: as it would be written in the environment.
-        description: one sentence.
-        json: True if the variable's value is JSON.
-    """
-
-    name: str
-    default: str
-    description: str
-    json: bool
-
-
 def setting_table() -> list[SettingRow]:
     """Every environment variable, in the order in which the classes define them."""
-    return list(_rows(Settings, PREFIX))
+    return list(rows_of(Settings, PREFIX, NESTED))
 
 
 def setting_names() -> dict[str, str]:
     """The description of every environment variable."""
     return {row.name: row.description for row in setting_table()}
-
-
-def _rows(model: type[BaseModel], prefix: str) -> Iterator[SettingRow]:
-    for field, info in model.model_fields.items():
-        name = (prefix + field).upper()
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _rows(info.annotation, name + NESTED)
-            continue
-        default = info.get_default(call_default_factory=True, validated_data={})
-        as_json = get_origin(info.annotation) in {dict, list, tuple}
-        if isinstance(default, SecretStr):
-            default = default.get_secret_value()
-        text = json.dumps(default) if as_json or not isinstance(default, str) else default
-        yield SettingRow(name, text, info.description or "", as_json)

@@ -6,6 +6,7 @@ Nothing here knows which settings there are; `stream.settings` hands the list in
 |---|---|
 | `errors` | how a wrong setting is reported |
 | `redis_address` | which Redis addresses there are, and what each part of one means |
+| `rows` | what the table of settings says of each |
 | `redaction` | which parts of a text are secret |
 | `messages` | how a value that doesn't fit is reported |
 | `nearest` | when a name is suggested, and when a value is left out of a message |

@@ -156,7 +156,11 @@ class Question(Request[MetadataRequest_v4 | MetadataQuery]):
 
 
 def rights_in(response: Any) -> dict[str, tuple[int, int]]:
-    """The error code of each topic, and the operations that are allowed, one bit each; -2**31 if the broker is old."""
+    """The error code of each topic, and the operations that are allowed, one bit each; -2**31 if the broker is old.
+
+    Args:
+        response: to a `Question` for rights.
+    """
     if not isinstance(response, UnreadMetadata):
         return {topic: (code, -(1 << 31)) for code, topic, *_ in response.topics}
     found = MetadataReply.decode(response.raw)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from aiokafka.errors import GroupAuthorizationFailedError, NoError, TopicAuthorizationFailedError, for_code
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 
-from stream.kafka.connection.metadata import MetadataReply, Question, UnreadMetadata
+from stream.kafka.connection.metadata import Question, rights_in
 from stream.settings import Settings
 
 READ, WRITE, DESCRIBE = "Read", "Write", "Describe"
@@ -77,13 +77,12 @@ async def missing_rights(connection: Any, needs: Needs) -> list[Missing]:
     """
     missing = []
     reply = await connection.send(Question(needs.topics, rights=True))
-    if isinstance(reply, UnreadMetadata):
-        for code, name, *_, granted, _ in MetadataReply.decode(reply.raw).topics:
-            error = for_code(code)
-            lacking = [DESCRIBE] if error is TopicAuthorizationFailedError else []
-            if error is NoError and granted != _UNKNOWN:
-                lacking = [operation for operation in needs.topics[name] if not granted >> _BITS[operation] & 1]
-            missing += [Missing(operation, "topic", name) for operation in lacking[:1]]
+    for name, (code, granted) in rights_in(reply).items():
+        error = for_code(code)
+        lacking = [DESCRIBE] if error is TopicAuthorizationFailedError else []
+        if error is NoError and granted != _UNKNOWN:
+            lacking = [operation for operation in needs.topics[name] if not granted >> _BITS[operation] & 1]
+        missing += [Missing(operation, "topic", name) for operation in lacking[:1]]
     if needs.group:
         coordinator = await connection.send(FindCoordinatorRequest(needs.group, 0))
         if for_code(coordinator.error_code) is GroupAuthorizationFailedError:
