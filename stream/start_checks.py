@@ -15,7 +15,7 @@ from structlog import get_logger
 
 from stream.kafka.identity.errors import IdentitiesUnknown
 from stream.kafka.shard_count import check_model
-from stream.runner.recovery import check_cluster, check_eviction, check_settings
+from stream.runner.recovery.checks import check_cluster, check_eviction, check_settings
 from stream.runner.resources import WorkerResources
 from stream.versions import VersionError, salt_problem
 

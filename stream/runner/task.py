@@ -45,7 +45,10 @@ from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.housekeeping import Housekeeping
 from stream.runner.open_shard import OpenShard, lost_at, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
-from stream.runner.recovery import KafkaLostRecords, cause_of, confirm_logs, log_lost, restore, start_offsets
+from stream.runner.recovery.causes import cause_of
+from stream.runner.recovery.errors import KafkaLostRecords
+from stream.runner.recovery.restore import restore
+from stream.runner.recovery.start import confirm_logs, log_lost, start_offsets
 from stream.runner.resources import WorkerResources
 from stream.shard.isolation import Isolation, TooManyFailures
 from stream.shard.logs import LogId

@@ -27,6 +27,7 @@ from stream.versions.storage import reshard_scripts, scripts
 from stream.versions.storage.chunks import ChunkRef, encode_tables, write_chunks
 from stream.versions.storage.namespace import Namespace, text
 from stream.versions.storage.records import JOURNAL_DROPPED, encode_refs
+from stream.versions.storage.redis_checks import run_id
 from stream.versions.storage.requests import (
     ClaimAllRequest,
     ClaimAllRow,
@@ -120,7 +121,7 @@ class ModelClaim:
         """
         lineage = hashlib.sha256(self._token.encode()).hexdigest()[:12]
         first, claimed = min(self.shards.items())
-        request = LineageRequest(first, claimed.epoch, self._token, lineage, 0)
+        request = LineageRequest(first, claimed.epoch, self._token, lineage, 0, run_id(self._space.redis))
         status, *_ = self._space.script(scripts.NEW_LINEAGE)(request)
         if status != b"ok":
             raise Fenced("a worker has taken a shard meanwhile; nothing was changed. Stop the workers, and try again")

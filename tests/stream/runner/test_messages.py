@@ -43,7 +43,9 @@ from stream.kafka.topics import log_missing, prepare_topics
 from stream.kafka.watch import KafkaWatch
 from stream.models.migration.migrate import Migration
 from stream.runner.publisher import _wait
-from stream.runner.recovery import check_cluster, check_eviction, check_settings, confirm_logs, log_migration
+from stream.runner.recovery.checks import check_cluster, check_eviction, check_settings
+from stream.runner.recovery.restore import log_migration
+from stream.runner.recovery.start import confirm_logs
 from stream.runner.task import ShardRunner
 from stream.settings import Settings, WrongSetting, load_settings
 from stream.shard.shard import LearnResult, RatingRange
@@ -603,10 +605,10 @@ SOURCES = (
         "stream/kafka/shard_count.py",
         "stream/kafka/identity/topic_ids.py",
         "stream/kafka/identity/witness.py",
-        "stream/runner/recovery.py",
         "stream/runner/task.py",
     ),
     *("stream/runner/publisher.py", "stream/runner/open_shard.py"),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "stream/runner/recovery").glob("*.py")),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "stream/health").glob("*.py")),
 )
 REFUSALS = {

@@ -8,7 +8,8 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from stream.kafka.identity.errors import IdentitiesUnknown
-from stream.runner.recovery import WrongCluster, check_cluster
+from stream.runner.recovery.checks import check_cluster
+from stream.runner.recovery.errors import WrongCluster
 from stream.runner.task import ShardRunner
 from tests.stream.runner.conftest import ASSIGNMENT, CLICKS, FEEDBACK, PURCHASES, SETTINGS, Bench, eventually
 

@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from stream.models.migration.layout import layout_of
 from stream.models.schema import table_specs
 from stream.models.settings import CAPACITIES, FIXED, ModelSettings
-from stream.runner.recovery import EvictingRedis, WrongModelSettings, check_settings
+from stream.runner.recovery.checks import check_settings
+from stream.runner.recovery.errors import EvictingRedis, WrongModelSettings
 from stream.runner.task import ShardRunner
 from stream.shard.shard import Shard
 from stream.start_checks import check_versions

@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from stream.health.endpoints import readiness
 from stream.health.reporting import report_of
 from stream.health.standing import NO_PROGRESS_SECONDS, REASONS, Standing
-from stream.runner.recovery import EvictingRedis, KafkaLostRecords, cause_of
+from stream.runner.recovery.causes import cause_of
+from stream.runner.recovery.errors import EvictingRedis, KafkaLostRecords
 from stream.runner.task import ShardRunner
 from stream.versions import CorruptVersion, Fenced, LostData, UnknownFormat, WrongSalt
 from stream.versions.storage.reports import NO_WORKER, stopped_among

@@ -10,7 +10,7 @@ from stream.ingest.records import Record
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import RELEASE_0_1, TODAY, TODAY_DIGEST, digest_of
-from stream.runner.recovery import check_model_names
+from stream.runner.recovery.checks import check_model_names
 from stream.shard.shard import Shard, UnknownState
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import TableWriter

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
-from stream.runner.recovery import WrongModelSettings, check_settings
+from stream.runner.recovery.checks import check_settings
+from stream.runner.recovery.errors import WrongModelSettings
 from stream.settings import Settings
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
