@@ -1,6 +1,6 @@
 """Messages about values that don't fit: name, value and what would be right, in one line.
 
-This file decides how an error of the library that checks settings is told.
+This file decides how an error of the library that checks settings is reported.
 """
 
 from __future__ import annotations
