@@ -195,12 +195,14 @@ class _ShardStates:
         return needed | (set() if self.head is None else {self.head})
 
     def _read_head(self) -> int | None:
-        """Number of the newest state: the head, unless that was published since the records were read.
+        """Number of the head; of the newest state that was read, if the head was published since. None without a head.
 
-        A shard that was healed has newer states than its head.
+        A shard that was healed has newer states than its head, and one that was merged into others has none.
         """
         head = self.store.redis.hget(self.store.keys.head(self.partition), "seq")
-        return int(head) if head and int(head) in self.records else max(self.records, default=None)
+        if head is None:
+            return None
+        return int(head) if int(head) in self.records else max(self.records, default=None)
 
     @property
     def head_is_broken(self) -> bool:
@@ -304,7 +306,7 @@ class _ShardStates:
 
     def place_keyframes(self) -> None:
         """Give the head and lasting states a keyframe if their chain is long; remove keyframes that it doesn't need."""
-        head = self.head
+        head = max(self.records, default=None) if self.head is None else self.head
         path: list[StateRecord] = []
         at = self.records.get(head) if head is not None else None
         while at is not None:
