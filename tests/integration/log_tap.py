@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from typing import Self
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -70,8 +71,12 @@ class LogTap:
             raise
 
     async def _read(self) -> None:
+        # After a kill, Kafka may say for a moment that a log ends earlier: it is read again then, and nothing is missed.
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
         )
         await consumer.start()
         try:
@@ -80,17 +85,27 @@ class LogTap:
             while not self._stopping.is_set():
                 fetched = await consumer.getmany(timeout_ms=int(READ_SECONDS * 1000))
                 for tp, records in fetched.items():
-                    self._logs[tp] += [
-                        Record(self._ours[tp.topic], each.offset, each.timestamp, each.value, each.key)
-                        for each in records
-                    ]
-                    kafka_client.acknowledged[self._bootstrap, tp.topic] += len(records)
+                    new = self._new(tp, records)
+                    self._logs[tp] += new
+                    kafka_client.acknowledged[self._bootstrap, tp.topic] += len(new)
                 for tp in self._partitions:
                     self._next[tp] = await consumer.position(tp)
                 if not fetched:
                     await self._compare_with_ends(consumer)
         finally:
             await consumer.stop()
+
+    def _new(self, tp: TopicPartition, records: Sequence[Any]) -> list[Record]:
+        """Those of some records that were not copied yet; the others have to be what they were."""
+        log, new = self._logs[tp], []
+        for each in records:
+            record = Record(self._ours[tp.topic], each.offset, each.timestamp, each.value, each.key)
+            at = bisect_left(log, record.offset, key=lambda copied: copied.offset)
+            if at == len(log):
+                new.append(record)
+            elif log[at] != record:
+                raise RuntimeError(f"{tp} has another record at offset {record.offset} than before")
+        return new
 
     async def _compare_with_ends(self, consumer: AIOKafkaConsumer) -> None:
         try:
