@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def open_files() -> int:
+    gc.collect()  # files of tests before this one must not be closed between two counts
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
