@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_code
 
 from stream.doctor.findings import Finding, error, note, ok, warning
 from stream.doctor.kafka_logs import check_logs
@@ -71,6 +71,8 @@ async def _answered(name: str, checking: Awaitable[list[Finding]]) -> list[Findi
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await checking
+    except IncompatibleBrokerVersion as lacking:
+        return [note(name, f"this broker can't be asked for it: {lacking}")]
     except (KafkaError, OSError, TimeoutError) as failed:
         return [
             error(

@@ -71,7 +71,7 @@ class LogTap:
             raise
 
     async def _read(self) -> None:
-        # After a kill, Kafka may say for a moment that a log ends earlier: it is read again then, and nothing is missed.
+        # After a kill, a log may seem to end earlier for a moment. It is read again then, and nothing is missed.
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,

@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
 )
 
 from benchmarks.harness.servers import KafkaServer
+from benchmarks.harness.waiting import wait_until
 from stream.doctor.findings import Finding, Severity
 from stream.doctor.kafka import check_kafka
 from stream.settings import Settings, load_settings
@@ -38,6 +39,12 @@ def settings(environment) -> Settings:
     return load_settings(environment)
 
 
+def wait_for_topics(settings: Settings, *topics: str) -> None:
+    """Wait until each topic is seen: Kafka says that it made one before its brokers show it."""
+    for topic in topics:
+        wait_until(lambda topic=topic: kafka_client.count_partitions(settings.kafka, topic), f"the topic {topic}")
+
+
 def run(checking):
     return asyncio.run(checking)
 
@@ -54,6 +61,7 @@ def test_topics_that_are_missing_are_named_with_the_command_that_makes_them(sett
 def test_everything_that_is_well_is_said_to_be_and_a_shard_too_many_is_not(settings, make_topics, kafka):
     make_topics(2, {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"})
     kafka_client.make_topics(kafka, {settings.dead_letters_topic: 1})
+    wait_for_topics(settings, *settings.topics.values(), settings.dead_letters_topic)
     found = run(checked(settings))
     assert {check for check, severity in worst(found).items() if severity > Severity.OK} == {"kafka.group"}
     assert "corrente worker" in found["kafka.group"][0].mend
@@ -63,6 +71,7 @@ def test_everything_that_is_well_is_said_to_be_and_a_shard_too_many_is_not(setti
 
 def test_a_topic_that_is_compacted_or_keeps_records_for_an_hour_is_reported(settings, make_topics):
     make_topics(1, {"cleanup.policy": "compact", "retention.ms": "3600000"})
+    wait_for_topics(settings, *settings.topics.values())
     found = run(checked(settings))
     assert worst(found)["kafka.retention"] is Severity.ERROR
     assert len(found["kafka.retention"]) == 6
@@ -70,6 +79,7 @@ def test_a_topic_that_is_compacted_or_keeps_records_for_an_hour_is_reported(sett
 
 def test_an_open_transaction_that_holds_a_partition_up_is_found(settings, make_topics, kafka):
     make_topics(1)
+    wait_for_topics(settings, *settings.topics.values())
     with kafka_client.transactions(kafka, f"{settings.group}-doctor") as producer:
         messages = [Message(settings.clicks_topic, b"{}") for _ in range(3)]
         producer.send(messages, Transaction.OPEN)
@@ -96,6 +106,7 @@ def test_rights_that_are_missing_are_named_with_the_command_that_gives_them(sett
         own = settings.model_copy(update={"kafka": server.bootstrap})
         names = [*settings.topics.values(), settings.dead_letters_topic]
         kafka_client.make_topics(server.bootstrap, dict.fromkeys(names, 1))
+        wait_for_topics(own, *names)
         assert worst(run(checked(own)))["kafka.rights"] is Severity.OK
         deny(server, AclOperation.WRITE, ResourceType.TOPIC, settings.clicks_topic)
         deny(server, AclOperation.READ, ResourceType.GROUP, settings.group)
