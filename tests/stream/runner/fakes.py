@@ -291,10 +291,11 @@ class FakeStore(Failing):
         put_all(into, [shard.delta])
         return shard.state
 
-    def newest_whole_state(self, partition: int, new_sink: Callable[[], Any]) -> WholeState:
+    def newest_whole_state(self, partition: int, new_sink: Callable[[ShardState], Any]) -> WholeState:
         """The head: nothing but a keyframe is ever lost here."""
-        shard, sink = self.shards[partition], new_sink()
+        shard = self.shards[partition]
         assert shard.head is not None
+        sink = new_sink(shard.head)
         return WholeState(shard.head, self.load(partition, shard.head, sink), sink)
 
     def publish(self, claim: Claim, checkpoint: Checkpoint, **arguments: Any) -> Version:
