@@ -111,7 +111,7 @@ def test_a_topic_that_kafka_refuses_to_create_ends_the_worker_with_the_reason(
     environment: dict[str, str], worker: Callable[..., WorkerProcess]
 ) -> None:
     taken, alike = f"{environment['CORRENTE_GROUP']}.feedback", f"{environment['CORRENTE_GROUP']}_feedback"
-    kafka_client.make_topics(environment["CORRENTE_KAFKA"], {taken: 1})  # names of metrics can't tell the two apart
+    make_kafka_topics(environment["CORRENTE_KAFKA"], {taken: 1})  # names of metrics can't tell the two apart
     running = worker(CORRENTE_FEEDBACK_TOPIC=alike)
     assert running.wait_for_end(60.0) == 1
     assert f"refused to create the topic '{alike}'" in running.log.read_text()
