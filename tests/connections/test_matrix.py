@@ -17,16 +17,11 @@ import pytest
 from benchmarks.harness.waiting import wait_until
 from tests.connections.conftest import Cell, results
 from tests.connections.kafka_side import SIDES, SecuredKafka
+from tests.connections.redis_side import SIDES as REDIS_SIDES
+from tests.connections.redis_side import redis_side
 from tests.integration import kafka_client
 from tests.integration.server_process import running_server
 from tests.integration.worker_process import WorkerProcess
-
-try:
-    from tests.connections.redis_side import SIDES as REDIS_SIDES
-    from tests.connections.redis_side import redis_side
-except ImportError:  # the kinds of Redis aren't there yet
-    from tests.connections.plain_redis import SIDES as REDIS_SIDES
-    from tests.connections.plain_redis import redis_side
 
 NAMED_SECONDS = 30.0
 """Longest time until a process has started and named its mistake. The naming itself takes ten seconds at most."""
