@@ -29,7 +29,7 @@ async def test_a_pinned_version_that_is_lost_is_said_and_the_last_good_version_a
         assert (await client.get("/v1/popular")).json()["version"] == 3
         with pytest.raises(LostData):
             store.version("pinned")
-        await client.delete("/v1/pin")
+        await client.delete("/v1/pin", headers={"content-type": "application/json"})
         assert await problem() == ""
     async with running(settings_for(redis_server)) as (_, client):
         store.redis.delete(store.keys.version(3))

@@ -48,7 +48,7 @@ async def test_a_rollback_that_can_not_be_announced_takes_effect_answers_200_and
             assert "ACL SETUSER NAME &corrente:*" in pinned["note"]
             moves = (await client.get("/v1/versions")).json()["history"]
             assert [(move["name"], move["to"]) for move in moves] == [("pinned", 1)]
-            answer = await client.delete("/v1/pin")
+            answer = await client.delete("/v1/pin", headers={"content-type": "application/json"})
             assert (answer.status_code, answer.json()["served"], answer.json()["announced"]) == (200, 2, False)
             health = (await client.get("/health/ready")).json()
             assert health["redis"] == {"up": True}, "a Redis that refuses announcements answers"
@@ -78,6 +78,6 @@ async def test_a_move_that_is_announced_has_no_note(redis_server: RedisServer, p
     publisher.learn(*CLICKS[:20])
     async with running(settings_for(redis_server)) as (_, client):
         await served_version(client, 1)
-        answer = await client.post("/v1/versions/1/rollback")
+        answer = await client.post("/v1/versions/1/rollback", json={})
         assert (answer.json()["announced"], answer.json()["note"]) == (True, None)
     assert publisher.store.announcing_problem() is None

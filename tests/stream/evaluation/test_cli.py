@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from stream.evaluation import cli
+from stream.models.settings import DEFAULT_WEIGHTS
 
 app = typer.Typer()
 for command in (cli.evaluate, cli.tune, cli.quality):
@@ -160,7 +161,7 @@ def test_settings_from_a_file_are_used(shop, tmp_path):
     path = tmp_path / "mine.env"
     path.write_text('CORRENTE_MODEL__WEIGHTS={"purchase": 5.0}\n')
     text = corrente("evaluate", shop, "--every", "20", "--settings", path, "--json").stdout
-    assert json.loads(text.splitlines()[-1])["settings"]["weights"] == {"purchase": 5.0}
+    assert json.loads(text.splitlines()[-1])["settings"]["weights"] == {**DEFAULT_WEIGHTS, "purchase": 5.0}
     path.write_text("CORRENTE_MODEL__WEIGHT=5\n")
     assert "Did you mean" in corrente("evaluate", shop, "--settings", path, code=2).stderr
 

@@ -551,7 +551,7 @@ async def letters_and_reports(said: Said, bench: Bench, patched: Any) -> None:
     await bench.open()
     bench.kafka.append(CLICKS, b"{", b'{"item": "tea", "user": "NULL"}')
     bench.poll()
-    await eventually(lambda: bench.logged("left out on purpose"), "both rejections")
+    await eventually(lambda: bench.logged("records are left out on purpose"), "both rejections")
     said.note_log("rejected", bench.logs)
     said.note_log("left out", bench.logs)
     patched.setattr("stream.kafka.letter_writer.RETRY_SECONDS", (0.001, 0.002))

@@ -38,7 +38,10 @@ def test_a_new_setting_with_bounds_is_tuned():
 def test_the_starting_value_is_cut_to_the_bounds():
     heavy = ModelSettings(weights={"click": 50.0})
     assert TunableSetting("weights", -6, 6, kind="click").value_in(heavy) == 6.0
-    assert TunableSetting("weights", -6, 6, kind="cart").value_in(heavy) == 1.0
+    assert TunableSetting("weights", -6, 6, kind="cart").value_in(heavy) == 2.0, (
+        "a kind that is left out keeps its default"
+    )
+    assert TunableSetting("weights", -6, 6, kind="share").value_in(heavy) == 1.0
 
 
 def test_a_new_weight_leaves_the_others():
