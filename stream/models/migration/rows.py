@@ -16,10 +16,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.entities.eviction import POSITION
 from stream.models.kernels.ordinals import LOW_MASK, whole_column
 from stream.models.kernels.row_pool import CLASS_SHIFT, ROW_MASK
 from stream.models.merging.counts import copy_seen
-from stream.models.schema import EVENT_IDS_SEEN, SESSIONS_BEGUN
+from stream.models.schema import EVENT_IDS_SEEN, EVICT_ITEMS, EVICT_VISITORS, SESSIONS_BEGUN
 from stream.state.tables import Table, Tables
 
 PART_BYTES = 1 << 20
@@ -42,6 +43,7 @@ def grow(old: Tables, new: Tables) -> None:
     for name, table in old.items():
         if name not in PLACED or table.spec == new[name].spec:
             _copy(table, new[name])
+    _begin_sweeps_again(new)
     if old["sessions"].spec != new["sessions"].spec:
         _turn_sessions(old, new)
     if old["event_ids"].spec != new["event_ids"].spec:
@@ -57,6 +59,13 @@ def _copy(old: Table, new: Table) -> None:
         part = source[at : at + PART_BYTES]
         if part.any():
             target[at : at + len(part)] = part
+
+
+def _begin_sweeps_again(new: Tables) -> None:
+    """Let rounds of eviction look at all rows again: sessions move, and the steps of a round are counted by rows."""
+    scalars = new["scalars"].data[0]
+    for base in (EVICT_ITEMS, EVICT_VISITORS):
+        scalars[base + POSITION] = min(1.0, scalars[base + POSITION])
 
 
 def _turn_sessions(old: Tables, new: Tables) -> None:

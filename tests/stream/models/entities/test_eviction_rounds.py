@@ -7,6 +7,8 @@ import pytest
 
 from stream.models.entities.eviction import FREE_STEPS, LEAVING, POSITION, RESERVE_DIVISOR
 from stream.models.kernels.row_pool import POOL_OWNERS, run_row, run_rows
+from stream.models.learning.learner import Learner
+from stream.models.migration.rows import grow
 from stream.models.schema import (
     EVICT_ITEMS,
     EVICT_VISITORS,
@@ -19,8 +21,10 @@ from stream.models.schema import (
     RUN_SETS,
     VISITORS_EVICTED,
     VISITORS_LIVE,
+    table_specs,
 )
 from stream.models.workspace.learning_view import ITEM_INDEX, SESSION_INDEX, VISITOR_INDEX
+from stream.state.tables import Tables
 from tests.stream.models.conftest import Happened, Shop
 
 START = 1.7e9
@@ -152,6 +156,24 @@ def test_an_event_on_a_leaving_item_or_of_a_leaving_visitor_lets_it_stay() -> No
     assert leaving
     assert set(leaving) <= known
     assert_nothing_points_at_nobody(shop)
+
+
+@pytest.mark.parametrize("grown", [{"max_sessions": 190}, {"max_items": 150, "max_visitors": 300}])
+def test_a_round_goes_on_in_larger_tables(grown: dict[str, int]) -> None:
+    draw = np.random.default_rng(3)
+    sizes = {"max_items": 100, "max_visitors": 150, "max_sessions": 80}
+    for learned in range(200, 1000, 40):  # at many stages of a round
+        shop, larger = Shop(**sizes), Shop(**sizes | grown)
+        shop.learn(crowd(draw, learned, 300, 500, START))
+        tables = Tables(table_specs(larger.settings))
+        grow(shop.learner.tables, tables)
+        larger.learner = Learner(larger.settings, tables)
+        assert_nothing_points_at_nobody(larger)
+        evicted = larger.learner.state.scalars[ITEMS_EVICTED]
+        for turn in range(6):
+            larger.learn(crowd(draw, 30, 300, 500, START + 1000 + 30 * turn))
+            assert_nothing_points_at_nobody(larger)
+        assert "max_items" in grown or larger.learner.state.scalars[ITEMS_EVICTED] > evicted
 
 
 def test_a_table_that_is_full_all_the_same_is_made_room_in_at_once() -> None:
