@@ -9,14 +9,16 @@ made by `serving.loading.loader`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from serving.loading.served import LoadedVersion
 from serving.loading.shard_memory import ShardMemory, model_of
 from serving.memory.arena import Views
 from serving.memory.pages import Allocate, allocate_large_pages, allocate_small_pages
+from stream.models.settings import ModelSettings
+from stream.models.state_names import Names
 from stream.state.tables import TableSpec
 from stream.versions import ShardState, Version, VersionStore, settings_of
 from stream.versions.changed_settings.layouts import specs_of
@@ -51,6 +53,8 @@ class VersionMemory:
         self._visitor_salt = visitor_salt
         self._allocate = allocate
         self._memories: dict[MemoryKey, ShardMemory] = {}
+        self._settings: tuple[Mapping[str, Any], ModelSettings] | None = None
+        self._specs: dict[int, tuple[Mapping[str, Any], Mapping[str, Any], Names, list[TableSpec]]] = {}
 
     @property
     def nbytes(self) -> int:
@@ -68,14 +72,14 @@ class VersionMemory:
             VersionError, CorruptDelta, ValueError: the version can't be read (ValueError: its settings are unknown).
             RedisError: the store does not answer.
         """
-        settings = settings_of(version.settings, self._visitor_salt)
+        settings = self._settings_of(version)
         only_shard = len(version.shards) == 1
         views: dict[int, Views] = {}
         memories: dict[int, ShardMemory] = {}
         names = {partition: self._store.names(partition, state) for partition, state in version.shards.items()}
         how: How = "changes"
         for partition, state in sorted(version.shards.items()):
-            specs = specs_of(settings, version, state, names[partition])
+            specs = self._specs_of(settings, version, state, names[partition], partition)
             memory = memories[partition] = self._memory(partition, specs, only_shard=only_shard)
             states = [
                 (each.version.shards[partition], each.views[partition])
@@ -94,6 +98,22 @@ class VersionMemory:
         """Free the memories that none of these versions uses."""
         used = {id(memory) for each in residents for memory in each.memories.values()}
         self._memories = {key: memory for key, memory in self._memories.items() if id(memory) in used}
+
+    def _settings_of(self, version: Version) -> ModelSettings:
+        """The settings of a version; most versions have those of the one before, which are not checked twice."""
+        if self._settings is None or self._settings[0] != version.settings:
+            self._settings = version.settings, settings_of(version.settings, self._visitor_salt)
+        return self._settings[1]
+
+    def _specs_of(
+        self, settings: ModelSettings, version: Version, state: ShardState, names: Names, partition: int
+    ) -> list[TableSpec]:
+        """Shapes of a shard's tables; most states have those of the state before."""
+        made_from = (version.settings, state.layout, names)
+        known = self._specs.get(partition)
+        if known is None or known[:3] != made_from:
+            known = self._specs[partition] = (*made_from, specs_of(settings, version, state, names))
+        return known[3]
 
     def _memory(self, partition: int, specs: Sequence[TableSpec], *, only_shard: bool) -> ShardMemory:
         """The memory of a shard's versions.

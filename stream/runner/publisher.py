@@ -86,6 +86,11 @@ class KeyframeMarks:
         """Have the next checkpoint that begins be a keyframe."""
         self._wanted = True
 
+    @property
+    def pending(self) -> bool:
+        """True if a keyframe is wanted, or is being taken."""
+        return self._wanted or self._unmarked is not None
+
     def next_table(self, opened: OpenShard) -> Table | None:
         """The next table to mark before a checkpoint is taken; None if there is none."""
         if self._wanted and self._unmarked is None and not opened.parts:
@@ -244,7 +249,11 @@ class Publisher:
             await resources.in_learning(table.mark_nonzero)
             return
         confirmed = self._ask_topics(opened)
-        part, seconds = await resources.in_learning(_timed_part, opened.shard, self._part_blocks, resources.clock)
+        alone = not (opened.parts or opened.rejections or self._sending or self._keyframe.pending)
+        store = partial(self._store_soon, opened, confirmed) if alone else None
+        part, storing, seconds = await resources.in_learning(
+            _timed_part, opened.shard, self._part_blocks, resources.clock, store
+        )
         resources.metrics.cut_seconds.observe(seconds)
         resources.metrics.note_hold("learning", seconds)
         if not isinstance(part, Checkpoint):
@@ -256,7 +265,7 @@ class Publisher:
         opened.publishing, opened.unpublished = opened.unpublished, 0
         self.send_letters(opened)
         sending, self._sending = self._sending, []
-        self._publishing = asyncio.create_task(self._publish(opened, part, parts, sending, started, confirmed))
+        self._publishing = asyncio.create_task(self._publish(opened, part, parts, sending, started, confirmed, storing))
         self._publishing.add_done_callback(lambda _: self._wake())
 
     def _interval_seconds(self) -> float:
@@ -272,8 +281,14 @@ class Publisher:
         sending: list[asyncio.Task[None]],
         started: float,
         confirmed: Future[None],
+        storing: Future[Version] | None,
     ) -> None:
-        """Fold, wait for letters, publish. Retries while Redis is away; see `raise_failure` for what it raises."""
+        """Fold, wait for letters, publish. Retries while Redis is away; see `raise_failure` for what it raises.
+
+        Args:
+            opened, checkpoint, parts, sending, started, confirmed: of this publish.
+            storing: the first attempt, if it has begun: there is nothing to fold and no letter to wait for.
+        """
         resources = self._resources
         if len(parts) > 1:
             checkpoint = await resources.with_redis(lambda: replace(checkpoint, delta=fold_all(parts)))
@@ -281,7 +296,8 @@ class Publisher:
         pause, longest = RETRY_SECONDS
         while True:
             try:
-                version = await resources.with_redis(partial(self._store, opened, checkpoint, confirmed))
+                storing = storing or resources.redis.submit(self._store, opened, checkpoint, confirmed)
+                version = await asyncio.wrap_future(storing)
                 break
             except (RedisError, IdentitiesUnknown) as error:
                 if isinstance(error, RedisError):
@@ -295,7 +311,7 @@ class Publisher:
                 )
                 await resources.clock.sleep(pause)
                 pause = min(2 * pause, longest)
-                confirmed = self._ask_topics(opened)
+                confirmed, storing = self._ask_topics(opened), None
         resources.newest_number = max(resources.newest_number, version.number)
         first = not opened.published
         opened.published = self.assignment.by_partition(Logs.from_state(checkpoint.state).current())
@@ -326,6 +342,10 @@ class Publisher:
         loop = asyncio.get_running_loop()
         return asyncio.run_coroutine_threadsafe(self._resources.topic_ids.confirm(opened.bound), loop)
 
+    def _store_soon(self, opened: OpenShard, confirmed: Future[None], checkpoint: Checkpoint) -> Future[Version]:
+        """Begin `_store` from the learning thread: through the event loop it would begin half a millisecond later."""
+        return self._resources.redis.submit(self._store, opened, checkpoint, confirmed)
+
     def _store(self, opened: OpenShard, checkpoint: Checkpoint, confirmed: Future[None]) -> Version:
         """Publish as soon as Kafka has confirmed the topics. Raises `NotFinite` if a number is not finite."""
         resources = self._resources
@@ -351,9 +371,12 @@ def _wait(confirmed: Future[None]) -> None:
         ) from error
 
 
-def _timed_part(shard: Shard, most_blocks: int, clock: Clock) -> tuple[Checkpoint | Delta, float]:
-    """The next part of a checkpoint, and for how many seconds it held learning up."""
+def _timed_part(
+    shard: Shard, most_blocks: int, clock: Clock, store: Callable[[Checkpoint], Future[Version]] | None
+) -> tuple[Checkpoint | Delta, Future[Version] | None, float]:
+    """The next part of a checkpoint, its publish if `store` began it, and for how many seconds learning was held up."""
     started = clock.monotonic()
     with long_switch_interval():
         part = shard.next_part(most_blocks)
-    return part, clock.monotonic() - started
+    storing = store(part) if store is not None and isinstance(part, Checkpoint) else None
+    return part, storing, clock.monotonic() - started

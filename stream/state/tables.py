@@ -136,16 +136,10 @@ class Table:
         return self.take(0, self.spec.blocks)[0]
 
     def take(self, start: int, most: int) -> tuple[TableDelta, int]:
-        """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now.
-
-        Raises:
-            NotFinite: one of them holds a number that is not finite.
-        """
+        """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now."""
         word = np.uint64 if self.spec.block_bytes % 8 == 0 else np.uint32
         blocks, words, stopped_at = take_blocks(self.dirty, self.raw().view(word), start, most)
-        delta = TableDelta(blocks, words.view(np.uint8))
-        check_finite(self.spec, blocks, delta.data)
-        return delta, stopped_at
+        return TableDelta(blocks, words.view(np.uint8)), stopped_at
 
     def snapshot(self) -> TableDelta:
         """Every block that is not zero. Marks stay as they are."""
@@ -221,11 +215,7 @@ class Tables(Mapping[str, Table]):
     __hash__ = None  # type: ignore[assignment]  # tables change
 
     def checkpoint(self) -> Delta:
-        """The blocks of every table written since the last checkpoint. Their marks are cleared.
-
-        Raises:
-            NotFinite: one of them holds a number that is not finite.
-        """
+        """The blocks of every table written since the last checkpoint. Their marks are cleared."""
         return {name: delta for name, table in self.items() if len((delta := table.checkpoint()).blocks)}
 
     def next_part(self, most_blocks: int) -> tuple[Delta, bool]:

@@ -150,12 +150,27 @@ async def test_a_cancelled_publish_is_forgotten(bench: Bench) -> None:
     opened = open_shard(bench)
     bench.letters.may_acknowledge.clear()
     learn(opened, 1)
+    bad = [Record("clicks", 1, 1_700_000_000_000, b"no event")]
+    opened.count_learned(1, opened.shard.learn(opened.shard.decode(bad), 0.0))
     await publisher.take_part(opened)
     publisher.cancel()
     publisher.raise_failure()
     assert not publisher.busy
     bench.letters.may_acknowledge.set()
-    assert bench.store.attempts == 0
+    assert bench.store.attempts == 0, "it waited for the letter"
+
+
+async def test_a_publish_without_letters_begins_when_its_checkpoint_is_taken(bench: Bench) -> None:
+    publisher, _ = make_publisher(bench.resources)
+    opened = open_shard(bench)
+    bench.store.may_publish.clear()
+    learn(opened, 1)
+    await publisher.take_part(opened)
+    await eventually(lambda: bench.store.attempts == 1)  # from the learning thread, before the event loop hears of it
+    bench.store.may_publish.set()
+    await publisher.wait()
+    publisher.raise_failure()
+    assert bench.store.attempts == 1
 
 
 async def test_the_manifest_gets_model_settings_code_version_and_wall_clock_time(bench: Bench) -> None:
