@@ -58,7 +58,7 @@ def check_redis(settings: Settings, now: Callable[[], float]) -> list[Finding]:
         store.close()
 
 
-MEND_LOGIN = "give user and password in CORRENTE_REDIS: redis://USER:PASSWORD@host:6379/0, special characters as %XX"
+MEND_LOGIN = "set CORRENTE_REDIS=redis://USER@host:6379/0 and CORRENTE_REDIS_PASSWORD, or CORRENTE_REDIS_PASSWORD_FILE"
 MEND_ADDRESS = "start Redis, or set CORRENTE_REDIS=redis://host:6379/0 (rediss:// with TLS)"
 
 

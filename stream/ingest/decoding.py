@@ -98,6 +98,7 @@ class Decoder:
         self._decoders = DecoderByOrigin({topic: decoder(topic, fields).decode for topic in TOPIC_TYPES})
         self._settings = settings
         self._weights = settings.weights
+        self._quantity_exponent = settings.quantity_exponent
         self._scale = settings.scale
         self._id_keys = IdKeys(settings)
         self._left_out = LeftOut(settings.null_ids)
@@ -275,6 +276,8 @@ class Decoder:
                 elif quantity is not None and quantity < 0:
                     weights[place] = returned
                     kinds[place] = RETURN
+                if self._quantity_exponent and quantity is not None:
+                    weights[place] *= abs(quantity) ** self._quantity_exponent
                 continue
             kind, value = event.kind, event.value
             if value.__class__ is str:

@@ -24,7 +24,7 @@ import io
 import itertools
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -38,6 +38,7 @@ from stream.ingest.columns import COLUMNS, NUMBERS, ColumnNames, WrongFile, with
 from stream.ingest.kinds import kinds_of_rows
 from stream.ingest.left_out import LeftOut
 from stream.ingest.row_checks import BadRow, Rows, good_rows
+from stream.values import number_of
 
 __all__ = ["COLUMNS", "NUMBERS", "BadRow", "Chunk", "Coded", "Dataset", "WrongFile", "read_chunks", "read_dataset"]
 
@@ -69,6 +70,8 @@ class Dataset:
         rows: int64[n], number of each event's row in the file; None if they are all of them, in order.
         left_out: number of rows that are left out, by rule (`stream.ingest.left_out`).
         returns: number of purchases with a negative quantity, which have the kind `return` here.
+        quantity: float32[n], pieces that a purchase or a return is about, NaN for other events and where the file says
+            nothing; None if it says nothing anywhere.
     """
 
     seconds: NDArray[np.float64]
@@ -80,6 +83,7 @@ class Dataset:
     rows: NDArray[np.int64] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     returns: int = 0
+    quantity: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -138,6 +142,7 @@ def read_dataset(
     codes: dict[str, list[NDArray[np.int32]]] = {}
     names: dict[str, dict[str | None, int]] = {}
     values: list[NDArray[np.float32]] = []
+    quantities: list[NDArray[np.float32]] = []
     rows: list[NDArray[np.int64]] = []
     left_out: Counter[str] = Counter()
     rules, returns, read = LeftOut(null_ids), 0, 0
@@ -158,6 +163,7 @@ def read_dataset(
                 codes.setdefault(column, []).append(np.array(coded, np.int32))
         cells = chunk.cells.get("value") or [None] * len(chunk)
         values.append(np.array([np.nan if cell is None else float(cell) for cell in cells], np.float32))
+        quantities.append(_quantities(chunk.cells))
 
     def column_of(column: str) -> Coded | None:
         if column not in codes or len(names[column]) == 1:
@@ -168,11 +174,35 @@ def read_dataset(
     if item is None or event is None:
         why = f", only rows that are left out ({', '.join(sorted(left_out))})" if left_out else ", only the header"
         raise WrongFile(f"{path}: no event in it{why}")
-    value = np.concatenate(values)
-    given = None if np.isnan(value).all() else value
     user, session = column_of("user"), column_of("session")
-    kept = np.concatenate(rows) if left_out else None
-    return Dataset(np.concatenate(seconds), item, event, user, session, given, kept, left_out, returns)
+    return Dataset(
+        np.concatenate(seconds),
+        item,
+        event,
+        user,
+        session,
+        value=_if_any(np.concatenate(values)),
+        rows=np.concatenate(rows) if left_out else None,
+        left_out=left_out,
+        returns=returns,
+        quantity=_if_any(np.concatenate(quantities)),
+    )
+
+
+def _if_any(numbers: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The numbers; None if all are NaN."""
+    return None if np.isnan(numbers).all() else numbers
+
+
+def _quantities(cells: Mapping[str, Sequence[str | None]]) -> NDArray[np.float32]:
+    """Pieces that each purchase and each return of some rows is about; NaN for other events."""
+    kinds = cells["event"]
+    given = cells.get("quantity") or [None] * len(kinds)
+    numbers = (
+        number_of("quantity", quantity) if kind in {"purchase", "return"} else None
+        for kind, quantity in zip(kinds, given, strict=True)
+    )
+    return np.array([np.nan if number is None else abs(number) for number in numbers], np.float32)
 
 
 def read_chunks(

@@ -105,6 +105,11 @@ class ModelSettings(BaseModel):
         "default. Kinds of your own have weight 1, and the weight of a `rating` follows from its value.",
     )
 
+    quantity_exponent: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="The weight of a purchase or a return is multiplied by its quantity to this power: with 0 the "
+        "quantity doesn't matter, and with 0.5 four pieces count as two.",
+    )
     rating_scale: dict[str, float] = Field(
         default_factory=lambda: RatingScale()._asdict(),
         description="Values that a `rating` may have, as JSON: the lowest, the highest, and the `neutral` one that is "

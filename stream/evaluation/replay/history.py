@@ -92,6 +92,12 @@ class History:
         weights[rated] = [rating_weight(value, scale) for value in values]
         return weights
 
+    def quantity_weights(self, exponent: float) -> NDArray[np.float32]:
+        """(n,) factor of each event's weight by its quantity (`quantity_exponent`); 1 where a file names none."""
+        if self.data.quantity is None or not exponent:
+            return np.ones(len(self), np.float32)
+        return np.where(np.isnan(self.data.quantity), 1.0, self.data.quantity**exponent).astype(np.float32)
+
     @property
     def is_rating(self) -> NDArray[np.bool_]:
         """(n,) True for events of kind `rating` with a finite value."""
@@ -182,6 +188,7 @@ def select_rows(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
         user=part(data.user),
         session=part(data.session),
         value=None if data.value is None else data.value[rows],
+        quantity=None if data.quantity is None else data.quantity[rows],
     )
 
 

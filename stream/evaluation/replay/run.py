@@ -78,6 +78,8 @@ def evaluate(
         kind_weights=chosen.weights,
         value_weights=history.value_weights(chosen.scale),
     )
+    if not steps.frozen:
+        steps = replace(steps, weights=steps.weights * history.quantity_weights(chosen.quantity_exponent))
     values = notes_on_values(history.data, history.is_rating, chosen.weights, chosen.scale)
     steps = replace(steps, notes=[*history.notes, *values, *steps.notes])
     model = learner or _default_learner(history, protocol, chosen, steps, shards)

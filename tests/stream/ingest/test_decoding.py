@@ -13,7 +13,7 @@ import pytest
 from stream.ingest.decoding import FEW, Decoder, rating_weight
 from stream.ingest.record_checks import RECORD_MAX_BYTES
 from stream.ingest.records import Record
-from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, RETURN, EventBatch
+from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, RETURN, WEIGHT_MOST, EventBatch
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 from stream.values import RatingScale
@@ -200,6 +200,14 @@ def test_a_negative_quantity_is_a_return_and_a_positive_one_of_any_size_a_purcha
     kinds = [PURCHASE] * 4 + [RETURN] * 2 + [PURCHASE, RETURN, PURCHASE]
     assert batch.kinds.tolist() == kinds
     assert (batch.weights / WEIGHT_ONE).tolist() == [3.0 if kind == PURCHASE else -2.5 for kind in kinds]
+
+
+def test_larger_quantities_weigh_more_if_a_setting_says_so() -> None:
+    decoder = Decoder(ModelSettings(weights={"purchase": 3.0, "return": -2.0}, quantity_exponent=0.5))
+    quantities = [None, 1, 4, "4", 0.25, -9, 1e308]
+    batch, _, rejections = decoder.decode([record({**GOOD, "quantity": each}, "purchases") for each in quantities])
+    assert rejections == []
+    assert (batch.weights / WEIGHT_ONE).tolist() == [3.0, 3.0, 6.0, 6.0, 1.5, -6.0, WEIGHT_MOST]
 
 
 LEFT_OUT = {

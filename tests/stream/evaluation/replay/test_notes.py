@@ -37,6 +37,16 @@ def test_a_negative_quantity_is_a_return_and_zero_is_left_out(tmp_path: Path) ->
     assert returns.rows.tolist() == [1]
 
 
+def test_larger_quantities_weigh_more_in_a_file_as_in_a_stream_if_a_setting_says_so(tmp_path: Path) -> None:
+    rows = ("5,ada,tea,purchase,4", "6,ada,cup,click,9", "7,ada,tea,purchase,", "8,ada,tea,purchase,-9")
+    path = written(tmp_path / "a.csv", "ts,user,item,event,quantity", *rows)
+    history = load(path)
+    assert history.quantity_weights(0.5).tolist() == [2.0, 1.0, 1.0, 3.0]
+    assert history.quantity_weights(0.0).tolist() == [1.0] * 4
+    kept = load(path, events=["purchase", "click"])
+    assert kept.quantity_weights(0.5).tolist() == [2.0, 1.0, 1.0]
+
+
 def test_null_ids_are_left_out_by_the_list_of_the_settings(tmp_path: Path) -> None:
     words = ["\\N", "NULL", "NaN", "None", "ada", ""]
     rows = [f"{n}\t{word}\ts{n}\ti\tclick" for n, word in enumerate(words, 5)]
