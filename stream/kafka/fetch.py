@@ -12,11 +12,14 @@ tested without the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
 from stream.ingest.records import Record
+
+NO_IDS: Mapping[TP, str] = MappingProxyType({})
 
 
 class Fetch(NamedTuple):
@@ -89,12 +92,19 @@ class PartitionOwner(Protocol):
 class SeekableConsumer(Protocol):
     """The requests that a runner makes of Kafka's consumer."""
 
-    async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+    async def start_at(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str] = NO_IDS) -> dict[TP, int]:
         """Fetch from these offsets on; return the number of the session that each topic-partition begins.
+
+        Args:
+            offsets: of the first records.
+            topic_ids: id of each one's topic, empty if it has none.
 
         Raises:
             IllegalStateError: one of them isn't assigned to this worker any more.
         """
+
+    def fetches_by_id(self, partitions: Iterable[TP]) -> bool:
+        """Return True if all records since `start_at` came from the topics whose ids were given then."""
 
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """First offset that Kafka still holds, and the last stable offset, of each topic-partition."""

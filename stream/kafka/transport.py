@@ -31,8 +31,9 @@ from faust.types import TP, ConsumerMessage
 from structlog import get_logger
 
 from stream.ingest.records import Record
-from stream.kafka.fetch import Fetch, PartitionOwner, Position
+from stream.kafka.fetch import NO_IDS, Fetch, PartitionOwner, Position
 from stream.kafka.group import commit_note, other_model
+from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
 
 log = get_logger(__name__)
 
@@ -55,6 +56,38 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._numbers = itertools.count(1)
         super().__init__(*args, **options)
         self._makers: dict[TopicPartition, Callable[[TopicPartition, Any], Record]] = {}
+        self._topic_ids: dict[TopicPartition, bytes] = {}
+        self._by_name: set[TopicPartition] = set()
+
+    async def on_start(self) -> None:
+        """Start the consumer. Nothing is fetched yet: no topic is subscribed to."""
+        await super().on_start()
+        self._fetch_by_id(self._ensure_consumer()._fetcher)
+
+    def _fetch_by_id(self, fetcher: Any) -> None:
+        """Let aiokafka's fetcher name topics by their ids."""
+        by_name = fetcher._proc_fetch_request
+
+        async def by_id(assignment: Any, node: int, request: Any) -> bool:
+            asked = [TopicPartition(name, each[0]) for name, partitions in request.topics for each in partitions]
+            ids = {tp: self._topic_ids.get(tp, b"") for tp in asked}
+            sent = FetchById(request, ids) if all(ids.values()) else None
+            found = bool(await by_name(assignment, node, sent or request))
+            for tp in asked:  # nobody else has run since the records arrived
+                if self._topic_ids.get(tp, b"") != ids[tp]:
+                    fetcher._records.pop(tp, None)  # fetched before the seek, perhaps from another topic
+                elif tp in fetcher._records and not (sent and sent.used):
+                    self._by_name.add(tp)
+            if sent and sent.refused:
+                await asyncio.sleep(POLL_SECONDS)  # the owner sees by itself that a topic is gone
+            return found
+
+        fetcher._proc_fetch_request = by_id
+
+    def fetches_by_id(self, partitions: Iterable[TP]) -> bool:
+        """See `Consumer.fetches_by_id`."""
+        targets = list(map(driver.ensure_aiokafka_TP, partitions))
+        return all(self._topic_ids.get(tp) and tp not in self._by_name for tp in targets)
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -64,15 +97,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         return consumer
 
-    async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+    async def start_at(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str] = NO_IDS) -> dict[TP, int]:
         """Seek, and number the sessions that begin; see `Consumer.start_at`."""
-        return await self.call_thread(self._start_at, offsets)
+        return await self.call_thread(self._start_at, offsets, topic_ids)
 
-    async def _start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+    async def _start_at(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str] = NO_IDS) -> dict[TP, int]:
         consumer = self._ensure_consumer()
         sessions = {}
         for tp, offset in offsets.items():
             target = driver.ensure_aiokafka_TP(tp)
+            self._topic_ids[target] = id_bytes(topic_ids.get(tp, ""))
+            self._by_name.discard(target)
             consumer.seek(target, offset)
             self._delivered[target] = offset
             sessions[tp] = self._sessions[target] = next(self._numbers)
@@ -252,15 +287,24 @@ class Consumer(driver.Consumer):
             self._read = read
             await super().subscribe(read)
 
-    async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+    async def start_at(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str] = NO_IDS) -> dict[TP, int]:
         """Fetch from these offsets on; return the number of the session that each topic-partition begins.
+
+        Args:
+            offsets: of the first records.
+            topic_ids: id of each one's topic, empty if it has none. No record of another topic is fetched, if the
+                broker understands ids.
 
         Raises:
             IllegalStateError: one of them isn't assigned to this worker any more.
         """
-        sessions = await self._thread.start_at(offsets)
+        sessions = await self._thread.start_at(offsets, topic_ids)
         self._fetched_partitions |= set(sessions)
         return sessions
+
+    def fetches_by_id(self, partitions: Iterable[TP]) -> bool:
+        """Return True if all records since `start_at` came from the topics whose ids were given then."""
+        return self._thread.fetches_by_id(partitions)
 
     async def ranges(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """First offset that Kafka still holds, and the last stable offset, of each topic-partition."""

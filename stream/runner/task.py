@@ -308,7 +308,8 @@ class ShardRunner:
             # Fetches that are still on their way from before the seek must not be taken for what follows it.
             opened.close_sessions()
         starts = await start_offsets(self.assignment, shard, bound, consumer, resources, self._log)
-        sessions = await consumer.start_at({tp: start.offset for tp, start in starts.items()})
+        ids = {tp: bound[tp].topic_id for tp in starts}
+        sessions = await consumer.start_at({tp: start.offset for tp, start in starts.items()}, ids)
         if self._halting:
             sessions = {}  # these sessions have ended before they began
         if opened is None:

@@ -6,6 +6,7 @@ enough. Kafka gives each topic that is created an id; brokers without ids are kn
 | file | decides |
 |---|---|
 | `errors` | the two kinds of errors |
+| `fetch_by_id` | how fetches name topics by their ids, so that no other topic's records are taken for theirs |
 | `topic_ids` | how identities are looked up, which broker is asked, and what is raised for another topic |
 | `witness` | which record stands for a log without an id, and when another one takes its place |
 """

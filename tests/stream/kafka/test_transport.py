@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, InconsistentGroupProtocolError, KafkaConnectionError
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import ConsumerStoppedError
 from faust.types import TP
@@ -19,6 +20,7 @@ from faust.types import TP
 from stream.ingest.records import Record
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.fetch import Fetch, Position
+from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
 from stream.kafka.transport import Consumer, ConsumerThread, Transport, record_maker
 from stream.settings import Settings
 from stream.worker import WorkerApp, make_app
@@ -444,3 +446,55 @@ async def test_packed_records_are_unpacked_by_the_maker_of_their_partition(bench
     await bench.poll()
     made = packed._consumer_record(TopicPartition(*CLICKS), SimpleNamespace(offset=1, timestamp=2, value=b"", key=None))
     assert made == Record("clicks/1", 1, 2, b"", None)
+
+
+class OneFetcher:
+    """aiokafka's fetcher with one partition: each fetch leaves a record, and may be overtaken by a seek."""
+
+    def __init__(self) -> None:
+        self._records: dict[TopicPartition, str] = {}
+        self.sent: list[Any] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.understands = True
+
+    async def _proc_fetch_request(self, assignment: Any, node: int, request: Any) -> bool:
+        self.sent.append(request)
+        self.meanwhile()
+        if isinstance(request, FetchById):
+            request.used = self.understands
+        self._records[TopicPartition(*CLICKS)] = "a record"
+        return True
+
+
+REQUEST = FetchRequest(100, 1, 1 << 20, 1, [(CLICKS.topic, [(CLICKS.partition, 0, 1 << 20)])])
+TOPIC_ID, OTHER_ID = "AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"
+
+
+async def test_topics_are_fetched_by_the_ids_that_the_owner_gave(bench: Bench) -> None:
+    fetcher, thread = OneFetcher(), bench.consumer._thread
+    thread._fetch_by_id(fetcher)
+    await bench.consumer.start_at({CLICKS: 0}, {CLICKS: TOPIC_ID})
+    assert await fetcher._proc_fetch_request(None, 1, REQUEST)
+    assert isinstance(fetcher.sent[-1], FetchById)
+    assert fetcher._records
+    assert bench.consumer.fetches_by_id([CLICKS])
+    fetcher.understands = False
+    await fetcher._proc_fetch_request(None, 1, REQUEST)
+    assert not bench.consumer.fetches_by_id([CLICKS]), "a broker that is older was asked by name"
+    await bench.consumer.start_at({CLICKS: 0}, {CLICKS: TOPIC_ID})
+    assert bench.consumer.fetches_by_id([CLICKS])
+    assert not bench.consumer.fetches_by_id([CLICKS, PURCHASES])
+    await bench.consumer.start_at({CLICKS: 0}, {CLICKS: ""})
+    await fetcher._proc_fetch_request(None, 1, REQUEST)
+    assert fetcher.sent[-1] is REQUEST
+    assert not bench.consumer.fetches_by_id([CLICKS])
+
+
+@pytest.mark.parametrize("before", ["", OTHER_ID])
+async def test_a_fetch_that_a_seek_overtook_leaves_no_record(bench: Bench, before: str) -> None:
+    fetcher, thread = OneFetcher(), bench.consumer._thread
+    thread._fetch_by_id(fetcher)
+    await bench.consumer.start_at({CLICKS: 0}, {CLICKS: before})
+    fetcher.meanwhile = lambda: thread._topic_ids.update({TopicPartition(*CLICKS): id_bytes(TOPIC_ID)})
+    await fetcher._proc_fetch_request(None, 1, REQUEST)
+    assert not fetcher._records

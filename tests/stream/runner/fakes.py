@@ -18,7 +18,7 @@ from faust.types import TP
 
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import DeadLetter
-from stream.kafka.fetch import Fetch, Position
+from stream.kafka.fetch import NO_IDS, Fetch, Position
 from stream.kafka.identity.errors import OtherTopic
 from stream.kafka.letter_writer import Trouble
 from stream.models.state_names import Names
@@ -118,6 +118,8 @@ class FakeConsumer(Failing):
         first: offset of the first record that is still there.
         committed_offsets: as the group has committed them.
         starts: offsets of every `start_at`.
+        topic_ids: of each topic-partition, as the newest `start_at` has it.
+        by_id: True if fetches name topics by id.
     """
 
     def __init__(self, origins: Mapping[TP, str]) -> None:
@@ -127,6 +129,8 @@ class FakeConsumer(Failing):
         self.first: dict[TP, int] = dict.fromkeys(origins, 0)
         self.committed_offsets: dict[TP, int] = {}
         self.starts: list[dict[TP, int]] = []
+        self.topic_ids: dict[TP, str] = {}
+        self.by_id = False
         self.sessions: dict[TP, int] = {}
         self.positions: dict[TP, int] = {}
         self.before_start = asyncio.Event()
@@ -173,8 +177,12 @@ class FakeConsumer(Failing):
         self.raise_failure("ranges")
         return {tp: (self.first[tp], self.end(tp)) for tp in partitions}
 
-    async def start_at(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+    def fetches_by_id(self, partitions: Iterable[TP]) -> bool:
+        return self.by_id and all(self.topic_ids.get(tp) for tp in partitions)
+
+    async def start_at(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str] = NO_IDS) -> dict[TP, int]:
         self.raise_failure("start_at")
+        self.topic_ids.update(topic_ids)
         await self.before_start.wait()
         self.starts.append(dict(offsets))
         for tp, offset in offsets.items():
@@ -356,12 +364,14 @@ class FakeTopicIds(Failing):
     Attributes:
         cluster: id of the cluster.
         created: number of times that each topic was created, which makes its id.
+        questions: number of calls of `confirm`.
         without_ids: the logs of a broker that gives topics no id, whose records are witnesses.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.cluster = "production"
+        self.questions = 0
         self.without_ids: FakeConsumer | None = None
         self.created: dict[str, int] = defaultdict(lambda: 1)
 
@@ -378,6 +388,7 @@ class FakeTopicIds(Failing):
         return f"{topic} {self.created[topic]}" if self.without_ids is None else ""
 
     async def confirm(self, bound: Mapping[TP, LogId]) -> None:
+        self.questions += 1
         self.raise_failure("confirm")
         for tp, found in (await self.look_up(bound)).items():
             if found != bound[tp]:

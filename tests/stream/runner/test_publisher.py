@@ -160,6 +160,26 @@ async def test_a_cancelled_publish_is_forgotten(bench: Bench) -> None:
     assert bench.store.attempts == 0, "it waited for the letter"
 
 
+async def test_topics_are_asked_for_once_a_session_if_fetches_name_them_by_id(bench: Bench) -> None:
+    publisher, _ = make_publisher(bench.resources)
+    opened = open_shard(bench)
+    opened.bound = await bench.topic_ids.look_up([CLICKS])
+    await bench.kafka.start_at({CLICKS: 0}, {CLICKS: opened.bound[CLICKS].topic_id})
+
+    async def questions(publishes: int) -> int:
+        before = bench.topic_ids.questions
+        for _ in range(publishes):
+            learn(opened, 1)
+            await publisher.flush(opened)
+        return bench.topic_ids.questions - before
+
+    assert await questions(3) == 3, "fetches by name are confirmed each time"
+    bench.kafka.by_id = True
+    assert await questions(3) == 0
+    opened.bound = dict(opened.bound)
+    assert await questions(3) == 1, "at the start of sessions, offsets were looked up by name"
+
+
 async def test_a_publish_without_letters_begins_when_its_checkpoint_is_taken(bench: Bench) -> None:
     publisher, _ = make_publisher(bench.resources)
     opened = open_shard(bench)
