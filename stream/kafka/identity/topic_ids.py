@@ -1,7 +1,8 @@
 """Identities of topics: the cluster's id, and the id that Kafka gives to each topic that is created (KIP-516).
 
-The question is asked before each version becomes visible (`stream.kafka.connection.metadata` has its form). The topics
-of a broker without ids (before Kafka 2.8) have an empty id.
+The question (`stream.kafka.connection.metadata` has its form) is asked once at the start of sessions. A broker before
+Kafka 3.1, which can't be asked for records by ids (`fetch_by_id`), is asked before each version becomes visible. The
+topics of a broker without ids (before Kafka 2.8) have an empty id.
 
 This file decides how identities are looked up, which broker is asked, and what is raised if a topic is another one than
 it was.
