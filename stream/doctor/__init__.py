@@ -7,8 +7,7 @@ stops one check is a finding for the reader. An edge, as it asks Kafka, Redis, a
 |---|---|
 | `findings` | how severe a finding is, how findings are printed, and the exit code |
 | `installation` | what is checked of settings, the salt, the kernel cache and the disk |
-| `kafka` | whether brokers are reached, and what is checked of topics, their configuration and the group |
-| `kafka_rights` | which rights workers and servers need in Kafka, and which of them are missing |
+| `kafka` | whether brokers are reached, and what is checked of topics, their configuration, rights and the group |
 | `kafka_logs` | what is checked of the records in Kafka: open transactions, and records that were removed too early |
 | `redis` | what is checked of Redis, of its clock, and of the newest version in it |
 | `server` | what is checked of a running server |

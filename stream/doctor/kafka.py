@@ -1,7 +1,7 @@
 """Checks of Kafka: brokers, topics and their configuration, and the consumer group.
 
-This file decides what is checked with an admin client, in which order, and what follows if no broker answers. Rights
-are checked in `stream.doctor.kafka_rights`, records in `stream.doctor.kafka_logs`.
+This file decides what is checked with an admin client, in which order, and what follows if no broker answers. Which
+rights are needed is decided in `stream.kafka.connection.rights`; records are checked in `stream.doctor.kafka_logs`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_
 
 from stream.doctor.findings import Finding, error, note, ok, warning
 from stream.doctor.kafka_logs import check_logs
-from stream.doctor.kafka_rights import check_rights
+from stream.kafka.connection.rights import all_needs, ask_rights, grant_command
 from stream.kafka.group import describe_group, stranger
 from stream.kafka.refusals import CannotLearn
 from stream.kafka.shard_count import check_topics
@@ -56,7 +56,7 @@ async def check_kafka(settings: Settings) -> list[Finding]:
         checks: list[tuple[str, Check]] = [
             ("kafka.topics", _topics),
             ("kafka.configuration", _configuration),
-            ("kafka.rights", check_rights),
+            ("kafka.rights", _rights),
             ("kafka.group", _group),
             ("kafka.logs", check_logs),
         ]
@@ -210,6 +210,18 @@ def configuration_problems(topic: str, config: Mapping[str, str], settings: Sett
             )
         )
     return found
+
+
+async def _rights(admin: Any, settings: Settings) -> list[Finding]:
+    """Rights on the topics and on the consumer group that are missing."""
+    rights = await ask_rights(admin._send_request, all_needs(settings))  # noqa: SLF001  aiokafka's admin has no name for it
+    findings = [
+        error("kafka.rights", f"this account has no right to {each}", grant_command(settings, each))
+        for each in rights.missing
+    ]
+    if not rights.stated:
+        findings.append(note("kafka.rights", "these brokers are older than 2.3 and don't say who may do what"))
+    return findings or [ok("kafka.rights", "this account may read and write all topics, and read the group")]
 
 
 async def _group(admin: Any, settings: Settings) -> list[Finding]:

@@ -199,19 +199,25 @@ class SecuredKafka:
         """Give `USER` every right on these topics; everyone else loses theirs."""
         self.allow(USER, AclOperation.ALL, topics)
 
-    def allow(self, user: str, operation: AclOperation, topics: Sequence[str]) -> None:
-        """Give a user a right on topics; everyone who has got none loses theirs."""
+    def allow(
+        self,
+        user: str,
+        operation: AclOperation,
+        names: Sequence[str],
+        kind: ResourceType = ResourceType.TOPIC,
+    ) -> None:
+        """Give a user a right on topics, or on groups; everyone who has got none loses theirs."""
         rules = [
             AclBinding(
-                ResourceType.TOPIC,
-                topic,
+                kind,
+                name,
                 ResourcePatternType.LITERAL,
                 f"User:{user}",
                 "*",
                 operation,
                 AclPermissionType.ALLOW,
             )
-            for topic in topics
+            for name in names
         ]
         admin = AdminClient({"bootstrap.servers": self.server.bootstrap})  # ends with its last reference
         for done in admin.create_acls(rules).values():

@@ -15,7 +15,7 @@ import aiokafka.client
 import pytest
 import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from confluent_kafka.admin import AclOperation
+from confluent_kafka.admin import AclOperation, ResourceType
 from structlog import get_logger
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
@@ -24,7 +24,7 @@ from benchmarks.harness.servers import free_port
 from simulators.cli import replay
 from stream.kafka.connection.diagnosis import find_problem
 from stream.kafka.connection.options import client_options
-from stream.kafka.connection.rights import Needs, learner_needs, letter_needs, poster_needs
+from stream.kafka.connection.rights import Needs, all_needs, learner_needs, letter_needs, poster_needs
 from stream.kafka.dead_letters_cli import app as dead_letters
 from stream.kafka.refusals import CannotLearn
 from stream.kafka.topics import find_topics
@@ -155,6 +155,31 @@ async def test_a_missing_right_is_named_with_the_command_that_gives_it(
         f"kafka-acls.sh --bootstrap-server {settings.kafka} --add --allow-principal User:{STRANGER} --operation "
         f"{operation} --topic {topics[topic]}" in problem.text
     )
+
+
+async def test_a_group_that_may_be_seen_and_not_read_is_named(
+    secured_kafka: SecuredKafka, topics: dict[str, str]
+) -> None:
+    side = secured_kafka.side("ACL denied")
+    settings = load_settings(topics | side.environment | side.wrong)
+    secured_kafka.allow(STRANGER, AclOperation.DESCRIBE, [settings.consumer_group], ResourceType.GROUP)
+    problem = await find_problem(settings, Needs({}, settings.consumer_group))
+    assert problem is not None
+    assert f"has no right to Read on the group {settings.consumer_group}. Give it: " in problem.text
+    assert problem.text.endswith(f" --operation Read --group {settings.consumer_group}")
+
+
+async def test_all_rights_that_are_missing_on_one_topic_are_given_by_one_command(
+    secured_kafka: SecuredKafka, topics: dict[str, str]
+) -> None:
+    side = secured_kafka.side("ACL denied")
+    settings = load_settings(topics | side.environment | side.wrong)
+    clicks = settings.clicks_topic
+    secured_kafka.allow(STRANGER, AclOperation.DESCRIBE, [clicks])
+    problem = await find_problem(settings, Needs({clicks: all_needs(settings).topics[clicks]}))
+    assert problem is not None
+    assert f"has no right to Read and Write on the topic {clicks}. Give it: " in problem.text
+    assert problem.text.endswith(f" --operation Read --operation Write --topic {clicks}")
 
 
 def mistakes(kafka: SecuredKafka) -> dict[str, tuple[dict[str, str], str]]:

@@ -112,8 +112,8 @@ def test_rights_that_are_missing_are_named_with_the_command_that_gives_them(sett
         deny(server, AclOperation.READ, ResourceType.GROUP, settings.group)
         found = run(checked(own))["kafka.rights"]
     assert {(finding.severity, finding.found) for finding in found} == {
-        (Severity.ERROR, f"this account may not WRITE the topic {settings.clicks_topic}"),
-        (Severity.ERROR, f"this account may not READ the group {settings.group}"),
+        (Severity.ERROR, f"this account has no right to Write on the topic {settings.clicks_topic}"),
+        (Severity.ERROR, f"this account has no right to Read on the group {settings.group}"),
     }
     assert all("kafka-acls.sh" in finding.mend for finding in found)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import (
@@ -26,7 +26,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.kafka.connection.options import client_options
-from stream.kafka.connection.rights import Needs, explain_missing, missing_rights
+from stream.kafka.connection.rights import Missing, Needs, ask_rights, explain_missing
 from stream.kafka.connection.sessions import Connection, connect
 from stream.kafka.connection.tokens import TokenUnavailable
 from stream.settings import PREFIX, Settings
@@ -106,10 +106,19 @@ async def _look_around(settings: Settings, connection: Connection, needs: Needs 
         for broker, each in zip(others, found, strict=True):
             if isinstance(each, Problem):
                 return _advertised(settings, broker, each)
-        missing = await missing_rights(connection, needs) if needs else []
+        missing = await _missing_rights(connection, needs) if needs else []
     except (KafkaError, TimeoutError, OSError) as error:
         return _refused_request(settings, connection, error)
     return Problem(explain_missing(settings, missing), may_heal=True) if missing else None
+
+
+async def _missing_rights(connection: Connection, needs: Needs) -> list[Missing]:
+    def send(request: Any, _: int | None = None) -> Awaitable[Any]:
+        return connection.send(
+            request
+        )  # every broker knows the rights on topics, and the coordinator those on the group
+
+    return (await ask_rights(send, needs)).missing
 
 
 async def _try(settings: Settings, host: str, port: int) -> Connection | Problem:
