@@ -17,7 +17,7 @@ help:
 	@echo "make lint                 ruff, its formatter as a check, and mypy alone"
 	@echo "make coverage             lines that the last make test ran, file by file"
 	@echo "make faults [MINUTES=2]   the tests that kill, pause and restart things, on a real Kafka and Redis"
-	@echo "make connections          every kind of secured Kafka and Redis, and a storm over them"
+	@echo "make connections          every kind of secured Kafka and Redis, and storms over them"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make aging [AGING=...]    a year in one model, in simulated time, beside a model that begins with its last month"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"

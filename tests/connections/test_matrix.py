@@ -16,7 +16,9 @@ import pytest
 
 from benchmarks.harness.waiting import wait_until
 from tests.connections.conftest import Cell, results
+from tests.connections.kafka_side import PASSWORD as KAFKA_PASSWORD
 from tests.connections.kafka_side import SIDES, SecuredKafka
+from tests.connections.redis_side import PASSWORD as REDIS_PASSWORD
 from tests.connections.redis_side import SIDES as REDIS_SIDES
 from tests.connections.redis_side import redis_side
 from tests.integration import kafka_client
@@ -106,4 +108,6 @@ def test_a_click_becomes_a_list_and_wrong_credentials_are_named(
                 )
         if redis.wrong:
             start_worker({**right, **redis.wrong}).wait_for_log(redis.wrong_says, NAMED_SECONDS)
+    logs = "".join(log.read_text(errors="replace") for log in tmp_path.glob("worker-*.log"))
+    assert [password for password in (KAFKA_PASSWORD, REDIS_PASSWORD) if password in logs] == []
     results[kafka_kind, redis_kind] = Cell("passed", time.monotonic() - began)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.harness.waiting import wait_until
 from docs.generate.commands import found_commands
 from serving.app import create_app
 from stream.cli import app as corrente
@@ -17,8 +25,9 @@ from stream.settings import load_settings
 from tests.connections.redis_side import PASSWORD, RedisSide, redis_side
 
 WRONG = "an#ther/p@ss?word"
+OF_KAFKA = "k#fka/w?th:s@me&%chars"
 OF_REDIS = {"versions", "settings", "size"}
-"""Commands that read settings or Redis, and end at once. `worker` and `serve` stay; their logs are read elsewhere."""
+"""Commands that read settings or Redis, and end at once. Those that use Kafka run as processes, further down."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,7 @@ def environment(side: RedisSide, request: pytest.FixtureRequest) -> dict[str, st
 
 
 def assert_no_secret(text: str, where: str) -> None:
-    for secret in (PASSWORD, WRONG):
+    for secret in (PASSWORD, WRONG, OF_KAFKA):
         for part in (secret, secret[-8:], secret[:8]):
             assert part not in text, f"{where} shows a password:\n{text}"
 
@@ -78,3 +87,108 @@ async def test_no_page_shows_a_password(environment: dict[str, str], caplog: pyt
                 seen += 1
         assert seen >= 15
     assert_no_secret(caplog.text, "the log")
+
+
+# ---- commands that use Kafka too, in processes of their own
+
+
+class Closing(socketserver.BaseRequestHandler):
+    """Accepts connections and answers nothing: each is closed at once."""
+
+
+@pytest.fixture(scope="module")
+def closing() -> Iterator[str]:
+    """Host and port of a server that is no Kafka."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Closing) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+class Command:
+    """One command of `corrente` in a process; all that it says goes to one file."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        self._said = folder / f"{len(list(folder.iterdir()))}.txt"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
+        with self._said.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from stream.cli import main; main()", *words],
+                env={**inherited, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self) -> str:
+        return self._said.read_text(errors="replace")
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Wait until it has said this."""
+        return wait_until(lambda: re.search(pattern, self.said()), f"{pattern!r} in\n{self.said()}", 60.0)
+
+    def end(self) -> None:
+        """Stop it if it runs; killed if it doesn't follow."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(params=["refused", "away", "unreadable"])
+def trouble(side: RedisSide, closing: str, request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
+    """A kind of trouble, and the settings that lead to it."""
+    node = side.nodes[0]
+    redis, kafka = {
+        "refused": (f"redis://:{WRONG}@127.0.0.1:{node.port}/0", closing),
+        "away": (f"redis://:{PASSWORD}@127.0.0.1:1/0", "127.0.0.1:1"),
+        "unreadable": (f"redis://:{PASSWORD}@127.0.0.1:none/0", "127.0.0.1:1"),
+    }[request.param]
+    return request.param, {
+        "CORRENTE_REDIS": redis,
+        "CORRENTE_REDIS_SENTINEL_PASSWORD": PASSWORD,
+        "CORRENTE_KAFKA": f"SASL_PLAINTEXT://{kafka}",
+        "CORRENTE_KAFKA_SASL_MECHANISM": "SCRAM-SHA-1" if request.param == "unreadable" else "SCRAM-SHA-512",
+        "CORRENTE_KAFKA_SASL_USERNAME": "corrente",
+        "CORRENTE_KAFKA_SASL_PASSWORD": OF_KAFKA,
+        "CORRENTE_KAFKA_SASL_OAUTH_CLIENT_SECRET": OF_KAFKA if request.param == "unreadable" else "",
+        "CORRENTE_LOG_LEVEL": "debug",
+        "CORRENTE_METRICS_PORT": "0",
+    }
+
+
+def test_no_command_that_uses_kafka_shows_a_password(trouble: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    kind, environment = trouble
+    history = tmp_path / "history.jsonl"
+    history.write_text('{"user": "ada", "item": "teapot", "timestamp": 1750000000}\n')
+    rows = [str(history), "--kind", "click"]
+    with contextlib.ExitStack() as running:
+
+        def start(*words: str) -> Command:
+            command = Command(words, environment, tmp_path)
+            running.callback(command.end)
+            return command
+
+        worker, serve = start("worker"), start("serve", "--port", "0")
+        ending = [start("doctor"), start("doctor", "--json"), start("dead-letters", "list")]
+        ending += [start("replay", *rows, "--via", via, "--url", "http://127.0.0.1:1") for via in ("kafka", "http")]
+        pages = ""
+        if kind == "unreadable":
+            ending += [worker, serve]
+        else:
+            worker.wait_for("Kafka can't be used yet")
+            url = serve.wait_for(r"http://[0-9.]+:\d+")[0]
+            with httpx.Client(base_url=url, timeout=30.0) as client:
+                wait_until(lambda: "Kafka at" in client.get("/health/ready").text, "the reason", 60.0)
+                client.post("/v1/events/clicks", json={"user": "ada", "item": "teapot"})
+                pages = client.get("/health/ready").text + client.get("/metrics").text
+        for command in ending:
+            assert command.process.wait(60.0) != 0, command.said()
+    for command in [worker, serve, *ending]:
+        assert len(command.said()) > 20, "a command that says nothing shows nothing"
+        assert_no_secret(command.said(), str(command.process.args))
+    assert_no_secret(pages, "a page of the server")
