@@ -86,7 +86,7 @@ def check_rights(store: VersionStore) -> list[Finding]:
         "ZRANGE": lambda: redis.zrange(ranked, 0, -1),
         "SADD": lambda: redis.sadd(counted, 1),
         "EXPIRE": lambda: [redis.expire(name, 10) for name in (hashed, ranked, counted)],
-        "EVAL and EVALSHA": lambda: redis.eval("return redis.call('EXISTS', KEYS[1])", 1, key),
+        "EVALSHA and SCRIPT LOAD": lambda: redis.register_script("return redis.call('EXISTS', KEYS[1])")(keys=[key]),
         "PUBLISH": lambda: redis.publish(key, b"1"),
         "DEL": lambda: redis.delete(key, hashed, ranked, counted),
     }

@@ -101,10 +101,15 @@ def test_wrong_credentials_are_named_and_no_password_is_shown(side: RedisSide) -
 
 
 def test_the_documented_rights_are_those_that_are_used(tmp_path: Path, another: Callable[..., Any]) -> None:
-    from stream.versions.storage import reshard_scripts, scripts
+    from stream.versions.storage import heal_scripts, reshard_scripts, scripts
     from tests.connections.redis_side import documented_rights
 
-    sources = [text for module in (scripts, reshard_scripts) for text in vars(module).values() if isinstance(text, str)]
+    sources = [
+        text
+        for module in (scripts, heal_scripts, reshard_scripts)
+        for text in vars(module).values()
+        if isinstance(text, str)
+    ]
     used = {command.lower() for text in sources for command in re.findall(r"redis\.call\('(\w+)'", text)}
     with redis_side("user", tmp_path) as side:
         with side.client() as admin:
