@@ -9,7 +9,7 @@ alike, and a new kind of security is added in one place. The room knows no topic
 | `faust_settings` | the form in which Faust takes the same |
 | `metadata` | the request for topic ids and rights, which aiokafka doesn't have |
 | `options` | the arguments of every client of aiokafka |
-| `rights` | which rights on topics and groups a client has, and the command that gives a missing one |
+| `rights` | which rights each part of Corrente needs, which of them are missing, and the command that gives them |
 | `sessions` | when a connection is replaced because the broker ends its session |
 | `tls` | which certificates are trusted and shown |
 | `tokens` | where OAUTHBEARER tokens come from, and how long one is used |
