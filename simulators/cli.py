@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from stream.ingest.files_cli import ColumnsInOrder, Separator
+
 
 def demo(
     seconds: Annotated[float, typer.Option(min=5, help="How long the shop is open.")] = 90,
@@ -60,7 +62,7 @@ def demo(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="TSV, CSV or JSON lines, plain or gzipped.")],
+    file: Annotated[Path, typer.Argument(help="TSV, CSV or JSON lines, plain, gzipped or zipped; - is stdin.")],
     via: Annotated[Literal["http", "kafka"], typer.Option(help="POST it, or write it to the topics.")] = "http",
     speed: Annotated[str, typer.Option(help="How much faster than it happened: 100x, or max.")] = "max",
     times: Annotated[
@@ -70,6 +72,8 @@ def replay(
         list[str] | None,
         typer.Option(help="Our column's name in the file, such as item=product_id; may be repeated."),
     ] = None,
+    columns: ColumnsInOrder = None,
+    separator: Separator = None,
     kind: Annotated[str | None, typer.Option(help="Kind of every event, for a file that has no column for it.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Of the HTTP server; else what CORRENTE_HOST and CORRENTE_PORT say.")
@@ -87,22 +91,25 @@ def replay(
 
     from simulators.replay import Plan
     from simulators.replay_run import run_replay
-    from stream.ingest.files import WrongFile
+    from stream.ingest.files import TableForm, WrongFile
+    from stream.ingest.files_cli import column_names, readable_again
     from stream.settings import load_settings
 
     settings = load_settings()
     server = address or f"http://{settings.host}:{settings.port}"
     try:
-        plan = Plan(file, _columns(column or []), kind, _speed(speed), times, settings.fields, limit)
-        report = asyncio.run(
-            run_replay(
-                plan,
-                settings,
-                via=via,
-                address=server,
-                check_seconds=patience if check else None,
+        names, form = column_names(column), TableForm.of(columns, separator)
+        with readable_again(file) as readable:
+            plan = Plan(readable, names, kind, _speed(speed), times, settings.fields, limit, form)
+            report = asyncio.run(
+                run_replay(
+                    plan,
+                    settings,
+                    via=via,
+                    address=server,
+                    check_seconds=patience if check else None,
+                )
             )
-        )
     except httpx.HTTPError as error:
         print(f"corrente replay: {server} gave no answer or an error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -127,11 +134,3 @@ def _speed(text: str) -> float | None:
     if not 0 < speed < float("inf"):
         raise typer.BadParameter(f"--speed {text!r} is neither max nor a number of times, such as 100x")
     return speed
-
-
-def _columns(given: list[str]) -> dict[str, str]:
-    pairs = [each.partition("=") for each in given]
-    for ours, sign, theirs in pairs:
-        if not (ours and sign and theirs):
-            raise typer.BadParameter(f"--column {ours!r} is not ours=theirs, such as item=product_id")
-    return {ours: theirs for ours, _, theirs in pairs}

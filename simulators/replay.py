@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,16 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from simulators.client import TOPIC_OF_KIND, Client
-from stream.ingest.files import NUMBERS, Chunk, WrongFile, read_chunks
+from stream.ingest.files import (
+    NUMBERS,
+    UNKNOWN_FORM,
+    Chunk,
+    NumberIds,
+    TableForm,
+    WrongFile,
+    kind_of_reason,
+    read_chunks,
+)
 
 BATCH_EVENTS = 500
 BATCH_SECONDS = 0.1
@@ -62,6 +72,10 @@ class Report:
     by_topic: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Number of unreadable rows by reason, without the values in it."""
+    cautions: list[str] = field(default_factory=list)
+    """Sentences about rows that were sent and are doubtful."""
     seen: dict[str, int] | None = None
     """Increase of the system's own counters during the replay, or None if they were not read."""
 
@@ -94,6 +108,8 @@ class Report:
             "seen": self.seen,
             "closed": self.closed,
             "problems": [*self.problems, *self.outcome.reasons][:MAX_PROBLEMS],
+            "unreadable_by_reason": dict(self.reasons.most_common()),
+            "cautions": self.cautions,
         }
 
 
@@ -115,6 +131,7 @@ class Plan:
         times: `shift` or `keep`, see the module.
         fields: Corrente's field name to the one that the system expects (`CORRENTE_FIELDS`).
         limit: largest number of rows.
+        form: the form of a table, as far as it is known.
     """
 
     path: Path
@@ -124,6 +141,7 @@ class Plan:
     times: Times = "shift"
     fields: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    form: TableForm = UNKNOWN_FORM
 
 
 @dataclass(frozen=True)
@@ -140,13 +158,19 @@ class Span:
         Raises:
             WrongFile: it can't be read, or no row of it is an event.
         """
+        first_problem = ""
+
+        def unreadable(line: int, reason: str) -> None:
+            nonlocal first_problem
+            first_problem = first_problem or f"; line {line}: {reason}"
+
         bounds = [
             (chunk.seconds.min(), chunk.seconds.max())
-            for chunk in _limited(plan, lambda _, __: None)
+            for chunk in _limited(plan, unreadable)
             if len(chunk)  # all of its rows may be unreadable
         ]
         if not bounds:
-            raise WrongFile(f"{plan.path}: no row of it can be read as an event")
+            raise WrongFile(f"{plan.path}: no row of it can be read as an event{first_problem}")
         return cls(float(min(low for low, _ in bounds)), float(max(high for _, high in bounds)))
 
 
@@ -169,9 +193,14 @@ async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[
 
     def unreadable(line: int, reason: str) -> None:
         report.unreadable += 1
+        report.reasons[kind_of_reason(reason)] += 1
         report.problems = [*report.problems, f"line {line}: {reason}"][:MAX_PROBLEMS]
 
+    number_ids = {column: NumberIds() for column in ("item", "user", "session")}
     for chunk in _limited(plan, unreadable):
+        for column, ids in number_ids.items():
+            ids.add(chunk.cells.get(column, ()))
+        report.cautions = [sentence for column, ids in number_ids.items() for sentence in ids.sentences(column)]
         times = chunk.seconds + shift if plan.times == "shift" else chunk.seconds
         events = list(_events(chunk, times, run, plan))
         due = began + (np.maximum.accumulate(chunk.seconds) - span.first) / plan.speed if plan.speed else None
@@ -212,7 +241,7 @@ def _count(by_outcome: Mapping[str, int], counter: str) -> int:
 
 def _limited(plan: Plan, bad_row: Callable[[int, str], None]) -> Iterator[Chunk]:
     left = plan.limit
-    for chunk in read_chunks(plan.path, plan.columns, kind=plan.kind, bad_row=bad_row):
+    for chunk in read_chunks(plan.path, plan.columns, kind=plan.kind, bad_row=bad_row, form=plan.form):
         if left is None or len(chunk) <= left:
             yield chunk
             left = None if left is None else left - len(chunk)

@@ -13,9 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from simulators.client import Client
-from simulators.replay import COUNTERS, Plan, Report, Sender, Span, counters, replay, wait_until_learned
+from simulators.replay import COUNTERS, MAX_PROBLEMS, Plan, Report, Sender, Span, counters, replay, wait_until_learned
 from simulators.senders import http_sender, kafka_sender
 from stream.settings import Settings
+
+MAX_REASONS = 10
+"""Reasons that are shown with their counts if not every unreadable row is: the most frequent ones."""
 
 
 async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, check_seconds: float | None) -> Report:
@@ -62,7 +65,9 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
             with console.status("waiting until the system has learned it"):
                 report.seen = await wait_until_learned(client, before, report, check_seconds)
     console.print(_table(report))
-    for problem in report.summary()["problems"]:
+    by_reason = [f"{count:,} rows: {reason}" for reason, count in report.reasons.most_common(MAX_REASONS)]
+    listed = by_reason if report.unreadable > MAX_PROBLEMS else []
+    for problem in [*report.summary()["problems"], *listed, *report.cautions]:
         console.print(f"  {problem}", style="yellow", markup=False, highlight=False)
     return report
 

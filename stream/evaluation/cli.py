@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream.ingest.files_cli import ColumnsInOrder, Separator
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from stream.evaluation.protocol import EvaluationProtocol
     from stream.evaluation.replay.learner import SpanOutcomes
     from stream.evaluation.replay.run import Progress
+    from stream.ingest.delimited import TableForm
     from stream.models.settings import ModelSettings
 
-PathArgument = Annotated[Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or gzipped, in the order of time.")]
+PathArgument = Annotated[
+    Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or packed, in the order of time; - is stdin.")
+]
 By = Annotated[str | None, typer.Option(help="The visitor: `user` or `session`. The user if the file names users.")]
 Events = Annotated[str | None, typer.Option(help="Kinds of events to keep, `purchase,click`; others are dropped.")]
 NoRepeats = Annotated[bool, typer.Option("--no-repeats", help="Only a visitor's first event on an item counts.")]
@@ -59,6 +64,8 @@ def evaluate(
         int, typer.Option(min=1, help="Number of shards to learn as; the cost in hit rate is reported.")
     ] = 1,
     column: Columns = None,
+    columns: ColumnsInOrder = None,
+    separator: Separator = None,
     kind: Kind = None,
     settings: SettingsFile = None,
     plot: Annotated[Path | None, typer.Option(help="Write the curves to FILE.png or FILE.html.")] = None,
@@ -84,13 +91,16 @@ def evaluate(
         from stream.evaluation.replay.history import attribute, load
         from stream.evaluation.report.plot import check_plot_name
         from stream.evaluation.report.plot import plot as draw
+        from stream.ingest.files_cli import readable_again
 
         if plot is not None:
             check_plot_name(plot)
-        names = _column_names(column)
-        history = load(path, events=_words(events), columns=names, kind=kind, settings=_model_settings(settings))
+        names, form = _column_names(column), _table_form(columns, separator)
+        chosen = _model_settings(settings)
+        with readable_again(path) as file:
+            history = load(file, events=_words(events), columns=names, kind=kind, settings=chosen, form=form)
+            codes = attribute(file, history, group, names, form=form) if group else None
         protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
-        codes = attribute(path, history, group, names) if group else None
         result = _evaluated(history, protocol, settings, shards)
         report = result.report()
         if plot is not None:
@@ -125,6 +135,8 @@ def tune(
     k: Cutoffs = "10,20",
     seed: Seed = 0,
     column: Columns = None,
+    columns: ColumnsInOrder = None,
+    separator: Separator = None,
     kind: Kind = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
@@ -132,8 +144,11 @@ def tune(
     with _refusing_wrong_input():
         from stream.evaluation.replay.history import load
         from stream.evaluation.tuning.search import tune as search
+        from stream.ingest.files_cli import readable_again
 
-        history = load(path, events=_words(events), columns=_column_names(column), kind=kind)
+        form = _table_form(columns, separator)
+        with readable_again(path) as file:
+            history = load(file, events=_words(events), columns=_column_names(column), kind=kind, form=form)
         protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
         with _bar("tuning", trials) as advance:
             result = search(history, protocol, trials=trials, share=share, finished=lambda done: advance(done, trials))
@@ -229,11 +244,12 @@ def _bar(title: str, total: int) -> Iterator[Any]:
 def _refusing_wrong_input() -> Iterator[None]:
     """End the command with exit code 2 and the message, not a traceback, if the input is wrong."""
     from stream.evaluation.protocol import WrongInput
+    from stream.ingest.columns import WrongFile
     from stream.settings import WrongSetting
 
     try:
         yield
-    except (WrongInput, WrongSetting) as error:
+    except (WrongInput, WrongSetting, WrongFile) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
 
@@ -282,16 +298,15 @@ def _words(text: str | None) -> list[str] | None:
 
 
 def _column_names(pairs: list[str] | None) -> dict[str, str]:
-    """Our column name to the file's, from options such as `item=product_id`."""
-    from stream.evaluation.protocol import WrongInput
+    from stream.ingest.files_cli import column_names
 
-    names = {}
-    for pair in pairs or []:
-        ours, equals, theirs = pair.partition("=")
-        if not (ours and equals and theirs):
-            raise WrongInput(f"--column {pair!r}: our column=yours, such as item=product_id")
-        names[ours] = theirs
-    return names
+    return column_names(pairs)
+
+
+def _table_form(columns: str | None, separator: str | None) -> TableForm:
+    from stream.ingest.delimited import TableForm
+
+    return TableForm.of(columns, separator)
 
 
 def _compare(before: Path, after: Path, *, as_json: bool) -> None:

@@ -132,7 +132,8 @@ def plan(
         time: (n,) seconds. Only notes depend on it; the order is the order of the file.
         protocol: the rules.
         kind_weights: weight of each kind. Other kinds weigh 1, and so does every kind if only one occurs.
-        value_weights: (n,) weight of an event by its own value, as of a rating; NaN where the kind decides.
+        value_weights: (n,) weight of an event by its own value, as of a rating; NaN where the kind decides. They
+            count even if all events are ratings, as a worker counts them.
 
     Raises:
         WrongInput: the stream is empty, nothing can be tested, a time is NaN, or a frozen split has other kinds.
@@ -161,7 +162,7 @@ def plan(
         learned = fresh if protocol.no_repeats else np.ones(n, bool)
         to_test = testable & (np.arange(n) >= int(protocol.warmup * n))
     weights = event_weights(kind, kinds, {} if frozen else (kind_weights or {}))
-    if value_weights is not None and len(names) > 1 and not frozen:
+    if value_weights is not None and not frozen:
         weights = np.where(np.isnan(value_weights), weights, value_weights).astype(np.float32)
     actions[learned] |= Action.LEARN
     actions[~learned] |= Action.SHOW

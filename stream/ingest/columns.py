@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stream.values import InvalidEvent, has_time, number_of
+
 COLUMNS = ("ts", "user", "session", "item", "event", "value", "quantity", "price", "currency", "event_id")
 """Columns that can be read from a file, by our names."""
 
@@ -63,11 +65,13 @@ class ColumnNames:
         path: the file, for messages.
         columns: our column name to the file's, where they differ.
         kind: kind of every event, for a file without an `event` column.
+        has_header: False if the caller named the columns in their order, and the first line is an event.
     """
 
     path: Path
     columns: Mapping[str, str]
     kind: str | None
+    has_header: bool = True
 
     def find(self, header: list[str]) -> dict[str, str]:
         """Our column names to the file's, for those that the header has.
@@ -109,6 +113,28 @@ class ColumnNames:
     def _missing(self, name: str, header: list[str], remedy: str) -> WrongFile:
         """The error for a missing column, with the columns that there are and what to do."""
         listed = textwrap.shorten(", ".join(header), 500, placeholder=" …")
-        if len(header) == 1 and (mark := next((mark for mark in ";|" if mark in header[0]), None)):
-            remedy = f"Cells are separated by tabs or commas, here it seems to be {mark!r}"
+        if self.has_header and any(map(_is_value, header)):
+            return WrongFile(
+                f"{self.path}: no column '{name}'. Line 1 seems to be an event instead of names of columns: {listed}. "
+                f"Name its {len(header)} columns in their order, such as --columns ts,user,item (- for one that isn't "
+                f"read), or name those that are meant: {name.partition(chr(39))[0]}=<its name>."
+            )
+        if len(header) == 1:
+            remedy = "If they are several, say what separates them, such as --separator ';'"
         return WrongFile(f"{self.path}: no column '{name}'. There are: {listed}. {remedy}.")
+
+
+def _is_value(name: str) -> bool:
+    """True for what is rather a number or a time than the name of a column.
+
+    >>> [_is_value(name) for name in ("881250949", "2024-01-14 00:00:00 UTC", "ts", "item", "")]
+    [True, True, False, False, False]
+    """
+    try:
+        return number_of("name", name) is not None
+    except InvalidEvent:
+        pass
+    try:
+        return has_time(name)
+    except InvalidEvent:
+        return False

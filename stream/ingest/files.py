@@ -1,9 +1,10 @@
-r"""Event histories in files: TSV, CSV or JSON lines, plain or gzipped, read in file order.
+r"""Event histories in files: TSV, CSV or JSON lines, plain, gzipped or zipped, read in file order.
 
-This file decides how a file becomes columns. `corrente evaluate` takes a whole file as numbers (`read_dataset`),
-`corrente replay` sends it piece by piece (`read_chunks`). The needed columns are decided in `stream.ingest.columns`,
-what is wrong with a row in `stream.ingest.row_checks`, and how a time is read in `stream.values`. Nothing is sorted or
-repaired here. `read_chunks` drops nothing; a dataset lacks the rows that no model learns (`stream.ingest.left_out`).
+This file decides how a file is unpacked and becomes columns. `corrente evaluate` takes a whole file as numbers
+(`read_dataset`), `corrente replay` sends it piece by piece (`read_chunks`). Separators and quotes are decided in
+`stream.ingest.delimited`, the needed columns in `stream.ingest.columns`, what is wrong with a row in
+`stream.ingest.row_checks`, and how a time is read in `stream.values`. Nothing is sorted or repaired here.
+`read_chunks` drops nothing; a dataset lacks the rows that no model learns (`stream.ingest.left_out`).
 
 >>> import pathlib, tempfile
 >>> path = pathlib.Path(tempfile.mkdtemp()) / "shop.csv"
@@ -18,13 +19,14 @@ stream.ingest.columns.WrongFile: .../shop.csv: no column 'ts' or 'timestamp'. Th
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import itertools
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -35,15 +37,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.ingest.columns import COLUMNS, NUMBERS, ColumnNames, WrongFile, with_one_time
+from stream.ingest.delimited import BATCH_ROWS, UNKNOWN_FORM, Batch, Table, TableForm, separator_of
 from stream.ingest.kinds import kinds_of_rows
 from stream.ingest.left_out import LeftOut
-from stream.ingest.row_checks import BadRow, Rows, good_rows
+from stream.ingest.row_checks import BadRow, NumberIds, Rows, good_rows, kind_of_reason
 from stream.values import number_of
 
-__all__ = ["COLUMNS", "NUMBERS", "BadRow", "Chunk", "Coded", "Dataset", "WrongFile", "read_chunks", "read_dataset"]
-
-BATCH_ROWS = 8_192
-FIELD_MAX_CHARACTERS = 1 << 20
+__all__ = [
+    "COLUMNS",
+    "NUMBERS",
+    "UNKNOWN_FORM",
+    "BadRow",
+    "Chunk",
+    "Coded",
+    "Dataset",
+    "NumberIds",
+    "TableForm",
+    "WrongFile",
+    "kind_of_reason",
+    "read_chunks",
+    "read_dataset",
+]
 
 
 class Coded(NamedTuple):
@@ -124,16 +138,18 @@ def read_dataset(
     kind: str | None = None,
     bad_row: BadRow | None = None,
     null_ids: Collection[str] = (),
+    form: TableForm = UNKNOWN_FORM,
 ) -> Dataset:
     """Read a whole file as numbers: about 1.5 s for a million rows of five columns, 3 s for gzipped JSON lines.
 
     Args:
         path: the file. Its ending, or else its first line, decides the format; its first bytes decide whether it is
-            gzipped.
+            gzipped or zipped.
         columns: our column name to the file's, where they differ.
         kind: the kind of every event, for a file without an `event` column.
         bad_row: called for a row that can't be learned; without it the first such row raises.
         null_ids: words that stand for no id; rows with them are left out.
+        form: the form of a table, as far as it is known.
 
     Raises:
         WrongFile: a column is missing, the format is broken, or a row can't be learned.
@@ -146,7 +162,7 @@ def read_dataset(
     rows: list[NDArray[np.int64]] = []
     left_out: Counter[str] = Counter()
     rules, returns, read = LeftOut(null_ids), 0, 0
-    for whole in read_chunks(path, columns, kind=kind, bad_row=bad_row):
+    for whole in read_chunks(path, columns, kind=kind, bad_row=bad_row, form=form):
         rule_by_row = rules.of_rows(whole.cells)
         left_out.update(rule_by_row.values())
         rows.append(np.delete(np.arange(read, read + len(whole)), list(rule_by_row)))
@@ -211,12 +227,13 @@ def read_chunks(
     *,
     kind: str | None = None,
     bad_row: BadRow | None = None,
+    form: TableForm = UNKNOWN_FORM,
 ) -> Iterator[Chunk]:
     """Read a file in chunks of some thousand rows. Arguments and errors are those of `read_dataset`."""
     path, columns = Path(path), with_one_time(columns or {})
     try:
         with path.open("rb", buffering=0) as raw:
-            yield from _chunks(raw, path, columns, kind, bad_row or _refuse(path))
+            yield from _chunks(raw, path, columns, kind, bad_row or _refuse(path), form)
     except FileNotFoundError:
         raise WrongFile(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -225,75 +242,94 @@ def read_chunks(
         raise WrongFile(f"{path}: the gzip data is broken ({error}); was it copied whole?") from None
 
 
-def _chunks(raw: IO[bytes], path: Path, columns: dict[str, str], kind: str | None, bad_row: BadRow) -> Iterator[Chunk]:
+def _chunks(
+    raw: IO[bytes], path: Path, columns: dict[str, str], kind: str | None, bad_row: BadRow, form: TableForm
+) -> Iterator[Chunk]:
     """The chunks of an open file, whose format is found first."""
-    gzipped = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    data: Any = gzip.GzipFile(fileobj=raw) if gzipped else raw
     # Bytes that are not UTF-8 become lone surrogates, which every check of an id refuses with its line number.
-    buffered = io.BufferedReader(data, 1 << 20)
-    with io.TextIOWrapper(buffered, "utf-8-sig", errors="surrogateescape", newline="") as text:
-        file_format = _format_of(path, text)
-        names = ColumnNames(path, columns, kind)
-        batches = (
-            _json_batches(text, names, bad_row)
-            if file_format == "jsonl"
-            else _table_batches(text, file_format, names, bad_row)
-        )
-        for lines, cells in batches:
-            if lines:
-                good_lines, seconds, good_cells = good_rows(lines, cells, bad_row)
+    with (
+        _unpacked(raw, path) as (data, name),
+        io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
+        ending = name.lower().rpartition(".")[2]
+        first = next(text, "")
+        names = ColumnNames(path, columns, kind, has_header=form.header is None)
+        lines = itertools.chain([first] if first else [], text)
+        if ending in {"jsonl", "ndjson"} or (ending not in {"tsv", "csv"} and first.startswith("{")):
+            if form != UNKNOWN_FORM:
+                raise WrongFile(f"{path}: JSON lines name their fields; --columns and --separator are for tables")
+            batches = _json_batches(lines, names, bad_row)
+        else:
+            batches = _table_batches(lines, form.separator or separator_of(first, ending), form, names, bad_row)
+        for line_numbers, cells in batches:
+            if line_numbers:
+                good_lines, seconds, good_cells = good_rows(line_numbers, cells, bad_row)
                 if kind is not None:
                     good_cells["event"] = [kind] * len(good_lines)
-                yield Chunk(good_lines, seconds, good_cells, raw.tell())
+                yield Chunk(good_lines, seconds, good_cells, raw.tell() if raw.seekable() else 0)
 
 
-def _format_of(path: Path, text: io.TextIOWrapper) -> str:
-    """The format by the file's ending, or else by its first line: `tsv`, `csv` or `jsonl`."""
-    ending = path.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if ending in {"tsv", "csv", "jsonl"}:
-        return ending
-    if ending == "ndjson":
-        return "jsonl"
-    first = text.readline(FIELD_MAX_CHARACTERS)
-    text.seek(0)
-    return "jsonl" if first.startswith("{") else "tsv" if "\t" in first else "csv"
+@contextmanager
+def _unpacked(raw: Any, path: Path) -> Iterator[tuple[Any, str]]:
+    """The bytes of an open file, unpacked, and the name that has the ending of its format."""
+    with io.BufferedReader(raw, 1 << 20) as buffered:
+        magic = buffered.peek(4)[:4]
+        if magic.startswith(b"PK\x03\x04"):
+            try:
+                with zipfile.ZipFile(buffered) as archive, _only_member(archive, path) as member:
+                    yield io.BufferedReader(member, 1 << 20), member.name
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raise WrongFile(f"{path}: the zip data is broken ({error}); was it copied whole?") from None
+        elif magic.startswith(b"\x1f\x8b"):
+            name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+            with gzip.GzipFile(fileobj=buffered) as unzipped:
+                yield io.BufferedReader(unzipped, 1 << 20), name
+        else:
+            yield buffered, path.name
 
 
-def _table_batches(text: io.TextIOWrapper, file_format: str, names: ColumnNames, bad_row: BadRow) -> Iterator[Rows]:
-    """Rows of a TSV or CSV file. Rows with too few cells are reported and left out."""
-    csv.field_size_limit(FIELD_MAX_CHARACTERS)
-    if file_format == "tsv":
-        reader = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(text)
+def _only_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipExtFile:
+    """The only file of an archive, beside what macOS puts there."""
+    inside = [entry for entry in archive.infolist() if not entry.is_dir() and "__MACOSX" not in entry.filename]
+    if len(inside) != 1:
+        found = ", ".join(entry.filename for entry in inside[:5]) or "none"
+        raise WrongFile(f"{path}: {len(inside)} files are in it ({found}); a zip of one file can be read")
     try:
-        header = next(reader, [])
-    except csv.Error as error:
-        raise WrongFile(f"{names.path}: line 1: {error}") from None
-    places = {column: header.index(name) for column, name in names.find(header).items()}
-    width = max(places.values()) + 1
-    more = True
-    while more:
-        lines: list[int] = []
-        rows: list[list[str]] = []
-        try:
-            for row in itertools.islice(reader, BATCH_ROWS):
-                rows.append(row)
-                lines.append(reader.line_num)
-            more = bool(rows)
-        except csv.Error as error:
-            bad_row(reader.line_num, str(error))
-        if min(map(len, rows), default=width) < width:
-            for line, row in zip(lines, rows, strict=True):
-                if 0 < len(row) < width:
-                    bad_row(line, f"{len(row)} cells instead of {len(header)}")
-            lines = [line for line, row in zip(lines, rows, strict=True) if len(row) >= width]
-            rows = [row for row in rows if len(row) >= width]
-        yield lines, {column: list(map(itemgetter(place), rows)) for column, place in places.items()}
+        return archive.open(inside[0])  # type: ignore[return-value]
+    except (RuntimeError, NotImplementedError) as error:  # a password, or an unusual compression
+        raise WrongFile(f"{path}: {error}; unpack it first") from None
 
 
-def _json_batches(text: io.TextIOWrapper, names: ColumnNames, bad_row: BadRow) -> Iterator[Rows]:
+def _table_batches(
+    lines: Iterator[str], separator: str, form: TableForm, names: ColumnNames, bad_row: BadRow
+) -> Iterator[Rows]:
+    """Rows of a table. A row of another width than the header is reported and left out."""
+    table = Table(names.path, lines, separator, form.header)
+    places = {column: table.header.index(name) for column, name in names.find(table.header).items()}
+    width = len(table.header)
+    for batch in table.batches(places["ts"]):
+        all_good = not batch.flawed and set(map(len, batch.rows)) <= {width}
+        good = batch if all_good else _without_bad(batch, places, width, bad_row)
+        yield good.lines, {column: list(map(itemgetter(place), good.rows)) for column, place in places.items()}
+
+
+def _without_bad(batch: Batch, places: Mapping[str, int], width: int, bad_row: BadRow) -> Batch:
+    """The rows that have the width of the header, and no text behind the closing quote of a cell that is read."""
+    good = Batch([], [], {})
+    for index, (line, row) in enumerate(zip(batch.lines, batch.rows, strict=True)):
+        flawed = [column for column, place in places.items() if place in batch.flawed.get(index, ())]
+        if len(row) != width:
+            bad_row(line, f"{len(row)} cells instead of {width}")
+        elif flawed:
+            cell = row[places[flawed[0]]]
+            bad_row(line, f"{flawed[0]}: {cell[:80]!r} has text behind its closing quote; a quote in it is doubled")
+        else:
+            good.lines.append(line)
+            good.rows.append(row)
+    return good
+
+
+def _json_batches(text: Iterator[str], names: ColumnNames, bad_row: BadRow) -> Iterator[Rows]:
     """Rows of a file of JSON lines. The columns of the first batch stand for the header, which such files lack."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     found: dict[str, str] | None = None

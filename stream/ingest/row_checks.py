@@ -1,12 +1,15 @@
 """Checks of rows of a file of events.
 
-This file decides what is wrong with a row. Some thousand rows are checked together, by a few operations on whole
-columns; only if something is wrong among them is each row checked by itself. Bad rows are left out and reported.
+This file decides what is wrong with a row, and which good ids are doubtful. Some thousand rows are checked together, by
+a few operations on whole columns; only if something is wrong among them is each row checked by itself. Bad rows are
+left out and reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -112,3 +115,53 @@ def _cell(column: str, value: Any) -> str | None:
 def _seconds(cell: str | None) -> float:
     """A time as it stands in a file, in seconds since the epoch. 0 is 1970: a row has no other time."""
     return seconds_of(cell or "")
+
+
+def kind_of_reason(reason: str) -> str:
+    """A reason without the values in it, under which rows with the same fault are counted together.
+
+    >>> kind_of_reason("timestamp: 'yesterday' is neither seconds since the epoch nor RFC 3339")
+    'timestamp: … is neither seconds since the epoch nor RFC 3339'
+    """
+    return _QUOTED.sub("…", reason)
+
+
+class NumberIds:
+    """Ids that are whole numbers written as fractions or powers: `42.0` is another id than `42`.
+
+    Programs write whole numbers so where a column has gaps, or where a spreadsheet rounded it. An id is text and stays
+    as it is, because `1e5` may as well be part of a hash; so these ids are said, and nothing is changed.
+
+    >>> ids = NumberIds()
+    >>> ids.add(["42.0", "42", "7", "1e5"])
+    >>> print(*ids.sentences("item"))
+    item: 2 ids are whole numbers written as '42.0', '1e5': other ids than '42', '100000'; write whole numbers as such
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+
+    def add(self, ids: Iterable[str | None]) -> None:
+        """Look at some ids; None is none."""
+        for identifier in ids:
+            if identifier and _POINT_OR_POWER.fullmatch(identifier) and identifier not in self._found:
+                number = Decimal(identifier)
+                if number == number.to_integral_value():
+                    self._found[identifier] = f"{number:.0f}"
+
+    def sentences(self, column: str) -> list[str]:
+        """A sentence that names the first of these ids in a column, if there are any."""
+        if not self._found:
+            return []
+        written = ", ".join(map(repr, list(self._found)[:3]))
+        plainly = ", ".join(map(repr, dict.fromkeys(list(self._found.values())[:3])))
+        count = "1 id is a whole number" if len(self._found) == 1 else f"{len(self._found)} ids are whole numbers"
+        other = "another id than" if len(self._found) == 1 else "other ids than"
+        return [f"{column}: {count} written as {written}: {other} {plainly}; write whole numbers as such"]
+
+
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<=timestamp: )[-\d.e+]+")
+"""Values as messages quote them."""
+
+_POINT_OR_POWER = re.compile(r"-?\d+(?:\.0+|(?:\.\d{1,15})?[eE][+]?\d{1,2})", re.ASCII)
+"""A number with a point or a power that may be whole. Its powers are small, so that it is quickly written plainly."""

@@ -158,3 +158,21 @@ async def test_one_refused_event_costs_no_other(shop: tuple[Shop, HttpSender]) -
     assert (outcome.acknowledged, outcome.refused, outcome.failed) == (5, 2, 0)
     assert server.taken == ["a", "b", "c", "d", "e"]
     assert "422" in outcome.reasons[0]
+
+
+async def test_unreadable_rows_are_counted_by_reason_and_doubtful_ids_are_said(tmp_path: Path) -> None:
+    rows = ["1\tu\t\t42.0\tclick", "soon\tu\t\ta\tclick", "later\tu\t\ta\tclick", "2\tu\ta\tclick", "3\tu\t\t42\tclick"]
+    _, report = await replayed(Plan(file_of(tmp_path, *rows)))
+    summary = report.summary()
+    assert (summary["sent"], summary["unreadable"]) == (2, 3)
+    time_reason, width_reason = summary["unreadable_by_reason"].items()
+    assert time_reason == ("timestamp: … is neither seconds since the epoch nor RFC 3339 (2026-01-31T12:00:00Z)", 2)
+    assert width_reason == ("4 cells instead of 5", 1)
+    assert summary["cautions"] == [
+        "item: 1 id is a whole number written as '42.0': another id than '42'; write whole numbers as such"
+    ]
+
+
+def test_a_file_without_a_readable_row_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    with pytest.raises(WrongFile, match=r"no row of it can be read as an event; line 2: timestamp: 'never' is neither"):
+        Span.of(Plan(file_of(tmp_path, "never\tu\t\ta\tclick")))

@@ -19,6 +19,7 @@ from stream.evaluation.protocol import WrongInput
 from stream.evaluation.replay.notes import STARS, notes_on_rows
 from stream.ingest.columns import WrongFile
 from stream.ingest.decoding import rating_weight
+from stream.ingest.delimited import UNKNOWN_FORM, TableForm
 from stream.ingest.files import Coded, Dataset, read_chunks, read_dataset
 from stream.models.settings import ModelSettings
 from stream.values import InvalidEvent, RatingScale
@@ -118,8 +119,9 @@ def load(
     columns: Mapping[str, str] | None = None,
     kind: str | None = None,
     settings: ModelSettings | None = None,
+    form: TableForm = UNKNOWN_FORM,
 ) -> History:
-    """Read a TSV, CSV or JSONL file, plain or gzipped.
+    """Read a TSV, CSV or JSONL file, plain, gzipped or zipped.
 
     Args:
         path: the file.
@@ -127,6 +129,7 @@ def load(
         columns: our column name to the file's, where they differ.
         kind: the kind of every event, for a file without an `event` column.
         settings: of the model, which have the words that stand for no id; the default ones if not given.
+        form: the form of a table, as far as it is known.
 
     Raises:
         WrongInput: the file can't be read as events, or no event is left.
@@ -134,7 +137,7 @@ def load(
     path = Path(path)
     try:
         null_ids = (settings or ModelSettings()).null_ids
-        data = read_dataset(path, columns, kind=kind, null_ids=null_ids)
+        data = read_dataset(path, columns, kind=kind, null_ids=null_ids, form=form)
     except WrongFile as error:
         raise WrongInput(str(error)) from error
     return history_of(data, path.name, events=events)
@@ -192,7 +195,14 @@ def select_rows(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
     )
 
 
-def attribute(path: Path | str, history: History, column: str, columns: Mapping[str, str] | None = None) -> Coded:
+def attribute(
+    path: Path | str,
+    history: History,
+    column: str,
+    columns: Mapping[str, str] | None = None,
+    *,
+    form: TableForm = UNKNOWN_FORM,
+) -> Coded:
     """Read any further column of the same file, as the group of each kept event's visitor; -1 where a row has none.
 
     Raises:
@@ -202,7 +212,7 @@ def attribute(path: Path | str, history: History, column: str, columns: Mapping[
     codes: list[int] = []
     try:
         # `read_chunks` knows a fixed set of columns, so the wanted one is read under the name of one not used here.
-        for chunk in read_chunks(path, {**(columns or {}), "currency": column}, kind="-"):
+        for chunk in read_chunks(path, {**(columns or {}), "currency": column}, kind="-", form=form):
             cells = chunk.cells.get("currency", [None] * len(chunk))
             codes.extend(known.setdefault(cell, len(known) - 1) for cell in cells)
     except WrongFile as error:

@@ -15,6 +15,7 @@ from stream.evaluation.protocol import is_frozen_split
 from stream.ingest.files import Dataset
 from stream.ingest.kinds import is_known, unknown_kind_sentence
 from stream.ingest.left_out import NULL_ID, ZERO_QUANTITY
+from stream.ingest.row_checks import NumberIds
 from stream.values import RatingScale
 
 STARS = re.compile(r"r(\d+(?:\.\d+)?)")
@@ -33,11 +34,15 @@ _RULES = {
 
 
 def notes_on_rows(data: Dataset) -> tuple[str, ...]:
-    """Sentences about the rows that are left out, about returns, and about times of 0."""
+    """Sentences about the rows that are left out, ids that a program wrote as fractions, returns, and times of 0."""
     notes = [
         f"{count} rows are left out, as a worker leaves them out (unlearned:{rule}): {_RULES[rule]}"
         for rule, count in sorted(data.left_out.items())
     ]
+    for column, coded in (("item", data.item), ("user", data.user), ("session", data.session)):
+        ids = NumberIds()
+        ids.add(() if coded is None else coded.names)
+        notes += ids.sentences(column)
     if data.returns:
         notes.append(f"{data.returns} purchases have a negative quantity; each was taken as a return")
     without_time = int((data.seconds == 0).sum())

@@ -78,7 +78,7 @@ WRONG = {
     "no time": (GOOD.replace("ts", "when", 1), "no column 'ts' or 'timestamp'"),
     "no kind": (GOOD.replace("event", "what", 1), "--kind click"),
     "a column twice": (GOOD.replace("event", "item", 1), "2 columns 'item'"),
-    "another separator": (GOOD.replace("\t", ";"), "here it seems to be ';'"),
+    "another separator": (GOOD.replace("\t", "^"), "say what separates them, such as --separator ';'"),
     "a time that is no number": (GOOD + "nan\tu1\ti1\tclick\n", "line 202: timestamp"),
     "a time without end": (GOOD + "inf\tu1\ti1\tclick\n", "line 202: timestamp"),
     "a time of no unit": (GOOD + "5000000000\tu1\ti1\tclick\n", "outside 1970 to 2106"),

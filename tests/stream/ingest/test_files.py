@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,27 @@ def test_a_cut_off_gzip_file_is_reported(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(FORMS["rows.tsv"].encode() * 50)[:-20])
     with pytest.raises(WrongFile, match="gzip"):
         read_dataset(path)
+
+
+def test_several_gzip_members_and_a_zip_of_one_file_are_read_to_the_end(tmp_path: Path) -> None:
+    head, *rows = FORMS["rows.tsv"].encode().splitlines(keepends=True)
+    (tmp_path / "a.tsv.gz").write_bytes(b"".join(map(gzip.compress, [head, *rows])))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("export/rows.tsv", FORMS["rows.tsv"])
+        archive.writestr("__MACOSX/export/._rows.tsv", "not a table")
+    for name in ("a.tsv.gz", "a.zip"):
+        assert read_dataset(tmp_path / name).seconds.tolist() == [1.5, 2.0, 1.0]
+
+
+def test_a_zip_of_several_files_and_one_that_is_cut_off_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.tsv", FORMS["rows.tsv"])
+        archive.writestr("b.tsv", FORMS["rows.tsv"])
+    with pytest.raises(WrongFile, match=r"2 files are in it \(a\.tsv, b\.tsv\); a zip of one file"):
+        read_dataset(tmp_path / "a.zip")
+    (tmp_path / "b.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:100])
+    with pytest.raises(WrongFile, match="the zip data is broken"):
+        read_dataset(tmp_path / "b.zip")
 
 
 def test_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.evaluation.protocol import WrongInput
+from stream.evaluation.protocol import EvaluationProtocol, WrongInput, plan
 from stream.evaluation.replay.history import History, attribute, load
 from stream.evaluation.replay.notes import ENOUGH_RATINGS, notes_on_values
+from stream.ingest.decoding import rating_weight
 from stream.models.settings import ModelSettings
 
 
@@ -78,6 +79,31 @@ def test_ratings_weigh_by_the_scale_of_the_settings_and_none_may_be_outside(tmp_
     assert np.array_equal(history.value_weights(scale), [-2, 0, 2, np.nan], equal_nan=True)
     with pytest.raises(WrongInput, match=r"a\.csv: row 2 of the events: value: 6 is outside the scale of ratings"):
         history.value_weights(ModelSettings().scale)
+
+
+def test_stars_of_a_file_of_ratings_alone_weigh_as_a_worker_weighs_them(tmp_path: Path) -> None:
+    rows = [f"{n},ada,i{n},rating,{stars}" for n, stars in enumerate([1, 5, 3], 5)]
+    history = load(written(tmp_path / "a.csv", "ts,user,item,event,value", *rows))
+    scale = ModelSettings().scale
+    steps = plan(
+        visitor=history.visitor("user").codes,
+        item=history.data.item.codes,
+        kind=history.data.event.codes,
+        kinds=history.data.event.names,
+        time=history.data.seconds,
+        protocol=EvaluationProtocol(),
+        value_weights=history.value_weights(scale),
+    )
+    assert steps.weights.tolist() == pytest.approx([rating_weight(stars, scale) for stars in (1, 5, 3)])
+
+
+def test_ids_that_a_program_wrote_as_fractions_are_said(tmp_path: Path) -> None:
+    rows = ["5,7.0,42.0,click", "6,7,42,click", "7,1e5,42,click", "8,100000,v1.0,click"]
+    notes = load(written(tmp_path / "a.csv", "ts,user,item,event", *rows)).notes
+    assert [note.partition(";")[0] for note in notes] == [
+        "item: 1 id is a whole number written as '42.0': another id than '42'",
+        "user: 2 ids are whole numbers written as '7.0', '1e5': other ids than '7', '100000'",
+    ]
 
 
 def test_ratings_that_never_use_their_scale_are_said(tmp_path: Path) -> None:
