@@ -12,8 +12,11 @@ from typing import Any
 
 from stream.models.settings import ModelSettings
 
-NOT_TUNED = frozenset({"max_items", "max_visitors", "max_sessions", "max_event_ids", "drift_burn_in", "seed"})
-"""Numbers between bounds that follow from how much there is to remember or to watch, not from the quality of lists."""
+NOT_TUNED = frozenset(
+    {"max_items", "max_visitors", "max_sessions", "max_event_ids", "drift_burn_in", "seed", "quantity_exponent"}
+)
+"""Numbers between bounds that follow from how much there is to remember or to watch, not from the quality of lists; and
+one that says nothing about most histories, which have no quantities."""
 MAX_WEIGHT = 6.0
 
 
