@@ -13,7 +13,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from aiokafka.errors import GroupAuthorizationFailedError, NoError, TopicAuthorizationFailedError, for_code
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    NoError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.protocol.admin import DescribeGroupsRequest_v0, DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -154,7 +160,10 @@ async def _may_join(send: Send, group: str) -> bool:
     coordinator = await send(FindCoordinatorRequest(group, 0))
     if (error := for_code(coordinator.error_code)) is not NoError:
         return error is not GroupAuthorizationFailedError
-    answer = await send(_GroupQuestion(group), coordinator.coordinator_id)
+    try:
+        answer = await send(_GroupQuestion(group), coordinator.coordinator_id)
+    except (IncompatibleBrokerVersion, NotImplementedError):  # a broker without this question says nothing of rights
+        return True
     code, *_, granted = answer.groups[0]
     if (error := for_code(code)) is not NoError:
         return error is not GroupAuthorizationFailedError

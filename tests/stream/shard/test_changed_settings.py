@@ -21,6 +21,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("weights", {"click": 5.0}),
     ("rating_scale", {"low": 1.0, "high": 10.0, "neutral": 6.0}),
     ("null_ids", ()),
+    ("quantity_exponent", 0.5),
     ("drift_burn_in", 0),
     ("drift_burn_in", 1_000_000),
     ("seed", 7),
