@@ -139,7 +139,7 @@ class Publisher:
         self._sending: list[asyncio.Task[None]] = []
         self._unsent = 0
         self._keyframe = KeyframeMarks()
-        self._asked: Mapping[TP, LogId] | None = None
+        self._asked: tuple[Mapping[TP, LogId], Future[None] | None] = {}, None
 
     @property
     def unsent_letters(self) -> int:
@@ -337,10 +337,10 @@ class Publisher:
         )
 
     def _confirm_topics(self, opened: OpenShard) -> Future[None]:
-        """Ask Kafka, unless it was asked since the sessions began, and each fetch since named its topic by id."""
-        if self._asked is opened.bound and self._resources.consumer().fetches_by_id(opened.bound):
-            return _CONFIRMED
-        self._asked = opened.bound
+        """Ask Kafka; the answer from the start of the sessions will do if each fetch since named its topic by id."""
+        bound, answer = self._asked
+        if answer is not None and bound is opened.bound and self._resources.consumer().fetches_by_id(bound):
+            return answer
         return self._ask_topics(opened)
 
     def _ask_topics(self, opened: OpenShard) -> Future[None]:
@@ -350,7 +350,9 @@ class Publisher:
         its id is unchanged now, every record that is learned by now came from the topic that is bound.
         """
         loop = asyncio.get_running_loop()
-        return asyncio.run_coroutine_threadsafe(self._resources.topic_ids.confirm(opened.bound), loop)
+        answer = asyncio.run_coroutine_threadsafe(self._resources.topic_ids.confirm(opened.bound), loop)
+        self._asked = opened.bound, answer
+        return answer
 
     def _store_soon(self, opened: OpenShard, confirmed: Future[None], checkpoint: Checkpoint) -> Future[Version]:
         """Begin `_store` from the learning thread: through the event loop it would begin half a millisecond later."""
@@ -368,11 +370,6 @@ class Publisher:
             now=resources.clock.time(),
             confirm=lambda: _wait(confirmed),
         )
-
-
-_CONFIRMED: Future[None] = Future()
-"""Nothing has to be asked."""
-_CONFIRMED.set_result(None)
 
 
 def _wait(confirmed: Future[None]) -> None:

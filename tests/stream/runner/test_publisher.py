@@ -6,6 +6,7 @@ import pytest
 from structlog import get_logger
 
 from stream.ingest.records import Record
+from stream.kafka.identity.errors import OtherTopic
 from stream.runner.open_shard import OpenShard, StartOffset, merge_from
 from stream.runner.publisher import FAR_BEHIND_PUBLISH_SECONDS, PUBLISH_DUTY_FACTOR, Publisher
 from stream.runner.resources import WorkerResources
@@ -178,6 +179,22 @@ async def test_topics_are_asked_for_once_a_session_if_fetches_name_them_by_id(be
     assert await questions(3) == 0
     opened.bound = dict(opened.bound)
     assert await questions(3) == 1, "at the start of sessions, offsets were looked up by name"
+
+
+async def test_the_answer_to_the_first_part_of_a_checkpoint_counts_for_its_version(bench: Bench) -> None:
+    publisher, _ = make_publisher(bench.resources, part_blocks=5)
+    opened = open_shard(bench)
+    opened.bound = await bench.topic_ids.look_up([CLICKS])
+    await bench.kafka.start_at({CLICKS: 0}, {CLICKS: opened.bound[CLICKS].topic_id})
+    bench.kafka.by_id = True
+    bench.topic_ids.recreate(CLICKS.topic)  # while offsets were looked up
+    learn(opened, 1)
+    await publisher.take_part(opened)
+    assert opened.parts, "this checkpoint has several parts"
+    with pytest.raises(OtherTopic):
+        await publisher.flush(opened)
+    assert bench.topic_ids.questions == 1
+    assert not bench.store.published
 
 
 async def test_a_publish_without_letters_begins_when_its_checkpoint_is_taken(bench: Bench) -> None:
