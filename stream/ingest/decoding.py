@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from operator import attrgetter, call, itemgetter
 from typing import Any
 
@@ -260,9 +261,9 @@ class Decoder:
         topics = {origin: topic_of(origin) for origin in set(map(_origin, records))}
         if set(topics.values()) <= {"clicks"}:
             return _stored(weights), kinds, values, scopes
-        for place, topic in enumerate(map(topics.__getitem__, map(_origin, records))):
-            if topic == "clicks":
-                continue
+        others = [origin for origin, topic in topics.items() if topic != "clicks"]
+        for place in compress(range(len(records)), map(frozenset(others).__contains__, map(_origin, records))):
+            topic = topics[records[place].origin]
             event: Any = events[place]
             scopes[place] = ID_SCOPES[topic]
             if topic == "purchases":

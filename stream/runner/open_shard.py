@@ -28,8 +28,9 @@ from stream.shard.shard import LearnResult, Shard
 from stream.state.tables import Delta
 from stream.versions import Claim
 
-BATCH_RECORDS = 4096
-"""Most records of one batch: learning can't be interrupted within a batch."""
+BATCH_RECORDS = 8192
+"""Most records of one batch: learning can't be interrupted within a batch, and between two batches it waits for the
+event loop. With 4,096, a backlog is learned a tenth more slowly."""
 
 RECORDS_BETWEEN_PARTS = 2048
 """Most records of a batch between two parts of a checkpoint. A smaller batch writes fewer blocks anew, so the parts

@@ -316,6 +316,7 @@ def note_event_id(state: State, key: np.uint64) -> bool:
     if find_word(state.event_cells, ring, key):
         return False
     place = np.int64(state.scalars[EVENT_IDS_SEEN]) % ring.size
+    prefetch.prefetch_oldest_ids(state, place)
     if ring[place]:
         remove_word(state.event_cells, state.cells_used, EVENT_INDEX, ring, place)
     ring[place] = key

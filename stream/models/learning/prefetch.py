@@ -65,6 +65,9 @@ def prefetch_rows(state: State, batch: EventBatch, event: int) -> None:
     item = first_row(state.item_cells, batch.items[event, 0])
     visitor = first_row(state.visitor_cells, batch.visitors[event, 0])
     session = first_row(state.session_cells, batch.sessions[event, 0])
+    occupied = first_row(state.event_cells, batch.event_ids[event])
+    if occupied:
+        prefetch(state.event_ids, occupied - 1)
     prefetch(state.items, item)
     prefetch(state.items_dirty, 2 * item)
     prefetch(state.sums, item)
@@ -108,6 +111,26 @@ def prefetch_met(state: State, batch: EventBatch, event: int) -> None:
             prefetch(state.items, item)
             prefetch(state.sums, item)
             prefetch(state.items_dirty, 2 * item)
+
+
+@inlined
+def prefetch_oldest_ids(state: State, place: int) -> None:
+    """Prefetch the cells of the event ids that the next events will push out of the window.
+
+    Args:
+        state: the tables.
+        place: of the oldest event id in the ring.
+    """
+    ring, cells = state.event_ids, state.event_cells
+    mask = np.uint64(cells.size - 1)
+    cell_place = place + CELLS_AHEAD
+    if cell_place < ring.size and ring[cell_place]:
+        prefetch(cells, np.int64(ring[cell_place] & mask))
+    word_place = place + RUNS_AHEAD
+    if word_place < ring.size and ring[word_place]:
+        following = np.int64(cells[(ring[word_place] + np.uint64(1)) & mask])
+        if following:
+            prefetch(ring, following - 1)
 
 
 @kernel

@@ -35,7 +35,7 @@ def fetch(count: int, *, since: int = 100, session: int = 1, tp: TP = CLICKS, en
 
 
 def test_a_batch_is_smaller_between_the_parts_of_a_checkpoint(opened: OpenShard) -> None:
-    assert opened.deliver(fetch(10_000))
+    assert opened.deliver(fetch(BATCH_RECORDS + RECORDS_BETWEEN_PARTS))
     assert len(opened.take_records(1_000_000, Isolation())) == BATCH_RECORDS
     opened.parts.append({})
     assert len(opened.take_records(1_000_000, Isolation())) == RECORDS_BETWEEN_PARTS
