@@ -15,8 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
+from serving.access.guard import Guard, require_scope
+from serving.access.key_ring import KeyRing
+from serving.access.route_scopes import ROUTE_SCOPES
 from serving.answers import item_lists, recommendations
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
@@ -33,6 +36,7 @@ from serving.web import openapi
 from serving.web.endpoint import Endpoint, Send
 from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
+from stream.access.key_store import KeyStore
 from stream.events import TOPIC_TYPES
 from stream.settings import Settings
 from stream.versions import VersionStore
@@ -41,6 +45,9 @@ DESCRIPTION = (
     "A streaming, online-learning recommender. Post what visitors do; get what they should see. Every answer names the "
     "version of the model that made it, and every version that is kept can be served again."
 )
+
+OPEN_ACCESS = "No key was made yet: every program of this machine may call, and no other machine."
+KEYED_ACCESS = "Calls need a key, as `Authorization: Bearer …` or `X-API-Key: …`."
 
 ENDPOINTS: list[Endpoint] = [*recommendations.ROUTES, *item_lists.ROUTES]
 STRUCTS = [
@@ -86,15 +93,23 @@ class Server(FastAPI):
             self.state.metrics.count_request(method, template, status, time.perf_counter() - started)
 
 
-def create_app(settings: Settings, shared: str | None = None) -> Server:
+def create_app(settings: Settings, shared: str | None = None, *, reachable: bool = False) -> Server:
     """An application that is ready to be started.
 
     Args:
         settings: of the server.
         shared: name of the socket of the process that loads versions; None: this process loads them itself.
+        reachable: True if other machines can reach the server, which then needs keys.
     """
     app = Server(
-        title="Corrente", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+        title="Corrente",
+        description=DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
+        dependencies=[Depends(require_scope)],
     )
     # First in the table, because a router tries one route after the other.
     app.router.routes[:0] = [endpoint.route() for endpoint in ENDPOINTS]
@@ -120,6 +135,14 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
         state.loader = SnapshotClient(
             shared, state.store, redis, state.metrics, visitor_salt=settings.model.visitor_salt
         )
+    first_key = settings.first_key.get_secret_value()
+    state.key_ring = KeyRing(
+        KeyStore(state.store.space),
+        may_open=not (reachable or settings.require_keys or first_key),
+        stale_seconds=settings.keys_stale_seconds,
+        first_key=first_key,
+    )
+    state.guard = Guard(state.key_ring, state.metrics.count_access_refusal, settings.metrics_token.get_secret_value())
     state.responder = Responder(state.loader, state.metrics)
     state.producer = EventProducer(settings, UpstreamHealth("kafka", state.metrics))
     state.intake = EventIntake(
@@ -133,6 +156,8 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
         state.metrics,
     )
     _document(app)
+    if settings.docs:
+        openapi.add_pages(app)
     return app
 
 
@@ -140,6 +165,7 @@ def create_app(settings: Settings, shared: str | None = None) -> Server:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start loading and connecting in the background; at the end send accepted events, then stop loading."""
     state = app.state
+    await state.key_ring.start()
     await state.producer.start()
     state.loader.start()
     try:
@@ -147,19 +173,21 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await state.producer.stop()
         await state.loader.stop()
+        await state.key_ring.stop()
         state.store.close()
 
 
 def _document(app: FastAPI) -> None:
-    """Add `/docs` and `/openapi.json`. The document is made on its first request."""
-    document: dict[str, Any] = {}
+    """Let `app.openapi` make the document. It says whether calls need a key, and is made once for either case."""
+    documents: dict[bool, dict[str, Any]] = {}
 
     def openapi_document() -> dict[str, Any]:
-        if not document:
+        is_open = app.state.key_ring.open
+        if is_open not in documents:
             readers = app.state.intake.readers
             event_types = {TOPIC_TYPES[topic].__name__: reader.event_type for topic, reader in readers.items()}
-            document.update(openapi.document(app, ENDPOINTS, STRUCTS, event_types))
-        return document
+            app.description = f"{DESCRIPTION} {OPEN_ACCESS if is_open else KEYED_ACCESS}"
+            documents[is_open] = openapi.document(app, ENDPOINTS, STRUCTS, event_types, ROUTE_SCOPES)
+        return documents[is_open]
 
     app.openapi = openapi_document  # type: ignore[method-assign]  # the way FastAPI documents
-    openapi.add_pages(app)

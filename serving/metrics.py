@@ -36,6 +36,7 @@ class Metrics:
         self.refused = counter(
             "http_refused", "Requests refused before they were complete: too slow, too large, or no HTTP.", "status"
         )
+        self.access_refused = counter("access_refused", "Requests refused for want of a key or a scope.", "reason")
         self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
         self.answers = counter("answers", "Lists answered, by what they were made from.", "fallback")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
@@ -123,6 +124,10 @@ class Metrics:
     def count_refusal(self, status: int) -> None:
         """Count one request that was refused before it was complete."""
         self.refused.labels(str(status)).inc()
+
+    def count_access_refusal(self, reason: str) -> None:
+        """Count one request that was refused for want of a key or a scope, by a reason of a few words."""
+        self.access_refused.labels(reason).inc()
 
     def count_answer(self, fallback: str) -> None:
         """Count one answered list by its fallback, `personal` if it has none."""

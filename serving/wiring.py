@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from serving.access.guard import Guard
 from serving.intake.producer import EventProducer
 from serving.loading.served import VersionSource
 from serving.metrics import Metrics
@@ -33,7 +34,12 @@ async def _metrics(request: Request) -> Metrics:
     return request.app.state.metrics
 
 
+async def _guard(request: Request) -> Guard:
+    return request.app.state.guard
+
+
 ServedVersions = Annotated[VersionSource, Depends(_loader)]
 Store = Annotated[VersionStore, Depends(_store)]
 Producer = Annotated[EventProducer, Depends(_producer)]
+Access = Annotated[Guard, Depends(_guard)]
 ServerMetrics = Annotated[Metrics, Depends(_metrics)]

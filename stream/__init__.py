@@ -2,12 +2,14 @@
 
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
-`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `configuration`, `doctor`,
-`health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving` nor
-`simulators`.
+`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `access`, `configuration`,
+`doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving`
+nor `simulators`.
 
 | file | decides |
 |---|---|
+| `access` | which keys there are, what each opens, and what is kept of every administrative act |
+| `access_settings` | settings about keys, and the form of a key |
 | `capacity` | how much memory a model of given size takes |
 | `cli` | how the console command `corrente` finds its commands |
 | `doctor` | what `corrente doctor` checks of an installation |

@@ -28,6 +28,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream.access_settings import AccessSettings
 from stream.configuration.errors import WrongSetting
 from stream.configuration.messages import check_json, explained, log_unknown_kinds
 from stream.configuration.nearest import shown
@@ -72,7 +73,7 @@ RENAMED: Mapping[str, str] = {
 """Names of variables in release 0.1 to their present names. The old ones still work and log one line each."""
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings, BaseSettings):
     """Addresses, names, limits and intervals. Made by `load_settings`; the class itself reads no environment."""
 
     model_config = SettingsConfigDict(
@@ -267,7 +268,7 @@ class Settings(BaseSettings):
     resident_versions: Annotated[int, Field(ge=2)] = Field(
         6, description="Versions a server holds in memory: the served, the previous, and those requested by number."
     )
-    metrics_host: str = Field("0.0.0.0", description="Address that the worker's metrics bind.")
+    metrics_host: str = Field("127.0.0.1", description="Address that the worker's metrics bind.")
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port of the worker's metrics; 0 turns them off."
     )

@@ -47,6 +47,7 @@ ROOMS = (
     "stream/service_links.py",
     "stream/setting_checks.py",
     "stream/kafka_settings.py",
+    "stream/access_settings.py",
     "stream/configuration/",
     "stream/settings.py",
     "stream/settings_cli.py",
@@ -62,6 +63,7 @@ ROOMS = (
     "stream/runtime/",
     "stream/versions/errors.py",
     "stream/versions/storage/",
+    "stream/access/",
     "stream/versions/",
     "stream/kafka/connection/",
     "stream/kafka/",
@@ -79,6 +81,7 @@ ROOMS = (
     "serving/memory/",
     "serving/loading/",
     "serving/web/",
+    "serving/access/",
     "serving/answers/",
     "serving/intake/",
     "serving/wiring.py",
@@ -280,7 +283,7 @@ def test_stream_imports_none_of_the_others() -> None:
 
 
 def test_serving_knows_only_the_contracts_of_stream() -> None:
-    known = {"events", "values", "settings", "versions", "models", "state", "runtime"}
+    known = {"events", "values", "settings", "versions", "models", "state", "runtime", "access"}
 
     def wrong(name: str) -> bool:
         foreign = is_of(name, "simulators", "benchmarks", "tests")

@@ -8,6 +8,7 @@ has to wait for a version to be loaded, is left to the full path through the app
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,8 +19,10 @@ from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
 from serving.loading.served import VersionSource
 from serving.metrics import Metrics
+from serving.web.body import Headers
 from serving.web.parsing import QueryReader
 from serving.web.problems import STORE_PROBLEMS, Problem
+from stream.access.scopes import RECOMMENDATIONS_READ
 
 log = structlog.get_logger(__name__)
 
@@ -38,21 +41,23 @@ class FastPath:
     """Answers targets that begin with `PREFIX` if they can be answered without waiting.
 
     Args:
-        state: of the application: its `loader`, `responder` and `metrics`.
+        state: of the application: its `loader`, `responder`, `guard` and `metrics`.
     """
 
     def __init__(self, state: Any) -> None:
         self._loader: VersionSource = state.loader
         responder: Responder = state.responder
         self._respond = responder.respond
+        self._check: Callable[[Headers, str], object] = state.guard.check
         metrics: Metrics = state.metrics
         self._count_request = metrics.request_counter("GET", ROUTE, 200)
 
-    def __call__(self, target: bytes) -> bytes | None:
+    def __call__(self, target: bytes, headers: Headers = ()) -> bytes | None:
         """The JSON body of status 200, or None to leave the request to the full path.
 
         Args:
             target: path and query of a GET as they were sent.
+            headers: of the request, with names in lower case.
         """
         started = time.perf_counter()
         served = self._loader.served
@@ -60,6 +65,7 @@ class FastPath:
         if served is None or b"/" in segment or b"#" in target:
             return None
         try:
+            self._check(headers, RECOMMENDATIONS_READ)
             user = segment.decode("ascii")
             if "%" in user:
                 user = unquote(user, errors="surrogateescape")

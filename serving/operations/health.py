@@ -13,13 +13,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from serving.upstream_health import UpstreamHealth
 from serving.web.unknown_parameters import refuse_unknown_parameters
-from serving.wiring import Producer, ServedVersions, ServerMetrics
+from serving.wiring import Access, Producer, ServedVersions, ServerMetrics
+from stream.access.scopes import METRICS_READ
 
 
 class DependencyHealth(msgspec.Struct, omit_defaults=True):
@@ -50,6 +51,15 @@ class StoppedHealth(msgspec.Struct):
     """Topic-partitions in which records waited when the worker reported."""
 
 
+class BriefHealth(msgspec.Struct):
+    """State of this server for callers without a key that has `metrics:read`."""
+
+    status: str
+    """The same word as in `Health`."""
+    access: str
+    """`keys`: calls need one."""
+
+
 class Health(msgspec.Struct):
     """State of this server."""
 
@@ -66,6 +76,8 @@ class Health(msgspec.Struct):
     """Reason why the version to be served can't be loaded; null if there is none."""
     stopped: list[StoppedHealth]
     """Shards that are not learned at present."""
+    access: str = "open"
+    """`open`: every program of this machine may call, because no key was made yet; `keys`: calls need one."""
 
 
 router = APIRouter(tags=["operations"], dependencies=[Depends(refuse_unknown_parameters)])
@@ -78,8 +90,11 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/health/ready", response_class=Response)
-async def ready(loader: ServedVersions, producer: Producer) -> Response:
-    """Say whether this server answers, from which version, what is unavailable, and what is not learned."""
+async def ready(request: Request, loader: ServedVersions, producer: Producer, access: Access) -> Response:
+    """Say whether this server answers, from which version, what is unavailable, and what is not learned.
+
+    Where calls need a key, the whole answer needs one with `metrics:read`; everyone else gets `status` and `access`.
+    """
     away = [each.since for each in (loader.redis, producer.kafka) if not each.up]
     stopped = loader.stopped
     moments = [*away, loader.problem_since, *(each.since for each in stopped)]
@@ -90,6 +105,9 @@ async def ready(loader: ServedVersions, producer: Producer) -> Response:
         status = "degraded"
     else:
         status = "ready"
+    code = 200 if loader.ready else 503
+    if not access.allows(request.scope["headers"], METRICS_READ):
+        return Response(msgspec.json.encode(BriefHealth(status, "keys")), code, media_type="application/json")
     served = loader.served.version if loader.served else None
     health = Health(
         status=status,
@@ -106,8 +124,9 @@ async def ready(loader: ServedVersions, producer: Producer) -> Response:
             )
             for each in stopped
         ],
+        access="open" if access.ring.open else "keys",
     )
-    return Response(msgspec.json.encode(health), 200 if loader.ready else 503, media_type="application/json")
+    return Response(msgspec.json.encode(health), code, media_type="application/json")
 
 
 @router.get("/metrics", response_class=Response)

@@ -21,6 +21,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 import serving.web.path_ids  # noqa: F401  registers the convertor of `{name:id}` in paths
+from serving.access.guard import caller_of
 from serving.web.body import read_body, require_json
 from serving.web.endpoint import problem_responses
 from serving.web.parsing import BodyReader
@@ -162,7 +163,15 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
 
     def pin() -> tuple[Version, str | None]:
         found = store.version(checked_name(version))
-        return found, store.move_alias(PINNED, found.number, who=reason.who, why=reason.why, now=time.time())
+        note = store.move_alias(
+            PINNED,
+            found.number,
+            who=reason.who,
+            why=reason.why,
+            now=time.time(),
+            caller=caller_of(request.scope),
+        )
+        return found, note
 
     pinned, note = await from_store(pin)
     await loader.caught_up()
@@ -173,7 +182,10 @@ async def roll_back(version: str, request: Request, loader: ServedVersions, stor
 async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
     """Remove the pin: answer from the newest version again."""
     reason = await _reason(request)
-    note = await from_store(lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time()))
+    caller = caller_of(request.scope)
+    note = await from_store(
+        lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time(), caller=caller)
+    )
     await loader.caught_up()
     return _json(_pinned(loader, None, note))
 

@@ -23,6 +23,7 @@ import sys
 
 import uvicorn
 
+from serving.access.start_check import require_a_key
 from serving.answers.fast_path import PREFIX, FastPath
 from serving.app import create_app
 from serving.loading.loader import Loader
@@ -30,7 +31,7 @@ from serving.loading.shared_server import SnapshotServer
 from serving.loading.warm_up import empty_model, warm_up
 from serving.memory.shared_segments import SharedSegments
 from serving.metrics import Metrics
-from serving.process.salt_check import require_strong_salt
+from serving.process.salt_check import is_loopback, require_strong_salt
 from serving.process.supervisor import run_processes
 from serving.upstream_health import UpstreamHealth
 from serving.web.connection import ConnectionLimits, close_overdue
@@ -53,7 +54,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         OSError: the address can't be bound.
-        WrongSetting: the salt of visitors' hashes is too weak for the address.
+        WrongSetting: the salt of visitors' hashes is too weak for the address, or the address needs a key.
     """
     return_large_pieces()
     logs = configure_logs(settings.log_format, settings.log_level)
@@ -63,6 +64,8 @@ def run(settings: Settings) -> None:
     listening = bound_socket(settings.host, settings.port)
     try:
         require_strong_salt(listening, settings.model.visitor_salt)
+        if not is_loopback(listening):
+            require_a_key(listening, settings)
         listening.listen(BACKLOG)
     except (OSError, ValueError):
         listening.close()
@@ -105,7 +108,7 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
         listening: the socket; several processes may share it.
         shared: name of the socket of the process that loads versions; None: this one loads them itself.
     """
-    app = create_app(settings, shared)
+    app = create_app(settings, shared, reachable=not is_loopback(listening))
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",

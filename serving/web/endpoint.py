@@ -66,6 +66,7 @@ class Endpoint:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         scope["route_template"] = self.template
         state = scope["app"].state
+        await state.guard.admit(scope, self.method, self.template)
         query = scope["query_string"]
         if self._read_query is not None:
             request = self._read_query(query)
@@ -144,6 +145,8 @@ def _problem_response(description: str) -> dict[str, Any]:
 
 _PROBLEM_RESPONSES: dict[str, Any] = {
     "400": _problem_response("The body is not JSON"),
+    "401": _problem_response("The key is missing, unknown, expired or revoked"),
+    "403": _problem_response("The key does not have the scope that the call needs"),
     "404": _problem_response("No such version"),
     "409": _problem_response("The version is there and can't be read"),
     "413": _problem_response("The body is too large"),

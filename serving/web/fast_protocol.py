@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from serving.web.body import Headers
 from serving.web.connection import DEFAULT_LIMITS, Connection, ConnectionLimits
 
-FastAnswer = Callable[[bytes], bytes | None]
-"""Target of a GET (path and query as they were sent) to a JSON body of status 200, or None: not answered here."""
+FastAnswer = Callable[[bytes, Headers], bytes | None]
+"""Target (path and query as they were sent) and headers of a GET to a JSON body of status 200, or None: not answered
+here."""
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
 
@@ -56,7 +58,7 @@ class Protocol(Connection):
         if not self._fast:
             super().on_message_complete()
             return
-        body = type(self).fast_answer(self.url)
+        body = type(self).fast_answer(self.url, self.headers)
         if body is None:
             self.start_request()
             super().on_message_complete()

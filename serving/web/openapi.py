@@ -18,14 +18,25 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from serving.web.endpoint import Endpoint
+from serving.web.endpoint import Endpoint, problem_responses
 
 REFERENCE = "#/components/schemas/{name}"
 SWAGGER_FILES = "/docs/program"
 
 
+SECURITY_SCHEMES: Mapping[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `corrente keys create` prints it."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+}
+"""Two headers that bring a key."""
+
+
 def document(
-    app: FastAPI, endpoints: Sequence[Endpoint], structs: Sequence[type], renamed_structs: Mapping[str, type]
+    app: FastAPI,
+    endpoints: Sequence[Endpoint],
+    structs: Sequence[type],
+    renamed_structs: Mapping[str, type],
+    scopes: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """The whole OpenAPI document.
 
@@ -34,6 +45,7 @@ def document(
         endpoints: routes that FastAPI does not know.
         structs: Structs that FastAPI routes refer to.
         renamed_structs: Structs by the name to show them under; the events, whose fields may be renamed, are such.
+        scopes: `METHOD template` of each route to the scope that it needs; None for an open one.
     """
     kinds = [*structs, *(each for endpoint in endpoints for each in (endpoint.request_type, endpoint.response_type))]
     kinds = list(dict.fromkeys(kinds))
@@ -49,7 +61,20 @@ def document(
         operation = endpoint.operation(reference_of.__getitem__, components)
         paths.setdefault(endpoint.template, {})[endpoint.method.lower()] = operation
     whole_document["paths"] = {**paths, **whole_document["paths"]}
+    whole_document["components"]["securitySchemes"] = dict(SECURITY_SCHEMES)
+    for path, methods in whole_document["paths"].items():
+        for method, operation in methods.items():
+            if scope := scopes.get(f"{method.upper()} {path}"):
+                _secure(operation, scope)
     return whole_document
+
+
+def _secure(operation: dict[str, Any], scope: str) -> None:
+    """Describe that an operation needs a key with a scope, and how it is refused without."""
+    operation["security"] = [{name: [scope]} for name in SECURITY_SCHEMES]
+    refusals = problem_responses("401", "403", "503")
+    responses = {**refusals, **operation["responses"]}
+    operation["responses"] = {status: responses[status] for status in sorted(responses)}
 
 
 def add_pages(app: FastAPI) -> None:

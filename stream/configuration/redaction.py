@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 HIDDEN = "…"
-SECRET_NAMES = ("PASSWORD", "SECRET", "SALT", "TOKEN", "CREDENTIAL", "JAAS", "PASSPHRASE")
+SECRET_NAMES = ("PASSWORD", "SECRET", "SALT", "TOKEN", "CREDENTIAL", "JAAS", "PASSPHRASE", "API_KEY", "FIRST_KEY")
 """Parts of the name of a setting whose value is never shown."""
 
 _USER_PART = re.compile(r"(?P<scheme>\w[\w+.-]*://)(?P<secret>[^\n]*)@")

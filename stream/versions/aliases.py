@@ -1,6 +1,6 @@
 """Aliases: names that point to versions and can be moved, with a history of the moves.
 
-This file decides which names an alias may have and what is remembered of each move.
+This file decides which names an alias may have and what is remembered of each move. The audit trail has each move too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 
 import msgspec
 
+from stream.access.acts import Caller
 from stream.versions.announcements import Announcement, refused
 from stream.versions.errors import UnknownVersion, WrongAlias
 from stream.versions.storage import scripts
@@ -49,9 +50,13 @@ class Aliases:
         latest = redis.hget(keys.latest, "number")
         return {**({LATEST: int(latest)} if latest else {}), **dict(sorted(found.items()))}
 
-    def move(self, name: str, number: int | None, *, who: str, why: str, now: float) -> str | None:
+    def move(
+        self, name: str, number: int | None, *, who: str, why: str, now: float, caller: Caller | None = None
+    ) -> str | None:
         """Point an alias to a version, or take it away (None); see `VersionStore.move_alias`."""
         announcement = Announcement(number, alias=check_alias(name))
+        to = "no version" if number is None else f"version {number}"
+        act = (caller or Caller(who)).act("alias.move", f"{name} to {to}", why=why, called=who)
         status, *cells = self._move(
             AliasRequest(
                 name=name,
@@ -61,6 +66,7 @@ class Aliases:
                 why_json=json.dumps(why),
                 at=repr(now),
                 announcement=msgspec.json.encode(announcement),
+                act=msgspec.json.encode(act),
             )
         )
         if status == b"unknown":

@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from stream.access.acts import Caller
 from stream.configuration.redis_address import RedisAddress
 from stream.models.state_names import Names
 from stream.state.checkpoint import Checkpoint
@@ -330,8 +331,18 @@ class VersionStore:
         """Every alias with the number that it points to; `latest` is among them."""
         return self._aliases.all()
 
-    def move_alias(self, name: str, number: int | None, *, who: str, why: str, now: float) -> str | None:
-        """Point an alias to a version, or take it away (None). The move is kept in the history.
+    def move_alias(
+        self, name: str, number: int | None, *, who: str, why: str, now: float, caller: Caller | None = None
+    ) -> str | None:
+        """Point an alias to a version, or take it away (None). The move is kept in the history and in the audit trail.
+
+        Args:
+            name: of the alias.
+            number: of the version; None takes the alias away.
+            who: name for the history, as the caller gave it.
+            why: reason for the history.
+            now: seconds since the epoch.
+            caller: for the audit trail; by default whoever `who` names.
 
         Returns:
             None, or a sentence that says that Redis refused to announce the move. It has taken effect all the same.
@@ -340,7 +351,7 @@ class VersionStore:
             WrongAlias: an alias can't have this name.
             UnknownVersion: there is no such version (any more).
         """
-        return self._aliases.move(name, number, who=who, why=why, now=now)
+        return self._aliases.move(name, number, who=who, why=why, now=now, caller=caller)
 
     def history(self, limit: int = 1000) -> list[AliasMove]:
         """Moves of aliases, newest first."""

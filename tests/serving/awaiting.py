@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -23,11 +23,13 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: fl
         raise AssertionError(f"waited {seconds} s for this to hold: {what}") from None
 
 
-async def served_version(client: httpx.AsyncClient, number: int) -> None:
-    """Wait until the server answers from this version."""
+async def served_version(
+    client: httpx.AsyncClient, number: int, headers: Mapping[str, str] | None = None
+) -> None:
+    """Wait until the server answers from this version; `headers` bring a key where one is needed."""
 
     async def serves() -> bool:
-        health = await client.get("/health/ready")
+        health = await client.get("/health/ready", headers=headers)
         return health.status_code == 200 and health.json()["version"] == number
 
     await eventually(serves, f"version {number} is served")

@@ -1,6 +1,6 @@
 """Low-level Redis of the version store: names of keys, atomic scripts, and tables as chunks of at most a MiB.
 
-Nothing outside `stream.versions` imports from here, apart from benchmarks and tests.
+Nothing outside `stream.versions` and `stream.access` imports from here, apart from benchmarks and tests.
 
 | file | decides |
 |---|---|
@@ -8,6 +8,7 @@ Nothing outside `stream.versions` imports from here, apart from benchmarks and t
 | `keys` | the name of every key |
 | `requests` | names and order of the arguments and answers of scripts |
 | `scripts` | which steps are atomic |
+| `access_scripts` | which steps of changing keys are atomic, and how long acts are kept |
 | `heal_scripts` | which steps of healing are atomic |
 | `reshard_scripts` | which steps of merging shards are atomic |
 | `chunks` | how tables and journals are split, checked and encoded |

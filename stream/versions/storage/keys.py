@@ -14,6 +14,9 @@ them together.
 | `…:ids` | hash | id to number |
 | `…:aliases` | hash | name to number |
 | `…:alias-history` | list | who moved which alias when and why, newest first (JSON) |
+| `…:keys` | hash | id of a key of the HTTP API to its record (JSON), which has the SHA-256 of its text |
+| `…:keys-used` | hash | id of a key to the time of its last use |
+| `…:audit` | stream | administrative acts and readings of personal data: `act` (JSON) |
 | `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at`, `redis_run`, `stopped`, `doubt` |
 | `…:shard:<p>:report` | hash | `worker`, `epoch`, `report` (JSON): what a worker last said of the shard |
 | `…:reports` | sorted set | shards by the time of their last report, by Redis's clock |
@@ -46,6 +49,9 @@ class Keys:
         self.announcements = self.prefix + "announcements"
         self.merging = self.prefix + "merging"
         self.retired = self.prefix + "retired"
+        self.keys = self.prefix + "keys"
+        self.keys_used = self.prefix + "keys-used"
+        self.audit = self.prefix + "audit"
 
     def version(self, number: int) -> str:
         return f"{self.prefix}version:{number}"

@@ -258,7 +258,10 @@ class ChainRow(NamedTuple):
 
 
 class AliasRequest(NamedTuple):
-    """Arguments of `scripts.MOVE_ALIAS`. An empty `number` removes the alias; `…_json` are ready for the history."""
+    """Arguments of `scripts.MOVE_ALIAS`. An empty `number` removes the alias; `…_json` are ready for the history.
+
+    `act` is what the audit trail keeps of the move.
+    """
 
     name: str
     number: int | str
@@ -267,6 +270,22 @@ class AliasRequest(NamedTuple):
     why_json: str
     at: str
     announcement: bytes
+    act: bytes
+
+
+class KeysRequest(NamedTuple):
+    """Arguments of `access_scripts.CHANGE_KEYS`; for each key its id, its record before ('' for none) and after follow.
+
+    `act` is what the audit trail keeps of the change.
+    """
+
+    act: bytes
+
+
+class ActRequest(NamedTuple):
+    """Argument of `access_scripts.NOTE_ACT`."""
+
+    act: bytes
 
 
 class ReencodeRequest(NamedTuple):

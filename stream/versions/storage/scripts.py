@@ -12,6 +12,7 @@ This file decides which steps are atomic. The names of arguments and answers are
 
 from __future__ import annotations
 
+from stream.versions.storage.access_scripts import NOTE
 from stream.versions.storage.requests import (
     AliasRequest,
     ChainRequest,
@@ -181,13 +182,14 @@ return {'unconnected'}
 
 MOVE_ALIAS = with_names(
     AliasRequest,
-    """
+    NOTE
+    + """
 -- An alias moved or removed, with a line in the history: {'ok', why it was not announced or ''} or {'unknown'}.
 local from = redis.call('HGET', KEYS[1] .. 'aliases', name)
+if number ~= '' and redis.call('EXISTS', KEYS[1] .. 'version:' .. number) == 0 then return {'unknown'} end
+note(act)
 if number == '' then redis.call('HDEL', KEYS[1] .. 'aliases', name)
-else
-  if redis.call('EXISTS', KEYS[1] .. 'version:' .. number) == 0 then return {'unknown'} end
-  redis.call('HSET', KEYS[1] .. 'aliases', name, number)
+else redis.call('HSET', KEYS[1] .. 'aliases', name, number)
 end
 local to = number == '' and 'null' or number
 redis.call('LPUSH', KEYS[1] .. 'alias-history', '{"name":' .. name_json .. ',"from":' .. (from or 'null') ..

@@ -12,6 +12,7 @@ import ast
 import asyncio
 import re
 import tomllib
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,8 @@ async def test_attributes_mean_what_the_fast_protocol_takes_them_for():
 async def test_only_gets_with_the_prefix_are_answered_inside_the_protocol(request_bytes: bytes, fast: bool):
     targets = []
 
-    def fast_answer(target: bytes) -> bytes | None:
+    def fast_answer(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+        assert (b"host", b"a") in headers, "names in lower case"
         targets.append(target)
         return None if target == b"/fast/left" else b'"fast"'
 
@@ -206,7 +208,7 @@ async def test_only_gets_with_the_prefix_are_answered_inside_the_protocol(reques
 
 
 async def test_a_client_that_reads_too_slowly_is_left_to_uvicorn():
-    protocol, transport = connected(fast_protocol_class(PREFIX, lambda _: b'"fast"'))
+    protocol, transport = connected(fast_protocol_class(PREFIX, lambda *_: b'"fast"'))
     protocol.pause_writing()
     protocol.data_received(b"GET /fast/u HTTP/1.1\r\nhost: a\r\n\r\n")
     assert b"fast" not in transport.written
@@ -216,7 +218,7 @@ async def test_a_client_that_reads_too_slowly_is_left_to_uvicorn():
 
 
 async def test_a_fast_answer_does_not_overtake_one_that_is_being_made():
-    protocol, transport = connected(fast_protocol_class(PREFIX, lambda _: b'"fast"'))
+    protocol, transport = connected(fast_protocol_class(PREFIX, lambda *_: b'"fast"'))
     protocol.data_received(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\nGET /fast/u HTTP/1.1\r\nhost: a\r\n\r\n")
     assert b"fast" not in transport.written
     await finished(protocol)

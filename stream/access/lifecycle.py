@@ -1,0 +1,185 @@
+"""Life of a key: made, replaced by another one, revoked.
+
+Rotation makes a key of the same scopes and lets the old one end after a while, so that its owner can put the new one in
+place meanwhile. A revoked key stays in the list and is never valid again. Nothing here reads a clock.
+
+This file decides what each of these steps does to records, and which origins and names a key may have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from stream.access.acts import Caller
+from stream.access.key_store import ChangedMeanwhile, KeyStore
+from stream.access.keys import ID_DIGITS, KeyRecord, digest_of, new_key
+from stream.access.scopes import SCOPES, WrongKey, checked_scopes
+
+LONGEST_NAME = 200
+"""Most characters of an owner and of a note."""
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+"""Serialized origin as browsers send it (RFC 6454, section 6.2): a scheme, a host in lower case, no path."""
+
+
+class MadeKey(NamedTuple):
+    """A key that was just made.
+
+    Attributes:
+        text: of the key, which nothing keeps.
+        record: all that is kept.
+    """
+
+    text: str
+    record: KeyRecord
+
+
+def create_key(
+    store: KeyStore,
+    *,
+    scopes: Iterable[str],
+    owner: str,
+    now: float,
+    caller: Caller,
+    note: str = "",
+    origins: Iterable[str] = (),
+    expires_at: float | None = None,
+    text: str | None = None,
+    why: str = "",
+) -> MadeKey:
+    """Make a key.
+
+    Args:
+        store: of the model that it opens.
+        scopes: names of what it opens; `all` stands for every scope.
+        owner: person or program that will have it.
+        now: seconds since the epoch.
+        caller: for the audit trail.
+        note: purpose, for people.
+        origins: origins of web pages that may use it; none: callers of any kind.
+        expires_at: seconds since the epoch; None: never by itself.
+        text: of the key, if it was made elsewhere; it has 256 random bits then too.
+        why: reason for the audit trail.
+
+    Raises:
+        WrongKey: a scope, an origin or a name can't be right, or the key exists already.
+    """
+    made_of = checked_scopes(scopes)
+    for what, value in (("owner", owner), ("note", note)):
+        if len(value) > LONGEST_NAME or not value.isprintable():
+            raise WrongKey(f"the {what} has at most {LONGEST_NAME} characters and none that can't be printed")
+    if not owner.strip():
+        raise WrongKey("a key needs an owner: the person or program that will have it")
+    if expires_at is not None and expires_at <= now:
+        raise WrongKey("the key would have expired already: give it an end in the future, or none")
+    whole = text or new_key()
+    digest = digest_of(whole.encode()).hex()
+    record = KeyRecord(
+        id=digest[:ID_DIGITS],
+        digest=digest,
+        model=store.model,
+        scopes=made_of,
+        owner=owner.strip(),
+        created_at=now,
+        note=note.strip(),
+        origins=[_checked_origin(each) for each in origins],
+        expires_at=expires_at,
+    )
+    store.change([(None, record)], caller.act("keys.create", f"key {record.id} of {owner}", why=why))
+    return MadeKey(whole, record)
+
+
+def rotate_key(
+    store: KeyStore,
+    beginning: str,
+    *,
+    overlap_seconds: float,
+    now: float,
+    caller: Caller,
+    expires_at: float | None = None,
+    why: str = "",
+) -> tuple[MadeKey, KeyRecord]:
+    """Make a key in the place of another one, which ends after a while; return both.
+
+    Args:
+        store: of the model.
+        beginning: of the old key's id.
+        overlap_seconds: time for which both are valid. An earlier end of the old key stays.
+        now: seconds since the epoch.
+        caller: for the audit trail.
+        expires_at: end of the new key, in seconds since the epoch; None: never by itself.
+        why: reason for the audit trail.
+
+    Raises:
+        WrongKey: there is no such key, or it isn't valid any more.
+    """
+    old = store.find(beginning)
+    if old.state(now) != "active":
+        raise WrongKey(f"key {old.id} is {old.state(now)}: make another one with `corrente keys create`")
+    end = now + overlap_seconds
+    ending = msgspec.structs.replace(old, expires_at=min(end, old.expires_at or end))
+    whole = new_key()
+    digest = digest_of(whole.encode()).hex()
+    new = msgspec.structs.replace(
+        old, id=digest[:ID_DIGITS], digest=digest, created_at=now, expires_at=expires_at, replaces=old.id
+    )
+    act = caller.act("keys.rotate", f"key {old.id} of {old.owner} by key {new.id}", why=why)
+    store.change([(old, ending), (None, new)], act)
+    return MadeKey(whole, new), ending
+
+
+def revoke_key(store: KeyStore, beginning: str, *, now: float, caller: Caller, why: str = "") -> KeyRecord:
+    """Make a key void for good; return its record. One that was revoked before stays as it is.
+
+    Raises:
+        WrongKey: there is no such key.
+    """
+    while True:
+        found = store.find(beginning)
+        if found.revoked_at is not None:
+            return found
+        revoked = msgspec.structs.replace(found, revoked_at=now)
+        try:
+            store.change([(found, revoked)], caller.act("keys.revoke", f"key {found.id} of {found.owner}", why=why))
+        except ChangedMeanwhile:  # a revocation must not lose against anything
+            continue
+        return revoked
+
+
+def ensure_first_key(store: KeyStore, text: str, *, now: float, caller: Caller) -> bool:
+    """Make the key of this text with every scope, unless the model has it already; True if it was made.
+
+    A first key that was revoked stays revoked.
+    """
+    digest = digest_of(text.encode()).hex()
+    if any(record.digest == digest for record in store.records()):
+        return False
+    try:
+        create_key(
+            store,
+            scopes=SCOPES,
+            owner="first key",
+            note="from CORRENTE_FIRST_KEY",
+            now=now,
+            caller=caller,
+            text=text,
+        )
+    except ChangedMeanwhile:  # another process of this server made it
+        return False
+    return True
+
+
+def _checked_origin(origin: str) -> str:
+    """The origin as browsers send it.
+
+    >>> _checked_origin("https://Shop.example/")
+    'https://shop.example'
+    """
+    plain = origin.strip().lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(plain):
+        raise WrongKey(f"{origin[:100]!r} is no origin of web pages: write it as https://shop.example, without a path")
+    return plain
