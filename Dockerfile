@@ -22,8 +22,8 @@ FROM python:3.11-slim-bookworm
 ENV PATH=/opt/corrente/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/corrente
 RUN useradd --system --uid 10001 --user-group corrente && install --directory --owner corrente --group corrente /var/cache/corrente
 COPY --from=build /opt/corrente /opt/corrente
-# `serve --host 0.0.0.0` refuses to start without CORRENTE_MODEL__VISITOR_SALT, a secret of at least 16 bytes. It is given
-# to the container (`docker run --env-file`), never to the image.
+# `serve --host 0.0.0.0` refuses to start without CORRENTE_MODEL__VISITOR_SALT, a secret of at least 16 bytes, and without a
+# key in Redis or in CORRENTE_FIRST_KEY_FILE. Secrets are given to the container (`docker run --env-file`), never to the image.
 USER 10001:10001
 VOLUME /var/cache/corrente
 STOPSIGNAL SIGTERM

@@ -32,13 +32,18 @@ class Client:
 
     Args:
         address: URL of the server, such as `http://127.0.0.1:8080`.
+        key: of the HTTP API; empty for a server that needs none.
         timeout_seconds: longest wait for an answer.
     """
 
-    def __init__(self, address: str, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, address: str, *, key: str = "", timeout_seconds: float = 30.0) -> None:
         # Not through a proxy of the environment: it knows nothing of loopback, and a SOCKS one needs another package.
         self._http = httpx.Client(
-            base_url=address, timeout=timeout_seconds, trust_env=False, verify=httpx.create_ssl_context()
+            base_url=address,
+            headers=key_header(key),
+            timeout=timeout_seconds,
+            trust_env=False,
+            verify=httpx.create_ssl_context(),
         )
 
     def __enter__(self) -> Self:
@@ -78,6 +83,15 @@ class Client:
     def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         answer = self._http.request(method, path, json=body) if body is not None else self._http.request(method, path)
         return dict(answer.raise_for_status().json())
+
+
+def key_header(key: str) -> dict[str, str]:
+    """Header that brings a key; none for an empty one.
+
+    >>> key_header("corrente_5f"), key_header("")
+    ({'authorization': 'Bearer corrente_5f'}, {})
+    """
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def by_topic(events: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:

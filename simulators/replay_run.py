@@ -26,7 +26,7 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
 
     Args:
         plan: description of the replay.
-        settings: addresses of Kafka and names of its topics.
+        settings: addresses of Kafka, names of its topics, and the key for the server.
         via: `http` or `kafka`.
         address: URL of the HTTP server; counters are read from it even if events go to Kafka.
         check_seconds: longest wait until the system has learned everything; `None` reads no counters.
@@ -34,16 +34,16 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
     Raises:
         WrongFile, KafkaError, httpx.HTTPError: the file can't be read, or the system doesn't answer at all.
     """
-    console = Console(file=sys.stderr)
+    console, key = Console(file=sys.stderr), settings.api_key.get_secret_value()
     async with AsyncExitStack() as ends:
         with console.status(f"reading {plan.path.name}"):
             span = Span.of(plan)
-        client = ends.enter_context(Client(address))
+        client = ends.enter_context(Client(address, key=key))
         before = counters(client) if check_seconds is not None else {}
         sender: Sender
         if via == "http":
             client.check_alive()
-            sender = await ends.enter_async_context(http_sender(address))
+            sender = await ends.enter_async_context(http_sender(address, key))
         else:
             sender = await ends.enter_async_context(kafka_sender(settings))
 

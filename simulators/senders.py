@@ -17,6 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from simulators.client import key_header
 from simulators.replay import Outcome
 from stream.kafka.connection.diagnosis import require_kafka
 from stream.kafka.connection.options import client_options
@@ -67,9 +68,11 @@ class HttpSender:
 
 
 @asynccontextmanager
-async def http_sender(address: str) -> AsyncIterator[HttpSender]:
+async def http_sender(address: str, key: str = "") -> AsyncIterator[HttpSender]:
     certificates = httpx.create_ssl_context()  # those of the environment count, its proxies don't
-    async with httpx.AsyncClient(base_url=address, timeout=60, trust_env=False, verify=certificates) as client:
+    async with httpx.AsyncClient(
+        base_url=address, headers=key_header(key), timeout=60, trust_env=False, verify=certificates
+    ) as client:
         yield HttpSender(client)
 
 

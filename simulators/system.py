@@ -26,7 +26,7 @@ from simulators.children import Child
 from simulators.embedded import embedded_kafka, embedded_redis
 
 HOST = "127.0.0.1"
-"""Address of the server: the API has no users, so only programs of this machine reach it."""
+"""Address of the server: it has no keys, so only programs of this machine reach it."""
 TOPICS = ("clicks", "purchases", "feedback", "dead-letters")
 START_SECONDS = 600.0
 """Longest wait for a start: the first one compiles every kernel, even on a slow machine."""

@@ -184,7 +184,8 @@ class Worker:
         await log_problems(resources)
         if settings.metrics_port:
             registry, host = resources.metrics.registry, settings.metrics_host
-            serve_health(settings.metrics_port, registry, self.standing, host, self.health_notes)
+            token = settings.metrics_token.get_secret_value()
+            serve_health(settings.metrics_port, registry, self.standing, host, self.health_notes, token)
             self._background.append(asyncio.create_task(probe_loop_lag(partial(resources.metrics.note_hold, "loop"))))
         log.info(
             "ready to join the group",

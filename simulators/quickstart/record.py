@@ -29,12 +29,15 @@ POLL_SECONDS = 0.02
 
 PREFIX = "CORRENTE_"
 _REDIS = ["USERNAME", "PASSWORD", "SENTINEL_USERNAME", "SENTINEL_PASSWORD", "CA_FILE", "CERTIFICATE_FILE", "KEY_FILE"]
+_KEYS = ["API_KEY", "FIRST_KEY", "REQUIRE_KEYS", "METRICS_TOKEN"]
 DECIDED_HERE = (
     *("CORRENTE_KAFKA", "CORRENTE_REDIS", "CORRENTE_HOST", "CORRENTE_PORT", "CORRENTE_CREATE_TOPICS"),
+    *(f"CORRENTE_{name}{ending}" for name in _KEYS for ending in ("", "_FILE")),
     *(f"CORRENTE_REDIS_{part}" for part in _REDIS),
     *(f"CORRENTE_REDIS_{part}_FILE" for part in _REDIS),
 )
-"""Settings of the environment that are not passed on: broker, Redis and address are the system's own."""
+"""Settings of the environment that are not passed on: broker, Redis and address are the system's own, and it needs no
+key, because only this machine reaches it."""
 SECURITY = "CORRENTE_KAFKA_"
 """Beginning of settings about the security of another Kafka, which are not passed on either."""
 SECRET = "CORRENTE_MODEL__VISITOR_SALT"  # noqa: S105  the name of a setting

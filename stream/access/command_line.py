@@ -79,4 +79,5 @@ def show(text_or_table: Any) -> None:
     """Print a text or a table as it is, without markup."""
     from rich.console import Console
 
-    Console(highlight=False, markup=False).print(text_or_table)
+    # A command within a sentence is not broken, so that it can be copied.
+    Console(highlight=False, markup=False).print(text_or_table, soft_wrap=isinstance(text_or_table, str))

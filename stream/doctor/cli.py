@@ -58,5 +58,10 @@ def _findings(server: str | None) -> list:
         *check_disk(os.environ, settings),
         *asyncio.run(check_kafka(settings)),
         *check_redis(settings, time.time),
-        *check_server(server.rstrip("/") if server else address_of(settings), time.time, expected=server is not None),
+        *check_server(
+            server.rstrip("/") if server else address_of(settings),
+            time.time,
+            expected=server is not None,
+            key=settings.api_key.get_secret_value(),
+        ),
     ]

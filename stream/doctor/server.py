@@ -33,16 +33,17 @@ def address_of(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def check_server(address: str, now: Callable[[], float], *, expected: bool) -> list[Finding]:
+def check_server(address: str, now: Callable[[], float], *, expected: bool, key: str = "") -> list[Finding]:
     """The readiness of a server.
 
     Args:
         address: URL without a path.
         now: gives seconds since the epoch.
         expected: whether a server that doesn't answer is an error, or only worth a note.
+        key: of the HTTP API; with the scope `metrics:read` the server says more.
     """
     try:
-        status, date, body = _get(f"{address}/health/ready")
+        status, date, body = _get(f"{address}/health/ready", key)
     except (OSError, http.client.HTTPException, ValueError) as failed:
         reason = getattr(failed, "reason", None) or failed
         found = f"no server answers at {address}: {reason}"
@@ -54,10 +55,12 @@ def check_server(address: str, now: Callable[[], float], *, expected: bool) -> l
     return findings
 
 
-def _get(url: str) -> tuple[int, str | None, Any]:
+def _get(url: str, key: str) -> tuple[int, str | None, Any]:
     """Status, date and decoded body of an answer, whatever its status."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  an address that the user gave
     try:
-        with _direct.open(url, timeout=ANSWER_SECONDS) as answer:
+        with _direct.open(request, timeout=ANSWER_SECONDS) as answer:
             return answer.status, answer.headers["date"], json.loads(answer.read())
     except urllib.error.HTTPError as refused:
         return refused.code, refused.headers["date"], json.loads(refused.read())
@@ -70,6 +73,10 @@ def readiness(address: str, status: int, body: Mapping[str, Any]) -> list[Findin
     'the server at http://host is ready and answers from version 7'
     """
     state = body.get("status")
+    if state in {"ready", "degraded"} and "redis" not in body:
+        found = f"the server at {address} is {state}; it says more to a key with metrics:read"
+        mend = "make one, and set CORRENTE_API_KEY_FILE: corrente keys create --scope metrics:read --owner doctor"
+        return [ok("server.ready", found) if state == "ready" else warning("server.ready", found, mend)]
     if state == "ready":
         version = body.get("version")
         of = "has no version yet" if version is None else f"answers from version {version}"

@@ -1,6 +1,7 @@
 """HTTP answers of the worker for probes and Prometheus, from a thread.
 
-This file decides what `GET /metrics`, `GET /health/live` and `GET /health/ready` answer. `live` says that the process
+This file decides what `GET /metrics`, `GET /health/live` and `GET /health/ready` answer, and that metrics may need a
+token, which health never does. `live` says that the process
 answers. `ready` is 503 while any shard of this worker stands still, with the reason, since when, and what mends it. A
 worker that stands by without a shard is ready, and says so.
 """
@@ -12,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from hmac import compare_digest
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -21,6 +23,9 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from stream.health.standing import Standing
 from stream.kafka.refusals import CannotLearn
 from stream.settings import WrongSetting
+
+
+NO_TOKEN = "Metrics need the token of CORRENTE_METRICS_TOKEN, as `Authorization: Bearer …`."
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -40,8 +45,9 @@ def serve(
     port: int,
     registry: CollectorRegistry,
     standing: Callable[[], Mapping[int, Standing] | None],
-    host: str = "0.0.0.0",
+    host: str = "127.0.0.1",
     notes: Callable[[], Mapping[str, Any]] = dict,
+    token: str = "",
 ) -> int:
     """Answer on this port, from a thread, until the process ends.
 
@@ -51,6 +57,7 @@ def serve(
         standing: gives the shards that stand still; None until the worker has joined its group.
         host: address of this machine that is bound; `0.0.0.0` is all of them, and `::` all with IPv6.
         notes: gives further parts of the answer to `ready`, which change nothing about its status.
+        token: text that `/metrics` asks for as `Authorization: Bearer …`; empty for none.
 
     Returns:
         The port.
@@ -58,7 +65,7 @@ def serve(
     Raises:
         CannotLearn: the machine doesn't have this address, or another program has the port.
     """
-    metrics = make_wsgi_app(registry)
+    metrics, expected = make_wsgi_app(registry), f"Bearer {token}".encode("latin-1")
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -67,6 +74,8 @@ def serve(
         if path == "/health/ready":
             status, body = readiness(standing())
             return _json(start_response, status, {**body, **notes()})
+        if token and not compare_digest(environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"), expected):
+            return _json(start_response, "401 Unauthorized", {"detail": NO_TOKEN}, ("WWW-Authenticate", "Bearer"))
         return metrics(environ, start_response)
 
     try:
@@ -122,7 +131,7 @@ def readiness(standing: Mapping[int, Standing] | None) -> tuple[str, dict[str, A
     return status, {"status": "not ready" if stopped else "ready", "stopped": stopped}
 
 
-def _json(start_response: Any, status: str, body: Mapping[str, Any]) -> list[bytes]:
+def _json(start_response: Any, status: str, body: Mapping[str, Any], *more: tuple[str, str]) -> list[bytes]:
     encoded = json.dumps(body).encode()
-    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))])
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(encoded))), *more])
     return [encoded]

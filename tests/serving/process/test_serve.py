@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving.conftest import Broker, Publisher, RedisServer, until
+from stream.access.acts import Caller
+from stream.access.key_store import KeyStore
+from stream.access.lifecycle import create_key
+from stream.versions import VersionStore
+from tests.serving.conftest import MODEL, Broker, Publisher, RedisServer, until
 
 COMMAND = [sys.executable, "-c", "from stream.cli import main; main()", "serve"]
 
@@ -28,12 +33,12 @@ SALT = "0123456789abcdef"
 
 @contextmanager
 def serving(
-    redis_server: RedisServer, broker: Broker | None, *options: str, **more: str
+    redis_server: RedisServer | None, broker: Broker | None, *options: str, **more: str
 ) -> Iterator[tuple[subprocess.Popen, str]]:
     """A server process and its address; `more` are environment variables."""
     environment = {
         "PATH": "/usr/bin:/bin",
-        "CORRENTE_REDIS": redis_server.url,
+        "CORRENTE_REDIS": redis_server.url if redis_server else "redis://127.0.0.1:1/0",
         "CORRENTE_KAFKA": broker.servers if broker else "127.0.0.1:1",
         "CORRENTE_MODEL_NAME": "shop",
         "CORRENTE_POLL_SECONDS": "0.05",
@@ -163,14 +168,70 @@ def test_a_server_that_other_machines_can_reach_refuses_a_weak_salt(salt: str):
     assert refused.stdout == "", "it said nowhere that it serves"
 
 
-def test_a_server_with_a_salt_of_16_bytes_starts_on_every_address(redis_server: RedisServer):
-    options = ("--host", "0.0.0.0", "--port", "0")
-    with serving(redis_server, None, *options, CORRENTE_MODEL__VISITOR_SALT=SALT) as (process, address):
-        assert httpx.get(f"{address.replace('0.0.0.0', '127.0.0.1')}/health/live").status_code == 200
+KEY = "corrente_" + "5f" * 32
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_server_with_a_salt_of_16_bytes_and_a_key_starts_on_every_address(
+    redis_server: RedisServer, store: VersionStore, tmp_path: Path, processes: str
+):
+    """The key comes from a file, each process asks for it, and nothing that is printed has it."""
+    publisher = Publisher(store, MODEL.model_copy(update={"visitor_salt": SALT}))
+    version = publisher.learn(("u", "a"), ("v", "b"))
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    options = ("--host", "0.0.0.0", "--port", "0", "--workers", processes)
+    given = {"CORRENTE_MODEL__VISITOR_SALT": SALT, "CORRENTE_FIRST_KEY_FILE": str(tmp_path / "key")}
+    with serving(redis_server, None, *options, **given) as (process, address):
+        address = address.replace("0.0.0.0", "127.0.0.1")
+        headers = {"authorization": f"Bearer {KEY}"}
+
+        def served() -> bool:
+            return httpx.get(f"{address}/health/ready", headers=headers).json().get("version") == version.number
+
+        until(served, "the version answers", 60.0)
+        assert httpx.get(f"{address}/health/live").status_code == 200
+        for path in ("/v1/recommendations/u", "/v1/popular", "/metrics", "/v1/versions"):
+            for _ in range(4):  # connections of their own, so that several processes answer
+                refused = httpx.get(f"{address}{path}")
+                assert refused.status_code == 401, path
+                assert refused.headers["www-authenticate"] == 'Bearer realm="corrente"'
+                assert httpx.get(f"{address}{path}", headers=headers).status_code == 200, path
+        wrong = httpx.get(f"{address}/v1/recommendations/u", headers={"x-api-key": KEY[:-1] + "0"})
+        assert (wrong.status_code, KEY[:-1] in wrong.text) == (401, False)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     assert "weak visitor salt" not in errors
     assert SALT not in errors
+    assert KEY[9:] not in errors
+    assert errors.count("the first key was made") == 1
+
+
+def test_a_server_that_other_machines_can_reach_needs_a_key(redis_server: RedisServer, store: VersionStore):
+    options = ("--host", "0.0.0.0", "--port", "0")
+    given = {"CORRENTE_MODEL__VISITOR_SALT": SALT, "CORRENTE_REDIS": redis_server.url, "CORRENTE_MODEL_NAME": "shop"}
+    refused = ended(*options, **given)
+    assert refused.returncode == 2, refused.stderr
+    assert "model 'shop' has no valid key" in refused.stderr
+    assert "corrente keys create --scope all --owner NAME" in refused.stderr, "the command that makes the first one"
+    assert "Traceback" not in refused.stderr
+    assert refused.stdout == "", "it said nowhere that it serves"
+    expired = time.time() - 5
+    create_key(
+        KeyStore(store.space), scopes=["all"], owner="a", now=expired - 5, caller=Caller("a"), expires_at=expired
+    )
+    assert ended(*options, **given).returncode == 2, "one that has expired is none"
+
+
+def test_a_server_that_other_machines_can_reach_starts_while_redis_is_away_and_refuses_every_call():
+    options = ("--host", "0.0.0.0", "--port", "0")
+    with serving(None, None, *options, CORRENTE_MODEL__VISITOR_SALT=SALT) as (process, address):
+        address = address.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(f"{address}/health/live").status_code == 200
+        assert httpx.get(f"{address}/v1/popular").status_code == 401
+        assert httpx.get(f"{address}/v1/popular", headers={"x-api-key": KEY}).status_code == 503
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert errors.count("can't see yet whether there is a key") == 1
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

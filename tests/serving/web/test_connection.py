@@ -109,7 +109,7 @@ async def running(limits: ConnectionLimits = UNHURRIED, **more: Any) -> AsyncIte
 
     root_path = more.get("root_path", "")
     protocol = fast_protocol_class(
-        PREFIX, lambda _: b'"fast"', limits=limits, root_path=root_path, count_refusal=refusals.append
+        PREFIX, lambda *_: b'"fast"', limits=limits, root_path=root_path, count_refusal=refusals.append
     )
     config = uvicorn.Config(application, http=protocol, ws="none", lifespan="off", log_config=None, **more)
     server, listening = HttpServer(config), bound_socket("127.0.0.1", 0)
