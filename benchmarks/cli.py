@@ -80,10 +80,17 @@ def serve(
         list[int] | None, typer.Option("--items", min=1000, help="Items in the model; may be repeated.")
     ] = None,
     seconds: Annotated[int, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Instead: a server that asks for keys, beside one that doesn't.")
+    ] = False,
 ) -> None:
     """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
-    from benchmarks.legs.serve import measure
+    from benchmarks.legs.serve import measure, measure_keys
 
+    if keys:
+        size = (items or [10_000])[0]
+        _report(lambda progress: measure_keys(runs, size, seconds, progress), as_json)
+        return
     _report(lambda progress: measure(runs, items or [10_000, 100_000, 1_000_000], seconds, progress), as_json)
 
 

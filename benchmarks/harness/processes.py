@@ -106,33 +106,38 @@ def shared_bytes(pid: int) -> int:
     return 1024 * own + sum(shared_bytes(int(child)) for child in children)
 
 
-def request_json(port: int, method: str, path: str) -> Any:
+def request_json(port: int, method: str, path: str, key: str = "") -> Any:
     """Send a request to a server on loopback and decode its JSON answer; None for an empty one.
+
+    Args:
+        port: of the server.
+        method: of HTTP.
+        path: with its query.
+        key: of the HTTP API; empty for a server that needs none.
 
     Raises:
         OSError: no connection, or an answer with an error status.
     """
     data = json.dumps({"why": "benchmark"}).encode() if method == "POST" else None
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method
-    )
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
     with _DIRECT.open(request, timeout=60.0) as answer:
         body = answer.read()
     return json.loads(body) if body else None
 
 
-def get(port: int, path: str) -> Any:
+def get(port: int, path: str, key: str = "") -> Any:
     """The JSON answer to a GET request, or None if there is no connection or an error status."""
     try:
-        return request_json(port, "GET", path)
+        return request_json(port, "GET", path, key)
     except OSError:
         return None
 
 
-def served_version(port: int) -> int | None:
+def served_version(port: int, key: str = "") -> int | None:
     """Number of the version that a server answers from, or None if it has none yet."""
-    health = get(port, "/health/ready")
-    return health["version"] if health else None
+    health = get(port, "/health/ready", key)
+    return health.get("version") if health else None
 
 
 def metrics(port: int) -> dict[str, float]:

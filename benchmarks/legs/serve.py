@@ -30,6 +30,7 @@ from benchmarks.harness.model_fixture import publish_model
 from benchmarks.harness.processes import SERVER, cpu_seconds, get, running, served_version, shared_bytes
 from benchmarks.harness.servers import RedisServer, free_port
 from benchmarks.harness.waiting import wait_until
+from stream.access.keys import new_key
 
 MODEL_NAME = "bench"
 MEMORY_PROCESSES = 4
@@ -42,6 +43,7 @@ START_SECONDS = 600.0
 
 REQUEST_SCRIPT = """
 local users = {}
+if os.getenv("BENCH_KEY") then wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY") end
 for line in io.lines(os.getenv("BENCH_VISITORS")) do users[#users + 1] = line end
 local next = 0
 request = function()
@@ -91,6 +93,88 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, progress: Callable[
             figures[f"memory_mb_{shards}_shards_{MEMORY_PROCESSES}_processes"] = several
             progress(f"{shards} shards: {one:,} MB in one process, {several:,} MB in {MEMORY_PROCESSES}")
     return _result(loads, figures, runs, sizes)
+
+
+def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str], None]) -> dict[str, Any]:
+    """The JSON object of `corrente bench serve --keys`: lists of a server that asks for keys, and of one that doesn't.
+
+    Both serve the same model and get the same requests, with the same headers, in turns.
+
+    Args:
+        runs: number of repetitions.
+        size: number of items in the model.
+        seconds: seconds of load in each measurement.
+        progress: is called with one line of text for each step.
+
+    Raises:
+        MissingServer: wrk or redis-server is not installed.
+    """
+    if shutil.which("wrk") is None:
+        raise MissingServer("wrk is not installed: it is not on the PATH (apt-get install wrk)")
+    key = new_key()
+    loads: dict[bool, list[Load]] = {True: [], False: []}
+    with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name, contextlib.ExitStack() as ends:
+        folder = Path(name)
+        (folder / "request.lua").write_text(REQUEST_SCRIPT, encoding="utf-8")
+        redis = ends.enter_context(RedisServer(folder / "redis"))
+        servers = {}
+        for keyed in loads:
+            model = f"{MODEL_NAME}-{'keys' if keyed else 'open'}"
+            progress(f"learning a model of {size:,} items, {'with' if keyed else 'without'} keys")
+            visitors = publish_model(size, redis.url, model).visitors
+            (folder / "list").write_text("\n".join(visitors), encoding="utf-8")
+            given = {"CORRENTE_MODEL_NAME": model, **({"CORRENTE_FIRST_KEY": key} if keyed else {})}
+            port = free_port()
+            serve = ["-c", "from stream.cli import main; main()", "serve", "--port", str(port)]
+            servers[keyed] = ends.enter_context(_process(serve, {**_settings(redis), **given})), port
+            wait_until(partial(served_version, port, key), "the server answers from the model", START_SECONDS)
+        refused = get(servers[True][1], "/v1/popular")
+        if refused is not None:
+            raise RuntimeError("the server with keys answers without one")
+
+        def loaded(keyed: bool, duration: float) -> Load:
+            server, port = servers[keyed]
+            script = ["-s", str(folder / "request.lua")]
+            return _load(
+                server, f"http://127.0.0.1:{port}", script, CONNECTIONS[-1], duration, folder / "list", key
+            )
+
+        for keyed in loads:  # a server's first second is not measured: its caches are cold
+            loaded(keyed, 1.0)
+        for run in range(runs):
+            for keyed in (True, False) if run % 2 else (False, True):
+                load = loaded(keyed, seconds)
+                loads[keyed].append(load)
+                subject = "with keys" if keyed else "without"
+                progress(f"{subject:<10} {load.requests_per_second:>9,.0f} requests/s, p99 {load.p99_ms:.2f} ms")
+    return _keys_result(loads, runs)
+
+
+def _keys_result(loads: Mapping[bool, list[Load]], runs: int) -> dict[str, Any]:
+    figures: dict[str, float] = {}
+    spread: dict[str, list[float]] = {}
+    for keyed, name in ((True, "with_keys"), (False, "without_keys")):
+        paces = [load.requests_per_second for load in loads[keyed]]
+        figures[f"requests_per_second_{name}"] = round(statistics.median(paces))
+        by_cpu = statistics.median(load.requests_per_cpu_second for load in loads[keyed])
+        figures[f"cpu_microseconds_{name}"] = round(1e6 / by_cpu, 1)
+        spread[name] = [round(min(paces)), round(max(paces))]
+    # A ratio for each pair of measurements, which lie seconds apart, and then their median.
+    pairs = list(zip(loads[True], loads[False], strict=True))
+    ratios = {
+        f"with_keys{ending}": round(
+            statistics.median(getattr(keyed, field) / getattr(plain, field) for keyed, plain in pairs), 3
+        )
+        for field, ending in (("requests_per_second", ""), ("requests_per_cpu_second", "_by_cpu"))
+    }
+    return {
+        "leg": "serve",
+        "machine": machine(),
+        "runs": runs,
+        "figures": figures,
+        "spread": spread,
+        "ratios": ratios,
+    }
 
 
 def _memory(shards: int, folder: Path) -> Iterator[int]:
@@ -176,11 +260,12 @@ def _load(
     connections: int,
     seconds: float,
     visitors: Path | None = None,
+    key: str | None = None,
 ) -> Load:
     before = cpu_seconds(server.pid)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", *script, url]
     cores = sorted(os.sched_getaffinity(0))
-    environment = {**os.environ, "BENCH_VISITORS": str(visitors or "")}
+    environment = {**os.environ, "BENCH_VISITORS": str(visitors or ""), **({"BENCH_KEY": key} if key else {})}
     pinned = ["taskset", "-c", str(cores[-1])] if shutil.which("taskset") else []
     report = subprocess.run(  # noqa: S603  wrk, by an argument list
         [*pinned, *command], capture_output=True, text=True, check=True, env=environment

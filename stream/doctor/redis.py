@@ -77,6 +77,7 @@ def check_rights(store: VersionStore) -> list[Finding]:
     """Commands of each kind that publishing and reading need, tried on keys of the model that last ten seconds."""
     key = f"{store.keys.prefix}doctor:{secrets.token_hex(8)}"
     redis, hashed, ranked, counted = store.redis, key + ":hash", key + ":ranked", key + ":set"
+    logged = key + ":stream"
     tried: dict[str, Callable[[], Any]] = {
         "SET": lambda: redis.set(key, b"1", ex=10),
         "GET and MGET": lambda: redis.mget([key]),
@@ -85,10 +86,11 @@ def check_rights(store: VersionStore) -> list[Finding]:
         "ZADD": lambda: redis.zadd(ranked, {"one": 1}),
         "ZRANGE": lambda: redis.zrange(ranked, 0, -1),
         "SADD": lambda: redis.sadd(counted, 1),
-        "EXPIRE": lambda: [redis.expire(name, 10) for name in (hashed, ranked, counted)],
+        "XADD and XTRIM": lambda: [redis.xadd(logged, {"field": 1}), redis.xtrim(logged, maxlen=1)],
+        "EXPIRE": lambda: [redis.expire(name, 10) for name in (hashed, ranked, counted, logged)],
         "EVALSHA and SCRIPT LOAD": lambda: redis.register_script("return redis.call('EXISTS', KEYS[1])")(keys=[key]),
         "PUBLISH": lambda: redis.publish(key, b"1"),
-        "DEL": lambda: redis.delete(key, hashed, ranked, counted),
+        "DEL": lambda: redis.delete(key, hashed, ranked, counted, logged),
     }
     refused = {}
     for name, command in tried.items():

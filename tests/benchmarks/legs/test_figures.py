@@ -50,6 +50,16 @@ def test_serve_compares_lists_with_the_constant_route_of_the_same_run() -> None:
     assert result["spread"]["list 1m p99_ms"] == [3.0, 5.0]
 
 
+def test_serve_compares_a_server_with_keys_with_one_without_pair_by_pair() -> None:
+    with_keys = [Load(95.0, 190.0, 1.0), Load(180.0, 400.0, 1.0), Load(49.0, 98.0, 1.0)]
+    without = [Load(100.0, 200.0, 1.0), Load(200.0, 400.0, 1.0), Load(50.0, 100.0, 1.0)]
+    result = serve._keys_result({True: with_keys, False: without}, 3)
+    assert result["ratios"] == {"with_keys": 0.95, "with_keys_by_cpu": 0.98}
+    assert result["figures"]["requests_per_second_with_keys"] == 95
+    assert result["figures"]["cpu_microseconds_without_keys"] == 5000.0
+    assert result["spread"]["without_keys"] == [50, 200]
+
+
 def test_scale_compares_workers_partitions_shards_and_sizes() -> None:
     values = {"request_microseconds_1_shard": [100.0], f"request_microseconds_{scale.SHARDS}_shards": [90.0, 98.0]}
     paces = {"two_workers": 300.0, "one_worker": 200.0, "1_partitions": 100.0, "4_partitions": 200.0}

@@ -10,6 +10,9 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from stream.access.audit_cli import app as audit
+from stream.access.key_store import KeyStore
+from stream.access.keys_cli import app as keys
 from stream.doctor.findings import Severity
 from stream.doctor.redis import check_rights
 from stream.settings import load_settings
@@ -66,6 +69,16 @@ def everything(side: RedisSide, model: str) -> None:
             ran = CliRunner().invoke(app, words, env=environment)
             assert ran.exit_code == 0, f"{words}: {ran.output}"
             assert "Redis refused" not in ran.output
+        # A key is made and used, and somebody looks at the trail.
+        for command, words in (
+            (keys, ["create", "--scope", "all", "--owner", "ada"]),
+            (keys, ["list"]),
+            (audit, ["list"]),
+            (audit, ["export"]),
+        ):
+            ran = CliRunner().invoke(command, words, env=environment)
+            assert ran.exit_code == 0, f"{words}: {ran.output}"
+        KeyStore(store.space).note_uses({"0123456789ab": START})
         # Workers tidy up, heal, stop; their shards are merged, and what was before goes.
         assert compact(store, 0, NARROW, START + 10.0).versions_dropped > 0
         side.client().delete(store.keys.states(1))
