@@ -58,6 +58,7 @@ STRUCTS = [
     versions.Pinned,
     versions.RollbackReason,
     health.Health,
+    health.BriefHealth,
 ]
 
 

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
+from stream.access_settings import check_key_text
 from stream.settings import load_settings
 from stream.versions.salt import salt_problem
 
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 SALT = "CORRENTE_MODEL__VISITOR_SALT"
+SECRETS = {"first_key": "CORRENTE_API_KEY", "metrics_token": "CORRENTE_METRICS_TOKEN"}
+"""Files that compose mounts at `/run/secrets`, and the variables that they are made of."""
 
 REQUIRED = re.compile(r"\$\{(\w+):\?[^}]*\}")
 """A variable without which compose does not start."""
@@ -71,13 +74,21 @@ def test_workers_can_be_many() -> None:
 
 
 @pytest.mark.parametrize("name", ["worker", "serving"])
-def test_its_settings_are_settings(name: str) -> None:
-    given = {variable: str(value) for variable, value in SERVICES[name]["environment"].items()}
+def test_its_settings_are_settings(name: str, tmp_path: Path) -> None:
+    for secret in SERVICES[name]["secrets"]:
+        assert COMPOSE["secrets"][secret] == {"environment": SECRETS[secret]}
+        (tmp_path / secret).write_text("corrente_" + "5f" * 32)
+    given = {
+        variable: str(value).replace("/run/secrets", str(tmp_path))
+        for variable, value in SERVICES[name]["environment"].items()
+    }
     settings = load_settings(
         {each: with_variables(value, {SALT: "a secret of a test"}) for each, value in given.items()}
     )
     assert settings.model.visitor_salt == "a secret of a test"
     assert settings.kafka == "kafka:9092"
+    assert settings.metrics_token.get_secret_value()
+    assert bool(settings.first_key.get_secret_value()) is (name == "serving"), "a worker has no use for it"
     assert SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].startswith("INSIDE://kafka:9092,")
 
 
@@ -92,8 +103,9 @@ def test_a_server_that_binds_every_address_is_given_a_salt_of_its_own() -> None:
 
 
 def test_the_page_on_deployment_gives_every_variable_that_compose_needs() -> None:
-    needed = set(REQUIRED.findall((ROOT / "docker-compose.yml").read_text()))
-    assert needed == {"GRAFANA_PASSWORD", SALT}
+    needed = {*REQUIRED.findall((ROOT / "docker-compose.yml").read_text()), *SECRETS.values()}
+    assert needed == {"GRAFANA_PASSWORD", SALT, *SECRETS.values()}
+    assert {each["environment"] for each in COMPOSE["secrets"].values()} == set(SECRETS.values())
     line = line_for_secrets()
     assert line.removeprefix("printf") in (ROOT / "docker-compose.yml").read_text(), "the same line in both"
     assert ".env\n" in (ROOT / ".gitignore").read_text(), "secrets are not committed"
@@ -104,7 +116,9 @@ def test_the_line_for_secrets_writes_secrets_that_are_good_enough(tmp_path: Path
     line = line_for_secrets()
     subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
     written = dict(each.split("=", 1) for each in (tmp_path / ".env").read_text().splitlines())
-    assert set(written) == {"GRAFANA_PASSWORD", SALT}
+    assert set(written) == {"GRAFANA_PASSWORD", SALT, *SECRETS.values()}
+    check_key_text(written["CORRENTE_API_KEY"])
+    load_settings({"CORRENTE_METRICS_TOKEN": written["CORRENTE_METRICS_TOKEN"]})
     assert salt_problem(written[SALT]) is None
     assert len(written["GRAFANA_PASSWORD"]) >= 16
 
@@ -131,6 +145,18 @@ def test_prometheus_scrapes_the_ports_that_are_served() -> None:
     ports = {config["job_name"]: config["dns_sd_configs"][0]["port"] for config in scraped}
     assert ports["corrente-worker"] == SERVICES["worker"]["environment"]["CORRENTE_METRICS_PORT"]
     assert SERVICES["serving"]["command"][-1] == str(ports["corrente-serving"])
+
+
+def test_prometheus_reaches_metrics_that_ask_for_its_token() -> None:
+    scraped = yaml.safe_load((ROOT / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert [config["authorization"] for config in scraped] == [
+        {"credentials_file": "/run/secrets/metrics_token"} for _ in ("worker", "serving")
+    ]
+    assert "metrics_token" in SERVICES["prometheus"]["secrets"]
+    for name in ("worker", "serving"):
+        assert SERVICES[name]["environment"]["CORRENTE_METRICS_TOKEN_FILE"] == "/run/secrets/metrics_token"
+    assert SERVICES["worker"]["environment"]["CORRENTE_METRICS_HOST"] == "0.0.0.0", "Prometheus is another container"
+    assert "/health/live" in SERVICES["worker"]["healthcheck"]["test"][-1], "probes have no token"
 
 
 def test_rules_use_metrics_that_exist() -> None:

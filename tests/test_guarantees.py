@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 COMPATIBILITY = ROOT / "docs" / "compatibility.md"
+THREATS = ROOT / "docs" / "explanation" / "threat-model.md"
 
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 KEPT_BY = "kept by"
@@ -84,7 +85,7 @@ def sections(text: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-ROWS = promises(GUARANTEES.read_text()) + promises(COMPATIBILITY.read_text())
+ROWS = [row for page in (GUARANTEES, COMPATIBILITY, THREATS) for row in promises(page.read_text())]
 
 
 @pytest.mark.parametrize("promise", ROWS, ids=lambda promise: promise.sentence[:60])

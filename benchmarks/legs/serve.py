@@ -135,9 +135,7 @@ def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str],
         def loaded(keyed: bool, duration: float) -> Load:
             server, port = servers[keyed]
             script = ["-s", str(folder / "request.lua")]
-            return _load(
-                server, f"http://127.0.0.1:{port}", script, CONNECTIONS[-1], duration, folder / "list", key
-            )
+            return _load(server, f"http://127.0.0.1:{port}", script, CONNECTIONS[-1], duration, folder / "list", key)
 
         for keyed in loads:  # a server's first second is not measured: its caches are cold
             loaded(keyed, 1.0)

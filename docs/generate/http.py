@@ -110,11 +110,16 @@ def routes() -> str:
 
 def overview() -> str:
     rows = [
-        [code(f"{method.upper()} {path}"), _summary(operation)]
+        [code(f"{method.upper()} {path}"), _scope(operation), _summary(operation)]
         for path, methods in document()["paths"].items()
         for method, operation in methods.items()
     ]
-    return table(["route", "does"], rows)
+    return table(["route", "scope", "does"], rows)
+
+
+def _scope(operation: Mapping[str, Any]) -> str:
+    """Scope that a key needs for an operation, or `none` for an open one."""
+    return next((code(scopes[0]) for each in operation.get("security", ()) for scopes in each.values()), "none")
 
 
 def shapes() -> str:

@@ -81,6 +81,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "POLL_SECONDS",
         "RESIDENT_VERSIONS",
     ),
+    "settings-access": ("REQUIRE_KEYS", "FIRST_KEY", "KEYS_STALE_SECONDS", "METRICS_TOKEN", "DOCS", "API_KEY"),
     "settings-files": ("CONFIG",),
     "settings-operations": ("METRICS_HOST", "METRICS_PORT", "LOG_FORMAT", "LOG_LEVEL"),
     "settings-model": ("MODEL__",),

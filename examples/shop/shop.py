@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-corrente = httpx.AsyncClient(base_url=os.environ.get("API_ADDRESS", "http://localhost:8080"))
+key = os.environ.get("API_KEY")  # stays here: a key in a page would be everyone's
+headers = {"Authorization": f"Bearer {key}"} if key else {}
+corrente = httpx.AsyncClient(base_url=os.environ.get("API_ADDRESS", "http://localhost:8080"), headers=headers)
 
 
 async def page(_: Request) -> Response:

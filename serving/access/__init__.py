@@ -1,4 +1,4 @@
-"""Who may call this server: the keys in memory, the scope of each route, and the refusals.
+"""Access to this server: the keys in memory, the scope of each route, and the refusals.
 
 A server on loopback without any key answers every program of its machine. As soon as the model has a key, or if other
 machines can reach the server, each call needs a key with the scope of its route. Keys are checked in memory: one look

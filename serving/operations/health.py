@@ -55,7 +55,7 @@ class BriefHealth(msgspec.Struct):
     """State of this server for callers without a key that has `metrics:read`."""
 
     status: str
-    """The same word as in `Health`."""
+    """Word of `Health.status`."""
     access: str
     """`keys`: calls need one."""
 

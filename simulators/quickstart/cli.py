@@ -35,7 +35,8 @@ def quickstart(
     """Start the whole system in the background of this machine, and say when it is ready. Data is lost at its end.
 
     An embedded broker and Redis, one worker and one server. `CORRENTE_…` variables are passed on to worker and server,
-    but for those about keys and those that say where broker and Redis are and which address the server binds (127.0.0.1).
+    but for those about keys, and those that say where broker and Redis are and which address the server binds
+    (127.0.0.1).
     """
     from simulators.quickstart.session import NoFolder, NotRunning, Place, Session, exports
     from stream.settings import load_settings

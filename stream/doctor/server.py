@@ -74,9 +74,9 @@ def readiness(address: str, status: int, body: Mapping[str, Any]) -> list[Findin
     """
     state = body.get("status")
     if state in {"ready", "degraded"} and "redis" not in body:
-        found = f"the server at {address} is {state}; it says more to a key with metrics:read"
+        brief = f"the server at {address} is {state}; it says more to a key with metrics:read"
         mend = "make one, and set CORRENTE_API_KEY_FILE: corrente keys create --scope metrics:read --owner doctor"
-        return [ok("server.ready", found) if state == "ready" else warning("server.ready", found, mend)]
+        return [ok("server.ready", brief) if state == "ready" else warning("server.ready", brief, mend)]
     if state == "ready":
         version = body.get("version")
         of = "has no version yet" if version is None else f"answers from version {version}"

@@ -24,8 +24,7 @@ from stream.health.standing import Standing
 from stream.kafka.refusals import CannotLearn
 from stream.settings import WrongSetting
 
-
-NO_TOKEN = "Metrics need the token of CORRENTE_METRICS_TOKEN, as `Authorization: Bearer …`."
+REFUSAL = "Metrics need the token of CORRENTE_METRICS_TOKEN, as `Authorization: Bearer …`."
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -75,7 +74,7 @@ def serve(
             status, body = readiness(standing())
             return _json(start_response, status, {**body, **notes()})
         if token and not compare_digest(environ.get("HTTP_AUTHORIZATION", "").encode("latin-1"), expected):
-            return _json(start_response, "401 Unauthorized", {"detail": NO_TOKEN}, ("WWW-Authenticate", "Bearer"))
+            return _json(start_response, "401 Unauthorized", {"detail": REFUSAL}, ("WWW-Authenticate", "Bearer"))
         return metrics(environ, start_response)
 
     try:

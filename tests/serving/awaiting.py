@@ -23,9 +23,7 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: fl
         raise AssertionError(f"waited {seconds} s for this to hold: {what}") from None
 
 
-async def served_version(
-    client: httpx.AsyncClient, number: int, headers: Mapping[str, str] | None = None
-) -> None:
+async def served_version(client: httpx.AsyncClient, number: int, headers: Mapping[str, str] | None = None) -> None:
     """Wait until the server answers from this version; `headers` bring a key where one is needed."""
 
     async def serves() -> bool:

@@ -29,9 +29,7 @@ LIST = "/v1/popular"
 
 
 def made(store: VersionStore, *scopes: str, **more: Any) -> MadeKey:
-    return create_key(
-        KeyStore(store.space), scopes=scopes or SCOPES, owner="ada", now=time.time(), caller=ADA, **more
-    )
+    return create_key(KeyStore(store.space), scopes=scopes or SCOPES, owner="ada", now=time.time(), caller=ADA, **more)
 
 
 def bearer(key: MadeKey) -> dict[str, str]:

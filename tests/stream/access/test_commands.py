@@ -69,7 +69,10 @@ def test_rotate_prints_the_new_key_and_says_when_the_old_one_ends() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("create", "--scope", "everything", "--owner", "a"), "there is no scope 'everything'. There are: events:write"),
+        (
+            ("create", "--scope", "everything", "--owner", "a"),
+            "there is no scope 'everything'. There are: events:write",
+        ),
         (("revoke", "abc"), "has no key 'abc'"),
         (("rotate", "abc"), "has no key 'abc'"),
     ],
@@ -131,9 +134,7 @@ def test_moves_of_aliases_and_rollbacks_by_commands_are_in_the_trail(redis_at: R
 
 def test_an_act_that_redis_may_not_record_is_not_carried_out(redis_at: RedisAt) -> None:
     """A user of Redis without the right to append can't change keys or aliases unseen."""
-    redis_at.client.execute_command(
-        "ACL", "SETUSER", "unseen", "on", ">secret", "~corrente:*", "&*", "+@all", "-xadd"
-    )
+    redis_at.client.execute_command("ACL", "SETUSER", "unseen", "on", ">secret", "~corrente:*", "&*", "+@all", "-xadd")
     url = redis_at.url.replace("://", "://unseen:secret@")
     store = VersionStore.connect(url, "shop")
     store.redis.hset(store.keys.version(3), "id", "x")
