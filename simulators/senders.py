@@ -27,6 +27,8 @@ from stream.settings import Settings
 TRIES = 6
 FIRST_PAUSE_SECONDS = 0.25
 BUSY = frozenset({429, 500, 502, 503, 504})
+NO_KEY = frozenset({401, 403})
+"""Statuses of a key that is missing, wrong or without the scope: no event is to blame, and none would be accepted."""
 
 
 class HttpSender:
@@ -51,6 +53,8 @@ class HttpSender:
                 if answer.is_success:
                     return Outcome(acknowledged=len(events))
                 reason = f"{answer.status_code}: {answer.text[:300]}"
+                if answer.status_code in NO_KEY:
+                    return Outcome(failed=len(events), reasons=[reason])
                 if answer.status_code not in BUSY:
                     return await self._send_halves(topic, events, reason)
             await asyncio.sleep(pause)

@@ -1,7 +1,7 @@
 """Access to the HTTP API: keys with scopes beside the model in Redis, and the trail of administrative acts.
 
 A **key** is 256 random bits that a caller sends with each request. Redis has its SHA-256 and nothing else of it, so
-nobody can read a key there. A **scope** names what a key opens. The **audit trail** keeps who did what, when, why and
+no key can be read there. A **scope** names what a key opens. The **audit trail** keeps who did what, when, why and
 from where. Servers read keys through this room (`serving.access`); people make and revoke them with `corrente keys`.
 
 | file | decides |

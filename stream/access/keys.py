@@ -70,6 +70,6 @@ def id_of(text: str) -> str:
     """Id of a key, from its text.
 
     >>> id_of("corrente_" + "00" * 32)
-    '3551d4b1e437'
+    '41f781c1fcdd'
     """
     return digest_of(text.encode()).hex()[:ID_DIGITS]

@@ -73,7 +73,7 @@ def readiness(address: str, status: int, body: Mapping[str, Any]) -> list[Findin
     'the server at http://host is ready and answers from version 7'
     """
     state = body.get("status")
-    if state in {"ready", "degraded"} and "redis" not in body:
+    if state in {"ready", "degraded"} and set(body) == {"status", "access"}:
         brief = f"the server at {address} is {state}; it says more to a key with metrics:read"
         mend = "make one, and set CORRENTE_API_KEY_FILE: corrente keys create --scope metrics:read --owner doctor"
         return [ok("server.ready", brief) if state == "ready" else warning("server.ready", brief, mend)]

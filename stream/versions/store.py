@@ -342,7 +342,7 @@ class VersionStore:
             who: name for the history, as the caller gave it.
             why: reason for the history.
             now: seconds since the epoch.
-            caller: for the audit trail; by default whoever `who` names.
+            caller: for the audit trail; by default the one that `who` names.
 
         Returns:
             None, or a sentence that says that Redis refused to announce the move. It has taken effect all the same.

@@ -26,7 +26,7 @@ from tests.connections.redis_side import PASSWORD, RedisSide, redis_side
 
 WRONG = "an#ther/p@ss?word"
 OF_KAFKA = "k#fka/w?th:s@me&%chars"
-OF_REDIS = {"versions", "settings", "size"}
+OF_REDIS = {"versions", "settings", "size", "keys", "audit"}
 """Commands that read settings or Redis, and end at once. Those that use Kafka run as processes, further down."""
 
 

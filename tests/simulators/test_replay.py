@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from simulators import senders
+from simulators.client import key_header
 from simulators.replay import Outcome, Plan, Report, Span, replay
 from simulators.senders import HttpSender
 from stream.ingest.files import WrongFile
@@ -110,10 +111,16 @@ class Shop:
 
     def __init__(self, busy: int = 0) -> None:
         self.busy = busy
+        self.header: str | None = None
+        """Header with a key that every request needs; None: none is needed."""
+        self.asked = 0
         self.taken: list[str] = []
         self.app = Starlette(routes=[Route("/v1/events/{topic}", self.post, methods=["POST"])])
 
     async def post(self, request: Request) -> JSONResponse:
+        self.asked += 1
+        if self.header and request.headers.get("authorization") != self.header:
+            return JSONResponse({"detail": "This call needs a key"}, 401)
         if self.busy:
             self.busy -= 1
             return JSONResponse({"detail": "busy"}, 503)
@@ -150,6 +157,22 @@ async def test_http_gives_up_with_the_reason(shop: tuple[Shop, HttpSender]) -> N
     assert (outcome.acknowledged, outcome.failed) == (0, 2)
     assert "503" in outcome.reasons[0]
     assert server.busy == 1000 - senders.TRIES
+
+
+async def test_a_key_is_sent_and_without_it_every_event_has_failed_after_one_try(
+    shop: tuple[Shop, HttpSender],
+) -> None:
+    server, sender = shop
+    server.header = "Bearer corrente_5f"
+    outcome = await sender.send("clicks", events("a", "b", "c"))
+    assert (outcome.acknowledged, outcome.refused, outcome.failed) == (0, 0, 3)
+    assert "This call needs a key" in outcome.reasons[0]
+    assert (server.asked, server.taken) == (1, [])
+    transport = httpx.ASGITransport(server.app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://shop", headers=key_header("corrente_5f")
+    ) as client:
+        assert await HttpSender(client).send("clicks", events("a")) == Outcome(acknowledged=1)
 
 
 async def test_one_refused_event_costs_no_other(shop: tuple[Shop, HttpSender]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from stream.health.endpoints import serve
 from stream.health.standing import Standing
 from stream.kafka.refusals import CannotLearn
+from stream.settings import load_settings
 
 
 def test_probes_are_told_what_stands_still_since_when_and_what_mends_it() -> None:
@@ -60,6 +61,32 @@ def test_only_the_address_of_the_setting_answers() -> None:
         assert answer.status == 200
     with pytest.raises(URLError, match="refused"):
         urlopen(f"http://127.0.0.1:{port}/health/live", timeout=30)
+
+
+def test_metrics_ask_for_their_token_and_health_does_not() -> None:
+    port = serve(0, CollectorRegistry(), dict, token="a token of a test")
+    address = f"http://127.0.0.1:{port}"
+    for path in ("/health/live", "/health/ready"):
+        with urlopen(address + path, timeout=30) as answer:
+            assert answer.status == 200
+    right = Request(f"{address}/metrics", headers={"Authorization": "Bearer a token of a test"})
+    with urlopen(right, timeout=30) as answer:
+        assert answer.status == 200
+    for headers in ({}, {"Authorization": "Bearer another"}, {"Authorization": "a token of a test"}):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(Request(f"{address}/metrics", headers=headers), timeout=30)
+        assert refused.value.code == 401
+        assert refused.value.headers["WWW-Authenticate"] == "Bearer"
+        assert "CORRENTE_METRICS_TOKEN" in refused.value.read().decode()
+
+
+def test_metrics_bind_loopback_unless_the_setting_says_otherwise() -> None:
+    host = load_settings({}).metrics_host
+    port = serve(0, CollectorRegistry(), dict, host)
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        assert answer.status == 200
+    with pytest.raises(URLError, match="refused"):
+        urlopen(f"http://127.0.0.2:{port}/metrics", timeout=30)
 
 
 def test_an_ipv6_address_is_bound() -> None:

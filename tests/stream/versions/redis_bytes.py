@@ -21,6 +21,8 @@ def every_byte(redis: Any) -> list[bytes]:
                 found += redis.zrange(key, 0, -1)
             case b"list":
                 found += redis.lrange(key, 0, -1)
+            case b"stream":
+                found += [cell for _, fields in redis.xrange(key) for field in fields.items() for cell in field]
             case b"string":
                 value = redis.get(key)
                 found.append(value)
