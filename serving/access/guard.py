@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any
+from typing import Any, Literal
 
 import redis.exceptions
 from fastapi import Request
@@ -31,8 +31,8 @@ REALM = 'Bearer realm="corrente"'
 CALLER = "corrente_caller"
 """Place of the caller in the scope of a request that was let in."""
 
-REASONS = ("no key", "two keys", "unknown", "expired", "revoked", "scope", "origin", "redis away")
-"""Reasons of refusals, as the metric has them."""
+Reason = Literal["no key", "two keys", "unknown", "expired", "revoked", "scope", "origin", "redis away"]
+"""Reason of a refusal, as the metric has it."""
 
 
 class Refused(Problem):
@@ -40,14 +40,14 @@ class Refused(Problem):
 
     Args:
         status: of HTTP.
-        reason: one of `REASONS`.
+        reason: word or two for the metric.
         detail: what was missing, and what would be right.
         headers: of the response.
     """
 
-    def __init__(self, status: int, reason: str, detail: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, status: int, reason: Reason, detail: str, headers: Mapping[str, str]) -> None:
         super().__init__(status, detail, headers=headers)
-        self.reason = reason
+        self.reason: Reason = reason
 
 
 class Guard:
@@ -195,7 +195,7 @@ def _from_one_of(headers: Headers, origins: frozenset[bytes]) -> bool:
     return len(found) == 1 and found[0] in origins
 
 
-def _invalid(reason: str, detail: str) -> Refused:
+def _invalid(reason: Reason, detail: str) -> Refused:
     return Refused(401, reason, detail, {"WWW-Authenticate": f'{REALM}, error="invalid_token"'})
 
 
