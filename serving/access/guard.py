@@ -16,6 +16,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Literal
 
+import msgspec
 import redis.exceptions
 from fastapi import Request
 
@@ -28,6 +29,9 @@ from stream.access.scopes import ADMINISTRATIVE, METRICS_READ
 Headers = Iterable[tuple[bytes, bytes]]
 
 REALM = 'Bearer realm="corrente"'
+LOOK_SECONDS = 1.0
+"""Longest time that an administrative call waits for Redis to say whether its key still holds."""
+
 CALLER = "corrente_caller"
 """Place of the caller in the scope of a request that was let in."""
 
@@ -131,22 +135,28 @@ class Guard:
         try:
             key = self.check(headers, needed)
             if key is not None and needed in ADMINISTRATIVE:
-                try:
-                    await asyncio.to_thread(self.ring.look)
-                except redis.exceptions.RedisError:
-                    raise Refused(
-                        503,
-                        "redis away",
-                        f"Redis does not answer, so nobody knows whether this key still holds. Calls with the scope "
-                        f"{needed} wait for Redis.",
-                        RETRY_SOON,
-                    ) from None
+                await self._look_again(needed)
                 key = self.check(headers, needed)
         except Refused as refused:
             self._count_refusal(refused.reason)
             raise
         address = (scope.get("client") or ("",))[0]
         scope[CALLER] = Caller(f"key {key.id} of {key.owner}" if key else "anyone on this machine", address)
+
+    async def _look_again(self, needed: str) -> None:
+        """Read the keys from Redis now. Raises `Refused` 503 if that is impossible, or takes too long."""
+        try:
+            if self.ring.away:
+                raise redis.exceptions.ConnectionError
+            await asyncio.wait_for(asyncio.to_thread(self.ring.look), LOOK_SECONDS)
+        except (redis.exceptions.RedisError, msgspec.MsgspecError, ValueError, TimeoutError):
+            raise Refused(
+                503,
+                "redis away",
+                f"Redis does not answer, so nobody knows whether this key still holds. Calls with the scope {needed} "
+                "wait for Redis.",
+                RETRY_SOON,
+            ) from None
 
 
 async def require_scope(request: Request) -> None:

@@ -34,6 +34,9 @@ USE_SECONDS = 10.0
 FIRST_LOOK_SECONDS = 1.0
 """Longest time for which a start waits for the first look. Later requests are refused until it has an outcome."""
 
+AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+"""Errors of a Redis that does not answer. After any other one, a server on loopback is not open."""
+
 TABLE_BYTES = 8
 """Bytes of a digest under which a key is found. The whole digest is compared afterwards, in constant time."""
 
@@ -75,6 +78,7 @@ class KeyRing:
     Attributes:
         open: True while no request needs a key.
         known: True once Redis has said which keys there are.
+        away: True if the last look of the thread failed.
         trusted_until: moment of the monotonic clock from which on the keys in memory count no more.
         uses: seconds since the epoch of the last use of each key since they were last written back, by id.
     """
@@ -94,6 +98,7 @@ class KeyRing:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._problem: str | None = None
+        self.away = False
         self._warned = False
 
     # ---- for requests
@@ -123,7 +128,8 @@ class KeyRing:
         """Read all keys from Redis, in a thread.
 
         Raises:
-            redis.exceptions.RedisError: Redis gave no answer; the keys in memory stay.
+            redis.exceptions.RedisError: Redis gave no answer, or refused; the keys in memory stay.
+            msgspec.MsgspecError, ValueError: a record can't be read; likewise.
         """
         with self._looking:
             asked = time.monotonic()
@@ -160,9 +166,9 @@ class KeyRing:
                 if time.monotonic() - written >= USE_SECONDS:
                     written = time.monotonic()
                     self._write_uses()
-            except redis.exceptions.RedisError as error:
-                self._note_problem(f"{type(error).__name__}: {error}")
-            except Exception as error:  # a record that can't be read must not end the thread; the keys in memory count
+            except Exception as error:  # whatever it is, it must not end the thread; the keys in memory count
+                if not isinstance(error, AWAY):
+                    self._may_open = False  # Redis has answered: there may be keys
                 self._note_problem(f"{type(error).__name__}: {error}")
             if not self.known:
                 self.open = self._may_open
@@ -187,7 +193,7 @@ class KeyRing:
             log.warning("keys can't be read", error=problem, seconds_left=self._stale_seconds)
         elif problem is None and self._problem is not None and not self._may_open:
             log.info("keys are read again")
-        self._problem = problem
+        self._problem, self.away = problem, problem is not None
 
 
 def _held(record: KeyRecord) -> HeldKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from serving.access import key_ring
+from serving.access import guard, key_ring
 from serving.access.key_ring import KeyRing
 from serving.answers.fast_path import FastPath
 from serving.app import Server, create_app
@@ -176,6 +177,48 @@ async def test_on_loopback_a_redis_that_never_answered_leaves_the_server_open_un
         assert (await client.get(LIST)).status_code == 200
     async with running(settings_for(redis_server, require_keys=True)) as (_, client):
         assert (await client.get(LIST)).status_code == 401
+
+
+async def test_a_record_that_can_not_be_read_opens_nothing_and_keeps_the_keys_that_are_known(
+    redis_server: RedisServer, store: VersionStore
+) -> None:
+    store.redis.hset(store.keys.keys, "0123456789ab", b"no JSON")
+    with capture_logs() as logs:
+        async with running(settings_for(redis_server)) as (app, client):
+            assert (await client.get(LIST)).status_code == 401, "there may be keys"
+            assert (await client.get(LIST, headers={"x-api-key": "corrente_" + "0f" * 32})).status_code == 503
+            store.redis.delete(store.keys.keys)
+            key = made(store)
+            await eventually(answers(client, 200, key), "the keys can be read")
+            store.redis.hset(store.keys.keys, "0123456789ab", b"no JSON")
+
+            async def noticed() -> bool:
+                return app.state.key_ring.away
+
+            await eventually(noticed, "the record is noticed")
+            assert (await client.get(LIST, headers=bearer(key))).status_code == 200
+            refused = await client.post("/v1/versions/1/rollback", json={}, headers=bearer(key))
+            assert refused.status_code == 503
+    assert [line["event"] for line in logs].count("keys can't be read") == 2
+
+
+async def test_a_redis_that_hangs_holds_no_administrative_call_up(
+    redis_server: RedisServer, store: VersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paused Redis keeps its connections open; the call is refused long before they time out."""
+    monkeypatch.setattr(guard, "LOOK_SECONDS", 0.05)
+    key = made(store)
+    async with reachable(redis_server) as (_, client):
+        await eventually(answers(client, 200, key), "the key opens")
+        process = redis_server._process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            rollback = client.post("/v1/versions/1/rollback", json={}, headers=bearer(key))
+            refused = await asyncio.wait_for(rollback, 4.0)  # a connection would time out after five seconds
+            assert refused.status_code == 503
+            assert (await client.get(LIST, headers=bearer(key))).status_code == 200
+        finally:
+            process.send_signal(signal.SIGCONT)
 
 
 async def test_the_first_key_is_made_once_with_every_scope_and_stays_revoked(
