@@ -26,6 +26,7 @@ from serving.answers.response import Recommendations
 from serving.intake import routes
 from serving.intake.event_intake import Accepted, EventIntake
 from serving.intake.event_reader import EventReader
+from serving.intake.mapped_reader import MappedReader
 from serving.intake.producer import EventProducer
 from serving.loading.loader import Loader
 from serving.loading.shared import SnapshotClient
@@ -147,10 +148,7 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
     state.responder = Responder(state.loader, state.metrics)
     state.producer = EventProducer(settings, UpstreamHealth("kafka", state.metrics))
     state.intake = EventIntake(
-        {
-            topic: EventReader(topic, settings.fields, settings.max_future_seconds, settings.model.scale)
-            for topic in TOPIC_TYPES
-        },
+        {topic: _reader_of(topic, settings) for topic in TOPIC_TYPES},
         state.producer,
         settings.topics,
         settings.max_body_bytes,
@@ -176,6 +174,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.loader.stop()
         await state.key_ring.stop()
         state.store.close()
+
+
+def _reader_of(topic: str, settings: Settings) -> EventReader | MappedReader:
+    """The reader of the bodies that are posted to a topic."""
+    plan = settings.mapping_plan
+    if plan is not None and topic in plan.topics:
+        return MappedReader(plan.topics[topic], settings.max_future_seconds, settings.model.scale)
+    return EventReader(topic, settings.fields, settings.max_future_seconds, settings.model.scale)
 
 
 def _document(app: FastAPI) -> None:

@@ -7,8 +7,8 @@ the program at its start with the name, the value and what would be right: a mis
 does more harm than an error. Variables that Kubernetes sets for a Service called `corrente` are left out.
 
 `ModelSettings` are part of every version: two shards with the same model settings that learn the same records have
-equal tables. Among the other settings only `fields` and `max_future_seconds` affect what is learned: they decide which
-records are accepted.
+equal tables. Among the other settings only `fields`, `mapping` and `max_future_seconds` affect what is learned: they
+decide which records are accepted, and as which events.
 
 >>> load_settings({"CORRENTE_PORT": "9000", "CORRENTE_MODEL__SEED": "7"}).model.seed
 7
@@ -36,6 +36,8 @@ from stream.configuration.redis_address import RedisAddress, WrongAddress, parse
 from stream.configuration.rows import SettingRow, rows_of
 from stream.configuration.settings_file import SettingsFile
 from stream.configuration.sources import from_environment, merged, nested_values, under_present_names
+from stream.ingest.mapping.loading import load_mapping
+from stream.ingest.mapping.plan import MappingPlan
 from stream.kafka_settings import check_servers, security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
@@ -169,6 +171,11 @@ class Settings(AccessSettings, BaseSettings):
     fields: dict[str, str] = Field(
         default_factory=dict,
         description='Our field name to your producers\', as JSON: `{"item": "product_id", "user": "customer"}`.',
+    )
+    mapping: str = Field(
+        "",
+        description="How your producers' records become events, in place of `CORRENTE_FIELDS`: a file (YAML), or the "
+        "name of a ready-made mapping such as `ga4` (`corrente mapping list`).",
     )
     session_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="A worker whose heartbeats stop for this long loses its partitions."
@@ -304,6 +311,22 @@ class Settings(AccessSettings, BaseSettings):
         check_fields(value)
         return value
 
+    @field_validator("mapping")
+    @classmethod
+    def _mapping(cls, value: str) -> str:
+        if value:
+            load_mapping(value)  # a wrong mapping is refused at the start
+        return value
+
+    @model_validator(mode="after")
+    def _fields_or_mapping(self) -> Settings:
+        if self.fields and self.mapping:
+            raise ValueError(
+                f"{PREFIX}FIELDS and {PREFIX}MAPPING are both given: a mapping names the fields itself, so remove "
+                f"{PREFIX}FIELDS"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_redis(self) -> Settings:
         try:
@@ -364,6 +387,11 @@ class Settings(AccessSettings, BaseSettings):
             certificate_file=self.redis_certificate_file,
             key_file=self.redis_key_file,
         )
+
+    @property
+    def mapping_plan(self) -> MappingPlan | None:
+        """The mapping of producers' records, ready to be applied; None if there is none."""
+        return load_mapping(self.mapping) if self.mapping else None
 
     @property
     def consumer_group(self) -> str:

@@ -43,6 +43,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "SHARDS",
         "ALLOW_UNEVEN_SHARDS",
         "FIELDS",
+        "MAPPING",
         "SESSION_TIMEOUT_SECONDS",
         "MAX_FUTURE_SECONDS",
         "OTHER_TOPICS",

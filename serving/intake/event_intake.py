@@ -1,16 +1,18 @@
 """Steps from a posted body to accepted events.
 
 This file decides when an event counts as accepted: once Kafka has acknowledged it. How a body is read is decided by
-`serving.intake.event_reader`. The object is kept in the application's state as `intake`.
+`serving.intake.event_reader`, and for a mapped topic by `serving.intake.mapped_reader`. The object is kept in the
+application's state as `intake`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from serving.intake.event_reader import EventReader
+from serving.intake.mapped_reader import MappedReader
 from serving.intake.producer import EventProducer
 from serving.metrics import Metrics
 from serving.web.problems import Problem
@@ -48,7 +50,7 @@ class EventIntake:
 
     def __init__(
         self,
-        readers: Mapping[str, EventReader],
+        readers: Mapping[str, EventReader | MappedReader],
         producer: EventProducer,
         topics: Mapping[str, str],
         max_body_bytes: int,
@@ -73,6 +75,7 @@ class EventIntake:
                 event, with a status for each.
         """
         try:
+            records: Sequence[tuple[bytes | None, bytes]]
             event_ids, records = self.readers[topic].read(body, now)
         except Problem:
             self._metrics.events_refused.labels(topic, "invalid").inc()

@@ -75,7 +75,7 @@ class EventReader:
                     )
                 check_nesting(value, "context")
             except InvalidEvent as error:
-                raise _to_problem(error, index if many else None) from None
+                raise to_problem_of_event(error, index if many else None) from None
             ids.append(text_of(event.event_id))
             records.append((visitor_of(event).encode(), value))
         return ids, records
@@ -87,6 +87,7 @@ class EventReader:
             raise InvalidEvent("context: arrays and objects are nested too deep") from None
 
 
-def _to_problem(error: InvalidEvent, index: int | None) -> Problem:
+def to_problem_of_event(error: InvalidEvent, index: int | None) -> Problem:
+    """The problem 422 of a wrong event, with its number in the array, if there is one, and the field."""
     field = str(error).partition(":")[0]
     return Problem(422, str(error) if index is None else f"element {index}: {error}", index=index, field=field)

@@ -63,12 +63,12 @@ class EventProducer:
             with contextlib.suppress(TimeoutError, KafkaError):
                 await asyncio.wait_for(self._producer.stop(), self.acknowledge_seconds)
 
-    async def send(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
+    async def send(self, topic: str, records: Sequence[tuple[bytes | None, bytes]]) -> list[str | None]:
         """Send records to one topic.
 
         Args:
             topic: its name in Kafka.
-            records: as (key, value).
+            records: as (key, value); one without a key goes to any partition.
 
         Returns:
             For each record None if it was acknowledged, else the reason why it was not.

@@ -19,7 +19,7 @@ LOG_SECONDS = 60.0
 """Least time between two log lines for one class of reasons."""
 
 FIELDS = frozenset(
-    ("event_id", "item", "price", "quantity", "session", "timestamp", "topic", "user", "value"),
+    ("event_id", "item", "mapping", "price", "quantity", "session", "timestamp", "topic", "user", "value"),
 )
 """Fields that a reason may begin with."""
 

@@ -110,6 +110,7 @@ class Decoder:
         records: Sequence[Record],
         isolated: Mapping[Place, str] = NO_PLACES,
         unknown_kinds: Counter[str] | None = None,
+        left_out: Counter[tuple[str, str]] | None = None,
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode records.
 
@@ -117,18 +118,19 @@ class Decoder:
             records: of any origins.
             isolated: records that are rejected unseen, with the reason of each.
             unknown_kinds: the good events of unknown kinds are added to it, by kind.
+            left_out: the good events of mapped records that are left out are added to it, by origin and rule.
 
         Returns:
-            The good records as a batch (`tested` is all 0), the good records themselves, and a rejection for each of
-            the others, each in the order of `records`.
+            The good records as a batch (`tested` is all 0), the good record of each of its rows, and a rejection for
+            each of the others, each in the order of `records`.
 
         Raises:
             MemoryError, OSError: this machine is short of something, and no record is to blame.
         """
         if not isolated or isolated.keys().isdisjoint(map(_place, records)):
-            return self._halving(records, unknown_kinds)
+            return self._halving(records, unknown_kinds, left_out)
         others = [record for record in records if _place(record) not in isolated]
-        batch, good, rejections = self._halving(others, unknown_kinds)
+        batch, good, rejections = self._halving(others, unknown_kinds, left_out)
         rejections += [
             Rejection(record, isolated[_place(record)], isolated=True)
             for record in records
@@ -139,11 +141,14 @@ class Decoder:
         return batch, good, rejections
 
     def _halving(
-        self, records: Sequence[Record], unknown_kinds: Counter[str] | None
+        self,
+        records: Sequence[Record],
+        unknown_kinds: Counter[str] | None,
+        left_out: Counter[tuple[str, str]] | None,
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode records; if that fails unexpectedly, decode each half, down to the records that it fails on."""
         try:
-            return self._whole(records, unknown_kinds)
+            return self._whole(records, unknown_kinds, left_out)
         except (MemoryError, OSError):
             raise
         except Exception as error:  # whatever it is, most records of the batch have no part in it
@@ -153,12 +158,15 @@ class Decoder:
                 batch, good, _ = self._whole([])
                 return batch, good, [Rejection(records[0], failure_of(error), isolated=True)]
         middle = len(records) // 2
-        first = self._halving(records[:middle], unknown_kinds)
-        second = self._halving(records[middle:], unknown_kinds)
+        first = self._halving(records[:middle], unknown_kinds, left_out)
+        second = self._halving(records[middle:], unknown_kinds, left_out)
         return _joined(first[0], second[0]), first[1] + second[1], first[2] + second[2]
 
     def _whole(
-        self, records: Sequence[Record], unknown_kinds: Counter[str] | None = None
+        self,
+        records: Sequence[Record],
+        unknown_kinds: Counter[str] | None = None,
+        left_out: Counter[tuple[str, str]] | None = None,  # noqa: ARG002  only a mapped record has several events
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode and check all records at once, and look only at the bad ones one by one."""
         events, undecoded = self._events(records)

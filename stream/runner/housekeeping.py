@@ -23,6 +23,7 @@ from stream.runner.lag import LagEstimator
 from stream.runner.open_shard import BATCH_RECORDS, OpenShard
 from stream.runner.publisher import Publisher
 from stream.runner.resources import WorkerResources
+from stream.shard.counters import EVENTS
 from stream.shard.shard import LearnResult
 from stream.versions import Policy, VersionError
 from stream.versions.compaction import Compacted
@@ -99,6 +100,10 @@ class Housekeeping:
             for outcome, count in by_outcome.items():
                 if count:
                     self._resources.metrics.records.labels(topic_of(origin), outcome).inc(count)
+        for origin, by_outcome in result.events.items():
+            for outcome, count in by_outcome.items():
+                if count and outcome != f"{EVENTS}records":
+                    self._resources.metrics.events.labels(topic_of(origin), outcome.removeprefix(EVENTS)).inc(count)
         for origin, count in result.ahead.items():
             self._resources.metrics.ahead.labels(topic_of(origin)).inc(count)
 

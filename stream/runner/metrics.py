@@ -37,6 +37,12 @@ class WorkerMetrics:
             ["topic", "outcome"],
             registry=self.registry,
         )
+        self.events = Counter(
+            f"{name}events",
+            "Events of records that a mapping may cut into several, by outcome; `made` is the sum of the others.",
+            ["topic", "outcome"],
+            registry=self.registry,
+        )
         self.ahead = Counter(
             f"{name}ahead_events",
             "Learned events whose time was ahead of the stream clock: they count at the clock.",

@@ -30,7 +30,10 @@ from stream.versions import Claim
 
 BATCH_RECORDS = 8192
 """Most records of one batch: learning can't be interrupted within a batch, and between two batches it waits for the
-event loop. With 4,096, a backlog is learned a tenth more slowly."""
+event loop. With 4,096, a backlog is learned a tenth more slowly. Fewer if records become several events."""
+
+LEAST_BATCH_RECORDS = 64
+"""Records that are a batch in any case, however many events each of them becomes."""
 
 RECORDS_BETWEEN_PARTS = 2048
 """Most records of a batch between two parts of a checkpoint. A smaller batch writes fewer blocks anew, so the parts
@@ -191,7 +194,8 @@ class OpenShard:
         if self.unpublished >= max_unpublished_records:
             return []
         if not self.portions:
-            records = self.merge.take(RECORDS_BETWEEN_PARTS if self.parts else BATCH_RECORDS)
+            most = RECORDS_BETWEEN_PARTS if self.parts else BATCH_RECORDS
+            records = self.merge.take(max(LEAST_BATCH_RECORDS, most // self.shard.events_a_record))
             if not isolation.searching:
                 return records
             self.portions.extend(isolation.portions(records))

@@ -6,9 +6,11 @@ and publishes their checkpoints; `stream.ingest` decides the order of records be
 
 | file | decides |
 |---|---|
+| `counters` | the names of counts, and the number of learned events that they stand for |
 | `isolation` | in what portions records are learned after a failure, and which one is isolated |
 | `logs` | when two logs of records are the same, and how far each one is learned |
 | `merging` | what becomes of several shards that are merged into one |
+| `outcomes` | the outcome of a record, also of one with several events, and how both are counted |
 | `sampling` | which events of a batch are tested before they are learned |
 | `shard` | what a batch of records does to the state, and what a checkpoint holds |
 """

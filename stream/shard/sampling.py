@@ -1,14 +1,15 @@
 """The sample of events that are tested: chosen by a hash of each record's place in the log.
 
 This file decides which events of a batch are tested. The choice depends only on topic, partition, offset and the
-model's seed, so a replay of the log tests the same events. The share that is tested is decided by the caller
-(`stream.runner.sampling_budget` in a worker).
+model's seed, and for the second and later events of a record on their number in it, so a replay of the log tests the
+same events. The share that is tested is decided by the caller (`stream.runner.sampling_budget` in a worker).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -52,6 +53,37 @@ def sample_hashes(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArra
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     hashes ^= hashes >> np.uint64(31)
     return hashes
+
+
+def of_events(hashes: NDArray[np.uint64], records: Sequence[Record]) -> NDArray[np.uint64]:
+    """Hashes of events of which several may be of one record: the first has its record's, each other one its own.
+
+    Args:
+        hashes: (n,) of their records.
+        records: of each event; those of one record stand side by side.
+
+    >>> record, other = Record("clicks", 7, 0, b""), Record("clicks", 8, 0, b"")
+    >>> hashes = of_events(np.array([5, 5, 9], np.uint64), [record, record, other])
+    >>> hashes[0] == 5, hashes[1] == 5, hashes[2] == 9
+    (True, False, True)
+    """
+    if len(records) < 2:
+        return hashes
+    numbers = numbers_in_record(records)
+    mixed = (hashes ^ (numbers * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(31)
+    return np.where(numbers == 0, hashes, mixed)
+
+
+def numbers_in_record(records: Sequence[Record]) -> NDArray[np.uint64]:
+    """The number of each event in its record, from 0; those of one record stand side by side."""
+    offsets = np.fromiter(map(_offset, records), np.int64, len(records))
+    origins = list(map(_origin, records))
+    places = np.arange(len(records))
+    begins = np.ones(len(records), bool)
+    begins[1:] = offsets[1:] != offsets[:-1]
+    begins[1:] |= np.fromiter((a != b for a, b in pairwise(origins)), bool, len(origins) - 1)
+    return (places - np.maximum.accumulate(np.where(begins, places, 0))).astype(np.uint64)
 
 
 def sampled(hashes: NDArray[np.uint64], rate: float) -> NDArray[np.uint8]:

@@ -4,7 +4,8 @@ A shard is its tables and a few numbers that say how far it is: the next offset 
 count of records by outcome. `apply` learns one batch, `checkpoint` hands over what was written since the last
 checkpoint, and `restore` continues from a version exactly as the shard that wrote it would have continued. For every
 origin (`stream.ingest.origins`), `read` is the sum of all other outcomes. Learned events whose time was ahead of the
-stream clock (`stream.models.learning.stream_clock`) are counted once more as `ahead`.
+stream clock (`stream.models.learning.stream_clock`) are counted once more as `ahead`. If a mapping cuts records into
+several events, these are counted beside the records (`stream.shard.counters`).
 
 This file decides what a batch does to the state, and what a checkpoint holds. The order of records is decided before
 (`stream.ingest.merge`), how an event is learned in `stream.models`, and what happens to a checkpoint in
@@ -24,10 +25,12 @@ from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
 from stream.ingest.decoding import Decoder
+from stream.ingest.mapping.mapped_decoder import MappedDecoder
+from stream.ingest.mapping.plan import MappingPlan
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection
 from stream.models.batch import EventBatch, session_salt
 from stream.models.kernels.hashing import hash_ids, salt_key
-from stream.models.learning.event_loop import AHEAD, DUPLICATE, TEST, UPDATE
+from stream.models.learning.event_loop import AHEAD, TEST, UPDATE
 from stream.models.learning.learner import Learner
 from stream.models.migration.layout import layout_of, learned_settings, misfit
 from stream.models.migration.migrate import Migration, WrongCapacity, migrated
@@ -36,8 +39,10 @@ from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY, difference, names_in
 from stream.models.workspace.scoring_view import views_of
+from stream.shard.counters import COUNTERS
 from stream.shard.logs import Logs
-from stream.shard.sampling import SampleSeeds, sample_hashes, sampled
+from stream.shard.outcomes import event_counts, record_counts
+from stream.shard.sampling import SampleSeeds, of_events, sample_hashes, sampled
 from stream.state.checkpoint import Checkpoint
 from stream.state.finite import mend
 from stream.state.journal import Journal
@@ -53,12 +58,6 @@ STATE_FORMAT = 2
 
 NO_SETTINGS: Mapping[str, Any] = {}
 
-COUNTERS = ("read", "learned", "duplicates", "refused", "dead_letters")
-"""Counts that each origin has: records that were passed, and their most frequent outcomes. `refused`: the time of a
-good event was too far ahead. Others begin with their first record: `lost`, which Kafka's retention removed before they
-were learned, and `unlearned:<rule>`, which are left out on purpose (`stream.ingest.left_out`). A release that doesn't
-know an outcome keeps its count."""
-
 
 class UnknownState(ValueError):
     """A state in a format that this release does not read, or that can't be brought to these settings."""
@@ -69,7 +68,8 @@ class Batch(NamedTuple):
 
     Attributes:
         records: all of them, in merged order.
-        event_records: those that decoded to an event, one for each row of `events` and of `sample_hashes`.
+        event_records: those that decoded to an event, one for each row of `events` and of `sample_hashes`. A record
+            that became several events stands there several times.
         rejections: the reason for each of the others.
         events: the decoded events as columns.
         sample_hashes: uint64, see `stream.shard.sampling.sample_hashes`.
@@ -77,6 +77,7 @@ class Batch(NamedTuple):
         first, last: offset of the first and of the last record of each origin.
         isolated: records that were to be rejected unseen.
         unknown_kinds: number of events by kind, of unknown kinds (`stream.ingest.kinds`).
+        left_out: number of events of mapped records that are left out, by origin and rule.
     """
 
     records: Sequence[Record]
@@ -89,6 +90,7 @@ class Batch(NamedTuple):
     last: Mapping[str, int]
     isolated: Mapping[Place, str] = NO_PLACES
     unknown_kinds: Mapping[str, int] = MappingProxyType({})
+    left_out: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 class RatingRange(NamedTuple):
@@ -105,6 +107,8 @@ class LearnResult(NamedTuple):
     Attributes:
         rejections: one for every record that could not be learned.
         counts: number of records by origin and outcome (the names in `COUNTERS`); only origins that the batch had.
+        events: number of events by origin and outcome (`stream.shard.counters`); only origins whose records may
+            become several events.
         ahead: number of learned events by origin whose time was ahead of the stream clock; only origins that had any.
         unknown_kinds: number of events by unknown kind; they are learned.
         ratings: the range of ratings, if there were any.
@@ -115,6 +119,7 @@ class LearnResult(NamedTuple):
     ahead: Mapping[str, int]
     unknown_kinds: Mapping[str, int] = MappingProxyType({})
     ratings: RatingRange | None = None
+    events: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
 
 class Shard:
@@ -133,6 +138,7 @@ class Shard:
         settings: of the model.
         partition, shards: number of this shard, and the number of shards.
         fields: our field names to the producers'.
+        mapping: how producers' records become events; it takes the place of `fields`.
         max_future_seconds: the largest allowed lead of an event's time over its record's, in seconds.
         tables: filled tables to continue from (`restore`); empty ones if not given.
 
@@ -149,6 +155,7 @@ class Shard:
         partition: int = 0,
         shards: int = 1,
         fields: Mapping[str, str] | None = None,
+        mapping: MappingPlan | None = None,
         max_future_seconds: float = 300.0,
         tables: Tables | None = None,
     ) -> None:
@@ -159,6 +166,12 @@ class Shard:
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self.ahead: dict[str, int] = dict.fromkeys(TOPIC_TYPES, 0)
         self._decoder = Decoder(settings, fields, max_future_seconds)
+        self._cut_topics: frozenset[str] = frozenset()
+        if mapping is not None:
+            self._decoder = MappedDecoder(settings, mapping.topics, max_future_seconds)
+            self._cut_topics = frozenset(topic for topic, plan in mapping.topics.items() if plan.cuts)
+        self.events_a_record = 1
+        """Number of events that a record of the last batch became on average, at least 1."""
         self._sample_seeds = SampleSeeds(settings, partition)
         self._learner = Learner(settings, tables)
         self._rates: list[float] = []
@@ -214,18 +227,21 @@ class Shard:
             MemoryError, OSError: this machine is short of something.
         """
         unknown_kinds: Counter[str] = Counter()
-        events, event_records, rejections = self._decoder.decode(records, isolated, unknown_kinds)
+        left_out: Counter[tuple[str, str]] = Counter()
+        events, event_records, rejections = self._decoder.decode(records, isolated, unknown_kinds, left_out)
+        hashes = sample_hashes(self._sample_seeds, event_records)
         return Batch(
             records=records,
             event_records=event_records,
             rejections=rejections,
             events=events,
-            sample_hashes=sample_hashes(self._sample_seeds, event_records),
+            sample_hashes=of_events(hashes, event_records) if self._cut_topics else hashes,
             read=Counter(map(_ORIGIN, records)),
             first=dict(map(_PLACE, reversed(records))),
             last=dict(map(_PLACE, records)),
             isolated=isolated,
             unknown_kinds=unknown_kinds,
+            left_out=left_out,
         )
 
     def learn(self, batch: Batch, rate: float) -> LearnResult:
@@ -245,9 +261,14 @@ class Shard:
             return LearnResult([], {}, {})
         tested = (TEST | UPDATE) * sampled(batch.sample_hashes, rate)
         outcomes = self._learner.learn(batch.events._replace(tested=tested))
-        counts = _counts(batch, outcomes.learned)
-        for origin, by_outcome in counts.items():
-            self._count(origin, by_outcome)
+        counts = record_counts(
+            batch.read, batch.rejections, batch.event_records, outcomes.learned, several=bool(self._cut_topics)
+        )
+        events = event_counts(batch.event_records, outcomes.learned, batch.left_out, self._cut_topics)
+        for by_origin in (counts, events):
+            for origin, by_outcome in by_origin.items():
+                self._count(origin, by_outcome)
+        self.events_a_record = max(1, len(batch.event_records) // len(batch.records))
         ahead = Counter(batch.event_records[row].origin for row in np.flatnonzero(outcomes.learned == AHEAD).tolist())
         for origin, count in ahead.items():
             self.ahead[origin] = self.ahead.get(origin, 0) + count
@@ -259,7 +280,8 @@ class Shard:
             if rejection.isolated:
                 key = self.logs.key(rejection.record.origin)
                 self._isolated.setdefault(key, []).append(rejection.record.offset)
-        return LearnResult(batch.rejections, counts, ahead, batch.unknown_kinds, _range_of(batch.events.values))
+        ratings = _range_of(batch.events.values)
+        return LearnResult(batch.rejections, counts, ahead, batch.unknown_kinds, ratings, events)
 
     def note_lost(self, origin: str, records: int) -> None:
         """Count records that Kafka removed before they were learned, once the state has passed them."""
@@ -363,6 +385,7 @@ class Shard:
         partition: int = 0,
         shards: int = 1,
         fields: Mapping[str, str] | None = None,
+        mapping: MappingPlan | None = None,
         max_future_seconds: float = 300.0,
         version_settings: Mapping[str, Any] = NO_SETTINGS,
     ) -> Shard:
@@ -375,7 +398,7 @@ class Shard:
             settings: of the shard.
             tables: filled with the version's, of its shapes (`stored_specs`). Don't use them afterwards.
             state: the version's readable part, see `readable_state`.
-            partition, shards, fields, max_future_seconds: as for the class.
+            partition, shards, fields, mapping, max_future_seconds: as for the class.
             version_settings: of the version; they count if the state says nothing of its capacities.
 
         Raises:
@@ -400,6 +423,7 @@ class Shard:
             partition=partition,
             shards=shards,
             fields=fields,
+            mapping=mapping,
             max_future_seconds=max_future_seconds,
             tables=tables,
         )
@@ -417,20 +441,3 @@ def _range_of(values: NDArray[np.float32]) -> RatingRange | None:
     """The range of the values of ratings, NaN for events that are none; None if no event is one."""
     ratings = values[np.isfinite(values)]
     return RatingRange(len(ratings), float(ratings.min()), float(ratings.max())) if ratings.size else None
-
-
-def _counts(batch: Batch, row_outcomes: np.ndarray) -> dict[str, dict[str, int]]:
-    """Number of records by origin and outcome.
-
-    Args:
-        batch: as it was learned.
-        row_outcomes: the kernel's outcome of each event.
-    """
-    counts = {origin: {**dict.fromkeys(COUNTERS, 0), "read": n, "learned": n} for origin, n in batch.read.items()}
-    not_learned = [(each.record.origin, each.outcome) for each in batch.rejections]
-    duplicates = np.flatnonzero(row_outcomes == DUPLICATE).tolist()
-    not_learned += [(batch.event_records[row].origin, "duplicates") for row in duplicates]
-    for origin, outcome in not_learned:
-        counts[origin]["learned"] -= 1
-        counts[origin][outcome] = counts[origin].get(outcome, 0) + 1
-    return counts

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from stream.shard.counters import learned_events
 from stream.versions.errors import CorruptVersion, UnknownFormat
 from stream.versions.salt import without_salt
 
@@ -36,7 +37,7 @@ class ShardState:
         seq: rises by one with each publish of the shard; a Redis that came back older may give one twice.
         digest: sha256 over the parent's digest, the written blocks, the readable state and the journal.
         offsets: next offset by topic.
-        counters: by topic: read, learned, duplicates, refused, dead letters.
+        counters: by topic: read, learned, duplicates, refused, dead letters (`stream.shard.counters`).
         tables: blocks written since the parent, by table.
         journal: batches since the parent.
         names: digest of the names of sources, rankings and features (`stream.models.state_names`); empty for a state of
@@ -57,7 +58,7 @@ class ShardState:
     @property
     def events(self) -> int:
         """Events learned in the life of the shard."""
-        return sum(topic.get("learned", 0) for topic in self.counters.values())
+        return sum(map(learned_events, self.counters.values()))
 
 
 @dataclass(frozen=True)

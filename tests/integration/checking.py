@@ -84,6 +84,7 @@ def undisturbed_shard(
         partition=number,
         shards=shards,
         fields=settings.fields,
+        mapping=settings.mapping_plan,
         max_future_seconds=settings.max_future_seconds,
     )
     for batch in journaled_batches(store.journal(number, None, head), log):
@@ -115,6 +116,7 @@ def assert_every_event_counted_once(
             lost = counts.get("lost", 0)
             assert counts["read"] - lost == len(records), (number, origin, len(records), counts)
             outcomes = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
+            outcomes += sum(count for outcome, count in counts.items() if outcome.startswith("unlearned:"))
             assert counts["read"] == outcomes + lost, (number, origin, counts)
             assert head.offsets.get(origin, 0) == (records[-1].offset + 1 if records else 0)
         shard = undisturbed_shard(settings, store=store, number=number, shards=count, head=head, log=log)

@@ -101,6 +101,7 @@ def _claim_and_load(
         "partition": assignment.shard,
         "shards": assignment.shards,
         "fields": settings.fields,
+        "mapping": settings.mapping_plan,
         "max_future_seconds": settings.max_future_seconds,
     }
     newest = resources.store.latest()

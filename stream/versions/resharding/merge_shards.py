@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stream.models.settings import ModelSettings
+from stream.shard.counters import learned_events
 from stream.shard.merging import ShardToMerge, merged_shard
 from stream.state.checkpoint import Checkpoint
 from stream.state.table_writer import TableWriter
@@ -113,7 +114,7 @@ def _check(parents: dict[int, ShardState], checkpoint: Checkpoint) -> None:
     """Refuse a merge that would lose offsets or counts. Raises `CorruptVersion`."""
     offsets = sorted(offset for head in parents.values() for offset in head.offsets.values())
     events = sum(head.events for head in parents.values())
-    learned = sum(counts.get("learned", 0) for counts in checkpoint.state["counters"].values())
+    learned = sum(map(learned_events, checkpoint.state["counters"].values()))
     if sorted(checkpoint.state["offsets"].values()) != offsets or learned != events:
         raise CorruptVersion(
             f"the merged state has {learned} events and offsets {checkpoint.state['offsets']}, and its shards have "

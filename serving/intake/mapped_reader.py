@@ -1,0 +1,117 @@
+"""Posted bodies of a topic that is mapped: one record of a producer or an array of them, checked and sent as they are.
+
+The worker reads the same bytes by the same plan (`CORRENTE_MAPPING`), so a record that is accepted here becomes the
+same events there. A record without an id or a time gets both in a field of ours, `corrente`, before its own fields.
+
+This file decides which records are refused, and what is added to one. One wrong record refuses the whole array.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+
+from serving.intake.event_reader import EVENT_MAX_BYTES, to_problem_of_event
+from serving.web.parsing import decode_body
+from serving.web.problems import Problem
+from stream.events import BOM, TOPIC_TYPES, Event, check_event, check_nesting, text_of, visitor_of
+from stream.ingest.mapping.plan import EVENT, OWN, Mapped, TopicPlan
+from stream.values import InvalidEvent, RatingScale
+
+
+class MappedReader:
+    """Reader of bodies with records of one mapped topic; as `EventReader`, with records in place of events.
+
+    Args:
+        plan: of the topic.
+        max_future_seconds: largest distance of an event's time ahead of the clock.
+        scale: the values that a rating may have; None allows all.
+    """
+
+    def __init__(self, plan: TopicPlan, max_future_seconds: float, scale: RatingScale | None = None) -> None:
+        self.plan = plan
+        self.event_type: type[msgspec.Struct] = msgspec.defstruct(
+            TOPIC_TYPES[plan.topic].__name__,
+            [],
+            namespace={
+                "__doc__": f"A record of a producer, as the rules for {plan.topic} of CORRENTE_MAPPING read it."
+            },
+        )
+        self.max_future_seconds = max_future_seconds
+        self.scale = scale
+        self._one = msgspec.json.Decoder(msgspec.Raw).decode
+        self._many = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+    def read(self, body: bytes, now: float) -> tuple[list[str], list[tuple[bytes | None, bytes]]]:
+        """The records of a body, ready to be sent.
+
+        Args:
+            body: JSON of one record or of an array of records.
+            now: seconds since the epoch, the time of records that have none.
+
+        Returns:
+            Ids of the records, and records as (key, value): the visitor of their first event, and their JSON. The id of
+            a record whose events have ids of their own is that of the first.
+
+        Raises:
+            Problem: 400 or 422, naming the first record that is wrong.
+        """
+        body = body.removeprefix(BOM)
+        many = body.lstrip()[:1] == b"["
+        decoded = decode_body(self._many if many else self._one, body, ())
+        values = [bytes(raw) for raw in (decoded if many else [decoded])]
+        ids, records = [], []
+        for index, value in enumerate(values):
+            try:
+                record_id, key, sent = self._read_one(value, now)
+            except InvalidEvent as error:
+                raise to_problem_of_event(error, index if many else None) from None
+            ids.append(record_id)
+            records.append((key, sent))
+        return ids, records
+
+    def _read_one(self, value: bytes, now: float) -> tuple[str, bytes | None, bytes]:
+        if len(value) > EVENT_MAX_BYTES:
+            raise InvalidEvent(f"value: the record has {len(value)} bytes, at most {EVENT_MAX_BYTES} are allowed")
+        check_nesting(value)
+        try:
+            mapped = self.plan.read(value)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent(f"value: {error}; a record is one JSON object") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, f"The body is not JSON: {error}.") from None
+        for event in mapped.events:
+            check_event(event, now, self.max_future_seconds, self.scale)
+        if not mapped.events:
+            return uuid.uuid4().hex, None, value  # the worker counts it by the rule that leaves it out
+        first = mapped.events[0]
+        added: dict[str, Any] = {}
+        if any(event.event_id is None for event in mapped.events):
+            added["event_id"] = uuid.uuid4().hex
+        if any(event.timestamp is None for event in mapped.events):
+            added["timestamp"] = now
+        sent = self._with(value, added, first) if added else value
+        return _id_of(mapped, added), visitor_of(first).encode(), sent
+
+    def _with(self, value: bytes, added: dict[str, Any], first: Event) -> bytes:
+        """The JSON of a record with what it lacks."""
+        own = msgspec.json.decode(value).get(OWN)
+        if own is None:
+            return b'{"%s":%s,%s' % (OWN.encode(), msgspec.json.encode(added), value.lstrip()[1:])
+        if isinstance(own, dict) and EVENT in own:
+            event = {**own[EVENT], **{name: each for name, each in added.items() if getattr(first, name) is None}}
+            return msgspec.json.encode({OWN: {EVENT: event}})
+        raise InvalidEvent(
+            f"{OWN}: this field is ours, and lacks {' and '.join(added)}; leave it out, or put a whole event in "
+            f"{OWN}.{EVENT}"
+        )
+
+
+def _id_of(mapped: Mapped, added: dict[str, Any]) -> str:
+    """The id under which a record may be sent again."""
+    if "event_id" in added:
+        return str(added["event_id"])
+    identifier = text_of(mapped.events[0].event_id)  # type: ignore[arg-type]  # every event has one
+    return identifier.removesuffix("#0") if mapped.several else identifier

@@ -1,0 +1,223 @@
+"""Decoding of the records of mapped topics: one record becomes one event, several, or none.
+
+A record is learned whole or not at all. If one of its events is bad, or its time too far ahead, the record is rejected
+with all of them, so a dead letter that is sent again repeats nothing. An event that is left out on purpose
+(`stream.ingest.left_out`) leaves the others of its record alone. All rows of a record stand side by side in one batch,
+and batches are cut between records, so no state has a part of one.
+
+This file decides what becomes of a record some of whose events can't be learned, and which batches take the way without
+a step for each record: flat rules, whose records become one event each, by a few calls in C.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from stream.events import MAX_NESTING, TOPIC_TYPES, Event
+from stream.ingest.decoding import Decoder, _kept
+from stream.ingest.kinds import is_known
+from stream.ingest.mapping.plan import UNMAPPED, Mapped, TopicPlan
+from stream.ingest.origins import topic_of
+from stream.ingest.record_checks import DecoderByOrigin, check_value, undecodable, unlearnable, without_mark
+from stream.ingest.records import Record, Rejection
+from stream.models.batch import OTHER_KIND, EventBatch
+from stream.models.settings import ModelSettings
+
+_origin, _value = itemgetter(0), itemgetter(3)
+
+_TOPIC_OF: dict[type, str] = {}
+"""Our topic of a type of events."""
+
+
+def home_of(event: Event) -> str:
+    """Our topic of an event's kind, from whichever topic its record came."""
+    kind = type(event)
+    if kind not in _TOPIC_OF:
+        _TOPIC_OF[kind] = next(topic for topic, each in TOPIC_TYPES.items() if issubclass(kind, each))
+    return _TOPIC_OF[kind]
+
+
+class MappedDecoder(Decoder):
+    """Decodes batches of which some records are mapped.
+
+    Args:
+        settings: weights of kinds, and the salt under which visitors are hashed.
+        plans: by our name of the topic; records of other topics are events in our own form.
+        max_future_seconds: how far the time of an event may be ahead of the timestamp of its record.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, plans: Mapping[str, TopicPlan], max_future_seconds: float = 300.0
+    ) -> None:
+        super().__init__(settings, None, max_future_seconds)
+        self._plans = dict(plans)
+        readers: dict[str, Any] = {topic: self._decoders[topic] for topic in TOPIC_TYPES}
+        self._readers = DecoderByOrigin(readers | {topic: plan.read for topic, plan in plans.items()})
+
+    def _whole(
+        self,
+        records: Sequence[Record],
+        unknown_kinds: Counter[str] | None = None,
+        left_out: Counter[tuple[str, str]] | None = None,
+    ) -> tuple[EventBatch, list[Record], list[Rejection]]:
+        found = self._read_flat(records)
+        if found is None:
+            return self._several(records, self._read(records), unknown_kinds, left_out)
+        events, row_records = found
+        batch, bad = self._batch(events, row_records)
+        if bad:
+            return self._several(records, events, unknown_kinds, left_out)
+        self._note_kinds(batch, events, unknown_kinds)
+        return batch, list(records), []
+
+    def _read_flat(self, records: Sequence[Record]) -> tuple[list[Event], Sequence[Record]] | None:
+        """The event of each record, and the records under our topic of their kinds.
+
+        None if a record is not read by a flat rule, or not read at all.
+        """
+        origins = list(map(_origin, records))
+        topics = {origin: topic_of(origin) for origin in set(origins)}
+        places_of: dict[str, list[int]] = {topic: [] for topic in topics.values()}
+        if len(places_of) > 1:
+            for place, origin in enumerate(origins):
+                places_of[topics[origin]].append(place)
+        events: list[Any] = [None] * len(records)
+        at_home = True
+        for topic, places in places_of.items():
+            values = list(map(_value, [records[place] for place in places] if places else records))
+            found = self._flat_events(topic, values)
+            if found is None:
+                return None
+            plan = self._plans.get(topic)
+            at_home = at_home and (plan is None or plan.at_home)
+            if not places:
+                events = found
+            for place, event in zip(places, found, strict=bool(places)):
+                events[place] = event
+        if at_home:
+            return events, records
+        homes = map(home_of, events)
+        return events, [Record(home, *record[1:]) for home, record in zip(homes, records, strict=True)]
+
+    def _flat_events(self, topic: str, values: Sequence[Any]) -> list[Event] | None:
+        """The event of each value; None if one needs a closer look, which `_read` takes."""
+        plan = self._plans.get(topic)
+        try:
+            return list(map(self._decoders[topic], values)) if plan is None else plan.read_flat(values)
+        except (MemoryError, OSError):
+            raise
+        except Exception:  # its reason is looked for in `undecodable`
+            return None
+
+    def _read(self, records: Sequence[Record]) -> list[Mapped | Event | Rejection]:
+        """Each record by itself: its events, or the reason why it has none."""
+        found: list[Mapped | Event | Rejection] = []
+        for record in records:
+            try:
+                if record.value is not None and len(record.value) > 2 * MAX_NESTING:
+                    check_value(record.value)
+                found.append(self._readers[record.origin](without_mark(record.value)))
+            except (MemoryError, OSError):
+                raise
+            except Exception:  # its reason is looked for in `undecodable`
+                found.append(undecodable(record, self._readers))
+        return found
+
+    def _several(
+        self,
+        records: Sequence[Record],
+        found: Sequence[Mapped | Event | Rejection],
+        unknown_kinds: Counter[str] | None,
+        left_out: Counter[tuple[str, str]] | None,
+    ) -> tuple[EventBatch, list[Record], list[Rejection]]:
+        """The rows of all records of which every event is good, and a rejection for each other one."""
+        rejections: dict[int, Rejection] = {}
+        unmapped: dict[int, int] = {}
+        events: list[Event] = []
+        owners: list[int] = []
+        for place, each in enumerate(found):
+            if isinstance(each, Rejection):
+                rejections[place] = each
+            elif isinstance(each, Mapped):
+                if each.left_out:
+                    rejections[place] = Rejection(records[place], each.reason, unlearned=each.left_out)
+                if each.unmapped:
+                    unmapped[place] = each.unmapped
+                events += each.events
+                owners += [place] * len(each.events)
+            else:
+                events.append(each)
+                owners.append(place)
+        row_records = [
+            Record(home_of(event), records[place].offset, records[place].timestamp_ms, b"")
+            for event, place in zip(events, owners, strict=True)
+        ]
+        batch, bad = self._batch(events, row_records)
+        removed = self._removed(sorted(bad), records, events, row_records, owners, rejections)
+        gone = sorted({row for row, place in enumerate(owners) if place in rejections}.union(removed))
+        if gone:
+            batch = _kept(batch, gone)
+            kept = np.delete(np.arange(len(events)), gone).tolist()
+            events, owners = [events[row] for row in kept], [owners[row] for row in kept]
+        self._note_kinds(batch, events, unknown_kinds)
+        if left_out is not None:
+            for place, rule in removed.values():
+                if place not in rejections or rejections[place].unlearned:
+                    left_out[records[place].origin, rule] += 1
+            for place, count in unmapped.items():
+                if place not in rejections or rejections[place].unlearned:
+                    left_out[records[place].origin, UNMAPPED] += count
+        return batch, [records[place] for place in owners], [rejections[place] for place in sorted(rejections)]
+
+    def _removed(
+        self,
+        bad: Sequence[int],
+        records: Sequence[Record],
+        events: Sequence[Event],
+        row_records: Sequence[Record],
+        owners: Sequence[int],
+        rejections: dict[int, Rejection],
+    ) -> dict[int, tuple[int, str]]:
+        """The rows that are left out on purpose, each with the place of its record and the rule.
+
+        A rejection of the record of every other bad row is added to `rejections`, and of each record that has no row
+        but such ones.
+
+        Args:
+            bad: rising numbers of rows.
+            records: the batch.
+            events, row_records, owners: event, record under our topic of its kind, and place of its record, by row.
+            rejections: by place of the record.
+        """
+        removed: dict[int, tuple[int, str]] = {}
+        rows_of, rows_left = Counter(owners), Counter(owners)
+        first_row = {place: row for row, place in reversed(list(enumerate(owners)))} if bad else {}
+        for row in bad:
+            place = owners[row]
+            if place in rejections:
+                continue
+            verdict = unlearnable(
+                row_records[row], events[row], self._max_future_seconds, self._settings, self._left_out
+            )._replace(record=records[place])
+            if not verdict.unlearned:
+                which = f" (event {row - first_row[place]} of the record)" if rows_of[place] > 1 else ""
+                rejections[place] = verdict._replace(reason=verdict.reason + which)
+                continue
+            removed[row] = place, verdict.unlearned
+            rows_left[place] -= 1
+            if not rows_left[place]:
+                rejections[place] = verdict
+        return removed
+
+    def _note_kinds(self, batch: EventBatch, events: Sequence[Event], unknown_kinds: Counter[str] | None) -> None:
+        """Count the events of unknown kinds."""
+        if unknown_kinds is not None:
+            for row in np.flatnonzero(batch.kinds == OTHER_KIND).tolist():
+                kind = events[row].kind  # type: ignore[attr-defined]  # clicks and purchases have kinds of their own
+                if not is_known(kind, self._weights):
+                    unknown_kinds[kind] += 1
