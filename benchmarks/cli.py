@@ -38,11 +38,12 @@ def ingest(
     ] = 100_000,
     partitions: Partitions = 4,
     shards: Shards = 1,
+    mapping: Annotated[bool, typer.Option("--mapping", help="Measure a worker with a flat mapping, too.")] = False,
 ) -> None:
     """Events a second from Kafka to learned tables, everything on, beside topics of one partition."""
     from benchmarks.legs.ingest import measure
 
-    _report(lambda progress: measure(runs, events, slow_events, partitions, shards, progress), as_json)
+    _report(lambda progress: measure(runs, events, slow_events, partitions, shards, progress, mapping=mapping), as_json)
 
 
 @app.command()

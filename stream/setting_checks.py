@@ -1,4 +1,4 @@
-"""Checks of settings that name something outside: topics and groups of Kafka, and fields of producers' events.
+"""Checks of settings that name something outside: topics and groups of Kafka, proxies, fields of producers' events.
 
 A wrong name would otherwise be found much later, as an error of Kafka or of a decoder that doesn't say which setting
 is to blame. This file decides which names are refused, and what the message says.
@@ -7,10 +7,17 @@ is to blame. This file decides which names are refused, and what the message say
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Mapping
 
+from pydantic import ValidationInfo
+
 from stream.events import TOPIC_TYPES
+from stream.ingest.mapping.loading import load_mapping
+
+OWN_PATHS = frozenset({"v1", "health", "metrics", "docs", "openapi.json"})
+"""First segments of the HTTP server's own routes."""
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -40,6 +47,46 @@ def check_group(name: str) -> str:
         raise ValueError(
             "a group's name has no blanks around it and no control characters; leave the variable out for the default"
         )
+    return name
+
+
+def check_root_path(path: str) -> str:
+    """Return a path that a proxy adds as it is.
+
+    Raises:
+        ValueError: the HTTP server has own routes below it.
+    """
+    first = path.split("/")[1] if path else ""
+    if first in OWN_PATHS:
+        raise ValueError(f"/{first} is the beginning of own routes, so it can't be told whether a proxy strips it")
+    return path
+
+
+def check_networks(addresses: str) -> str:
+    """Return addresses or networks, separated by commas, as they are.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    for each in addresses.split(",") if addresses not in {"", "*"} else ():
+        ipaddress.ip_network(each.strip())
+    return addresses
+
+
+def check_mapping(name: str, given: ValidationInfo) -> str:
+    """Return the file or the name of a mapping as it is.
+
+    Args:
+        name: empty for no mapping.
+        given: the settings before it.
+
+    Raises:
+        ValueError: the mapping can't be read or used, or the names of fields are given beside it.
+    """
+    if name and given.data.get("fields"):
+        raise ValueError("CORRENTE_FIELDS is given, too, and a mapping names the fields itself: remove one of them")
+    if name:
+        load_mapping(name)
     return name
 
 

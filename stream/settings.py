@@ -19,13 +19,12 @@ stream.configuration.errors.WrongSetting: CORRENTE_PROT='9000': there is no such
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream.access_settings import AccessSettings
@@ -42,7 +41,15 @@ from stream.kafka_settings import check_servers, security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
 from stream.service_links import service_links
-from stream.setting_checks import check_different, check_fields, check_group, check_topic
+from stream.setting_checks import (
+    check_different,
+    check_fields,
+    check_group,
+    check_mapping,
+    check_networks,
+    check_root_path,
+    check_topic,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -62,9 +69,6 @@ PREFIX = "CORRENTE_"
 NESTED = "__"
 DEFAULT_MODEL = "default"
 CONFIG = PREFIX + "CONFIG"
-OWN_PATHS = frozenset({"v1", "health", "metrics", "docs", "openapi.json"})
-"""First segments of the HTTP server's own routes."""
-
 
 RENAMED: Mapping[str, str] = {
     PREFIX + "AHEAD_SECONDS": PREFIX + "MAX_FUTURE_SECONDS",
@@ -132,7 +136,7 @@ class Settings(AccessSettings, BaseSettings):
         description="Function that makes tokens in place of the token endpoint, `module:function`; it returns the "
         "token and its lifetime in seconds.",
     )
-    group: str = Field(
+    group: Annotated[str, AfterValidator(check_group)] = Field(
         "",
         description="Kafka consumer group of the workers. By default `corrente` for the model `default`, and "
         "`corrente-NAME` for a model called NAME: each model needs a group of its own.",
@@ -172,7 +176,7 @@ class Settings(AccessSettings, BaseSettings):
         default_factory=dict,
         description='Our field name to your producers\', as JSON: `{"item": "product_id", "user": "customer"}`.',
     )
-    mapping: str = Field(
+    mapping: Annotated[str, AfterValidator(check_mapping)] = Field(
         "",
         description="How your producers' records become events, in place of `CORRENTE_FIELDS`: a file (YAML), or the "
         "name of a ready-made mapping such as `ga4` (`corrente mapping list`).",
@@ -258,10 +262,10 @@ class Settings(AccessSettings, BaseSettings):
         description="Time for which the HTTP server keeps a connection open without a request. It has to be longer "
         "than that of a load balancer before it, which may otherwise use a connection that is just being closed.",
     )
-    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = Field(
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$"), AfterValidator(check_root_path)] = Field(
         "", description="Path under which a proxy offers the HTTP server, such as `/shop`; the proxy may strip it."
     )
-    trusted_proxies: str = Field(
+    trusted_proxies: Annotated[str, AfterValidator(check_networks)] = Field(
         "127.0.0.1,::1",
         description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and "
         "`X-Forwarded-Proto` count; `*` trusts everyone.",
@@ -300,32 +304,11 @@ class Settings(AccessSettings, BaseSettings):
     def _topic(cls, value: str) -> str:
         return check_topic(value)
 
-    @field_validator("group")
-    @classmethod
-    def _group(cls, value: str) -> str:
-        return check_group(value)
-
     @field_validator("fields")
     @classmethod
     def _fields(cls, value: dict[str, str]) -> dict[str, str]:
         check_fields(value)
         return value
-
-    @field_validator("mapping")
-    @classmethod
-    def _mapping(cls, value: str) -> str:
-        if value:
-            load_mapping(value)  # a wrong mapping is refused at the start
-        return value
-
-    @model_validator(mode="after")
-    def _fields_or_mapping(self) -> Settings:
-        if self.fields and self.mapping:
-            raise ValueError(
-                f"{PREFIX}FIELDS and {PREFIX}MAPPING are both given: a mapping names the fields itself, so remove "
-                f"{PREFIX}FIELDS"
-            )
-        return self
 
     @model_validator(mode="after")
     def _one_redis(self) -> Settings:
@@ -334,21 +317,6 @@ class Settings(AccessSettings, BaseSettings):
         except WrongAddress as error:
             raise ValueError(f"{PREFIX}REDIS={shown('REDIS', self.redis)}: {error}") from None
         return self
-
-    @field_validator("root_path")
-    @classmethod
-    def _free_path(cls, value: str) -> str:
-        first = value.split("/")[1] if value else ""
-        if first in OWN_PATHS:
-            raise ValueError(f"/{first} is the beginning of own routes, so it can't be told whether a proxy strips it")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: str) -> str:
-        for each in value.split(",") if value not in {"", "*"} else ():
-            ipaddress.ip_network(each.strip())
-        return value
 
     @model_validator(mode="after")
     def _a_salt(self) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +201,15 @@ def test_two_topics_of_one_name_are_refused_by_both_names(first: str, second: st
     with pytest.raises(WrongSetting) as refused:
         load_settings(given)
     assert f"CORRENTE_{first}_TOPIC and CORRENTE_{second}_TOPIC both name the topic 'events'" in str(refused.value)
+
+
+def test_a_wrong_mapping_is_refused_with_the_setting_and_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text("topics:\n  clicks:\n    fields:\n      itm: sku\n")
+    with pytest.raises(WrongSetting, match=r"CORRENTE_MAPPING=.*shop.yaml, line 4: no event has a field 'itm'"):
+        load_settings({"CORRENTE_MAPPING": str(path)})
+    with pytest.raises(WrongSetting, match=r"no ready-made mapping of this name\. Did you mean 'ga4'"):
+        load_settings({"CORRENTE_MAPPING": "ga5"})
+    with pytest.raises(WrongSetting, match="CORRENTE_FIELDS is given, too"):
+        load_settings({"CORRENTE_MAPPING": "ga4", "CORRENTE_FIELDS": '{"item": "sku"}'})
+    assert load_settings({"CORRENTE_MAPPING": "ga4"}).mapping_plan.topics.keys() == {"clicks"}

@@ -5,6 +5,9 @@ whose counter is read from outside while it works. The pace is taken from the fi
 start-up is in no figure. The same events lie in topics of one partition too: a worker learns from these right before or
 after the other one, in turn, so that the ratio of the two doesn't depend on what else the machine does.
 
+With a mapping, the same events lie in further topics under a producer's names, and a worker reads them by a flat
+mapping, beside the others in the same run.
+
 This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines are in
 `benchmarks.baselines`.
 """
@@ -24,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.harness.background import background
-from benchmarks.harness.events import fill_topics, load_events
+from benchmarks.harness.events import LoadEvent, fill_topics, load_events
 from benchmarks.harness.machine import machine
 from benchmarks.harness.processes import (
     TOPIC_NAMES,
@@ -51,8 +54,24 @@ AFTERWARDS_SECONDS = 3.0
 """Seconds of that load in which versions are counted."""
 
 
-OURS, OURS_ONE = "corrente worker", "the same, 1 partition"
-"""Names of the worker's runs: on the topics that are asked for, and on topics of one partition."""
+OURS, OURS_ONE, MAPPED = "corrente worker", "the same, 1 partition", "the same, mapped"
+"""Names of the worker's runs: on the topics that are asked for, on topics of one partition, and with a mapping."""
+
+PRODUCERS_NAMES = {"item": "product_id", "user": "customer", "timestamp": "at", "event_id": "id", "kind": "action"}
+"""Names of fields of the records that are mapped."""
+
+_FIELDS = "item: product_id, user: customer, timestamp: at, event_id: id"
+MAPPING = f"""
+topics:
+  clicks:
+    fields: {{{_FIELDS}}}
+  purchases:
+    fields: {{{_FIELDS}, quantity: quantity, price: price, currency: currency}}
+  feedback:
+    kind: cart
+    fields: {{{_FIELDS}}}
+"""
+"""The flat mapping that reads them."""
 
 
 class Pace(NamedTuple):
@@ -77,15 +96,27 @@ class Measured:
 
 
 class Topics(NamedTuple):
-    """Filled topics: our names to Kafka's, their number of partitions, and of the shards that learn from them."""
+    """Filled topics: our names to Kafka's, their number of partitions, and of the shards that learn from them.
+
+    Attributes:
+        mapped: True if their records have a producer's names.
+    """
 
     names: Mapping[str, str]
     partitions: int
     shards: int
+    mapped: bool = False
 
 
 def measure(
-    runs: int, events: int, slow_events: int, partitions: int, shards: int, progress: Callable[[str], None]
+    runs: int,
+    events: int,
+    slow_events: int,
+    partitions: int,
+    shards: int,
+    progress: Callable[[str], None],
+    *,
+    mapping: bool = False,
 ) -> dict[str, Any]:
     """The JSON object of `corrente bench ingest`.
 
@@ -96,6 +127,7 @@ def measure(
         partitions: number of partitions of each topic.
         shards: number of shards that the worker learns them as.
         progress: is called with one line of text for each step.
+        mapping: True to measure a worker with a flat mapping, too.
 
     Raises:
         MissingServer: Kafka or redis-server can't be had on this machine.
@@ -107,11 +139,18 @@ def measure(
         tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder,
         running_servers(Path(folder)) as (kafka, redis),
     ):
-        for topics in (several,) if one is several else (several, one):
+        cases = {OURS: several} | ({} if one is several else {OURS_ONE: one})
+        if mapping:
+            names = {topic: f"{name}-mapped" for topic, name in TOPIC_NAMES.items()}
+            cases[MAPPED] = Topics(names, partitions, shards, mapped=True)
+            Path(folder, "mapping.yaml").write_text(MAPPING, encoding="utf-8")
+        for topics in cases.values():
             progress(f"filling topics of {topics.partitions} partitions with {events:,} events")
-            asyncio.run(fill_topics(kafka.bootstrap, topics.names, topics.partitions, load_events(events)))
+            load = load_events(events)
+            load = map(_as_producers_write, load) if topics.mapped else load
+            asyncio.run(fill_topics(kafka.bootstrap, topics.names, topics.partitions, iter(load)))
         for run in range(1, runs + 1):
-            for name, pace, more in _one_run(run, kafka, redis, Path(folder), several, one, events, slow_events):
+            for name, pace, more in _one_run(run, kafka, redis, Path(folder), cases, events, slow_events):
                 measured.paces.setdefault(name, []).append(pace)
                 for figure, value in more.items():
                     measured.caught_up.setdefault(figure, []).append(value)
@@ -122,6 +161,14 @@ def measure(
 def _result(runs: int, events: int, topics: Topics, measured: Measured) -> dict[str, Any]:
     ours = measured.median(OURS)
     same = OURS_ONE if OURS_ONE in measured.paces else OURS
+    mapped = (
+        {
+            "mapped_to_unmapped": round(measured.median(MAPPED) / ours, 3),
+            "mapped_to_unmapped_by_cpu": round(measured.median_by_cpu(MAPPED) / measured.median_by_cpu(OURS), 3),
+        }
+        if MAPPED in measured.paces
+        else {}
+    )
     one, by_cpu = measured.median(same), measured.median_by_cpu(OURS)
     return {
         "leg": "ingest",
@@ -148,6 +195,7 @@ def _result(runs: int, events: int, topics: Topics, measured: Measured) -> dict[
         }
         | {name: [round(min(values), 2), round(max(values), 2)] for name, values in measured.caught_up.items()},
         "ratios": {
+            **mapped,
             "to_one_partition": round(ours / one, 3),
             "to_one_partition_by_cpu": round(by_cpu / measured.median_by_cpu(same), 3),
             "to_plain_faust_agent": round(ours / measured.median("plain Faust agent"), 2),
@@ -162,14 +210,15 @@ def _one_run(
     kafka: KafkaServer,
     redis: RedisServer,
     folder: Path,
-    several: Topics,
-    one: Topics,
+    cases: Mapping[str, Topics],
     events: int,
     slow_events: int,
 ) -> Iterator[tuple[str, Pace, dict[str, float]]]:
-    cases = {OURS: several} if one is several else {OURS: several, OURS_ONE: one}
-    for name in cases if run % 2 else reversed(cases):
-        pace, caught_up = _worker_run(f"{cases[name].partitions}-{run}", kafka, redis, folder, cases[name], events)
+    several = cases[OURS]
+    for name in cases if run % 2 else reversed(list(cases)):
+        topics = cases[name]
+        label = f"{topics.partitions}-{run}{'-mapped' * topics.mapped}"
+        pace, caught_up = _worker_run(label, kafka, redis, folder, topics, events)
         yield name, pace, caught_up if name == OURS else {}
     names = list(several.names.values())
     yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *names]), {}
@@ -197,6 +246,8 @@ def _worker_run(
     """
     port = free_port()
     settings = worker_settings(kafka.bootstrap, redis.url, name, port, topics=topics.names, shards=topics.shards)
+    if topics.mapped:
+        settings["CORRENTE_MAPPING"] = str(folder / "mapping.yaml")
     redis.stop(kill=True)
     with running(WORKER, settings, folder / f"worker-{name}.log") as process:
         wait_until(lambda: _has_river(process, port), "the worker imports River", READY_SECONDS)
@@ -236,6 +287,14 @@ def _has_river(process: subprocess.Popen[bytes], port: int) -> bool:
 
 def _published(samples: dict[str, float]) -> float:
     return total(samples, "corrente_worker_publish_seconds_count")
+
+
+def _as_producers_write(event: LoadEvent) -> LoadEvent:
+    """An event with a producer's names of its fields."""
+    value = event.value
+    for ours, theirs in PRODUCERS_NAMES.items():
+        value = value.replace(b'"%s":' % ours.encode(), b'"%s":' % theirs.encode(), 1)
+    return event._replace(value=value)
 
 
 def _counted_pace(module: str, arguments: list[str]) -> Pace:

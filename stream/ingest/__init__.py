@@ -5,6 +5,7 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 
 | file | decides |
 |---|---|
+| `mapping` | how producers' records of any form become events: a room of its own |
 | `records` | the fields of a Kafka record, and of the rejection of one that can't be learned |
 | `origins` | how the topic-partitions of a shard are called, and their order |
 | `merge` | in which order the records of several topic-partitions are learned, and how many wait |

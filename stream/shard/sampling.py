@@ -64,8 +64,8 @@ def of_events(hashes: NDArray[np.uint64], records: Sequence[Record]) -> NDArray[
 
     >>> record, other = Record("clicks", 7, 0, b""), Record("clicks", 8, 0, b"")
     >>> hashes = of_events(np.array([5, 5, 9], np.uint64), [record, record, other])
-    >>> hashes[0] == 5, hashes[1] == 5, hashes[2] == 9
-    (True, False, True)
+    >>> (hashes == np.array([5, 5, 9])).tolist()
+    [True, False, True]
     """
     if len(records) < 2:
         return hashes

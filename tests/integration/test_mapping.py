@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_every_event_of_every_record_counts_once_through_kills(
     running = worker()
     for kill in range(4):
         records = []
-        for number in range(kill * 1500, (kill + 1) * 1500):
+        for number in range(kill * 3000, (kill + 1) * 3000):
             skus = [f"item {int(chance.paretovariate(0.7)) % 300}" for _ in range(chance.randint(1, 8))]
             records.append(order(f"visitor {chance.randrange(200)}", number, *skus))
             if chance.random() < 0.01:
@@ -123,10 +124,14 @@ def test_every_event_of_every_record_counts_once_through_kills(
             else:
                 events += len(skus)
         before = progress(mapped)
-        produce(mapped["CORRENTE_KAFKA"], messages(mapped, records))
+        sending = threading.Thread(target=produce, args=(mapped["CORRENTE_KAFKA"], list(messages(mapped, records))))
+        sending.start()
         wait_until(lambda before=before: progress(mapped) > before, "some of them to be in a version", 60.0)
-        running.kill()  # in the middle of the rest, most likely: a batch, a checkpoint or a publish
+        time.sleep(chance.uniform(0.0, 0.3))  # a random moment, not a wait for something
+        running.kill()
+        sending.join()
         running = worker()
+    running.wait_for_log("learning from here on")
     wait_until(lambda: learned_everything(mapped, ends_of(mapped)), "everything to be learned", 60.0)
     assert running.stop() == 0
     assert progress(mapped) == events

@@ -65,47 +65,30 @@ class MappedDecoder(Decoder):
         unknown_kinds: Counter[str] | None = None,
         left_out: Counter[tuple[str, str]] | None = None,
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
-        found = self._read_flat(records)
-        if found is None:
-            return self._several(records, self._read(records), unknown_kinds, left_out)
-        events, row_records = found
-        batch, bad = self._batch(events, row_records)
-        if bad:
-            return self._several(records, events, unknown_kinds, left_out)
-        self._note_kinds(batch, events, unknown_kinds)
-        return batch, list(records), []
-
-    def _read_flat(self, records: Sequence[Record]) -> tuple[list[Event], Sequence[Record]] | None:
-        """The event of each record, and the records under our topic of their kinds.
-
-        None if a record is not read by a flat rule, or not read at all.
-        """
-        origins = list(map(_origin, records))
-        topics = {origin: topic_of(origin) for origin in set(origins)}
-        places_of: dict[str, list[int]] = {topic: [] for topic in topics.values()}
-        if len(places_of) > 1:
-            for place, origin in enumerate(origins):
-                places_of[topics[origin]].append(place)
-        events: list[Any] = [None] * len(records)
-        at_home = True
+        topics = [topic_of(origin) for origin in map(_origin, records)]
+        places_of: dict[str, list[int]] = {}
+        for topic in dict.fromkeys(topics):
+            places_of[topic] = [place for place, each in enumerate(topics) if each == topic]
+        found: list[Any] = [None] * len(records)
+        plain, at_home = True, True
         for topic, places in places_of.items():
-            values = list(map(_value, [records[place] for place in places] if places else records))
-            found = self._flat_events(topic, values)
-            if found is None:
-                return None
             plan = self._plans.get(topic)
+            of_topic = [records[place] for place in places]
+            events = self._at_once(topic, list(map(_value, of_topic)))
+            plain = plain and events is not None
             at_home = at_home and (plan is None or plan.at_home)
-            if not places:
-                events = found
-            for place, event in zip(places, found, strict=bool(places)):
-                events[place] = event
-        if at_home:
-            return events, records
-        homes = map(home_of, events)
-        return events, [Record(home, *record[1:]) for home, record in zip(homes, records, strict=True)]
+            for place, each in zip(places, events or self._one_by_one(of_topic), strict=True):
+                found[place] = each
+        if plain:
+            homes = records if at_home else self._under_home(found, records)
+            batch, bad = self._batch(found, homes)
+            if not bad:
+                self._note_kinds(batch, found, unknown_kinds)
+                return batch, list(records), []
+        return self._several(records, found, unknown_kinds, left_out)
 
-    def _flat_events(self, topic: str, values: Sequence[Any]) -> list[Event] | None:
-        """The event of each value; None if one needs a closer look, which `_read` takes."""
+    def _at_once(self, topic: str, values: Sequence[Any]) -> list[Event] | None:
+        """The event of each value; None if the rules aren't flat, or a value needs a closer look."""
         plan = self._plans.get(topic)
         try:
             return list(map(self._decoders[topic], values)) if plan is None else plan.read_flat(values)
@@ -114,7 +97,7 @@ class MappedDecoder(Decoder):
         except Exception:  # its reason is looked for in `undecodable`
             return None
 
-    def _read(self, records: Sequence[Record]) -> list[Mapped | Event | Rejection]:
+    def _one_by_one(self, records: Sequence[Record]) -> list[Mapped | Event | Rejection]:
         """Each record by itself: its events, or the reason why it has none."""
         found: list[Mapped | Event | Rejection] = []
         for record in records:
@@ -127,6 +110,11 @@ class MappedDecoder(Decoder):
             except Exception:  # its reason is looked for in `undecodable`
                 found.append(undecodable(record, self._readers))
         return found
+
+    @staticmethod
+    def _under_home(events: Sequence[Event], records: Sequence[Record]) -> list[Record]:
+        """The records of events under our topic of their kinds."""
+        return [Record(home_of(event), *record[1:]) for event, record in zip(events, records, strict=True)]
 
     def _several(
         self,

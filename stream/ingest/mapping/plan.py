@@ -119,7 +119,7 @@ class TopicPlan:
         if isinstance(own, dict) and EVENT in own:
             return Mapped([self._own_event(own[EVENT])])
         for rule in self.rules:
-            if not rule.fits(tree):
+            if not (rule.fits(tree) and self.knows_kind(rule, tree)):
                 continue
             found = rule.events(tree)
             events = [event for event in found if event is not None]
@@ -127,7 +127,7 @@ class TopicPlan:
             if not found:
                 return Mapped([], EMPTY_LIST, f"mapping: {text_of_path(rule.list or ())}[] is empty", several=True)
             unmapped = len(found) - len(events)
-            if unmapped and several:
+            if unmapped:
                 if not self.leaves_out:
                     number = found.index(None)
                     path = text_of_path(rule.kinds.source.paths[0], number) if rule.kinds.source else ""
@@ -135,10 +135,13 @@ class TopicPlan:
                 if not events:
                     why = "mapping: no element of the list has a known kind"
                     return Mapped([], UNMAPPED, why, unmapped, several=True)
-            elif unmapped:
-                continue
             return Mapped(events, unmapped=unmapped, several=several)
         return self._unmapped(f"no rule of {self.topic} fits the record")
+
+    def knows_kind(self, rule: PreparedRule, tree: Any) -> bool:
+        """True unless a value of the record decides the kind, and the rule has no kind for it."""
+        source = rule.kinds.source
+        return source is None or source.of_element or rule.kinds.of(self.forest, tree, None) is not None
 
     def _unmapped(self, why: str) -> Mapped:
         if self.leaves_out:

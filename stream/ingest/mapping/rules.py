@@ -86,7 +86,7 @@ class Kinds:
         line: in the document.
         constant: the kind of all events; empty if a value decides.
         source: of that value.
-        table: kind by the value.
+        table: kind by the value; a number stands there as text, `true` as "true".
         otherwise: kind for other values; None if the rule doesn't fit them.
     """
 
@@ -108,9 +108,9 @@ class Kinds:
         if self.source is None:
             return self.constant
         value = self.source.value(forest, tree, element)
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if not isinstance(value, str | int):
             return self.otherwise
-        return self.table.get(str(value), self.otherwise)
+        return self.table.get(str(value).lower() if isinstance(value, bool) else str(value), self.otherwise)
 
 
 class _Variant(NamedTuple):

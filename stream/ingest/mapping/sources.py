@@ -51,7 +51,7 @@ class FieldSource:
         """The value, and the path at which it stands; None and None if there is none."""
         for path in self.paths:
             value = forest.find(tree, path) if list_of(path) is None else forest.find_below(element, path)
-            if value is not None and value != "":
+            if value is not None and (value != "" or len(self.paths) == 1):
                 return self._in_seconds(value), path
         return self.constant, None
 

@@ -90,7 +90,7 @@ class Forest:
         namespace = {NOTHING: None, **{f"constant{number}": value for number, value in enumerate(constants)}}
         kind = self._root.make_type(namespace)
         self.decode_strictly = msgspec.json.Decoder(kind).decode
-        """As `decode`, but raises `msgspec.ValidationError` if a part of the record has another form."""
+        """`decode` for a record whose parts have the form of the paths; raises `msgspec.ValidationError` otherwise."""
         self._decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
     def decode(self, value: bytes | str) -> Any:
@@ -167,5 +167,5 @@ def _filled(node: _Node, value: Any) -> Any:
         parts = (_filled(below, value.get(name)) for name, below in node.names.items())
         return node.type(**{f"f{number}": part for number, part in enumerate(parts)})
     if node.element is not None and not node.whole and not node.names:
-        return [_filled(node.element, each) for each in value] if isinstance(value, list) else None
+        return [_filled(node.element, each) for each in value] if isinstance(value, list) else value
     return value
