@@ -100,7 +100,8 @@ def replay(
     try:
         names, form = column_names(column), TableForm.of(columns, separator)
         with readable_again(file) as readable:
-            plan = Plan(readable, names, kind, _speed(speed), times, settings.fields, limit, form)
+            mapped = settings.mapping_plan.topics.keys() if settings.mapping_plan else ()
+            plan = Plan(readable, names, kind, _speed(speed), times, settings.fields, limit, form, mapped)
             report = asyncio.run(
                 run_replay(
                     plan,

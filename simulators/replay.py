@@ -17,7 +17,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -35,6 +35,7 @@ from stream.ingest.files import (
     kind_of_reason,
     read_chunks,
 )
+from stream.ingest.mapping.plan import EVENT, OWN
 
 BATCH_EVENTS = 500
 BATCH_SECONDS = 0.1
@@ -130,6 +131,7 @@ class Plan:
         speed: factor by which the replay is faster than the history; `None` sends as fast as possible.
         times: `shift` or `keep`, see the module.
         fields: Corrente's field name to the one that the system expects (`CORRENTE_FIELDS`).
+        mapped: topics that the system maps (`CORRENTE_MAPPING`); they take events of our form in a field of ours.
         limit: largest number of rows.
         form: the form of a table, as far as it is known.
     """
@@ -142,6 +144,7 @@ class Plan:
     fields: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     form: TableForm = UNKNOWN_FORM
+    mapped: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[
         events = list(_events(chunk, times, run, plan))
         due = began + (np.maximum.accumulate(chunk.seconds) - span.first) / plan.speed if plan.speed else None
         async for batch in _paced(events, due):
-            await _send(batch, sender, report)
+            await _send(batch, sender, report, plan.mapped)
             report.seconds = time.time() - began
             progress(chunk.file_bytes, report)
             if report.outcome.failed:  # the sender has retried already
@@ -282,10 +285,14 @@ async def _paced(
         start = end
 
 
-async def _send(batch: list[tuple[str, dict[str, Any]]], sender: Sender, report: Report) -> None:
+async def _send(
+    batch: list[tuple[str, dict[str, Any]]], sender: Sender, report: Report, mapped: Collection[str]
+) -> None:
     """Send a batch, topic by topic, each in file order."""
     for topic in ("clicks", "purchases", "feedback"):
         if events := [event for of, event in batch if of == topic]:
             report.sent += len(events)
             report.by_topic[topic] = report.by_topic.get(topic, 0) + len(events)
+            if topic in mapped:
+                events = [{OWN: {EVENT: event}} for event in events]
             report.outcome.add(await sender.send(topic, events))

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from simulators.client import key_header
 from simulators.replay import Outcome
+from stream.ingest.mapping.plan import EVENT, OWN
 from stream.kafka.connection.diagnosis import require_kafka
 from stream.kafka.connection.options import client_options
 from stream.kafka.connection.rights import poster_needs
@@ -93,7 +94,8 @@ class KafkaSender:
         sent = []
         try:
             for event in events:
-                key = event.get(self._user) or event[self._session]
+                named = event[OWN][EVENT] if OWN in event else event
+                key = named.get(self._user) or named[self._session]
                 sent.append(await self._producer.send(name, value=msgspec.json.encode(event), key=key.encode()))
         except KafkaError as error:
             reason = str(error) or type(error).__name__

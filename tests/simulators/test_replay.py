@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from simulators.client import key_header
 from simulators.replay import Outcome, Plan, Report, Span, replay
 from simulators.senders import HttpSender
 from stream.ingest.files import WrongFile
+from stream.ingest.mapping.plan import plan_of
 
 
 class Recorder:
@@ -84,6 +86,16 @@ async def test_own_ids_numbers_and_field_names_are_kept(tmp_path: Path) -> None:
     assert event == {
         "product_id": "a", "user": "u", "kind": "rating", "value": 4.5, "event_id": "e1", "timestamp": 1.0,
     }  # fmt: skip
+
+
+async def test_a_mapped_topic_gets_events_that_its_mapping_takes(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "1\tu\ts\ta\tclick", "2\tu\ts\tb\tpurchase")
+    recorder, _ = await replayed(Plan(path, times="keep", mapped={"clicks"}))
+    (click, purchase) = (event for _, event in recorder.sent)
+    plan = plan_of("topics: {clicks: {fields: {item: product.sku, user: client.id}}}", "shop.yaml").topics["clicks"]
+    (event,) = plan.read(json.dumps(click).encode()).events
+    assert (event.item, event.user, event.timestamp, event.event_id[:7]) == ("a", "u", 1.0, "replay-")
+    assert purchase["item"] == "b"
 
 
 async def test_rows_that_cannot_be_read_are_counted_and_reported(tmp_path: Path) -> None:
