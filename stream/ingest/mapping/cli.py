@@ -95,7 +95,7 @@ def _records_in(sample: Path) -> list[dict[str, Any]]:
     from stream.ingest.mapping.plan import WrongMapping
 
     try:
-        text = (sys.stdin if str(sample) == "-" else sample.open(encoding="utf-8-sig")).read()
+        text = sys.stdin.read() if str(sample) == "-" else sample.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise WrongMapping(f"{sample}: the sample can't be read: {error}") from None
     if sample.suffix.lower() in {".csv", ".tsv"}:

@@ -202,8 +202,10 @@ def _fields_of(form: Any) -> tuple[str, ...]:
 
 def _plain(text: str, name: str, lines: dict[Place, int]) -> Any:
     """A YAML document as plain values; the line of each part is added to `lines`."""
-    import yaml  # only a mapping needs it
-
+    try:
+        import yaml  # only a mapping needs it
+    except ImportError:
+        raise WrongMapping(f"{name}: a mapping is read by PyYAML, which is not here: pip install pyyaml") from None
     if len(text) > MOST_CHARACTERS:
         raise WrongMapping(f"{name}: {len(text):,} characters; a mapping has at most {MOST_CHARACTERS:,}")
     try:
