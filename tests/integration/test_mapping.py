@@ -113,9 +113,9 @@ def test_every_event_of_every_record_counts_once_through_kills(
     mapped["CORRENTE_SHARDS"] = "1"
     events = broken = 0
     running = worker()
-    for kill in range(4):
+    for kill in range(3):
         records = []
-        for number in range(kill * 3000, (kill + 1) * 3000):
+        for number in range(kill * 2000, (kill + 1) * 2000):
             skus = [f"item {int(chance.paretovariate(0.7)) % 300}" for _ in range(chance.randint(1, 8))]
             records.append(order(f"visitor {chance.randrange(200)}", number, *skus))
             if chance.random() < 0.01:
