@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 import shlex
+import sys
 import textwrap
 from collections.abc import Mapping
 from functools import cache
@@ -180,7 +181,7 @@ def _text(parameter: Mapping[str, Any]) -> str:
 
 def _field_text(shape_name: str, field: str) -> str:
     """The string under the field in the shape's class; else what is said of it here."""
-    return _field_docstrings().get(f"{shape_name}.{field}") or _described(f"{shape_name}.{field}")
+    return field_docstrings().get(f"{shape_name}.{field}") or _described(f"{shape_name}.{field}")
 
 
 def _described(name: str) -> str:
@@ -190,11 +191,12 @@ def _described(name: str) -> str:
 
 
 @cache
-def _field_docstrings() -> Mapping[str, str]:
+def field_docstrings() -> Mapping[str, str]:
     """Strings under fields of Structs, by `Shape.field`."""
     found = {}
     for struct in msgspec.Struct.__subclasses__():  # those of the server are imported with `serving.app`
-        if struct.__module__.startswith(("serving.", "stream.")):
+        written = getattr(sys.modules.get(struct.__module__), struct.__name__, None) is struct  # not made at run time
+        if written and struct.__module__.startswith(("serving.", "stream.")):
             body = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
             assert isinstance(body, ast.ClassDef)
             for field, after in pairwise(body.body):

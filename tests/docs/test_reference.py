@@ -11,12 +11,13 @@ import shlex
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from typer.main import get_command
 
 from docs.generate import events, tables
 from docs.generate.commands import found_commands
-from docs.generate.http import DESCRIBED, document
+from docs.generate.http import DESCRIBED, document, field_docstrings
 from docs.generate.http_examples import recorded
 from docs.generate.sections import SECTIONS, names_in, pages, with_sections
 from docs.generate.settings import GROUPS, group_of
@@ -162,3 +163,11 @@ def test_the_door_of_the_generators_lists_every_file() -> None:
         if path.name != "__init__.py":
             assert f"`{path.stem}`" in door
             assert "This file decides" in " ".join(ast.get_docstring(ast.parse(path.read_text())).split()), path.name
+
+
+def test_structs_that_a_mapping_makes_at_run_time_are_no_shapes_of_the_api() -> None:
+    made = msgspec.defstruct("Made", [("field", int)], module="stream.events")
+    field_docstrings.cache_clear()
+    described = field_docstrings()
+    assert "Accepted.event_ids" in described
+    assert f"{made.__name__}.field" not in described
