@@ -103,8 +103,11 @@ def test_from_ready_to_a_part_that_dies(shell: Shell, starting: Starting) -> Non
     first = starting(
         "starting the worker and the server; the first start compiles every kernel", "--seed-shop", **settings
     )
+    supervisor = shell.processes()["supervisor"]
+    os.kill(supervisor, signal.SIGSTOP)  # with kernels that are compiled, it could be ready before these commands look
     assert "starting: " in shell.type("quickstart", "--status")[0]
     assert "it is still starting" in shell.type("quickstart", "--env", code=1)[1]
+    os.kill(supervisor, signal.SIGCONT)
     again, _ = shell.type("quickstart", **settings, CORRENTE_PORT="0")
     assert "Corrente runs already" in again, "a second start waits for the first"
     out, err = first.communicate(timeout=START_SECONDS)
