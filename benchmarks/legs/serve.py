@@ -61,6 +61,12 @@ class Load(NamedTuple):
     p99_ms: float
 
 
+def _require_wrk() -> None:
+    """Raise `MissingServer` unless wrk is installed."""
+    if shutil.which("wrk") is None:
+        raise MissingServer("wrk is not installed: it is not on the PATH (apt-get install wrk)")
+
+
 def measure(runs: int, sizes: Sequence[int], seconds: float, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench serve`.
 
@@ -73,8 +79,7 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, progress: Callable[
     Raises:
         MissingServer: wrk or redis-server is not installed.
     """
-    if shutil.which("wrk") is None:
-        raise MissingServer("wrk is not installed: it is not on the PATH (apt-get install wrk)")
+    _require_wrk()
     loads: dict[tuple[str, int], list[Load]] = {}
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name:
@@ -109,8 +114,7 @@ def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str],
     Raises:
         MissingServer: wrk or redis-server is not installed.
     """
-    if shutil.which("wrk") is None:
-        raise MissingServer("wrk is not installed: it is not on the PATH (apt-get install wrk)")
+    _require_wrk()
     key = new_key()
     loads: dict[bool, list[Load]] = {True: [], False: []}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name, contextlib.ExitStack() as ends:

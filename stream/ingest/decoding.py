@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter, call, itemgetter
 from typing import Any
@@ -178,11 +178,7 @@ class Decoder:
             without = set(undecoded)
             good = [record for place, record in enumerate(records) if place not in without]
         batch, bad = self._batch(events, good)
-        if unknown_kinds is not None:
-            for row in np.flatnonzero(batch.kinds == OTHER_KIND).tolist():
-                kind = events[row].kind  # type: ignore[attr-defined]  # clicks and purchases have kinds of their own
-                if row not in bad and not is_known(kind, self._weights):
-                    unknown_kinds[kind] += 1
+        self._note_kinds(batch, events, unknown_kinds, bad)
         if not undecoded and not bad:
             return batch, good, []
         rejections = {place: undecodable(records[place], self._decoders) for place in undecoded}
@@ -200,6 +196,20 @@ class Decoder:
             else:
                 good = [record for row, record in enumerate(good) if row not in bad]
         return batch, good, [rejections[place] for place in sorted(rejections)]
+
+    def _note_kinds(
+        self,
+        batch: EventBatch,
+        events: Sequence[Event],
+        unknown_kinds: Counter[str] | None,
+        bad: Collection[int] = (),
+    ) -> None:
+        """Count the events of unknown kinds, but for those in the bad rows."""
+        if unknown_kinds is not None:
+            for row in np.flatnonzero(batch.kinds == OTHER_KIND).tolist():
+                kind = events[row].kind  # type: ignore[attr-defined]  # clicks and purchases have kinds of their own
+                if row not in bad and not is_known(kind, self._weights):
+                    unknown_kinds[kind] += 1
 
     def _events(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
         """The events of all records that can be decoded, and the places of the others, rising."""

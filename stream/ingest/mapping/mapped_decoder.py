@@ -20,12 +20,11 @@ import numpy as np
 
 from stream.events import MAX_NESTING, TOPIC_TYPES, Event
 from stream.ingest.decoding import Decoder, _kept
-from stream.ingest.kinds import is_known
 from stream.ingest.mapping.plan import UNMAPPED, Mapped, TopicPlan
 from stream.ingest.origins import topic_of
 from stream.ingest.record_checks import DecoderByOrigin, check_value, undecodable, unlearnable, without_mark
 from stream.ingest.records import Record, Rejection
-from stream.models.batch import OTHER_KIND, EventBatch
+from stream.models.batch import EventBatch
 from stream.models.settings import ModelSettings
 
 _origin, _value = itemgetter(0), itemgetter(3)
@@ -201,11 +200,3 @@ class MappedDecoder(Decoder):
             if not rows_left[place]:
                 rejections[place] = verdict
         return removed
-
-    def _note_kinds(self, batch: EventBatch, events: Sequence[Event], unknown_kinds: Counter[str] | None) -> None:
-        """Count the events of unknown kinds."""
-        if unknown_kinds is not None:
-            for row in np.flatnonzero(batch.kinds == OTHER_KIND).tolist():
-                kind = events[row].kind  # type: ignore[attr-defined]  # clicks and purchases have kinds of their own
-                if not is_known(kind, self._weights):
-                    unknown_kinds[kind] += 1
