@@ -129,10 +129,12 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         backlog=BACKLOG,
     )
-    # uvicorn raises the signal that ended it once more for the handler before; an orderly end is exit code 0.
+    server = HttpServer(config)
+    # uvicorn handles signals once its loop runs, and raises the one that ended it once more for the handler before. This
+    # one keeps a signal that comes earlier, and an orderly end is exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    HttpServer(config).run(sockets=[listening])
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listening])
 
 
 class HttpServer(uvicorn.Server):

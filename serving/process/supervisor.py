@@ -27,6 +27,8 @@ KILL_SECONDS = 25
 """Time after SIGTERM after which a child that has not ended is killed, because it is paused or hangs."""
 RESTART_SECONDS = 0.5
 """Pause before a process that exited unexpectedly is restarted."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""Signals that end the server in an orderly way: of a process manager, and Ctrl-C."""
 PR_SET_PDEATHSIG = 1
 """From Linux's `prctl.h`: the signal that a process gets when its parent ends."""
 
@@ -68,11 +70,20 @@ def run_processes(count: int, load: Program, answer: Program) -> None:
         log.warning("children that have not ended are killed", processes=len(running), seconds=KILL_SECONDS)
         send(signal.SIGKILL)
 
+    def start(role: str, program: Program) -> None:
+        # A signal between the fork and the entry would not be sent to the new process, so both happen without one.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            if not stopping:
+                running[_start(program, socket_name, before)] = (role, program)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     signal.signal(signal.SIGALRM, kill)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
     for role, program in programs:
-        running[_start(program, socket_name)] = (role, program)
+        start(role, program)
     while running:
         try:
             process, status = os.wait()
@@ -82,20 +93,20 @@ def run_processes(count: int, load: Program, answer: Program) -> None:
         if not stopping:
             log.warning("a child exited and is restarted", role=role, status=os.waitstatus_to_exitcode(status))
             time.sleep(RESTART_SECONDS)
-        if not stopping:
-            running[_start(program, socket_name)] = (role, program)
+        start(role, program)
 
 
-def _start(program: Program, socket_name: str) -> int:
-    """Fork a process that runs a program and exits; returns its id."""
+def _start(program: Program, socket_name: str, signals: set[signal.Signals]) -> int:
+    """Fork a process that runs a program with a set of blocked signals and exits; returns its id."""
     parent = os.getpid()
     process = os.fork()
     if process:
         return process
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == parent:  # otherwise the parent ended before the signal was requested
             program(socket_name)

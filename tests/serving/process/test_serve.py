@@ -240,3 +240,23 @@ def test_on_loopback_a_weak_salt_is_one_warning(redis_server: RedisServer, proce
         _, errors = process.communicate(timeout=60)
     assert errors.count("weak visitor salt") == 1, errors
     assert "docs/how-to/change-the-visitor-salt.md" in errors
+
+
+def test_a_signal_that_comes_before_the_loop_runs_ends_the_server(redis_server: RedisServer):
+    """The handler of the loop is installed milliseconds after the program's own; a signal in between must not be lost."""
+    program = """
+import signal
+from serving.process import server
+run = server.HttpServer.run
+def run_after_a_signal(self, **given):
+    signal.raise_signal(signal.SIGTERM)
+    run(self, **given)
+server.HttpServer.run = run_after_a_signal
+from stream.cli import main
+main()
+"""
+    command = [sys.executable, "-c", program, "serve", "--port", "0"]
+    environment = {"PYTHONPATH": ":".join(sys.path), "CORRENTE_REDIS": redis_server.url}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "serving on http://127.0.0.1:" in ended.stdout

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -193,3 +195,26 @@ def test_children_end_with_the_first_process(redis_server: RedisServer, publishe
         started = children(process.pid)
         process.kill()
         until(lambda: all(map(has_ended, started)), "they have gone too")
+
+
+def test_a_signal_that_comes_while_a_process_is_started_reaches_it_too():
+    """Without this the first process waits for a child that nobody has told, until it kills it after 25 s."""
+    program = """
+import os, signal, time
+from serving.process import supervisor
+supervisor.KILL_SECONDS = 600
+fork = os.fork
+def fork_under_a_signal():
+    parent = os.getpid()
+    child = fork()
+    if child == 0:
+        os.kill(parent, signal.SIGTERM)
+    else:
+        while signal.SIGTERM not in signal.sigpending():
+            time.sleep(.01)
+    return child
+os.fork = fork_under_a_signal
+supervisor.run_processes(2, lambda _: time.sleep(600), lambda _: time.sleep(600))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert ended.returncode == 0
