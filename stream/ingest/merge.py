@@ -39,9 +39,9 @@ full."""
 LEAST_FULL_RECORDS = 2_048
 """Waiting records up to which no partition is full, however many there are."""
 
-AHEAD = 2
+AHEAD = 4
 """Multiple of its even share of a batch up to which a partition is looked at. If it has more to give, the batch is
-smaller."""
+smaller, and small batches cost more an event. Of three topics the one with nine tenths of the events gives it all."""
 
 
 class MissingRecords(Exception):

@@ -211,3 +211,18 @@ def test_many_partitions_share_the_buffer() -> None:
     many.add("clicks/1", [record._replace(origin="clicks/1") for record in records])
     assert many.full("clicks/1")
     assert not many.full("clicks/2")
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 12])
+def test_topics_of_uneven_size_fill_a_batch(partitions: int) -> None:
+    """Nine tenths of the events are clicks, the others are purchases and feedback: a batch is as large as it may be."""
+    shares = {"clicks": 18, "purchases": 1, "feedback": 1}
+    whole = {
+        f"{topic}/{number}": records_of(f"{topic}/{number}", [20 * at // share for at in range(200 * share)])
+        for topic, share in shares.items()
+        for number in range(partitions)
+    }
+    merge = Merge(dict.fromkeys(whole, 0))
+    for key, records in whole.items():
+        merge.add(key, records, end=10 * len(records))
+    assert len(merge.take(1000)) == 1000
