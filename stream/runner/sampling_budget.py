@@ -138,7 +138,9 @@ class SampleRate:
         self.test_seconds = max(test, 1e-6)
 
     def _events_a_second(self, coming: int = 0) -> float:
-        return (self._events + coming) / max(self._span, 1.0)
+        # A batch counts as a second's events at least: the tests that a quiet minute left unused would otherwise all
+        # be made at the start of a burst, and hold it up.
+        return max((self._events + coming) / max(self._span, 1.0), coming)
 
     def _fade(self, now: float) -> None:
         if self._updated is None:

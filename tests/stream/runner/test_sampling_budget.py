@@ -104,3 +104,11 @@ async def test_the_metric_says_that_events_are_tested_as_soon_as_river_is_import
     assert rate.collect()[0].samples[0].value == 0.0
     await bench.resources.import_river()
     assert rate.collect()[0].samples[0].value == 1.0, "before any record has come: a quiet stream is tested completely"
+
+
+def test_a_burst_after_a_quiet_minute_is_not_held_up_by_tests() -> None:
+    """Its first batch is tested for as long as a second of the quiet core allows, not for as long as a minute of it."""
+    rate = SampleRate(share=0.15, floor=20.0)
+    run(rate, events_a_second=1, learn=5e-6, test=300e-6, seconds=60)
+    tests = rate.next(60.0, 8192) * 8192
+    assert 0 < tests * rate.test_seconds <= 2 * QUIET_CORE
