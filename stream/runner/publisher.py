@@ -251,9 +251,9 @@ class Publisher:
         if (table := self._keyframe.next_table(opened)) is not None:
             await resources.in_learning(table.mark_nonzero)
             return
-        confirmed = self._confirm_topics(opened)
         alone = not (opened.parts or opened.rejections or self._sending or self._keyframe.pending)
-        store = partial(self._store_soon, opened, confirmed) if alone else None
+        confirmed = self._confirm_topics(opened) if alone else None
+        store = partial(self._store_soon, opened, confirmed) if confirmed is not None else None
         part, storing, seconds = await resources.in_learning(
             _timed_part, opened.shard, self._part_blocks, resources.clock, store
         )
@@ -262,6 +262,7 @@ class Publisher:
         if not isinstance(part, Checkpoint):
             opened.parts.append(part)
             return
+        confirmed = confirmed or self._confirm_topics(opened)
         part = replace(part, whole=self._keyframe.end() or part.whole)
         self._next_publish = started + self._interval_seconds()
         parts, opened.parts = [*opened.parts, part.delta], []
