@@ -37,13 +37,19 @@ def ingest(
         int, typer.Option("--slow-events", min=1000, help="Events that the slow baselines take of them.")
     ] = 100_000,
     partitions: Partitions = 4,
-    shards: Shards = 1,
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", min=1, max=1024, help="That the worker learns them as; by default as many."),
+    ] = None,
     mapping: Annotated[bool, typer.Option("--mapping", help="Measure a worker with a flat mapping, too.")] = False,
 ) -> None:
     """Events a second from Kafka to learned tables, everything on, beside topics of one partition."""
     from benchmarks.legs.ingest import measure
 
-    _report(lambda progress: measure(runs, events, slow_events, partitions, shards, progress, mapping=mapping), as_json)
+    several = partitions if shards is None else shards
+    _report(
+        lambda progress: measure(runs, events, slow_events, partitions, several, progress, mapping=mapping), as_json
+    )
 
 
 @app.command()
