@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from stream.values import InvalidEvent, RatingScale, number_of, seconds_of
+from stream.values import InvalidEvent, RatingScale, bot_of, consent_of, number_of, seconds_of
 
 ID_MAX_BYTES = 256
 """Longest id, in bytes of UTF-8."""
@@ -58,6 +58,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     answer: str | None = None
     position: int | str | None = None
     context: dict[str, Any] | None = None
+    consent: str | None = None
+    bot: bool | int | str | None = None
 
 
 class Click(Event):
@@ -133,7 +135,7 @@ def visitor_of(event: Event) -> str:
 
 
 def check_event(event: Event, now: float, max_future_seconds: float = 300.0, scale: RatingScale | None = None) -> None:
-    """Check everything that the decoder doesn't: the visitor, ids, times and finite numbers.
+    """Check everything that the decoder doesn't: the visitor, ids, times, finite numbers, consent and `bot`.
 
     Args:
         event: as decoded.
@@ -162,6 +164,10 @@ def check_event(event: Event, now: float, max_future_seconds: float = 300.0, sca
         number = number_of(field, getattr(event, field, None))
         if scale is not None and number is not None and field == "value" and getattr(event, "kind", None) == RATING:
             scale.check(number)
+    if event.consent is not None:
+        consent_of(event.consent)
+    if event.bot is not None:
+        bot_of(event.bot)
 
 
 def check_id(field: str, identifier: Id) -> None:

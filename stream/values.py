@@ -1,10 +1,11 @@
-"""Values of an event as producers write them: times, numbers, and the scale of ratings.
+"""Values of an event as producers write them: times, numbers, the scale of ratings, and consent.
 
 Events come over HTTP, from Kafka and from files, and all three ways read a value with the functions of this file, so
 the same text is the same time or the same number everywhere.
 
-This file decides which texts and numbers are a time, in which unit a number is one, which texts are numbers, and which
-values a rating may have. It does not decide the weight of an event (`stream.models.settings`).
+This file decides which texts and numbers are a time, in which unit a number is one, which texts are numbers, which
+values a rating may have, and which consents there are. It does not decide the weight of an event
+(`stream.models.settings`), nor what follows from a consent (`stream.ingest.left_out`, `stream.models.learning`).
 
 >>> seconds_of(1_705_190_400) == seconds_of(1_705_190_400_000) == seconds_of("20240114") == 1_705_190_400
 True
@@ -14,10 +15,11 @@ True
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,15 @@ UNITS = (1e3, 1e6, 1e9)
 
 FIRST_DATE, LAST_DATE = 19_700_101, 21_060_207
 """Smallest and largest number of eight digits that is read as a date, as year, month and day."""
+
+Consent = Literal["personal", "aggregate", "none"]
+"""Consent that an event carries. `personal`: it is learned for its visitor. `aggregate`: its item is counted, and
+nothing is kept under the visitor. `none`: it isn't learned."""
+CONSENTS: tuple[Consent, ...] = get_args(Consent)
+PERSONAL, COUNTED, NO_CONSENT = CONSENTS
+
+_BOTS = {"true": True, "1": True, "false": False, "0": False, "": False}
+"""Texts of the field `bot`, in small letters."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _UTC = re.compile(r"\s*(?:UTC|GMT)$")
@@ -132,6 +143,43 @@ def number_of(field: str, value: float | str | None) -> float | None:
     if not math.isfinite(number):
         raise InvalidEvent(f"{field}: {value!r} is not a finite number")
     return number
+
+
+def consent_of(value: str | None, default: str = PERSONAL) -> str:
+    """The consent under which an event is sent: one of `CONSENTS`.
+
+    >>> consent_of("aggregate"), consent_of(None), consent_of(" ", default=NO_CONSENT)
+    ('aggregate', 'personal', 'none')
+
+    Args:
+        value: as it was sent; None and empty text stand for the default.
+        default: consent of an event that says nothing.
+
+    Raises:
+        InvalidEvent: there is no such consent; the message has the nearest one.
+    """
+    if value is None or not value.strip():
+        return default
+    if value not in CONSENTS:
+        near = difflib.get_close_matches(value.lower(), CONSENTS, n=1, cutoff=0.5)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        raise InvalidEvent(f"consent: {value[:80]!r} is none of {', '.join(CONSENTS)}{guess}")
+    return value
+
+
+def bot_of(value: bool | int | str | None) -> bool:
+    """True if an event says that a program made it: true or 1, as such or as text.
+
+    >>> bot_of(True), bot_of("true"), bot_of(0), bot_of(None), bot_of("")
+    (True, True, False, False, False)
+
+    Raises:
+        InvalidEvent: it is neither true nor false.
+    """
+    text = "" if value is None else str(value).strip().lower()
+    if text not in _BOTS:
+        raise InvalidEvent(f"bot: {str(value)[:80]!r} is neither true nor false")
+    return _BOTS[text]
 
 
 class RatingScale(NamedTuple):

@@ -31,6 +31,9 @@ FIELDS: Mapping[str, str] = {
     "answer": "id of the answer that led to the event",
     "position": "place of the item in that answer; kept in Kafka and not read",
     "context": "anything else, kept in Kafka and not read",
+    "consent": "`personal`, `aggregate` or `none`, see [consent](#consent-and-bots); "
+    "without it, what `CORRENTE_MODEL__CONSENT_DEFAULT` says",
+    "bot": "true if a program made the event; it is not learned then",
     "quantity": "how many were bought; a negative number is a return, and 0 is not learned",
     "price": "for how much",
     "currency": "in which currency",
@@ -66,6 +69,9 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("purchases", '{"item": "teapot", "user": "ada", "price": "9,99"}'),
     ("purchases", '{"item": "teapot", "user": "ada", "quantity": 0}'),
     ("clicks", '{"item": "teapot", "user": "NULL"}'),
+    ("clicks", '{"item": "teapot", "user": "ada", "consent": "agregate"}'),
+    ("clicks", '{"item": "teapot", "user": "ada", "consent": "none"}'),
+    ("clicks", '{"item": "teapot", "user": "ada", "bot": true}'),
 )
 """Topic and value of records that can't be learned."""
 
@@ -88,7 +94,7 @@ def fields() -> str:
 
 
 def _kind(annotation: Any) -> str:
-    names = {str: "text", int: "integer", float: "number", dict: "object"}
+    names = {str: "text", bool: "boolean", int: "integer", float: "number", dict: "object"}
     members = typing.get_args(annotation) if typing.get_origin(annotation) is not dict else ()
     if hasattr(annotation, "__metadata__"):
         return _kind(members[0])

@@ -44,6 +44,8 @@ class Action(enum.IntFlag):
     """The event's item is ranked and its rank is reported."""
     TRAIN_RANKER = 8
     """The event's item is ranked and the ranker learns from the outcome."""
+    COUNT = 16
+    """The event counts for its item, and nothing is kept under its visitor. It has no other step."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def plan(
     protocol: EvaluationProtocol,
     kind_weights: Mapping[str, float] | None = None,
     value_weights: NDArray[np.float32] | None = None,
+    aggregate: Mask | None = None,
 ) -> Plan:
     """Decide the steps for each event.
 
@@ -134,6 +137,8 @@ def plan(
         kind_weights: weight of each kind. Other kinds weigh 1, and so does every kind if only one occurs.
         value_weights: (n,) weight of an event by its own value, as of a rating; NaN where the kind decides. They
             count even if all events are ratings, as a worker counts them.
+        aggregate: (n,) True for events that are only counted for their items; None if there are none. They belong to no
+            visitor: none of them is tested, and none makes another event a repetition.
 
     Raises:
         WrongInput: the stream is empty, nothing can be tested, a time is NaN, or a frozen split has other kinds.
@@ -146,8 +151,11 @@ def plan(
     occurring = np.unique(kind)
     names = [kinds[code] for code in occurring]
     frozen = is_frozen_split(names)
-    fresh = first_events_on_item(visitor, item)
-    testable = fresh if protocol.no_repeats else ~first_events(visitor)
+    known = np.ones(n, bool) if aggregate is None else ~aggregate
+    fresh, first = np.zeros(n, bool), np.zeros(n, bool)
+    fresh[known] = first_events_on_item(visitor[known], item[known])
+    first[known] = first_events(visitor[known])
+    testable = fresh if protocol.no_repeats else known & ~first
     actions = np.zeros(n, np.int64)
     if frozen:
         if others := sorted(set(names) - {"train", "test", "ctx"}):
@@ -155,17 +163,18 @@ def plan(
                 f"the event column has 'train' and 'test', so this is a frozen split, but also {others[0]!r}; "
                 "a split has 'train', 'ctx' and 'test' (keep some kinds with --events, or rename them)"
             )
-        learned = np.isin(kind, [code for code in occurring if kinds[code] == "train"])
+        counted = learned = np.isin(kind, [code for code in occurring if kinds[code] == "train"])
         to_test = testable & np.isin(kind, [code for code in occurring if kinds[code] == "test"])
-        learned &= fresh | (not protocol.no_repeats)
+        learned = learned & known & (fresh | (not protocol.no_repeats))
     else:
-        learned = fresh if protocol.no_repeats else np.ones(n, bool)
+        counted, learned = np.ones(n, bool), fresh if protocol.no_repeats else known
         to_test = testable & (np.arange(n) >= int(protocol.warmup * n))
     weights = event_weights(kind, kinds, {} if frozen else (kind_weights or {}))
     if value_weights is not None and not frozen:
         weights = np.where(np.isnan(value_weights), weights, value_weights).astype(np.float32)
     actions[learned] |= Action.LEARN
-    actions[~learned] |= Action.SHOW
+    actions[known & ~learned] |= Action.SHOW
+    actions[counted & ~known] |= Action.COUNT
     actions[np.flatnonzero(to_test)[:: protocol.every]] |= Action.TEST
     trainable = testable & learned & (weights > 0)
     actions[trainable & ranker_sample(learned, protocol.seed)] |= Action.TRAIN_RANKER

@@ -2,8 +2,8 @@
 
 This file decides which columns a file must have, and under which names they are found. A file needs a time (`ts`, or
 `timestamp` as in events), an `item`, and a `user` or a `session` or both. `event` is the kind of the event; a file
-without that column holds one kind, which the caller names. `value`, `quantity`, `price`, `currency` and `event_id` are
-read if they exist. Other columns are ignored.
+without that column holds one kind, which the caller names. `value`, `quantity`, `price`, `currency`, `event_id`,
+`consent` and `bot` are read if they exist. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 
 from stream.values import InvalidEvent, has_time, number_of
 
-COLUMNS = ("ts", "user", "session", "item", "event", "value", "quantity", "price", "currency", "event_id")
+COLUMNS = (
+    *("ts", "user", "session", "item", "event", "value", "quantity", "price", "currency", "event_id"),
+    *("consent", "bot"),
+)
 """Columns that can be read from a file, by our names."""
 
 TIME, TIME_OF_EVENTS = "ts", "timestamp"

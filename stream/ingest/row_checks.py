@@ -8,7 +8,7 @@ left out and reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -17,10 +17,21 @@ from numpy.typing import NDArray
 
 from stream.events import check_id, plain
 from stream.ingest.columns import IDS, NUMBERS, is_not_utf8
-from stream.values import LATEST_SECONDS, InvalidEvent, number_of, seconds_of, seconds_of_numbers
+from stream.values import (
+    LATEST_SECONDS,
+    InvalidEvent,
+    bot_of,
+    consent_of,
+    number_of,
+    seconds_of,
+    seconds_of_numbers,
+)
 
 BadRow = Callable[[int, str], None]
 """Called with the line number and what is wrong with the row; the row is left out."""
+
+_CHECKS: Mapping[str, Callable[[str | None], object]] = {"consent": consent_of, "bot": bot_of}
+"""Columns with a few words as cells, and the function that raises for another one."""
 
 Rows = tuple[list[int], dict[str, list[Any]]]
 """Line numbers, and the cells of each column, by our names."""
@@ -66,6 +77,11 @@ def _all_good(cells: dict[str, list[Any]]) -> NDArray[np.float64] | None:
         for column in NUMBERS:
             if column in cells and not np.isfinite(np.array([cell or 0 for cell in cells[column]], np.float64)).all():
                 return None
+        for column, check in _CHECKS.items():
+            for cell in set(cells.get(column, ())):
+                check(cell)
+                if not isinstance(cell, str | None):
+                    return None
     except (TypeError, ValueError):
         return None
     in_time = bool(((seconds >= 0) & (seconds <= LATEST_SECONDS)).all())
@@ -92,6 +108,8 @@ def _wrong_with(row: dict[str, Any]) -> str | None:
             raise InvalidEvent("event: empty, a kind such as click is needed")
         for column in NUMBERS:
             number_of(column, row.get(column))
+        for column, check in _CHECKS.items():
+            check(row.get(column))
     except ValueError as error:
         return str(error)
     return None
@@ -107,6 +125,8 @@ def _cell(column: str, value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value
+    if column == "bot" and isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, bool) or not isinstance(value, int | float) or (column in IDS and isinstance(value, float)):
         raise InvalidEvent(f"{column}: {str(value)[:80]!r} is neither text nor a whole number")
     return repr(value)

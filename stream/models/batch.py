@@ -1,7 +1,7 @@
 """Event batch: events as arrays, one array for each field, one row for each event.
 
-This file decides what a model gets to know of an event, the numbers of the kinds of events, and the salts under which
-ids of items and events are hashed.
+This file decides what a model gets to know of an event, the numbers of the kinds of events, the ways in which one is
+learned, and the salts under which ids of items and events are hashed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ KINDS: Mapping[str, int] = {
 }
 """Number of each kind of event in a visitor's history; other kinds are `OTHER_KIND`."""
 
+CONTEXT, LEARN, AGGREGATE = 0, 1, 2
+"""Values of `EventBatch.learned`: the event goes into the visitor's history and changes no counts; it is learned; it is
+counted for its item, and nothing is kept under its visitor (`learning.aggregate`)."""
+
 WEIGHT_MOST = 100.0
 """Largest weight of an event; the smallest is its negative."""
 
@@ -55,7 +59,7 @@ class EventBatch(NamedTuple):
         weights: (n,) int16 in 1/WEIGHT_ONE; negative takes weight back.
         kinds: (n,) uint8, see `KINDS`.
         values: (n,) float32, the value of a rating, else NaN.
-        learned: (n,) uint8; 0 for an event that goes into the visitor's history and changes no counts.
+        learned: (n,) uint8, `CONTEXT`, `LEARN` or `AGGREGATE`.
         tested: (n,) uint8, bits of `learning.event_loop`: `TEST` and `UPDATE`; 0 for an event that is not tested.
         names: uint8, names of the items joined by NUL.
         starts: (n + 1,) int64, start of each name, and last one past the end.

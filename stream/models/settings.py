@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stream.models.source_names import SOURCES
-from stream.values import RatingScale
+from stream.values import PERSONAL, Consent, RatingScale
 
 RENAMED: Mapping[str, str] = {
     "items": "max_items",
@@ -119,6 +119,11 @@ class ModelSettings(BaseModel):
         ("NULL", "null", "Null", "\\N", "NaN", "nan", "None", "none", "undefined", "<NA>", "(null)"),
         description="Words that stand for no id, as JSON; an event whose item, user or session is one of them is not "
         "learned.",
+    )
+    consent_default: Consent = Field(
+        PERSONAL,
+        description="Consent of an event that names none: `personal`, `aggregate` (its item is counted, and nothing is "
+        "kept under the visitor) or `none` (it is not learned).",
     )
 
     @field_validator("rating_scale")

@@ -60,6 +60,16 @@ async def test_kinds_go_to_their_topics_in_file_order(tmp_path: Path) -> None:
     assert report.closed
 
 
+async def test_consent_and_bot_are_sent_as_the_file_has_them(tmp_path: Path) -> None:
+    header = "ts\tuser\titem\tevent\tconsent\tbot"
+    path = file_of(
+        tmp_path, "1\tu\ta\tclick\taggregate\t", "2\tu\tb\tclick\t\ttrue", "3\tu\tb\tclick\t\t", header=header
+    )
+    recorder, _ = await replayed(Plan(path, times="keep"))
+    sent = [{name: event[name] for name in ("consent", "bot") if name in event} for _, event in recorder.sent]
+    assert sent == [{"consent": "aggregate"}, {"bot": "true"}, {}]
+
+
 async def test_shift_ends_the_history_now_and_keeps_its_distances(tmp_path: Path) -> None:
     path = file_of(tmp_path, "1000\tu\t\ta\tclick", "1060\tu\t\tb\tclick", "4600\tu\t\tc\tclick")
     before = time.time()

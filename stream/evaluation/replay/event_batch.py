@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.replay.history import History
 from stream.ingest.files import Coded, Dataset
-from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch, session_salt
+from stream.models.batch import AGGREGATE, ITEM_SALT, KINDS, LEARN, OTHER_KIND, WEIGHT_MOST, EventBatch, session_salt
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
@@ -36,6 +36,7 @@ def event_batch_of(history: History, settings: ModelSettings, plan: Plan) -> Eve
     kind_codes = np.array([KINDS.get(name, OTHER_KIND) for name in data.event.names], np.uint8)
     weights = np.clip(plan.weights.astype(np.float64), -WEIGHT_MOST, WEIGHT_MOST)
     users, sessions = _who(data, settings)
+    learned = np.where(plan.actions & Action.COUNT, AGGREGATE, (plan.actions & Action.LEARN) > 0).astype(np.uint8)
     return EventBatch(
         items=hash_ids(data.item.names, salt_key(ITEM_SALT))[data.item.codes],
         visitors=users,
@@ -45,7 +46,7 @@ def event_batch_of(history: History, settings: ModelSettings, plan: Plan) -> Eve
         weights=np.rint(weights * WEIGHT_ONE).astype(np.int16),
         kinds=kind_codes[data.event.codes],
         values=history.ratings,
-        learned=((plan.actions & Action.LEARN) > 0).astype(np.uint8),
+        learned=learned,
         tested=np.zeros(len(data), np.uint8),
         names=np.frombuffer(SEPARATOR.encode().join(names), np.uint8),
         starts=starts,
@@ -57,10 +58,10 @@ def ratings_sample(batch: EventBatch, seed: int) -> NDArray[np.int64]:
 
     Empty if all ratings have the same value, because they say nothing about taste then.
     """
-    rated = np.isfinite(batch.values) & (batch.learned != 0)
+    rated = np.isfinite(batch.values) & (batch.learned == LEARN)
     if len(np.unique(batch.values[rated])) < 2:
         return NO_EVENTS
-    return np.flatnonzero(rated & ranker_sample(batch.learned != 0, seed))
+    return np.flatnonzero(rated & ranker_sample(batch.learned == LEARN, seed))
 
 
 def _who(data: Dataset, settings: ModelSettings) -> tuple[Keys, Keys]:

@@ -128,7 +128,8 @@ def load(
         events: keep these kinds of events and drop the others; by default all are kept.
         columns: our column name to the file's, where they differ.
         kind: the kind of every event, for a file without an `event` column.
-        settings: of the model, which have the words that stand for no id; the default ones if not given.
+        settings: of the model, which have the words that stand for no id and the consent of rows that name none; the
+            default ones if not given.
         form: the form of a table, as far as it is known.
 
     Raises:
@@ -136,8 +137,10 @@ def load(
     """
     path = Path(path)
     try:
-        null_ids = (settings or ModelSettings()).null_ids
-        data = read_dataset(path, columns, kind=kind, null_ids=null_ids, form=form)
+        chosen = settings or ModelSettings()
+        data = read_dataset(
+            path, columns, kind=kind, null_ids=chosen.null_ids, consent_default=chosen.consent_default, form=form
+        )
     except WrongFile as error:
         raise WrongInput(str(error)) from error
     return history_of(data, path.name, events=events)
@@ -192,6 +195,7 @@ def select_rows(data: Dataset, rows: NDArray[np.integer]) -> Dataset:
         session=part(data.session),
         value=None if data.value is None else data.value[rows],
         quantity=None if data.quantity is None else data.quantity[rows],
+        aggregate=None if data.aggregate is None else data.aggregate[rows],
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stream.evaluation.protocol import is_frozen_split
 from stream.ingest.files import Dataset
 from stream.ingest.kinds import is_known, unknown_kind_sentence
-from stream.ingest.left_out import NULL_ID, ZERO_QUANTITY
+from stream.ingest.left_out import BOT, CONSENT, NULL_ID, ZERO_QUANTITY
 from stream.ingest.row_checks import NumberIds
 from stream.values import RatingScale
 
@@ -30,6 +30,8 @@ LONG_AGO_SECONDS = 86_400 * 366
 _RULES = {
     NULL_ID: "an id is a word for no value, such as NULL (CORRENTE_MODEL__NULL_IDS)",
     ZERO_QUANTITY: "quantity is 0, neither a purchase nor a return",
+    CONSENT: "consent is none (CORRENTE_MODEL__CONSENT_DEFAULT where a row names none)",
+    BOT: "a program made the event, not a visitor",
 }
 
 
@@ -39,6 +41,8 @@ def notes_on_rows(data: Dataset) -> tuple[str, ...]:
         f"{count} rows are left out, as a worker leaves them out (unlearned:{rule}): {_RULES[rule]}"
         for rule, count in sorted(data.left_out.items())
     ]
+    if data.aggregate is not None:
+        notes.append(f"{int(data.aggregate.sum())} events have the consent aggregate: they count and are not tested")
     for column, coded in (("item", data.item), ("user", data.user), ("session", data.session)):
         ids = NumberIds()
         ids.add(() if coded is None else coded.names)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
 from stream.models.feature_names import FEATURES
-from stream.models.kernels.compile import kernel
+from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import find
-from stream.models.learning import stream_clock
+from stream.models.learning import aggregate, stream_clock
 from stream.models.learning.event_loop import contrast, learn_event, remembered_by
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
@@ -32,7 +32,7 @@ from stream.models.workspace.scratch import CANDIDATE, CANDIDATES, UNIQUE, Work
 
 PERSONAL, SESSION, TRENDING, POPULAR, NEWEST = range(5)
 """Origins of an answer: indexes into `stream.evaluation.measures.result.FALLBACKS`."""
-LEARN, SHOW, TEST, TRAIN_RANKER = 1, 2, 4, 8
+LEARN, SHOW, TEST, TRAIN_RANKER, COUNT = 1, 2, 4, 8, 16
 """The bits of `stream.evaluation.protocol.Action` as plain integers, because kernels take no enumeration."""
 
 
@@ -139,6 +139,10 @@ def replay_events(
     test = trained = 0
     for event in range(start, stop):
         bits = actions[event]
+        if bits & COUNT:
+            aggregate.learn(state, batch, event)
+            note_code(state, batch, event, codes, code_of_row)
+            continue
         latest = stream_clock.latest_seen(state)
         if bits & (LEARN | SHOW):
             seconds = stream_clock.observe(state, batch.visitors[event, 0], batch.seconds[event])
@@ -165,8 +169,17 @@ def replay_events(
             conversion.note_purchase(state, batch.visitors[event, 0], batch.items[event, 0])
         if bits & (LEARN | SHOW):
             learn_event(state, batch, event, seconds, options, buffers.met, buffers.scratch)
-            row = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
-            code_of_row[row] = codes[event]
+            note_code(state, batch, event, codes, code_of_row)
+
+
+@inlined
+def note_code(
+    state: State, batch: EventBatch, event: int, codes: NDArray[np.int32], code_of_row: NDArray[np.int32]
+) -> None:
+    """Write the item code of an event to the row that its item has, if it has one."""
+    row = find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1])
+    if row:
+        code_of_row[row] = codes[event]
 
 
 @kernel

@@ -77,6 +77,7 @@ def evaluate(
         protocol=protocol,
         kind_weights=chosen.weights,
         value_weights=history.value_weights(chosen.scale),
+        aggregate=history.data.aggregate,
     )
     if not steps.frozen:
         steps = replace(steps, weights=steps.weights * history.quantity_weights(chosen.quantity_exponent))

@@ -80,7 +80,7 @@ class ShardedLearner:
         shown = (actions & (Action.LEARN | Action.SHOW)) > 0
         answering = ((actions & Action.TEST) | np.where(shown, Action.SHOW, Action.NONE)).astype(np.uint8)
         outcomes = self._merged(start).replay(start, stop, answering, top=top, export=export)
-        learning = actions & np.uint8(Action.LEARN | Action.SHOW)
+        learning = actions & np.uint8(Action.LEARN | Action.SHOW | Action.COUNT)
         learning[start:stop] |= np.where(self._trains_ranker[start:stop], np.uint8(Action.TRAIN_RANKER), np.uint8(0))
         for number, shard in enumerate(self._shards):
             own = np.zeros_like(actions)

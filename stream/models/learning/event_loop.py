@@ -1,7 +1,8 @@
 """Event loop: every event of a batch, in order, through everything that remembers.
 
-For each event: skip it if its id was seen. Decide at which time it counts. If it was drawn for a test, rank what is
-known without it. Find or make the rows of its item, visitor and session. Then learn. All of it is one compiled loop.
+For each event: skip it if its id was seen. If nothing may be kept under its visitor, count it for its item alone
+(`aggregate`). Else decide at which time it counts. If it was drawn for a test, rank what is known without it. Find or
+make the rows of its item, visitor and session. Then learn. All of it is one compiled loop.
 
 This file decides these steps, their order, and what a test reports. It knows nothing about topics, Kafka or versions.
 """
@@ -13,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import CLICK, PURCHASE, RETURN, VIEW, EventBatch
+from stream.models.batch import AGGREGATE, CLICK, PURCHASE, RETURN, VIEW, EventBatch
 from stream.models.entities import items, sessions, visitors
 from stream.models.entities.row_lifecycle import no_row_left
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word, remove_word
 from stream.models.kernels.hashing import mixed
-from stream.models.learning import counting, held_events, prefetch, returns, stream_clock
+from stream.models.learning import aggregate, counting, held_events, prefetch, returns, stream_clock
 from stream.models.outcomes import conversion
 from stream.models.ranking import item_bias, ranker
 from stream.models.ranking.own_events import gather
@@ -31,10 +32,7 @@ from stream.models.schema import (
     CLOCK,
     EVENT_IDS_SEEN,
     EVENTS,
-    FAST_LANDMARK,
-    POPULARITY_LANDMARK,
     SEEN_WAYS,
-    STARTED,
     TESTS,
     VISITOR_FREE,
     VISITOR_ROWS,
@@ -107,6 +105,10 @@ def learn_batch(
         prefetch.prefetch_following(state, batch, event)
         if batch.event_ids[event] and not note_event_id(state, batch.event_ids[event]):
             outcomes.learned[event] = DUPLICATE
+            continue
+        if batch.learned[event] == AGGREGATE:
+            if aggregate.learn(state, batch, event) < batch.seconds[event]:
+                outcomes.learned[event] = AHEAD
             continue
         latest = stream_clock.latest_seen(state)
         seconds = stream_clock.observe(state, batch.visitors[event, 0], batch.seconds[event])
@@ -261,10 +263,7 @@ def learn_event(
     """
     held = batch.seconds[event] > seconds
     seconds = max(1.0, seconds)
-    if state.scalars[STARTED] == 0:
-        state.scalars[STARTED] = 1
-        state.scalars[POPULARITY_LANDMARK] = seconds
-        state.scalars[FAST_LANDMARK] = seconds
+    aggregate.begin_counts(state, seconds)
     start = batch.starts[event]
     size = max(0, batch.starts[event + 1] - start - 1)
     new_item = held and find(state.item_cells, state.items, batch.items[event, 0], batch.items[event, 1]) == 0

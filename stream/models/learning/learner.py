@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import RATING, EventBatch
+from stream.models.batch import LEARN, RATING, EventBatch
 from stream.models.drift.detectors import Detectors
 from stream.models.drift.prequential import Prequential
 from stream.models.entities import sessions, visitors
@@ -113,7 +113,7 @@ class Learner:
             events: numbers of events in the batch, rising.
         """
         state = self.state
-        for event in events[np.isfinite(batch.values[events]) & (batch.learned[events] != 0)].tolist():
+        for event in events[np.isfinite(batch.values[events]) & (batch.learned[events] == LEARN)].tolist():
             item = find(state.item_cells, state.items, *batch.items[event])
             visitor = find(state.visitor_cells, state.visitors, *batch.visitors[event])
             if item and visitor:

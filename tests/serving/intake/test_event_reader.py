@@ -52,6 +52,9 @@ def test_numbers_may_be_text() -> None:
         ("purchases", {"quantity": "1e999"}, "quantity"),
         ("feedback", {"kind": "rating", "value": 7}, "value"),
         ("clicks", {"timestamp": 5_000_000_000}, "timestamp"),
+        ("clicks", {"consent": "agregate"}, "consent"),
+        ("purchases", {"consent": True}, "consent"),
+        ("clicks", {"bot": "perhaps"}, "bot"),
     ],
 )
 def test_what_the_worker_would_reject_is_refused(topic: str, more: dict[str, Any], field: str) -> None:
@@ -59,6 +62,24 @@ def test_what_the_worker_would_reject_is_refused(topic: str, more: dict[str, Any
         read([GOOD | {"kind": "view"} if topic == "feedback" else GOOD, {**GOOD, **more}], topic)
     details = refused.value.details
     assert (details.status, details.index, details.field) == (422, 1, field)
+
+
+def test_consent_and_bot_are_sent_on_and_an_event_without_them_has_the_bytes_it_always_had() -> None:
+    events = read(
+        [{**GOOD, "consent": "aggregate"}, {**GOOD, "consent": "none", "bot": "true"}, {**GOOD, "bot": False}]
+    )
+    assert [(event.get("consent"), event.get("bot")) for event in events] == [
+        ("aggregate", None),
+        ("none", "true"),
+        (None, False),
+    ]
+    _, ((_, value),) = EventReader("clicks", {}, 300.0).read(b'{"item":"tea","user":"ada","event_id":"e"}', NOW)
+    assert value == b'{"item":"tea","user":"ada","timestamp":1700000000.0,"event_id":"e"}'
+
+
+def test_the_nearest_consent_is_named() -> None:
+    with pytest.raises(Problem, match=r"consent: 'agregate' is none of .*; did you mean 'aggregate'\?"):
+        read({**GOOD, "consent": "agregate"})
 
 
 def test_the_value_of_another_kind_than_a_rating_has_no_scale() -> None:

@@ -218,6 +218,11 @@ LEFT_OUT = {
     "a session that is \\N": ("clicks", {"item": "tea", "user": "ada", "session": "\\N"}, "null_id"),
     "a session alone that is None": ("feedback", {"item": "tea", "session": "None", "kind": "view"}, "null_id"),
     "an item that is NaN": ("clicks", {"item": "NaN", "user": "ada"}, "null_id"),
+    "without consent": ("clicks", {**GOOD, "consent": "none"}, "consent"),
+    "of a bot": ("clicks", {**GOOD, "bot": True}, "bot"),
+    "of a bot, as a number": ("feedback", {**GOOD, "kind": "view", "bot": 1}, "bot"),
+    "of a bot, as text": ("purchases", {**GOOD, "bot": "True", "consent": "aggregate"}, "bot"),
+    "of a bot without consent": ("clicks", {**GOOD, "bot": True, "consent": "none"}, "consent"),
 }
 
 

@@ -26,6 +26,40 @@ def written(path: Path, text: str | bytes) -> Path:
     return path
 
 
+def test_consent_and_bot_are_read_in_every_format(tmp_path: Path) -> None:
+    flags: list[dict] = [
+        {"consent": "aggregate", "bot": ""},
+        {"consent": "", "bot": "TRUE"},
+        {"consent": "none", "bot": "0"},
+    ]
+    rows = [row | flag for row, flag in zip(ROWS, flags, strict=True)]
+    native = [row | {"bot": bot} for row, bot in zip(rows, (None, True, 0), strict=True)]
+    for name, text in {
+        "a.csv": table(",", rows),
+        "a.tsv": table("\t", rows),
+        "a.jsonl": "\n".join(json.dumps(row) for row in native),
+    }.items():
+        (chunk,) = read_chunks(written(tmp_path / name, text))
+        assert chunk.cells["consent"] == ["aggregate", None, "none"], name
+        data = read_dataset(tmp_path / name)
+        assert data.left_out == {"bot": 1, "consent": 1}, name
+        assert data.aggregate is not None
+        assert data.aggregate.tolist() == [True], name
+        with pytest.raises(WrongFile, match="no event in it, only rows that are left out"):
+            read_dataset(written(tmp_path / name, text.replace("aggregate", "none")))
+
+
+def test_a_wrong_consent_is_a_bad_row(tmp_path: Path) -> None:
+    bad: list[str] = []
+    rows = [row | {"consent": consent} for row, consent in zip(ROWS, ("none", "nothing", "personal"), strict=True)]
+    list(
+        read_chunks(
+            written(tmp_path / "a.csv", table(",", rows)), bad_row=lambda line, reason: bad.append(f"{line} {reason}")
+        )
+    )
+    assert bad == ["3 consent: 'nothing' is none of personal, aggregate, none; did you mean 'none'?"]
+
+
 def table(delimiter: str, rows: list[dict]) -> str:
     quoted = [
         [f'"{cell}"' if delimiter == "," and "," in str(cell) else str(cell) for cell in row.values()] for row in rows

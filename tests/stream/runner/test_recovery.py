@@ -257,6 +257,7 @@ def test_a_model_keeps_exactly_those_settings_that_its_tables_depend_on() -> Non
         "rating_scale": {"low": 1.0, "high": 10.0, "neutral": 6.0},
         "null_ids": (),
         "quantity_exponent": 0.5,
+        "consent_default": "none",
         "drift_burn_in": 7,
         "seed": 7,
         SALT: "another",

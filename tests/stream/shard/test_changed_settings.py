@@ -22,6 +22,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("rating_scale", {"low": 1.0, "high": 10.0, "neutral": 6.0}),
     ("null_ids", ()),
     ("quantity_exponent", 0.5),
+    ("consent_default", "aggregate"),
     ("drift_burn_in", 0),
     ("drift_burn_in", 1_000_000),
     ("seed", 7),

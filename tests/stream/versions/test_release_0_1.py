@@ -169,7 +169,7 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store, monkeypatch):
     assert version.settings["visitor_salt_digest"] == salt_digest(SALT)
     assert settings_of(version.settings, SALT) == settings_today()
     changed = {each["name"].partition(".")[0] for each in store.diff(old.number, version.number)["settings"]}
-    assert changed == {"null_ids", "quantity_exponent", "rating_scale"}, (
+    assert changed == {"consent_default", "null_ids", "quantity_exponent", "rating_scale"}, (
         "old names and an old salt are no difference; these are new settings"
     )
     for partition in range(2):

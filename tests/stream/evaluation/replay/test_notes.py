@@ -38,6 +38,23 @@ def test_a_negative_quantity_is_a_return_and_zero_is_left_out(tmp_path: Path) ->
     assert returns.rows.tolist() == [1]
 
 
+def test_consent_and_bots_of_a_file_are_taken_as_a_worker_takes_them(tmp_path: Path) -> None:
+    rows = ("5,ada,tea,,", "6,ada,tea,none,", "7,ada,cup,aggregate,0", "8,ada,pot,personal,true", "9,bob,cup,,false")
+    path = written(tmp_path / "a.csv", "ts,user,item,consent,bot", *rows)
+    history = load(path, kind="click")
+    assert history.rows.tolist() == [0, 2, 4]
+    assert history.data.aggregate is not None
+    assert history.data.aggregate.tolist() == [False, True, False]
+    bots, without, counted = history.notes
+    assert bots.startswith("1 rows are left out, as a worker leaves them out (unlearned:bot): ")
+    assert without.startswith("1 rows are left out, as a worker leaves them out (unlearned:consent): ")
+    assert counted == "1 events have the consent aggregate: they count and are not tested"
+    by_default = load(path, kind="click", settings=ModelSettings(consent_default="none"))
+    assert by_default.rows.tolist() == [2]
+    with pytest.raises(WrongInput, match=r"line 2: consent: 'no' is none of personal, aggregate, none; did you mean"):
+        load(written(tmp_path / "b.csv", "ts,user,item,consent", "5,ada,tea,no"), kind="click")
+
+
 def test_larger_quantities_weigh_more_in_a_file_as_in_a_stream_if_a_setting_says_so(tmp_path: Path) -> None:
     rows = ("5,ada,tea,purchase,4", "6,ada,cup,click,9", "7,ada,tea,purchase,", "8,ada,tea,purchase,-9")
     path = written(tmp_path / "a.csv", "ts,user,item,event,quantity", *rows)

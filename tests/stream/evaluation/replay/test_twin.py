@@ -1,8 +1,10 @@
 """Twin test: events from a file and the same events from Kafka records leave the same tables, byte by byte."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from stream.evaluation.protocol import Action, EvaluationProtocol, plan
 from stream.evaluation.replay.factory import build_learner
@@ -40,9 +42,12 @@ def made_up_events(events=1500):
     return users, sessions, items, kinds, seconds, values
 
 
-def test_a_replayed_file_leaves_the_tables_of_a_shard_that_learned_the_records():
+@pytest.mark.parametrize("counted", [0.0, 0.3])
+def test_a_replayed_file_leaves_the_tables_of_a_shard_that_learned_the_records(counted):
     users, sessions, items, kinds, seconds, values = made_up_events()
+    aggregate = np.random.default_rng(13).random(len(users)) < counted
     data = Dataset(seconds, coded(items), coded(kinds), coded(users), coded(sessions), values)
+    data = replace(data, aggregate=aggregate if aggregate.any() else None)
     history, protocol = history_of(data, "file"), EvaluationProtocol(warmup=0)
     steps = plan(
         visitor=data.user.codes,
@@ -53,9 +58,11 @@ def test_a_replayed_file_leaves_the_tables_of_a_shard_that_learned_the_records()
         protocol=protocol,
         kind_weights=SETTINGS.weights,
         value_weights=history.value_weights(SETTINGS.scale),
+        aggregate=data.aggregate,
     )
+    assert not (steps.actions[aggregate] & ~np.uint8(Action.COUNT)).any()
     learner = build_learner(history, protocol, SETTINGS, steps)
-    actions = (steps.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST)).astype(np.uint8)
+    actions = (steps.actions & np.uint8(Action.LEARN | Action.SHOW | Action.TEST | Action.COUNT)).astype(np.uint8)
     for start in range(0, len(items), 250):  # neither tests nor the edges of spans change a table
         learner.replay(start, start + 250, actions, top=10)
 
@@ -64,6 +71,8 @@ def test_a_replayed_file_leaves_the_tables_of_a_shard_that_learned_the_records()
     records = []
     for offset, (user, session, item, kind, moment, value) in enumerate(rows):
         event = {"user": user, "session": session, "item": item, "timestamp": moment}
+        if aggregate[offset]:
+            event["consent"] = "aggregate"
         topic = KINDS[kind]
         if topic == "feedback":
             event["kind"] = kind
