@@ -31,7 +31,7 @@ from serving.intake.producer import EventProducer
 from serving.loading.loader import Loader
 from serving.loading.shared import SnapshotClient
 from serving.metrics import Metrics
-from serving.operations import health, versions
+from serving.operations import health, transparency, versions
 from serving.upstream_health import UpstreamHealth
 from serving.web import openapi
 from serving.web.endpoint import Endpoint, Send
@@ -60,6 +60,7 @@ STRUCTS = [
     versions.RollbackReason,
     health.Health,
     health.BriefHealth,
+    transparency.Transparency,
 ]
 
 
@@ -115,7 +116,7 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
     )
     # First in the table, because a router tries one route after the other.
     app.router.routes[:0] = [endpoint.route() for endpoint in ENDPOINTS]
-    for router in (routes.router, versions.router, health.router):
+    for router in (routes.router, versions.router, health.router, transparency.router):
         app.include_router(router)
     answer_problems(app)
 

@@ -96,6 +96,13 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
         Request("GET /v1/items/{item}/similar", "Items beside a product page", "GET", "/v1/items/teapot/similar?n=2"),
         Request("GET /v1/popular", "The two most popular items", "GET", "/v1/popular?n=2"),
         Request("GET /v1/trending", "The same over the last hours", "GET", "/v1/trending?n=2"),
+        Request(
+            "GET /v1/recommendations/{user}",
+            "The same user without profiling",
+            "GET",
+            "/v1/recommendations/bob?profiling=off&n=2",
+        ),
+        Request("GET /v1/transparency", "What decides these lists", "GET", "/v1/transparency"),
         Request("GET /v1/versions", "The newest version", "GET", "/v1/versions?limit=1"),
         Request("GET /v1/versions/{version}", "The newest manifest", "GET", "/v1/versions/latest"),
         Request("GET /v1/versions/{a}/diff/{b}", "From version 1 to the newest", "GET", "/v1/versions/1/diff/latest"),

@@ -61,6 +61,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         candidates: rank only these; None: the sources of the model propose.
         exclude: items that must not be in the list.
         exclude_seen: leave out every item in the visitor's history.
+        profiling: False leaves out everything that is known of the visitor: the list is made from what the request
+            itself names and from what is popular.
         n: length of the list.
         item: items similar to this one, instead of items for a visitor.
         half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor. Only `n` and masks
@@ -73,6 +75,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     candidates: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     exclude_seen: bool = False
+    profiling: bool = True
     n: int = 10
     item: str | None = None
     half_life: str | None = None
@@ -151,8 +154,8 @@ def allowed_items(ask: Ask, context: Context, masks: Sequence[MaskPolicy]) -> Ma
 def plan(ask: Ask, context: Context, masks: Sequence[MaskPolicy] = MASKS) -> Plan:
     """Allowed candidates and options of ranking, before anything is scored."""
     query = Query(
-        user=ask.user,
-        session=ask.session,
+        user=ask.user if ask.profiling else None,
+        session=ask.session if ask.profiling else None,
         recent=recent_items(ask),
         n=ask.n,
         exclude=excluded_items(ask),

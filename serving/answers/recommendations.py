@@ -10,7 +10,7 @@ from __future__ import annotations
 from serving.answers.requests import RecommendationsFor, RecommendationsOfUser, ask_of_body, ask_of_user
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
-from serving.web.endpoint import Endpoint
+from serving.web.endpoint import PERSONAL_HEADERS, Endpoint
 
 
 async def recommend_to_user(responder: Responder, request: RecommendationsOfUser, user: str) -> Recommendations:
@@ -30,6 +30,7 @@ ROUTES = [
         recommend_to_user,
         request_type=RecommendationsOfUser,
         response_type=Recommendations,
+        headers=PERSONAL_HEADERS,
     ),
     Endpoint(
         "POST",
@@ -37,5 +38,6 @@ ROUTES = [
         recommend_for,
         request_type=RecommendationsFor,
         response_type=Recommendations,
+        headers=PERSONAL_HEADERS,
     ),
 ]

@@ -22,6 +22,13 @@ VersionName = Annotated[
     str, Meta(min_length=1, max_length=64, description="Answer from this version: a number, an alias or an id.")
 ]
 Ids = Annotated[list[Id], Meta(max_length=1000)]
+Profiling = Annotated[
+    str,
+    Meta(
+        pattern="^(on|off)$",
+        description="`off`: nothing that is known of the visitor counts, only this request and what is popular.",
+    ),
+]
 
 
 class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,6 +38,7 @@ class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=T
     session: Annotated[str, Meta(description="Of the visitor; its events count beside the user's.")] | None = None
     exclude: Annotated[list[str], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = []
     exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
+    profiling: Profiling = "on"
     version: VersionName | None = None
 
 
@@ -45,6 +53,7 @@ class RecommendationsFor(msgspec.Struct, forbid_unknown_fields=True, frozen=True
     """Rank only these."""
     exclude: Ids = []
     exclude_seen: bool = False
+    profiling: Profiling = "on"
     n: Count = 10
     version: VersionName | None = None
 
@@ -68,6 +77,7 @@ def ask_of_user(user: str, request: RecommendationsOfUser) -> Ask:
         session=request.session,
         exclude=request.exclude,
         exclude_seen=request.exclude_seen,
+        profiling=_profiling(request.profiling, request.exclude_seen),
         n=request.n,
     )
 
@@ -81,6 +91,7 @@ def ask_of_body(request: RecommendationsFor) -> Ask:
         candidates=None if request.candidates is None else _ids("candidates", request.candidates),
         exclude=_ids("exclude", request.exclude),
         exclude_seen=request.exclude_seen,
+        profiling=_profiling(request.profiling, request.exclude_seen),
         n=request.n,
     )
 
@@ -94,6 +105,20 @@ def ask_of_item(item: str, request: ListOfItems) -> Ask:
 def ask_of_counts(half_life: str, request: ListOfItems) -> Ask:
     """The ask of `GET /v1/popular` and `GET /v1/trending`: items by decayed counts over one half-life."""
     return Ask(half_life=half_life, n=request.n)
+
+
+def _profiling(profiling: str, exclude_seen: bool) -> bool:
+    """True unless profiling is off. Raises `Problem` 422 for an option that needs the visitor's history then."""
+    if profiling == "on":
+        return True
+    if exclude_seen:
+        raise Problem(
+            422,
+            "exclude_seen: it needs the visitor's history, which profiling=off leaves alone; name the items in "
+            "`exclude`, or leave one of the two out",
+            field="exclude_seen",
+        )
+    return False
 
 
 def _ids(field: str, ids: Sequence[Id]) -> list[str]:

@@ -12,7 +12,7 @@ and an acknowledgement of Kafka or an answer of Redis takes much longer than Fas
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,9 @@ Handler = Callable[..., Awaitable[msgspec.Struct]]
 
 _encode = msgspec.json.Encoder().encode
 
+PERSONAL_HEADERS = ((b"cache-control", b"private, no-store"),)
+"""Headers of a list for a visitor: no cache may keep it, neither a shared one nor the browser's."""
+
 
 class Endpoint:
     """One route, answered by `handle(responder, request, **ids in the path)`.
@@ -39,6 +42,7 @@ class Endpoint:
             documents the route.
         request_type: Struct of the query or body.
         response_type: Struct of the answer.
+        headers: further headers of the answer.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Endpoint:
         *,
         request_type: type[msgspec.Struct],
         response_type: type[msgspec.Struct],
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self.method = method
         self.path = path
@@ -56,6 +61,7 @@ class Endpoint:
         self.handle = handle
         self.request_type = request_type
         self.response_type = response_type
+        self._headers = [(b"content-type", b"application/json"), *headers]
         self._read_query = QueryReader(request_type) if method == "GET" else None
         self._read_body = BodyReader(request_type)
 
@@ -79,7 +85,7 @@ class Endpoint:
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))],
+                "headers": [*self._headers, (b"content-length", b"%d" % len(body))],
             }
         )
         await send({"type": "http.response.body", "body": body})

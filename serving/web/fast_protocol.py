@@ -18,12 +18,15 @@ from typing import Any
 
 from serving.web.body import Headers
 from serving.web.connection import DEFAULT_LIMITS, Connection, ConnectionLimits
+from serving.web.endpoint import PERSONAL_HEADERS
 
 FastAnswer = Callable[[bytes, Headers], bytes | None]
 """Target (path and query as they were sent) and headers of a GET to a JSON body of status 200, or None: not answered
 here."""
 
-JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+_PERSONAL = b"".join(b"\r\n%s: %s" % header for header in PERSONAL_HEADERS)
+JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json" + _PERSONAL + b"\r\ncontent-length: "
+"""Beginning of an answer, up to its length. The answers that are given here are lists for visitors."""
 
 
 class Protocol(Connection):

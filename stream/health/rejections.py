@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import Counter as Metric
 
+from stream.ingest.left_out import BOT, CONSENT
 from stream.ingest.origins import topic_of
 from stream.ingest.records import Rejection
 
@@ -19,9 +20,25 @@ LOG_SECONDS = 60.0
 """Least time between two log lines for one class of reasons."""
 
 FIELDS = frozenset(
-    ("event_id", "item", "mapping", "price", "quantity", "session", "timestamp", "topic", "user", "value"),
+    (
+        "bot",
+        "consent",
+        "event_id",
+        "item",
+        "mapping",
+        "price",
+        "quantity",
+        "session",
+        "timestamp",
+        "topic",
+        "user",
+        "value",
+    ),
 )
 """Fields that a reason may begin with."""
+
+WISHED = frozenset((BOT, CONSENT))
+"""Rules by which a producer asks that an event isn't learned: they are logged, and no warning."""
 
 
 def class_of(rejection: Rejection) -> str:
@@ -85,7 +102,8 @@ class RejectionLog:
                     "example": example.reason,
                 }
                 if example.unlearned:
-                    self._log.warning("records are left out on purpose and not learned", **about)
+                    say = self._log.info if example.unlearned in WISHED else self._log.warning
+                    say("records are left out on purpose and not learned", **about)
                 else:
                     self._log.warning(
                         "records were rejected and become dead letters; see corrente dead-letters list", **about

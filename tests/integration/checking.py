@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from stream.ingest.merge import journaled_batches
 from stream.ingest.origins import origin_of
-from stream.ingest.records import Record
+from stream.ingest.records import UNLEARNED, Record
 from stream.settings import Settings, load_settings
 from stream.shard.shard import Shard
 from stream.state.table_writer import TableWriter
@@ -116,8 +116,8 @@ def assert_every_event_counted_once(
             lost = counts.get("lost", 0)
             assert counts["read"] - lost == len(records), (number, origin, len(records), counts)
             outcomes = counts["learned"] + counts["duplicates"] + counts["refused"] + counts["dead_letters"]
-            outcomes += sum(count for outcome, count in counts.items() if outcome.startswith("unlearned:"))
-            assert counts["read"] == outcomes + lost, (number, origin, counts)
+            left_out = sum(count for outcome, count in counts.items() if outcome.startswith(UNLEARNED))
+            assert counts["read"] == outcomes + left_out + lost, (number, origin, counts)
             assert head.offsets.get(origin, 0) == (records[-1].offset + 1 if records else 0)
         shard = undisturbed_shard(settings, store=store, number=number, shards=count, head=head, log=log)
         for origin, counts in head.counters.items():

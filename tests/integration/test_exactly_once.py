@@ -75,6 +75,9 @@ class Load:
         event = {"item": f"item {int(self._random.paretovariate(0.7)) % 500}", "user": visitor}
         if topic == "FEEDBACK":
             event |= {"kind": "rating", "value": 4}
+        event |= self._random.choices([{}, {"consent": "aggregate"}, {"consent": "none"}, {"bot": True}], [7, 1, 1, 1])[
+            0
+        ]
         value = json.dumps(event).encode() if self._random.random() > 0.002 else BROKEN
         name = self._environment[f"CORRENTE_{topic}_TOPIC"]
         while True:

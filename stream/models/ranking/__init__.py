@@ -15,5 +15,6 @@ tested, when shards are merged and when a request is answered.
 | `ranker` | how the champion scores and learns |
 | `challenger` | how the challenger scores and learns |
 | `rank` | the order of these steps, and their options |
+| `influence` | which features make up a parameter, and how much each parameter weighs |
 | `answer` | how candidates become a list, and what fills a short one |
 """

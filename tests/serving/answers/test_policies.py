@@ -22,6 +22,7 @@ from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask,
 from serving.answers.fast_path import FastPath
 from serving.answers.requests import ListOfItems, RecommendationsFor, RecommendationsOfUser
 from serving.answers.response import to_response
+from serving.web.fast_protocol import JSON_HEAD
 from stream.models.query import Query
 from tests.serving.answers.shop import CLICKS, EARLY_CLICKS, ITEMS, InMemory, application, shop
 
@@ -109,6 +110,19 @@ ROWS = [
         lambda items, _: set(items) == set(ITEMS) - SEEN_BY_U1,
         body={"user": "u1", "exclude_seen": True, "n": 24},
         query={"exclude_seen": "true", "n": 24},
+    ),
+    Row(
+        "profiling off",
+        Ask(user="u1", session="v2", profiling=False),
+        lambda items, model: items == model.recommend(Query()).items != model.recommend(Query(user="u1")).items,
+        body={"user": "u1", "session": "v2", "profiling": "off"},
+        query={"session": "v2", "profiling": "off"},
+    ),
+    Row(
+        "profiling off, with a context",
+        Ask(user="u1", recent=["item 20"], profiling=False),
+        recommended(recent=["item 20"]),
+        body={"user": "u1", "recent": ["item 20"], "profiling": "off"},
     ),
     Row(
         "recent",
@@ -240,6 +254,32 @@ async def test_the_post_route_answers_with_the_decision(row: Row):
     answer = await over_http(row, "POST", "/v1/recommendations", content=json.dumps(row.body))
     assert answer.status_code == 200
     assert without_id(answer.content) == decided(row)
+
+
+@pytest.mark.parametrize("query", ["?n=3", "?profiling=off", "?version=1"])
+async def test_no_cache_may_keep_a_list_for_a_visitor(query: str):
+    answers = [
+        await over_http(ROWS[0], "GET", f"/v1/recommendations/u1{query}"),
+        await over_http(ROWS[0], "POST", "/v1/recommendations", json={"user": "u1"}),
+    ]
+    assert {answer.headers["cache-control"] for answer in answers} == {"private, no-store"}
+    assert b"\r\ncache-control: private, no-store\r\n" in JSON_HEAD, "on the fast path too"
+    assert "cache-control" not in (await over_http(ROWS[0], "GET", "/v1/popular")).headers
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("profiling=of", "profiling"), ("profiling=off&exclude_seen=true", "exclude_seen"), ("profiling=", "profiling")],
+)
+async def test_profiling_that_is_neither_on_nor_off_or_that_needs_a_history_is_refused(query: str, field: str):
+    refused = await over_http(ROWS[0], "GET", f"/v1/recommendations/u1?{query}")
+    body = dict(pair.split("=") for pair in query.split("&")) | {"user": "u1"}
+    if "exclude_seen" in body:
+        body["exclude_seen"] = True
+    again = await over_http(ROWS[0], "POST", "/v1/recommendations", json=body)
+    for answer in (refused, again):
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+        assert "on|off" in answer.text or "profiling=off" in answer.text
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.path is not None], ids=lambda row: row.policy)
