@@ -61,7 +61,7 @@ class Parameter(msgspec.Struct):
 
 
 class Transparency(msgspec.Struct):
-    """What decides the lists of the version that answers."""
+    """The main parameters that decide the lists of the version that answers."""
 
     model: str
     """Name of the model."""
@@ -148,7 +148,7 @@ def page_of(found: Transparency) -> str:
 <style>
 body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem }}
 table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #ccc }}
+th, td {{ text-align: left; padding: 0.4rem 0.6rem; border-bottom: 1px solid #ccc }}
 </style>
 <h1>What decides the lists</h1>
 <p>Lists of recommended items are ordered by a score. These are the main parameters of the score, with their relative

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import compress, repeat
+from itertools import compress
 from operator import attrgetter, call, itemgetter
 from typing import Any
 
@@ -41,10 +41,8 @@ from stream.ingest.record_checks import (
 )
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection, failure_of
 from stream.models.batch import (
-    AGGREGATE,
     CLICK,
     KINDS,
-    LEARN,
     OTHER_KIND,
     PURCHASE,
     RETURN,
@@ -54,14 +52,10 @@ from stream.models.batch import (
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 from stream.values import (
-    COUNTED,
     LAST_DATE,
     LATEST_SECONDS,
-    PERSONAL,
     InvalidEvent,
     RatingScale,
-    bot_of,
-    consent_of,
     number_of,
     seconds_of,
     seconds_of_numbers,
@@ -81,10 +75,7 @@ ID_SCOPES = {"purchases": np.uint64(0x9E37_79B9_7F4A_7C15), "feedback": np.uint6
 _origin, _offset, _timestamp_ms, _value = map(itemgetter, range(4))
 _place = itemgetter(0, 1)
 _item, _user, _session = map(attrgetter, ("item", "user", "session"))
-_timestamp, _event_id, _consent, _bot = map(attrgetter, ("timestamp", "event_id", "consent", "bot"))
-
-_LOOKED_AT = 255
-"""Stands in `EventBatch.learned` for an event whose consent is looked at by itself."""
+_timestamp, _event_id = map(attrgetter, ("timestamp", "event_id"))
 
 
 class Decoder:
@@ -112,11 +103,6 @@ class Decoder:
         self._scale = settings.scale
         self._id_keys = IdKeys(settings)
         self._left_out = LeftOut(settings.null_ids, settings.consent_default)
-        self._by_consent: dict[str | None, int] = {
-            None: {PERSONAL: LEARN, COUNTED: AGGREGATE}.get(settings.consent_default, _LOOKED_AT),
-            PERSONAL: LEARN,
-            COUNTED: AGGREGATE,
-        }
         self._max_future_seconds = max_future_seconds
 
     def decode(
@@ -276,31 +262,12 @@ class Decoder:
             weights=weights,
             kinds=kinds,
             values=values,
-            learned=self._learned(events, bad),
+            learned=self._left_out.learned(events, bad),
             tested=np.zeros(count, np.uint8),
             names=names,
             starts=starts,
         )
         return batch, bad
-
-    def _learned(self, events: Sequence[Event], bad: set[int]) -> NDArray[np.uint8]:
-        """`learned` of each event, see `EventBatch`; rows of bots, without consent and with a wrong one are bad."""
-        if self._by_consent[None] == LEARN and not any(map(_consent, events)):
-            learned = np.ones(len(events), np.uint8)
-        else:
-            codes = map(self._by_consent.get, map(_consent, events), repeat(_LOOKED_AT))
-            learned = np.fromiter(codes, np.uint8, len(events))
-            for place in np.flatnonzero(learned == _LOOKED_AT).tolist():
-                try:
-                    consent = consent_of(events[place].consent, self._left_out.consent_default)
-                    learned[place] = self._by_consent[consent]
-                except (InvalidEvent, KeyError):
-                    bad.add(place)
-        if any(map(_bot, events)):
-            for place, bot in enumerate(map(_bot, events)):
-                if bot and (bot is True or _is_bad_or_bot(bot)):
-                    bad.add(place)
-        return learned
 
     def _kinds(self, events: Sequence[Event], records: Sequence[Record], bad: set[int]) -> tuple[Any, Any, Any, Any]:
         """Weights (int16), kinds (uint8), values of ratings (float32, else NaN) and id scopes (uint64)."""
@@ -373,14 +340,6 @@ def rating_weight(value: float, scale: RatingScale) -> float:
     """
     side = scale.high - scale.neutral if value > scale.neutral else scale.neutral - scale.low
     return (value - scale.neutral) / (side / MAX_RATING_WEIGHT) if side else 0.0
-
-
-def _is_bad_or_bot(bot: int | str) -> bool:
-    """True for the field `bot` of an event that isn't learned: it is made by a bot, or the field can't be read."""
-    try:
-        return bot_of(bot)
-    except InvalidEvent:
-        return True
 
 
 def _finite(number: float | None) -> bool:

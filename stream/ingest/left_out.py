@@ -1,17 +1,23 @@
 """Good events that are not learned, on purpose: no visitor did them, or their visitor doesn't agree.
 
-This file decides the rules, and the id words that stand for no id. A record that a rule leaves out is counted as
-`unlearned:<rule>` (`stream.ingest.records`). An event that is wrong is never left out but rejected, and what a value
-means is decided in `stream.values`.
+This file decides the rules, the id words that stand for no id, and how an event of each consent is learned. A record
+that a rule leaves out is counted as `unlearned:<rule>` (`stream.ingest.records`). An event that is wrong is never left
+out but rejected, and what a value means is decided in `stream.values`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.events import Event, text_of
-from stream.values import COUNTED, NO_CONSENT, PERSONAL, bot_of, consent_of, number_of
+from stream.models.batch import AGGREGATE, LEARN
+from stream.values import COUNTED, NO_CONSENT, PERSONAL, InvalidEvent, bot_of, consent_of, number_of
 
 NULL_ID = "null_id"
 """An id is a word for no value, such as NULL: all events with it would be one giant visitor, or one item."""
@@ -21,6 +27,11 @@ CONSENT = "consent"
 """The visitor agrees to nothing: the event's consent is `none`."""
 BOT = "bot"
 """A program made the event, not a visitor."""
+
+_consent, _bot = map(attrgetter, ("consent", "bot"))
+
+_LOOKED_AT = 255
+"""Stands in `EventBatch.learned` for an event whose consent is looked at by itself."""
 
 
 class Found(NamedTuple):
@@ -49,6 +60,29 @@ class LeftOut:
     def __init__(self, null_ids: Iterable[str], consent_default: str = PERSONAL) -> None:
         self.null_ids = frozenset(null_ids)
         self.consent_default = consent_default
+        self._by_consent: dict[str | None, int] = {PERSONAL: LEARN, COUNTED: AGGREGATE}
+        self._by_consent[None] = self._by_consent.get(consent_default, _LOOKED_AT)
+
+    def learned(self, events: Sequence[Event], bad: set[int]) -> NDArray[np.uint8]:
+        """The column `learned` of a batch (`EventBatch`), which follows from the consent of each event.
+
+        Args:
+            events: as decoded.
+            bad: rows of bots, of events without consent, and of those whose consent can't be read are added to it.
+        """
+        if self._by_consent[None] == LEARN and not any(map(_consent, events)):
+            learned = np.ones(len(events), np.uint8)
+        else:
+            codes = map(self._by_consent.get, map(_consent, events), repeat(_LOOKED_AT))
+            learned = np.fromiter(codes, np.uint8, len(events))
+            for row in np.flatnonzero(learned == _LOOKED_AT).tolist():
+                try:
+                    learned[row] = self._by_consent[consent_of(events[row].consent, self.consent_default)]
+                except (InvalidEvent, KeyError):
+                    bad.add(row)
+        if any(map(_bot, events)):
+            bad.update(row for row, bot in enumerate(map(_bot, events)) if bot and _is_bot_or_wrong(bot))
+        return learned
 
     def rule_of(self, event: Event) -> Found | None:
         """The rule that leaves a good event out, or None.
@@ -91,6 +125,14 @@ class LeftOut:
             return list(range(len(cells["item"]))) if self.consent_default == wanted else []
         given = enumerate(cells["consent"])
         return [row for row, consent in given if consent_of(consent, self.consent_default) == wanted]
+
+
+def _is_bot_or_wrong(bot: int | str) -> bool:
+    """True for the field `bot` of an event that isn't learned: a program made it, or the field can't be read."""
+    try:
+        return bot_of(bot)
+    except InvalidEvent:
+        return True
 
 
 def null_id_reason(field: str, word: str) -> str:

@@ -1,4 +1,4 @@
-"""What decides the lists is said in plain words, with the weights that the ranker of the served version has."""
+"""The main parameters of the lists are named in plain words, with their weights in the served version's ranker."""
 
 from __future__ import annotations
 
