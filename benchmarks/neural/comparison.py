@@ -190,6 +190,7 @@ def _plan_of(history: History, protocol: EvaluationProtocol) -> Plan:
         protocol=protocol,
         kind_weights=ModelSettings().weights,
         value_weights=history.value_weights(ModelSettings().scale),
+        aggregate=history.data.aggregate,
     )
 
 

@@ -215,7 +215,11 @@ class Decoder:
         """The events of all records that can be decoded, and the places of the others, rising."""
         events: list[Event] = []
         bad: list[int] = []
-        decoded = map(call, map(self._decoders.__getitem__, map(_origin, records)), map(_value, records))
+        different = {self._decoders[origin] for origin in set(map(_origin, records))}
+        if len(different) == 1:  # a batch of one topic: no decoder has to be found for each record
+            decoded = map(different.pop(), map(_value, records))
+        else:
+            decoded = map(call, map(self._decoders.__getitem__, map(_origin, records)), map(_value, records))
         while True:
             try:
                 events.extend(decoded)  # what was decoded before an error stays, and the next call goes on behind it

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter
 from structlog import get_logger
 from structlog.testing import capture_logs
 
 from stream.health.rejections import RejectionLog, class_of
+from stream.ingest.decoding import Decoder
 from stream.ingest.records import Record, Rejection
+from stream.models.settings import ModelSettings
 
 RECORD = Record("clicks", 7, 0, b"{")
 
@@ -34,3 +37,24 @@ def test_a_flood_of_bad_records_is_one_line_a_minute_for_each_class_with_their_n
     assert lines[0]["example_offset"] == 0
     assert lines[0]["example"] == "value: no JSON"
     assert registry.get_sample_value("rejections_total", {"topic": "clicks", "reason": "value"}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "level"),
+    [
+        (b'{"item": "tea", "user": "ada", "consent": "none"}', "consent", "info"),
+        (b'{"item": "tea", "user": "ada", "bot": true}', "bot", "info"),
+        (b'{"item": "tea", "user": "NULL"}', "null_id", "warning"),
+        (b'{"item": "tea", "user": "ada", "consent": "agregate"}', "consent", "warning"),
+        (b'{"item": "tea", "user": "ada", "bot": "maybe"}', "bot", "warning"),
+    ],
+)
+def test_events_that_a_producer_asks_to_leave_out_are_no_warning(event: bytes, reason: str, level: str) -> None:
+    registry = CollectorRegistry()
+    counter = Counter("rejections", "Rejections.", ["topic", "reason"], registry=registry)
+    _, _, rejections = Decoder(ModelSettings()).decode([RECORD._replace(timestamp_ms=1_700_000_000_000, value=event)])
+    with capture_logs() as lines:
+        RejectionLog(counter, get_logger()).note(rejections, now=1.0)
+    assert [(line["log_level"], line["reason"], line["records"]) for line in lines] == [(level, reason, 1)]
+    assert "ada" not in str(lines[0])
+    assert registry.get_sample_value("rejections_total", {"topic": "clicks", "reason": reason}) == 1.0
