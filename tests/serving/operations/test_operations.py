@@ -18,6 +18,7 @@ ROUTES = {
     ("get", "/v1/items/{item}/similar"),
     ("get", "/v1/popular"),
     ("get", "/v1/trending"),
+    ("get", "/v1/transparency"),
     ("get", "/v1/versions"),
     ("get", "/v1/versions/{version}"),
     ("get", "/v1/versions/{a}/diff/{b}"),
@@ -52,6 +53,7 @@ async def test_answers_have_the_documented_shape(redis_server: RedisServer, publ
         for path, shape in [
             ("/v1/recommendations/u", "Recommendations"),
             ("/v1/versions", "VersionList"),
+            ("/v1/transparency", "Transparency"),
             ("/health/ready", "Health"),
             ("/v1/versions/99", "ProblemDetails"),
         ]:
