@@ -22,19 +22,24 @@ from stream.models.batch import ITEM_SALT, session_salt
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.query import Query, Ranking
-from stream.models.ranking.answer import answer, fill, fill_from_counts
+from stream.models.ranking.allowed import AllowedItems
+from stream.models.ranking.answer import answer, fill, fill_from
 from stream.models.ranking.rank import options_of
-from stream.models.schema import CLOCK, POPULARITY_LANDMARK, SESSION_KEYS, TOP_ITEMS, TOP_SIZES
+from stream.models.schema import CLOCK, ITEMS_LIVE, POPULARITY_LANDMARK, SESSION_KEYS, TOP_ITEMS, TOP_SIZES
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
 from stream.models.workspace.item_names import write_names
 from stream.models.workspace.scoring_view import Views, reader_of
-from stream.models.workspace.scratch import UNIQUE, Work, clear, new_work
+from stream.models.workspace.scratch import UNIQUE, Work, new_work
 from stream.models.workspace.visitor_lookup import find_visitor
 
 NO_ITEMS = np.empty(0, np.int64)
 NO_VISITOR = np.uint64(0)
 ALL_ITEMS = np.empty(0, np.uint8)
+NO_ROWS = np.empty((0, 0), np.uint32)
+
+Allowed = NDArray[Any] | AllowedItems | None
+"""A mask over item rows, or the same with what was found for it; None allows all."""
 
 
 class Model:
@@ -51,7 +56,7 @@ class Model:
     >>> from stream.state.tables import Tables
     >>> settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
     >>> Model(settings, views_of(Tables(table_specs(settings)))).recommend(Query(user="ada"))
-    Ranking(items=[], scores=[], fallback='trending')
+    Ranking(items=[], scores=[], fallback='trending', popular=0, newest=0)
     """
 
     HINTED = ("items", "visitors", "sessions")
@@ -74,14 +79,32 @@ class Model:
         user_salt = salt_key(settings.visitor_salt)
         of_sessions = session_salt(settings.visitor_salt) if self._reader.scalars[SESSION_KEYS] else user_salt
         self._visitor_salts = np.concatenate([user_salt, of_sessions])
+        self._everything: tuple[bytes, AllowedItems] | None = None
 
     @property
     def clock(self) -> float:
         """The latest time at which an event was learned, in seconds; see `stream.models.learning.stream_clock`."""
         return float(self._reader.scalars[CLOCK])
 
-    def recommend(self, query: Query, allowed: NDArray[np.uint8] | None = None) -> Ranking:
+    @property
+    def item_rows(self) -> int:
+        """Number of rows of the table `items`, which is the length of a mask."""
+        return self._rows
+
+    def rows_of(self, items: Collection[str]) -> NDArray[np.int64]:
+        """Rows of these items, as far as they are known."""
+        return self._items(items)
+
+    @property
+    def scalars(self) -> NDArray[np.float64]:
+        """The numbers of the model that are not about one row, at the places that `schema` names."""
+        return self._reader.scalars
+
+    def recommend(self, query: Query, allowed: Allowed = None) -> Ranking:
         """The list for a visitor, known or not. Unknown items in `exclude` or `candidates` do not matter.
+
+        The list has `query.n` items if there are as many, whatever is allowed: beyond what the sources propose it goes
+        on with popular items, then with new ones.
 
         Args:
             query: the visitor, and what the list may hold.
@@ -91,7 +114,7 @@ class Model:
         Raises:
             ValueError: `allowed` has another length than the table.
         """
-        mask = self._mask(allowed)
+        only = self._allowed(allowed)
         if query.n <= 0:
             return Ranking()
         work = _work_of_thread()
@@ -108,31 +131,47 @@ class Model:
         excluded = self._items(query.exclude) if query.exclude else NO_ITEMS
         by_challenger = self.settings.ranker == "river"
         now = query.now or self.clock
+        mask = ALL_ITEMS if only is None else only.bits
+        popular = NO_ROWS if only is None or wanted.size else only.popular(self._reader)
         held = answer(
-            self._reader, work, options, who, seen_by, now, recent, excluded, wanted, mask, by_challenger, rows, scores
+            self._reader,
+            work,
+            options,
+            who,
+            seen_by,
+            now,
+            recent,
+            excluded,
+            wanted,
+            mask,
+            popular,
+            by_challenger,
+            rows,
+            scores,
         )
         fallback = None if work.counts[UNIQUE] and (who[0] or recent.size) else "session"
         if not work.counts[UNIQUE]:
             fallback = "trending"
+        by_count = by_age = 0
         if held < len(rows) and query.candidates is None:
-            held, fallback = self._filled(work, seen_by, mask, rows, scores, held, fallback)
-        return Ranking(self.names(rows[:held]), scores[:held].tolist(), fallback)
+            ranked = held
+            by_count, by_age = self._fill(work, seen_by, only, rows, held)
+            held += by_count + by_age
+            least = scores[ranked - 1] if ranked else 0.0
+            scores[ranked:held] = least - 1.0 - np.arange(held - ranked)
+            if ranked == 0 and held and fallback:
+                fallback = "popular" if by_count else "newest"
+        return Ranking(self.names(rows[:held]), scores[:held].tolist(), fallback, by_count, by_age)
 
-    def similar(self, item: str, n: int, allowed: NDArray[np.uint8] | None = None) -> Ranking:
+    def similar(self, item: str, n: int, allowed: Allowed = None) -> Ranking:
         """Items for a visitor of whom nothing but this one is known; `allowed` as `recommend` takes it."""
         return self.recommend(Query(n=n, recent=[item], exclude=[item]), allowed)
 
-    def popular(
-        self,
-        n: int,
-        now: float = 0.0,
-        half_life: str | None = None,
-        allowed: NDArray[np.uint8] | None = None,
-    ) -> Ranking:
+    def popular(self, n: int, now: float = 0.0, half_life: str | None = None, allowed: Allowed = None) -> Ranking:
         """The items with the largest decayed counts.
 
         Args:
-            n: how many, at most 200.
+            n: how many.
             now: the time that counts are decayed to, in seconds; 0 = the time of the last learned event.
             half_life: one of `HALF_LIFE_NAMES`; the longest if not given.
             allowed: as `recommend` takes it.
@@ -141,26 +180,21 @@ class Model:
             ValueError: there is no such half-life, or `allowed` has another length than the table `items`.
         """
         number = LONGEST if half_life is None else HALF_LIFE_NAMES.index(half_life)
-        top, index = self.views["top"]
+        only = self._allowed(allowed)
         scalars = self._reader.scalars
         sums, sums_index = self.views["sums"]
-        listed = top[index[number], : int(scalars[TOP_SIZES + number])]
-        if allowed is None:
-            rows = listed[: max(0, n)].astype(np.int64)
+        wanted = max(0, n)
+        if only is None and wanted > TOP_ITEMS:
+            only = self._all_items()
+        if only is None:
+            top, index = self.views["top"]
+            rows = top[index[number], : int(scalars[TOP_SIZES + number])][:wanted].astype(np.int64)
         else:
-            mask, rows = self._mask(allowed), np.empty(min(max(0, n), TOP_ITEMS, self._rows), np.int64)
-            known = listed[mask[listed] != 0][: len(rows)]
-            rows[: len(known)] = known
-            held = len(known)
-            if held < len(rows) and not mask[1:].all():
-                work = _work_of_thread()
-                clear(work)
-                held = fill_from_counts(self._reader, work, NO_VISITOR, number, mask, rows, held)
-            rows = rows[:held]
+            rows = only.by_count(self._reader, number, wanted)[:wanted]
             rows = rows[sums[sums_index[rows], number] > 0]
         passed = (now or self.clock) - scalars[POPULARITY_LANDMARK]
         decay = 2.0 ** min(1000.0, max(-1000.0, -passed / HALF_LIVES_SECONDS[number]))
-        return Ranking(self.names(rows), (sums[sums_index[rows], number] * decay).tolist())
+        return Ranking(self.names(rows), (sums[sums_index[rows], number] * decay).tolist(), None, len(rows))
 
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """The ids of these items."""
@@ -196,13 +230,20 @@ class Model:
         )
         return who, np.uint64(seen_by) if self.settings.repeats == "first" else NO_VISITOR
 
-    def _mask(self, allowed: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-        """The mask as kernels take it: contiguous and writable, because for others they would be compiled once more."""
+    def _allowed(self, allowed: Allowed) -> AllowedItems | None:
         if allowed is None:
-            return ALL_ITEMS
-        if allowed.shape != (self._rows,):
-            raise ValueError(f"allowed has shape {allowed.shape}; the table `items` has {self._rows} rows")
-        return np.require(allowed, np.uint8, ["C", "W"])
+            return None
+        only = allowed if isinstance(allowed, AllowedItems) else AllowedItems(allowed)
+        if only.mask.shape != (self._rows,):
+            raise ValueError(f"allowed has shape {only.mask.shape}; the table `items` has {self._rows} rows")
+        return only
+
+    def _all_items(self) -> AllowedItems:
+        """Every item. What is found for it is kept until another event has been learned."""
+        state = self._reader.scalars.tobytes()
+        if self._everything is None or self._everything[0] != state:
+            self._everything = state, AllowedItems.everything(self._reader)
+        return self._everything[1]
 
     def _items(self, names: Collection[str]) -> NDArray[np.int64]:
         """Rows of these items, as far as they are known."""
@@ -212,35 +253,34 @@ class Model:
         find, items = self.hints["items"].find, self.views["items"]
         return np.array([row for key in keys if (row := find(*items, key))], np.int64)
 
-    def _filled(
+    def _fill(
         self,
         work: Work,
         seen_by: np.uint64,
-        allowed: NDArray[np.uint8],
+        only: AllowedItems | None,
         rows: NDArray[np.int64],
-        scores: NDArray[np.float64],
         held: int,
-        fallback: str | None,
-    ) -> tuple[int, str | None]:
-        """Go on with popular items, then with new ones, scored below everything that was ranked.
-
-        Returns:
-            How many items there are then, and the `fallback`.
-        """
-        ranked = held
-        for source in ("popular", "newest"):
-            before = held
-            held = fill(self._reader, work, seen_by, rows, held, source == "newest", allowed)
-            if before == 0 and held and fallback:
-                fallback = source
-        if held < len(rows) and allowed.size and not allowed[1:].all():
-            before = held
-            held = fill_from_counts(self._reader, work, seen_by, LONGEST, allowed, rows, held)
-            if before == 0 and held and fallback:
-                fallback = "popular"
-        least = scores[ranked - 1] if ranked else 0.0
-        scores[ranked:held] = least - 1.0 - np.arange(held - ranked)
-        return held, fallback
+    ) -> tuple[int, int]:
+        """Go on with popular items, then with new ones; returns how many of each were added to `rows`."""
+        popular = newest = 0
+        if only is None:
+            popular = fill(self._reader, work, seen_by, rows, held, False) - held
+            newest = fill(self._reader, work, seen_by, rows, held + popular, True) - held - popular
+            held += popular + newest
+            if held >= min(len(rows), int(self._reader.scalars[ITEMS_LIVE])):
+                return popular, newest
+            only = self._all_items()
+        wanted = len(rows)
+        while held < len(rows):
+            ordered = only.by_count(self._reader, LONGEST, wanted)
+            added = fill_from(self._reader, work, seen_by, ordered, rows, held) - held
+            popular, held = popular + added, held + added
+            if len(ordered) < wanted:
+                break
+            wanted *= 4  # excluded items, and those that are in the list already, took places of the order
+        if held < len(rows):
+            newest += fill_from(self._reader, work, seen_by, only.uncounted(self._reader), rows, held) - held
+        return popular, newest
 
 
 _thread = threading.local()

@@ -47,8 +47,13 @@ class Ranking(msgspec.Struct, frozen=True):
         scores: score of each item; they compare within one list.
         fallback: what the list was made from if nothing is known about the visitor: `session`, `trending`, `popular` or
             `newest`; None if something is known.
+        popular: number of items at the end of the list (but for the newest) that no source proposed, and that were
+            added by their counts.
+        newest: number of items at its end that were added because they are new.
     """
 
     items: list[str] = []
     scores: list[float] = []
     fallback: str | None = None
+    popular: int = 0
+    newest: int = 0

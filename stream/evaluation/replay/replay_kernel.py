@@ -229,7 +229,7 @@ def origin_of(
         return PERSONAL if visitor else SESSION
     if work.counts[CANDIDATE]:
         return TRENDING
-    popular = fill(reader, work, remembered_by(batch, event, options), place, 0, False, work.all_items)
+    popular = fill(reader, work, remembered_by(batch, event, options), place, 0, False)
     return POPULAR if popular else NEWEST
 
 

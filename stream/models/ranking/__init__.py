@@ -10,6 +10,7 @@ tested, when shards are merged and when a request is answered.
 | `own_events` | what the visitor's own events have added to the counts |
 | `collect` | in which order the sources score |
 | `propose` | which items become candidates |
+| `allowed` | which items are popular among those that a list may hold |
 | `features` | how values become features |
 | `item_bias` | how often an item was chosen, against how often that was expected |
 | `ranker` | how the champion scores and learns |

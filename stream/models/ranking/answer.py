@@ -33,6 +33,7 @@ def answer(
     excluded: NDArray[np.int64],
     wanted: NDArray[np.int64],
     allowed: NDArray[np.uint8],
+    popular: NDArray[np.uint32],
     by_challenger: bool,
     rows: NDArray[np.int64],
     scores: NDArray[np.float64],
@@ -43,7 +44,8 @@ def answer(
         who: rows of the visitor, of the session as a visitor, and of the session.
         seen_by: as `rank` takes it.
         recent, excluded, wanted: rows of items that came with the request.
-        allowed: (item rows,) uint8, 0 = may not be in the list; empty = all may.
+        allowed: bits over item rows, as `propose` takes them; empty = all may be in the list.
+        popular: as `propose` takes it.
         by_challenger: the challenger orders the list.
         rows, scores: room for the answer.
     """
@@ -55,7 +57,7 @@ def answer(
     if wanted.size:
         order_these(reader, work, options, wanted, allowed)
     else:
-        order(reader, work, options, seen_by, allowed)
+        order(reader, work, options, seen_by, allowed, popular)
     if by_challenger:
         challenger.score(reader, work)
     held = 0
@@ -82,12 +84,11 @@ def fill(
     rows: NDArray[np.int64],
     held: int,
     newest: bool,
-    allowed: NDArray[np.uint8],
 ) -> int:
     """Go on with what is popular over the longest half-life, or with what is new; returns how many there are then.
 
     Args:
-        seen_by, allowed: as `order` takes them.
+        seen_by: as `order` takes it.
         rows: the list, of which `held` places are filled.
         newest: go on with what is new.
     """
@@ -106,7 +107,7 @@ def fill(
         for number in range(held):
             known = known or rows[number] == row
         local = local_of(work, row)
-        if known or local < 0 or not may_rank(reader, work, local, seen_by, allowed):
+        if known or local < 0 or not may_rank(reader, work, local, seen_by):
             continue
         rows[held] = row
         held += 1
@@ -114,49 +115,35 @@ def fill(
 
 
 @kernel
-def fill_from_counts(
+def fill_from(
     reader: Reader,
     work: Work,
     seen_by: np.uint64,
-    half_life: int,
-    allowed: NDArray[np.uint8],
+    ordered: NDArray[np.int64],
     rows: NDArray[np.int64],
     held: int,
 ) -> int:
-    """Go on with the allowed items of the largest counts; returns how many there are then.
-
-    The lists of popular and of new items end after a few hundred, and a mask may allow none of these. So this goes
-    through all rows, which takes 3 to 10 ms in a million; it runs only if a list with a mask is too short otherwise.
+    """Go on with rows in the order in which they are given; returns how many there are then.
 
     Args:
-        seen_by, allowed: as `order` takes them; the mask is not empty.
-        half_life: number of the half-life whose counts are compared.
+        seen_by: as `order` takes it.
+        ordered: allowed rows, best first, each once.
         rows: the list, of which `held` places are filled.
     """
-    first = held
-    for row in range(1, allowed.size):
-        if not allowed[row]:
-            continue
-        item = reader.items[reader.items_index[row]]
-        if item.key0 == 0 and item.key1 == 0:
-            continue
-        count = reader.sums[reader.sums_index[row], half_life]
-        if held == rows.size and count <= reader.sums[reader.sums_index[rows[held - 1]], half_life]:
-            continue
+    ranked = held
+    for row in ordered:
+        if held == rows.size:
+            break
         local = known_local(work, row)
         if local >= 0 and work.flags[local] & EXCLUDED:
             continue
+        item = reader.items[reader.items_index[row]]
         if seen_by and was_seen(reader, mixed(seen_by ^ mixed(item.key0))):
             continue
         known = False
-        for number in range(first):
+        for number in range(ranked):
             known = known or rows[number] == row
-        if known:
-            continue
-        at = min(held, rows.size - 1)
-        while at > first and reader.sums[reader.sums_index[rows[at - 1]], half_life] < count:
-            rows[at] = rows[at - 1]
-            at -= 1
-        rows[at] = row
-        held = min(held + 1, rows.size)
+        if not known:
+            rows[held] = row
+            held += 1
     return held

@@ -54,22 +54,30 @@ def rank(reader: Reader, work: Work, options: Options, seen_by: np.uint64) -> No
     Args:
         seen_by: key of the visitor (or session) whose remembered items are not ranked; 0 if repeats are allowed.
     """
-    order(reader, work, options, seen_by, work.all_items)
+    order(reader, work, options, seen_by, work.all_items, work.no_rows)
     features.by_candidate(work)
     challenger.score(reader, work)
 
 
 @kernel
-def order(reader: Reader, work: Work, options: Options, seen_by: np.uint64, allowed: np.ndarray) -> None:
+def order(
+    reader: Reader,
+    work: Work,
+    options: Options,
+    seen_by: np.uint64,
+    allowed: np.ndarray,
+    popular: np.ndarray,
+) -> None:
     """Rank for the history that was gathered, without what only learning and the challenger need.
 
     Args:
         seen_by: as `rank` takes it.
-        allowed: (item rows,) uint8, 0 = never a candidate; empty = all may be.
+        allowed: bits over item rows, as `propose` takes them; empty = all may be candidates.
+        popular: as `propose` takes it.
     """
     exclude(work, options)
     collect(reader, work)
-    propose(reader, work, seen_by, not options.only_first, options.disabled, allowed)
+    propose(reader, work, seen_by, not options.only_first, options.disabled, allowed, popular)
     features.describe(reader, work, options.disabled)
     ranker.score(reader, work)
 

@@ -30,7 +30,8 @@ and are emptied quickly."""
 NEIGHBOUR_CELLS = 8192
 NEIGHBOURS_MET = 4096
 """Sessions that may be met while neighbours are looked for; further ones are left out."""
-CANDIDATES = 512
+CANDIDATES = 1024
+"""Most candidates of a list: more than all sources propose together, and every item that a request may name."""
 ROW = CANDIDATES + 16
 """Numbers in a row of candidates: rows a power of two apart would all lie in the same few places of a cache."""
 
@@ -117,6 +118,7 @@ class Work(NamedTuple):
         met: items that an event meets in the visitor's history.
         no_items: the empty list of items.
         all_items: the empty mask, which allows every item.
+        no_rows: the empty table of popular items, which stands for the lists of all items.
     """
 
     counts: NDArray[np.int64]
@@ -176,6 +178,7 @@ class Work(NamedTuple):
     met: NDArray[np.int64]
     no_items: NDArray[np.int64]
     all_items: NDArray[np.uint8]
+    no_rows: NDArray[np.uint32]
 
 
 def new_work() -> Work:
@@ -239,6 +242,7 @@ def new_work() -> Work:
             met=np.zeros(16, np.int64),
             no_items=np.zeros(0, np.int64),
             all_items=np.zeros(0, np.uint8),
+            no_rows=np.zeros((0, 0), np.uint32),
         )
     )
 

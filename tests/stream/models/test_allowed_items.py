@@ -154,7 +154,7 @@ def test_a_list_goes_on_beyond_the_popular_and_the_newest(model, happened):
         assert len(set(listed.items)) == len(listed.items) == 10
         assert all(name.startswith("old") for name in listed.items)
         assert listed.scores == sorted(listed.scores, reverse=True)
-    assert answers.recommend(Query(n=10), mask).fallback == "popular"
+    assert answers.recommend(Query(n=10), mask).fallback == "trending", "popularity proposes from the allowed items"
     popular = answers.popular(10, allowed=mask)
     assert len(set(popular.items)) == 10
     assert popular.scores == sorted(popular.scores, reverse=True)
