@@ -2,15 +2,17 @@
 
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
-`shard` and `evaluation` are pure: they read no clock, environment, network or chance. `access`, `configuration`,
-`doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are edges. `stream` imports neither `serving`
-nor `simulators`.
+`catalogue`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `access`,
+`catalogue_store`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are edges.
+`stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
 | `access` | which keys there are, what each opens, and what is kept of every administrative act |
 | `access_settings` | settings about keys, and the form of a key |
 | `capacity` | how much memory a model of given size takes |
+| `catalogue` | what a shop may say about items and users, and which items a filter lets through |
+| `catalogue_store` | how the catalogue is kept in Redis, followed by servers and imported from files |
 | `cli` | how the console command `corrente` finds its commands |
 | `doctor` | what `corrente doctor` checks of an installation |
 | `configuration` | how addresses, files and tables of settings are read, and what is secret in them |

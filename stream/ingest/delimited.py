@@ -149,11 +149,11 @@ class Table:
         self._lines_read = 0
         self.header = list(header) if header is not None else self._first_line()
 
-    def batches(self, time_place: int) -> Iterator[Batch]:
+    def batches(self, time_place: int | None) -> Iterator[Batch]:
         """Rows in file order, without blank lines.
 
         Args:
-            time_place: number of the column of times.
+            time_place: number of the column of times; None if the rows are no events.
 
         Raises:
             WrongFile: a quote is not closed as a cell of several lines would be.
@@ -173,7 +173,7 @@ class Table:
                 return scan.cells if self._quotes else line.rstrip("\r\n").split(self._separator)
         return []
 
-    def _batch(self, lines: list[str], first: int, time_place: int) -> Batch:
+    def _batch(self, lines: list[str], first: int, time_place: int | None) -> Batch:
         """The rows of some lines. A cell that goes on behind them takes further lines, which are added to `lines`."""
         with_quotes = '"' in "".join(lines)
         if with_quotes and self._quotes is None:
@@ -191,7 +191,7 @@ class Table:
         kept = [index for index, line in enumerate(lines) if line.strip("\r\n")]
         return Batch([numbers[index] for index in kept], [rows[index] for index in kept], {})
 
-    def _quotes_mean_something(self, lines: list[str], first: int, time_place: int) -> bool | None:
+    def _quotes_mean_something(self, lines: list[str], first: int, time_place: int | None) -> bool | None:
         """True if a cell is well quoted, False if quoted cells are not; None if no cell begins with a quote."""
         begins = False
         for index, line in enumerate(lines):
@@ -208,7 +208,7 @@ class Table:
                 return True
         return False if begins else None
 
-    def _one_by_one(self, lines: list[str], first: int, time_place: int) -> Batch:
+    def _one_by_one(self, lines: list[str], first: int, time_place: int | None) -> Batch:
         """Rows of lines of which some are not rows by themselves, or not well quoted."""
         batch = Batch([], [], {})
         index = 0
@@ -224,7 +224,7 @@ class Table:
             index += used
         return batch
 
-    def _over_lines(self, lines: list[str], start: int, first: int, time_place: int) -> tuple[_Scan, int]:
+    def _over_lines(self, lines: list[str], start: int, first: int, time_place: int | None) -> tuple[_Scan, int]:
         """The row that begins in a line with an open quote, and its number of lines.
 
         Raises:
@@ -259,9 +259,9 @@ class Table:
             return scan, used
         raise AssertionError("unreachable: the count has no end")
 
-    def _is_event(self, cells: Sequence[str], time_place: int) -> bool:
+    def _is_event(self, cells: Sequence[str], time_place: int | None) -> bool:
         """True if these cells could be an event: as many as the header has, with a time where times are."""
-        if len(cells) != len(self.header):
+        if time_place is None or len(cells) != len(self.header):
             return False
         try:
             return seconds_of(cells[time_place]) >= 0

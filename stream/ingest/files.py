@@ -255,7 +255,7 @@ def _chunks(
     """The chunks of an open file, whose format is found first."""
     # Bytes that are not UTF-8 become lone surrogates, which every check of an id refuses with its line number.
     with (
-        _unpacked(raw, path) as (data, name),
+        unpacked(raw, path) as (data, name),
         io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
         ending = name.lower().rpartition(".")[2]
@@ -277,8 +277,12 @@ def _chunks(
 
 
 @contextmanager
-def _unpacked(raw: Any, path: Path) -> Iterator[tuple[Any, str]]:
-    """The bytes of an open file, unpacked, and the name that has the ending of its format."""
+def unpacked(raw: Any, path: Path) -> Iterator[tuple[Any, str]]:
+    """The bytes of an open file, unpacked, and the name that has the ending of its format.
+
+    Raises:
+        WrongFile: the packed data are broken, or a zip has several files.
+    """
     with io.BufferedReader(raw, 1 << 20) as buffered:
         magic = buffered.peek(4)[:4]
         if magic.startswith(b"PK\x03\x04"):

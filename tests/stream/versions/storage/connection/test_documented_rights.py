@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 from stream.access.audit_cli import app as audit
 from stream.access.key_store import KeyStore
 from stream.access.keys_cli import app as keys
+from stream.catalogue.item import Item
+from stream.catalogue.profile import Profile
+from stream.catalogue_store.store import CatalogueStore, Write
 from stream.doctor.findings import Severity
 from stream.doctor.redis import check_rights
 from stream.settings import load_settings
@@ -79,6 +82,22 @@ def everything(side: RedisSide, model: str) -> None:
             ran = CliRunner().invoke(command, words, env=environment)
             assert ran.exit_code == 0, f"{words}: {ran.output}"
         KeyStore(store.space).note_uses({"0123456789ab": START})
+        # A shop writes its catalogue, and a server follows it.
+        catalogue = CatalogueStore(store)
+        heard = catalogue.announcements(wait_seconds=0.1)
+        next(heard)
+        catalogue.items.write([Write("cup", Item(title="Cup")), Write("pot", None)])
+        assert any(itertools.islice(heard, 20)), "the change is announced"
+        heard.close()
+        catalogue.users.write([Write("ada", Profile(country="CH"))])
+        catalogue.users.write([Write("ada", None)])
+        assert (catalogue.items.count(), catalogue.users.count()) == (1, 0)
+        assert [each.id for each in catalogue.items.page(None, 10)[0]] == ["cup"]
+        (whole,) = catalogue.everything()
+        assert len(whole.documents) == 2
+        changes = catalogue.changes(whole.catalogue, 0, 10)
+        assert changes is not None
+        assert [item for item, _ in changes.documents] == [b"cup", b"pot"]
         # Workers tidy up, heal, stop; their shards are merged, and what was before goes.
         assert compact(store, 0, NARROW, START + 10.0).versions_dropped > 0
         side.client().delete(store.keys.states(1))

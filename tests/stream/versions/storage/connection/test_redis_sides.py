@@ -13,6 +13,10 @@ import redis
 from redis.crc import key_slot
 
 from benchmarks.harness.waiting import wait_until
+from stream.catalogue.filters import NO_FILTER
+from stream.catalogue.item import Item
+from stream.catalogue_store.live import LiveCatalogue
+from stream.catalogue_store.store import CatalogueStore, Write
 from stream.settings import load_settings
 from stream.state.table_writer import TableWriter
 from stream.state.tables import Tables
@@ -87,6 +91,25 @@ def test_versions_are_written_read_compacted_and_announced(
     store.close()
 
 
+def test_a_catalogue_is_written_listed_and_followed(side: RedisSide) -> None:
+    store = store_of(side, "catalogue")
+    catalogue = CatalogueStore(store)
+    live = LiveCatalogue(catalogue, poll_seconds=0.05)
+    live.start()
+    try:
+        for number in range(3):
+            catalogue.items.write([Write(f"i{number}", Item(hidden=number == 1)), Write("gone", None)])
+        catalogue.items.change("i2", {"price": 3})
+        assert [each.revision for each in catalogue.items.page(None, 10)[0]] == [1, 3, 7], side.name
+        assert catalogue.items.count() == 3
+        wait_until(lambda: live.catalogue.current.revision == 7, "the catalogue is followed", 30.0)
+        view = live.catalogue.view(NO_FILTER, None)
+        assert [view.shows(item) for item in ("i0", "i1", "i2", "gone", "unknown")] == [True, False, True, False, True]
+    finally:
+        live.stop()
+        store.close()
+
+
 def test_wrong_credentials_are_named_and_no_password_is_shown(side: RedisSide) -> None:
     store = store_of(side, **side.wrong)
     with pytest.raises(redis.exceptions.RedisError) as refused:
@@ -101,12 +124,13 @@ def test_wrong_credentials_are_named_and_no_password_is_shown(side: RedisSide) -
 
 
 def test_the_documented_rights_are_those_that_are_used(tmp_path: Path, another: Callable[..., Any]) -> None:
+    from stream.catalogue_store import scripts as catalogue_scripts
     from stream.versions.storage import access_scripts, heal_scripts, reshard_scripts, scripts
     from tests.connections.redis_side import documented_rights
 
     sources = [
         text
-        for module in (scripts, access_scripts, heal_scripts, reshard_scripts)
+        for module in (scripts, access_scripts, heal_scripts, reshard_scripts, catalogue_scripts)
         for text in vars(module).values()
         if isinstance(text, str)
     ]
@@ -115,6 +139,7 @@ def test_the_documented_rights_are_those_that_are_used(tmp_path: Path, another: 
         with side.client() as admin:
             admin.config_resetstat()
         test_versions_are_written_read_compacted_and_announced(side, another, loaded_of)
+        test_a_catalogue_is_written_listed_and_followed(side)
         with side.client() as admin:
             counted = admin.info("commandstats").items()
     used |= {name.removeprefix("cmdstat_") for name, row in counted if row["calls"] > row["rejected_calls"]}

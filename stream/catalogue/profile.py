@@ -1,0 +1,26 @@
+"""A user's document: what a shop says about a user, beside what the user does.
+
+The profile is kept for the shop's pages and for later models; lists are not made from it. Deleting it deletes this
+document and nothing else: what was learned from the user's events is in the model.
+
+This file decides the fields of a profile and their limits.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from stream.catalogue.item import Name
+from stream.catalogue.labels import Labels
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Everything that a shop says about one user."""
+
+    language: Annotated[str, Meta(max_length=35, description="As in BCP 47, such as `de-CH`.")] | None = None
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="Two letters, as in ISO 3166.")] | None = None
+    tags: Annotated[list[Name], Meta(max_length=64, description="Words of your own.")] = []
+    labels: Labels = {}
