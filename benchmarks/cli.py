@@ -102,6 +102,34 @@ def serve(
 
 
 @app.command()
+def filters(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    items: Annotated[
+        int, typer.Option("--items", min=10_000, help="Items in the model and in the catalogue.")
+    ] = 1_000_000,
+    lists: Annotated[int, typer.Option("--lists", min=100, help="Lists of each kind in each run.")] = 2000,
+) -> None:
+    """Lists under filters that let through less and less, beside lists without a filter."""
+    from benchmarks.legs.catalogue.filters import measure
+
+    _report(lambda progress: measure(runs, items, lists, progress), as_json)
+
+
+@app.command()
+def catalogue(
+    as_json: AsJson = False,
+    runs: Runs = 3,
+    probes: Annotated[int, typer.Option("--probes", min=10, help="Changes in each run.")] = 100,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Processes of the server.")] = 4,
+) -> None:
+    """From a change of an item to the lists of every server process, with events beside it."""
+    from benchmarks.legs.catalogue.changes import measure
+
+    _report(lambda progress: measure(runs, probes, processes, progress), as_json)
+
+
+@app.command()
 def model(as_json: AsJson = False, runs: Runs = 5) -> None:
     """Learning all sources and answering, in one process."""
     from benchmarks.legs.model import measure

@@ -12,6 +12,7 @@ unpickles, and continues to answer from the last good version while Redis or Kaf
 | `web` | how requests are read, refused and documented, and the fast HTTP protocol |
 | `access` | which requests are let in, with which key |
 | `answers` | which list answers a request |
+| `catalogue` | routes for documents of items and users |
 | `intake` | when a posted event counts as accepted |
 | `operations` | routes for health, metrics, versions and rollbacks |
 | `wiring` | which objects of the application FastAPI routes can ask for |

@@ -10,6 +10,7 @@ the whole application, because a middleware costs about as much as a list.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from serving.access.route_scopes import ROUTE_SCOPES
 from serving.answers import item_lists, recommendations
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
+from serving.catalogue import documents
+from serving.catalogue import routes as catalogue_routes
 from serving.intake import routes
 from serving.intake.event_intake import Accepted, EventIntake
 from serving.intake.event_reader import EventReader
@@ -38,6 +41,10 @@ from serving.web.endpoint import Endpoint, Send
 from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
 from stream.access.key_store import KeyStore
+from stream.catalogue.item import Item
+from stream.catalogue.profile import Profile
+from stream.catalogue_store.live import LiveCatalogue
+from stream.catalogue_store.store import CatalogueStore
 from stream.events import TOPIC_TYPES
 from stream.settings import Settings
 from stream.versions import VersionStore
@@ -61,6 +68,9 @@ STRUCTS = [
     health.Health,
     health.BriefHealth,
     transparency.Transparency,
+    Item,
+    Profile,
+    *documents.STRUCTS,
 ]
 
 
@@ -116,7 +126,7 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
     )
     # First in the table, because a router tries one route after the other.
     app.router.routes[:0] = [endpoint.route() for endpoint in ENDPOINTS]
-    for router in (routes.router, versions.router, health.router, transparency.router):
+    for router in (routes.router, catalogue_routes.router, versions.router, health.router, transparency.router):
         app.include_router(router)
     answer_problems(app)
 
@@ -146,7 +156,12 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
         first_key=first_key,
     )
     state.guard = Guard(state.key_ring, state.metrics.count_access_refusal, settings.metrics_token.get_secret_value())
-    state.responder = Responder(state.loader, state.metrics)
+    state.catalogue_store = CatalogueStore(state.store)
+    state.catalogue = LiveCatalogue(
+        state.catalogue_store, settings.poll_seconds, lambda: _show_catalogue(state.metrics, state.catalogue)
+    )
+    state.loader.prepare = lambda loaded: state.catalogue.prepare(loaded.for_catalogue)
+    state.responder = Responder(state.loader, state.metrics, state.catalogue.catalogue)
     state.producer = EventProducer(settings, UpstreamHealth("kafka", state.metrics))
     state.intake = EventIntake(
         {topic: _reader_of(topic, settings) for topic in TOPIC_TYPES},
@@ -167,11 +182,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     await state.key_ring.start()
     await state.producer.start()
+    state.catalogue.start()
     state.loader.start()
     try:
         yield
     finally:
         await state.producer.stop()
+        await asyncio.to_thread(state.catalogue.stop)
         await state.loader.stop()
         await state.key_ring.stop()
         state.store.close()
@@ -183,6 +200,13 @@ def _reader_of(topic: str, settings: Settings) -> EventReader | MappedReader:
     if plan is not None and topic in plan.topics:
         return MappedReader(plan.topics[topic], settings.max_future_seconds, settings.model.scale)
     return EventReader(topic, settings.fields, settings.max_future_seconds, settings.model.scale)
+
+
+def _show_catalogue(metrics: Metrics, live: LiveCatalogue) -> None:
+    current = live.catalogue.current
+    metrics.catalogue_items.set(current.items)
+    metrics.catalogue_revision.set(current.revision)
+    metrics.catalogue_behind.set(live.behind)
 
 
 def _document(app: FastAPI) -> None:

@@ -55,6 +55,12 @@ class Metrics:
         self.resident_versions = gauge("resident_versions", "Versions held in memory.")
         self.loads = counter("version_loads", "Versions loaded, whole or by what changed.", "how")
         self.load_seconds = histogram("version_load_seconds", "Time to load a version.", "how")
+        self.catalogue_items = gauge("catalogue_items", "Items in the catalogue that are not deleted.")
+        self.catalogue_revision = gauge("catalogue_revision", "Number of the catalogue's last change that is applied.")
+        self.catalogue_behind = gauge("catalogue_behind", "1 while changes of the catalogue can't be read.")
+        self.filter_violations = counter(
+            "filter_violations", "Items that were taken out of a finished list because its filter forbids them."
+        )
         self.dependency_up = gauge("dependency_up", "1 while the dependency answers.", "dependency")
         self.learning_stopped = gauge(
             "learning_stopped",

@@ -6,6 +6,7 @@ hold on other machines too) and the description of the machine.
 | file | decides |
 |---|---|
 | `aging` | what a year of a shop leaves of hit rate, memory and numbers |
+| `catalogue` | what a filter costs a list, and how fast a change of an item is in every list |
 | `freshness` | the time from a click in Kafka to the lists that reflect it |
 | `ingest` | events per second from Kafka to learned tables, beside three baselines |
 | `large_model` | memory and learning time of a model of a given size, in a process of its own for `scale` |

@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -38,6 +38,8 @@ DESCRIBED: Mapping[str, str] = {
     "AliasMove.at": "When, in seconds since the epoch.",
     "DependencyHealth.up": "True while it answers.",
     "DependencyHealth.reason": "Error of the last attempt.",
+    "item": "Id of the item. Percent-encoded; may hold any character but control characters.",
+    "user": "Id of the user. Percent-encoded; may hold any character but control characters.",
     "Health.model": "Name of the model.",
     "Health.version": "Number of the version that answers; null while there is none.",
     "Health.version_id": "Its id.",
@@ -79,6 +81,17 @@ DESCRIBED: Mapping[str, str] = {
 """Text for parameters and fields without a description in the OpenAPI document, by `Shape.field` or by name."""
 
 SUCCESS: Mapping[str, str] = {
+    "GET /v1/items": "A page of items",
+    "PUT /v1/items": "All documents are written",
+    "PUT /v1/items/{item}": "The document as it is now",
+    "PATCH /v1/items/{item}": "The document as it is now",
+    "GET /v1/items/{item}": "The document",
+    "DELETE /v1/items/{item}": "The document is deleted, and the item is in no list",
+    "GET /v1/users": "A page of profiles",
+    "PUT /v1/users/{user}": "The profile as it is now",
+    "PATCH /v1/users/{user}": "The profile as it is now",
+    "GET /v1/users/{user}": "The profile",
+    "DELETE /v1/users/{user}": "The profile is deleted, and nothing else",
     "GET /v1/versions": "The list",
     "GET /v1/versions/{version}": "The manifest: see [versions](../explanation/versions.md)",
     "GET /v1/versions/{a}/diff/{b}": "The differences; those of numbers are newer minus older",
@@ -158,6 +171,8 @@ def _body(schema: Mapping[str, Any], *, required: bool) -> str:
     if "anyOf" in schema:
         name = _name(schema["anyOf"][0])
         return f"The body is JSON: one `{name}` or an array of them. {EVENTS}."
+    if schema.get("type") == "array":
+        return f"The body is JSON: an array of `{_name(schema['items'])}`, which is described below."
     name = _name(schema)
     opening = "The body is a JSON object:" if required else "The body may be a JSON object:"
     return f"{opening}\n\n{_fields(name)}"
@@ -196,7 +211,7 @@ def _described(name: str) -> str:
 def field_docstrings() -> Mapping[str, str]:
     """Strings under fields of Structs, by `Shape.field`."""
     found = {}
-    for struct in msgspec.Struct.__subclasses__():  # those of the server are imported with `serving.app`
+    for struct in _subclasses(msgspec.Struct):  # those of the server are imported with `serving.app`
         written = getattr(sys.modules.get(struct.__module__), struct.__name__, None) is struct  # not made at run time
         if written and struct.__module__.startswith(("serving.", "stream.")):
             body = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
@@ -206,6 +221,12 @@ def field_docstrings() -> Mapping[str, str]:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                         found[f"{struct.__name__}.{name}"] = " ".join(text.split())
     return found
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 def _inner(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -225,6 +246,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
         return f"[{code(_name(schema))}](#{_name(schema).lower()})"
     if "anyOf" in schema:
         return " or ".join(_kind(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(code(str(each)) for each in schema["enum"])
     words = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true` or `false`", "null": "null"}
     match schema.get("type"):
         case "array":

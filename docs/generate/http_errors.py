@@ -14,9 +14,12 @@ from docs.generate.markdown import table
 
 MEANINGS: Mapping[int, tuple[str, str]] = {
     400: ("The body is no JSON, or it ended early.", "no: the same body is refused again"),
-    404: ("There is no such address, or no such version.", "no"),
+    404: ("There is no such address, no such version, or no such document.", "no"),
     405: ("The route takes another method.", "no"),
-    409: ("The version is there and can't be read: Redis holds other bytes than were published.", "no; roll back"),
+    409: (
+        "The version is there and can't be read. Or a document has another revision than the request names.",
+        "no; roll back, or read the document again",
+    ),
     413: ("The body is larger than `CORRENTE_MAX_BODY_BYTES`.", "in smaller parts"),
     415: (
         "The body is packed, and not with gzip; or an administrative call is not `application/json`.",

@@ -8,6 +8,7 @@ add a policy, add it to `decision` and a row to the table in `tests/serving/answ
 | file | decides |
 |---|---|
 | `requests` | which parameters and fields a request for a list may have, and which ids are refused |
+| `filters` | which parameters and fields make up a filter |
 | `decision` | the plan made before scoring and the arrangement made after it: every policy of every list |
 | `response` | the JSON of a list |
 | `answer_ids` | the id of each answer |

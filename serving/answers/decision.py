@@ -8,7 +8,8 @@ network and no loader: the same ask and context always give the same list.
 
 A policy is one small pure function:
 
-- **Before scoring.** An option of ranking is a field of `stream.models.query.Query`, filled in by `plan`. A policy that
+- **Before scoring.** An option of ranking is a field of `stream.models.query.Query`, filled in by `plan`. The filter of
+  a request, and what the catalogue hides from every list, come as the view of the catalogue. Another policy that
   hides items returns a mask over item rows and is listed in `MASKS`; hidden items never become candidates, so the
   list still fills up with others.
 - **After scoring.** A policy that cuts, reorders or relabels takes a ranking and returns one, and is listed in
@@ -24,13 +25,17 @@ changes nothing returns the ranking it was given.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.catalogue.filters import NO_FILTER, Filter
+from stream.catalogue.snapshot import View
 from stream.models.model import Model
 from stream.models.query import Query, Ranking
+from stream.models.ranking.allowed import AllowedItems
 from stream.models.source_names import HALF_LIFE_NAMES, LONGEST
 from stream.versions import Version
 
@@ -59,24 +64,28 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         user, session: ids of the visitor, as in events; either, both or none.
         recent: items that the visitor just had, oldest first.
         candidates: rank only these; None: the sources of the model propose.
+        include: only these items may be in the list; None: all.
         exclude: items that must not be in the list.
         exclude_seen: leave out every item in the visitor's history.
         profiling: False leaves out everything that is known of the visitor: the list is made from what the request
             itself names and from what is popular.
         n: length of the list.
+        wanted: filter that every item has to pass.
         item: items similar to this one, instead of items for a visitor.
-        half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor. Only `n` and masks
-            apply to such a list.
+        half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor. Only `n`, the
+            filter and masks apply to such a list.
     """
 
     user: str | None = None
     session: str | None = None
     recent: Sequence[str] = ()
     candidates: Sequence[str] | None = None
+    include: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     exclude_seen: bool = False
     profiling: bool = True
     n: int = 10
+    wanted: Filter = NO_FILTER
     item: str | None = None
     half_life: str | None = None
 
@@ -85,12 +94,16 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     """Everything beside the request that a policy may look at.
 
     Attributes:
-        version: the version that answers.
-        model: its tables (read only) and its settings.
+        version: the version that answers; None before the first one is published.
+        model: its tables (read only) and its settings; None before there is one.
+        view: the catalogue under the filter of this request; None: there is no catalogue.
+        violated: is called with a number of items that a finished list must not hold.
     """
 
-    version: Version
-    model: Model
+    version: Version | None
+    model: Model | None
+    view: View | None = None
+    violated: Callable[[int], None] = lambda _: None
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -99,12 +112,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         query: visitor, history, candidates and options of ranking.
         half_life: rank by decayed counts over this half-life instead of for a visitor; None: for a visitor.
-        allowed: mask over item rows; None: every item may be a candidate.
+        allowed: items that may be candidates; None: every item.
     """
 
     query: Query
     half_life: str | None = None
-    allowed: Mask | None = None
+    allowed: AllowedItems | None = None
 
 
 MaskPolicy = Callable[[Ask, Context], Mask | None]
@@ -137,18 +150,30 @@ def excluded_items(ask: Ask) -> Collection[str]:
     return frozenset(ask.exclude) if ask.exclude else NO_ITEMS
 
 
-MASKS: tuple[MaskPolicy, ...] = ()
+def included_items(ask: Ask, context: Context) -> Mask | None:
+    """A mask that allows the items which alone may be in the list."""
+    if ask.include is None or context.model is None:
+        return None
+    mask = np.zeros(context.model.item_rows, np.uint8)
+    mask[context.model.rows_of(ask.include)] = 1
+    return mask
+
+
+MASKS: tuple[MaskPolicy, ...] = (included_items,)
 """Policies that hide items. A hidden item is hidden whatever the others say."""
 
 
-def allowed_items(ask: Ask, context: Context, masks: Sequence[MaskPolicy]) -> Mask | None:
-    """Items that all mask policies allow, or None if none of them hides anything."""
+def allowed_items(ask: Ask, context: Context, masks: Sequence[MaskPolicy]) -> AllowedItems | None:
+    """Items that the catalogue and all mask policies allow, or None if nothing is hidden."""
+    catalogued = context.view.allowed if context.view is not None else None
     allowed: Mask | None = None
     for policy in masks:
         mask = policy(ask, context)
         if mask is not None:
             allowed = mask if allowed is None else np.minimum(allowed, mask)
-    return allowed
+    if allowed is None:
+        return catalogued
+    return AllowedItems(allowed if catalogued is None else np.minimum(allowed, catalogued.mask))
 
 
 def plan(ask: Ask, context: Context, masks: Sequence[MaskPolicy] = MASKS) -> Plan:
@@ -162,7 +187,7 @@ def plan(ask: Ask, context: Context, masks: Sequence[MaskPolicy] = MASKS) -> Pla
         exclude_seen=ask.exclude_seen,
         candidates=ask.candidates,
     )
-    return Plan(query, ask.half_life, allowed_items(ask, context, masks) if masks else None)
+    return Plan(query, ask.half_life, allowed_items(ask, context, masks))
 
 
 # ---- scoring
@@ -182,14 +207,62 @@ def score(model: Model, planned: Plan) -> Ranking:
 # ---- after scoring
 
 
+def only_shown(ranking: Ranking, _: Ask, context: Context) -> Ranking:
+    """Take out items that the catalogue or the filter forbids.
+
+    None is there, because such items are no candidates. Each is counted, and an alert says that a mask was wrong.
+    """
+    view = context.view
+    if view is None or view.allowed is None or view.shows_all(ranking.items):
+        return ranking
+    shown = list(map(view.shows, ranking.items))
+    context.violated(len(shown) - sum(shown))
+    added_from = len(ranking.items) - ranking.popular - ranking.newest
+    new_from = len(ranking.items) - ranking.newest
+    return Ranking(
+        [item for item, kept in zip(ranking.items, shown, strict=True) if kept],
+        [score for score, kept in zip(ranking.scores, shown, strict=True) if kept],
+        ranking.fallback,
+        sum(shown[added_from:new_from]),
+        sum(shown[new_from:]),
+    )
+
+
+def fill_with_unmet(ranking: Ranking, ask: Ask, context: Context) -> Ranking:
+    """Go on with items of the catalogue that have no event yet, the newest first, if the list is too short.
+
+    Named candidates come in the order in which they were named. The scores lie below those of the list.
+    """
+    missing = ask.n - len(ranking.items)
+    if missing <= 0 or context.view is None or not context.view.result.passes.size:
+        return ranking
+    among = ask.candidates if ask.candidates is not None else ask.include
+    left_out = excluded_items(ask)
+    unmet = (item for item in dict.fromkeys(context.view.unmet(among)) if item not in left_out)
+    added = list(islice(unmet, missing))
+    if not added:
+        return ranking
+    least = ranking.scores[-1] if ranking.scores else 0.0
+    return Ranking(
+        ranking.items + added,
+        ranking.scores + [least - 1.0 - place for place in range(len(added))],
+        ranking.fallback if ranking.items else "newest",
+        ranking.popular,
+        ranking.newest + len(added),
+    )
+
+
 def cut_to_length(ranking: Ranking, ask: Ask, _: Context) -> Ranking:
     """Cut the ranking to the requested length; a plan may score more items than that."""
-    if len(ranking.items) <= ask.n:
+    surplus = len(ranking.items) - ask.n
+    if surplus <= 0:
         return ranking
-    return Ranking(ranking.items[: ask.n], ranking.scores[: ask.n], ranking.fallback)
+    newest = max(0, ranking.newest - surplus)
+    popular = max(0, ranking.popular - max(0, surplus - ranking.newest))
+    return Ranking(ranking.items[: ask.n], ranking.scores[: ask.n], ranking.fallback, popular, newest)
 
 
-ARRANGEMENTS: tuple[ArrangementPolicy, ...] = (cut_to_length,)
+ARRANGEMENTS: tuple[ArrangementPolicy, ...] = (only_shown, fill_with_unmet, cut_to_length)
 """Policies after scoring, in the order in which they are applied; the last one cuts."""
 
 
@@ -212,10 +285,11 @@ def decide(
 
     Args:
         ask: the request.
-        context: None before the first version is published; the answer is `EMPTY` then.
+        context: None without a version and a catalogue; the answer is `EMPTY` then.
         masks: policies before scoring.
         arrangements: policies after scoring.
     """
     if context is None:
         return EMPTY
-    return arrange(score(context.model, plan(ask, context, masks)), ask, context, arrangements)
+    ranking = EMPTY if context.model is None else score(context.model, plan(ask, context, masks))
+    return arrange(ranking, ask, context, arrangements)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
+from serving.answers.filters import filter_of
 from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
 from serving.loading.served import VersionSource
@@ -23,6 +24,7 @@ from serving.web.body import Headers
 from serving.web.parsing import QueryReader
 from serving.web.problems import STORE_PROBLEMS, Problem
 from stream.access.scopes import RECOMMENDATIONS_READ
+from stream.catalogue.filters import Filter
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,12 @@ ROUTE = "/v1/recommendations/{user}"
 
 REFUSED: tuple[type[Exception], ...] = (Problem, UnicodeDecodeError, *STORE_PROBLEMS)
 """Errors that the full path answers with a status of its own."""
+
+KEPT_QUERIES = 1024
+"""Queries whose meaning is kept: a page of a shop asks for many visitors with the same filter."""
+
+MAX_KEPT_BYTES = 500
+"""Longest query whose meaning is kept."""
 
 _read_query = QueryReader(RecommendationsOfUser)
 _encode = msgspec.json.Encoder().encode
@@ -51,6 +59,7 @@ class FastPath:
         self._check: Callable[[Headers, str], object] = state.guard.check
         metrics: Metrics = state.metrics
         self._count_request = metrics.request_counter("GET", ROUTE, 200)
+        self._meanings: dict[bytes, tuple[RecommendationsOfUser, Filter]] = {}
 
     def __call__(self, target: bytes, headers: Headers = ()) -> bytes | None:
         """The JSON body of status 200, or None to leave the request to the full path.
@@ -69,10 +78,10 @@ class FastPath:
             user = segment.decode("ascii")
             if "%" in user:
                 user = unquote(user, errors="surrogateescape")
-            request = _read_query(query)
+            request, wanted = self._meanings.get(query) or self._read(query)
             if request.version is not None:
                 return None
-            body = _encode(self._respond(ask_of_user(user, request), served))
+            body = _encode(self._respond(ask_of_user(user, request, wanted), served))
         except REFUSED:
             return None
         except Exception:  # the full path answers it too, with a 500 if it fails there; the connection lives on
@@ -80,3 +89,12 @@ class FastPath:
             return None
         self._count_request(time.perf_counter() - started)
         return body
+
+    def _read(self, query: bytes) -> tuple[RecommendationsOfUser, Filter]:
+        request = _read_query(query)
+        meaning = request, filter_of(request)
+        if len(query) <= MAX_KEPT_BYTES:
+            if len(self._meanings) >= KEPT_QUERIES:
+                self._meanings.clear()
+            self._meanings[query] = meaning
+        return meaning

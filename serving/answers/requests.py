@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from serving.answers.decision import Ask
+from serving.answers.filters import FilterFields, FilterParameters, filter_of
 from serving.web.problems import Problem
+from stream.catalogue.filters import Filter
 from stream.events import Id, check_id, text_of
 from stream.values import InvalidEvent
 
@@ -31,80 +33,110 @@ Profiling = Annotated[
 ]
 
 
-class RecommendationsOfUser(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class RecommendationsOfUser(FilterParameters, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Query of `GET /v1/recommendations/{user}`."""
 
     n: Count = 10
     session: Annotated[str, Meta(description="Of the visitor; its events count beside the user's.")] | None = None
-    exclude: Annotated[list[str], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = []
+    include: Annotated[
+        list[str], Meta(max_length=100, description="Only these items may be in the list; may be repeated.")
+    ] = msgspec.field(default_factory=list)
+    exclude: Annotated[list[str], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = (
+        msgspec.field(default_factory=list)
+    )
     exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
     profiling: Profiling = "on"
     version: VersionName | None = None
 
 
-class RecommendationsFor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class RecommendationsFor(FilterFields, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Body of `POST /v1/recommendations`. Without user, session and recent items the list is what is popular."""
 
     user: Id | None = None
     session: Id | None = None
-    recent: Ids = []
+    recent: Ids = msgspec.field(default_factory=list)
     """Items the visitor just had, oldest first: for visitors who are not to be known, or events not yet sent."""
     candidates: Ids | None = None
-    """Rank only these."""
-    exclude: Ids = []
+    """Rank only these, all of them."""
+    include: Ids | None = None
+    """Only these may be in the list, which holds those that the sources propose first."""
+    exclude: Ids = msgspec.field(default_factory=list)
     exclude_seen: bool = False
     profiling: Profiling = "on"
     n: Count = 10
     version: VersionName | None = None
 
 
-class ListOfItems(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class ListOfItems(FilterParameters, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Query of the lists that are not about a visitor."""
 
     n: Count = 10
     version: VersionName | None = None
 
 
-def ask_of_user(user: str, request: RecommendationsOfUser) -> Ask:
-    """The ask of `GET /v1/recommendations/{user}`. Raises `Problem` 422, naming the field, for an invalid id."""
+def ask_of_user(user: str, request: RecommendationsOfUser, wanted: Filter | None = None) -> Ask:
+    """The ask of `GET /v1/recommendations/{user}`. Raises `Problem` 422, naming the field, for an invalid id.
+
+    Args:
+        user: from the path.
+        request: the query.
+        wanted: the filter of the request, if it is known already.
+    """
     _check("user", user)
     if request.session is not None:
         _check("session", request.session)
     for item in request.exclude:
         _check("exclude", item)
+    for item in request.include:
+        _check("include", item)
+    _check_include(request.include, request.exclude)
     return Ask(
         user=user,
         session=request.session,
+        include=request.include or None,
         exclude=request.exclude,
         exclude_seen=request.exclude_seen,
         profiling=_profiling(request.profiling, request.exclude_seen),
         n=request.n,
+        wanted=filter_of(request) if wanted is None else wanted,
     )
 
 
 def ask_of_body(request: RecommendationsFor) -> Ask:
     """The ask of `POST /v1/recommendations`. Raises `Problem` 422, naming the field, for an invalid id."""
+    if request.candidates is not None and request.include is not None:
+        raise Problem(422, "include: candidates are given too; both name the items of the list", field="include")
+    include = None if request.include is None else _ids("include", request.include)
+    exclude = _ids("exclude", request.exclude)
+    _check_include(include, exclude)
     return Ask(
         user=_id("user", request.user),
         session=_id("session", request.session),
         recent=_ids("recent", request.recent),
         candidates=None if request.candidates is None else _ids("candidates", request.candidates),
-        exclude=_ids("exclude", request.exclude),
+        include=include,
+        exclude=exclude,
         exclude_seen=request.exclude_seen,
         profiling=_profiling(request.profiling, request.exclude_seen),
         n=request.n,
+        wanted=filter_of(request),
     )
 
 
 def ask_of_item(item: str, request: ListOfItems) -> Ask:
     """The ask of `GET /v1/items/{item}/similar`. Raises `Problem` 422 for an invalid id."""
     _check("item", item)
-    return Ask(item=item, n=request.n)
+    return Ask(item=item, n=request.n, wanted=filter_of(request))
 
 
 def ask_of_counts(half_life: str, request: ListOfItems) -> Ask:
     """The ask of `GET /v1/popular` and `GET /v1/trending`: items by decayed counts over one half-life."""
-    return Ask(half_life=half_life, n=request.n)
+    return Ask(half_life=half_life, n=request.n, wanted=filter_of(request))
+
+
+def _check_include(include: Sequence[str] | None, exclude: Sequence[str]) -> None:
+    if include and exclude and set(include) <= set(exclude):
+        raise Problem(422, "exclude: it takes away everything that include names", field="exclude")
 
 
 def _profiling(profiling: str, exclude_seen: bool) -> bool:

@@ -12,6 +12,7 @@ from serving.answers.decision import Ask, Context, decide
 from serving.answers.response import Recommendations, to_response
 from serving.loading.served import LoadedVersion, VersionSource
 from serving.metrics import Metrics
+from stream.catalogue.snapshot import Catalogue
 
 
 class Responder:
@@ -20,12 +21,15 @@ class Responder:
     Args:
         loader: holds the versions in memory.
         metrics: of the server; each answer is counted by its fallback.
+        catalogue: of the items; an empty one if none is given.
     """
 
-    def __init__(self, loader: VersionSource, metrics: Metrics) -> None:
+    def __init__(self, loader: VersionSource, metrics: Metrics, catalogue: Catalogue | None = None) -> None:
         self._loader = loader
         self._model_name = loader.model_name
         self._metrics = metrics
+        self._catalogue = catalogue if catalogue is not None else Catalogue()
+        self._count_violations = metrics.filter_violations.inc
         self._new_id = AnswerIds()
 
     async def respond_from(self, version: str | None, ask: Ask) -> Recommendations:
@@ -40,9 +44,13 @@ class Responder:
     def respond(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
         """The response from a version in memory; None: no version was ever published."""
         if served is None:
-            version, ranking = None, decide(ask, None)
+            version = None
+            view = self._catalogue.view(ask.wanted, None)
+            context = Context(None, None, view, self._count_violations)
         else:
             version = served.version
-            ranking = decide(ask, Context(version, served.model))
+            view = self._catalogue.view(ask.wanted, served.for_catalogue)
+            context = Context(version, served.model, view, self._count_violations)
+        ranking = decide(ask, context)
         self._metrics.count_answer(ranking.fallback or "personal")
-        return to_response(self._new_id(), self._model_name, version, ranking)
+        return to_response(self._new_id(), self._model_name, version, ranking, view.revision)

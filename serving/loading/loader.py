@@ -268,6 +268,7 @@ class Loader(VersionSource):
         return future
 
     def _swap(self, served: LoadedVersion) -> None:
+        self.prepare(served)
         before, self.served = self.served, served
         if before is not None and before.version.lineage != served.version.lineage:
             # The store was emptied and its numbers start again, so a number no longer identifies a resident version.

@@ -9,8 +9,9 @@ This file decides what a request may ask of a loader, and which errors it has to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -19,6 +20,8 @@ from serving.loading.shard_memory import ShardMemory
 from serving.memory.arena import Views
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
+from stream.catalogue.item_rows import same_rows_key
+from stream.catalogue.snapshot import Served
 from stream.models.model import Model
 from stream.versions import StoppedShard, Version
 from stream.versions.manifest import rfc3339
@@ -47,6 +50,15 @@ class LoadedVersion:
     memories: dict[int, ShardMemory] = field(default_factory=dict)
     """Memory of each of these views."""
 
+    @cached_property
+    def for_catalogue(self) -> Served:
+        """The version as the catalogue needs it. Several shards are numbered anew with every version."""
+        version = self.version
+        same_rows: Hashable = version.id
+        if len(version.shards) == 1:
+            same_rows = same_rows_key(self.model, (version.lineage, *version.shards))
+        return Served(version.id, same_rows, self.model)
+
 
 class VersionSource(ABC):
     """The served version, and others on request.
@@ -60,6 +72,7 @@ class VersionSource(ABC):
         problem: reason why the version that should be served can't be loaded; None if there is none.
         problem_since: seconds since the epoch at which the problem began.
         stopped: shards that are not learned at present; lists are answered all the same.
+        prepare: is called with every version before it answers, in the thread that loads it.
     """
 
     def __init__(self, model_name: str, redis: UpstreamHealth) -> None:
@@ -70,6 +83,7 @@ class VersionSource(ABC):
         self.problem: str | None = None
         self.problem_since: float | None = None
         self.stopped: tuple[StoppedShard, ...] = ()
+        self.prepare: Callable[[LoadedVersion], None] = lambda _: None
 
     def note_stopped(self, stopped: Sequence[StoppedShard], metrics: Metrics) -> bool:
         """Take note of the shards that are not learned at present; return True if it were others before.

@@ -257,6 +257,7 @@ class SnapshotClient(VersionSource):
             if served is None:  # released here while the other side believed it was mapped
                 link.outbox.put(SendAgain(state.served))
             elif served is not self.served:
+                self.prepare(served)
                 self.served = served
                 self._metrics.served_version.set(served.version.number)
                 self._metrics.served_created_seconds.set(served.version.created_at)

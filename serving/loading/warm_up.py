@@ -10,10 +10,15 @@ from functools import partial
 import numpy as np
 
 from serving.loading.shard_memory import ShardMemory
+from stream.catalogue.columns import Change
+from stream.catalogue.filters import Filter
+from stream.catalogue.item import Item
+from stream.catalogue.snapshot import Catalogue, Served
 from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.schema import table_specs
 from stream.models.settings import ModelSettings
+from stream.models.workspace.scoring_view import reader_of
 from stream.state.codec import decode_delta, encode_delta
 from stream.state.folding import fold_all
 from stream.state.table_writer import put_all
@@ -28,6 +33,12 @@ def warm_up(model: Model) -> None:
     model.recommend(Query(user="nobody", candidates=items))
     model.similar(items[0], 5)
     model.names(np.zeros(1, np.int64))
+    catalogue = Catalogue()
+    catalogue.apply([Change(item, 1, Item(tags=["a tag"])) for item in items], 1)
+    allowed = catalogue.view(Filter(tags=("a tag",)), Served("", "", model)).allowed
+    assert allowed is not None
+    model.recommend(Query(user="nobody", recent=items, n=len(items) + 1), allowed)
+    allowed.compare_counts(reader_of(model.views))
 
 
 def compile_kernels(_: ModelSettings) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from serving.web.problems import Problem
+from serving.web.unknown_parameters import known_names
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -122,7 +123,7 @@ def to_problem(
     field = path[element_index.end() if element_index else 1 :].removeprefix(".").replace("[...]", "") or None
     if unknown := _UNKNOWN.search(message):
         field = unknown["name"]
-        text = f"there is no such name; there are {', '.join(names)}"
+        text = f"there is no such name; {known_names(field, names)}"
     elif missing := _MISSING.search(message):
         field = missing["name"]
         text = "is required"

@@ -7,6 +7,7 @@ This file decides that a query parameter that a route doesn't declare gets 422 a
 from __future__ import annotations
 
 from collections.abc import Collection
+from difflib import get_close_matches
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -31,12 +32,23 @@ def refuse_unknown(query: bytes, declared: Collection[str]) -> None:
     >>> refuse_unknown(b"limit=5", {"limit"})
     >>> refuse_unknown(b"limt=5", {"limit"})
     Traceback (most recent call last):
-    serving.web.problems.Problem: limt: there is no such parameter; there are limit
+    serving.web.problems.Problem: limt: there is no such parameter; did you mean limit? There are limit
 
     Raises:
         Problem: 422, naming the first unknown parameter.
     """
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name not in declared:
-            known = f"there are {', '.join(sorted(declared))}" if declared else "this route takes none"
+            known = known_names(name, sorted(declared)) if declared else "this route takes none"
             raise Problem(422, f"{name}: there is no such parameter; {known}", field=name)
+
+
+def known_names(name: str, names: Collection[str]) -> str:
+    """The known names, and before them the nearest one to a name that isn't among them.
+
+    >>> known_names("exclude_sen", ["n", "exclude_seen"]), known_names("page", ["n"])
+    ('did you mean exclude_seen? There are n, exclude_seen', 'there are n')
+    """
+    close = get_close_matches(name, names, n=1)
+    listed = ", ".join(names)
+    return f"did you mean {close[0]}? There are {listed}" if close else f"there are {listed}"

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.harness import background
 from benchmarks.harness.events import OTHER_FORMAT
 from benchmarks.legs import ingest, letters, memory, partitions, scale, serve
+from benchmarks.legs.catalogue import changes, filters
 from benchmarks.legs.freshness import Times, _percentile
 from benchmarks.legs.ingest import Measured, Pace, Seen, _pace
 from benchmarks.legs.serve import Load
@@ -151,3 +152,17 @@ def test_a_pace_runs_from_the_first_count_to_the_last() -> None:
 @pytest.mark.parametrize(("percent", "expected"), [(50, 5), (99, 10), (100, 10), (1, 1)])
 def test_a_percentile_is_a_value_that_was_measured(percent: int, expected: int) -> None:
     assert _percentile([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], percent) == expected
+
+
+def test_filters_compare_medians_with_lists_without_a_filter() -> None:
+    found = [{"": [100.0, 300.0, 200.0], "50": [220.0] * 3, "5": [240.0] * 3, "05": [200.0] * 3, "005": [400.0] * 3}]
+    result = filters.result(found * 2, {}, short=3, runs=2)
+    assert result["ratios"] == {"p50_50": 1.1, "p50_5": 1.2, "p50_05": 1.0, "p50_005": 2.0}
+    assert (result["figures"]["microseconds_p50_unfiltered"], result["figures"]["short_lists"]) == (200.0, 3)
+
+
+def test_changes_of_the_catalogue_are_counted_over_all_runs() -> None:
+    result = changes.result([[float(number) for number in range(1, 101)], [50.0] * 100], violations=0.0)
+    figures = result["figures"]
+    assert (figures["p50_ms"], figures["longest_ms"], figures["violations"], result["runs"]) == (50.0, 100.0, 0.0, 2)
+    assert result["spread"]["p99_ms"] == [50.0, 99.0]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from serving.answers.decision import Context
 from serving.answers.responder import Responder
 from serving.app import Server, create_app
+from stream.catalogue.snapshot import Catalogue, Served
 from stream.ingest.records import Record
 from stream.models.model import Model
 from stream.models.settings import ModelSettings
@@ -35,6 +36,10 @@ class Loaded(NamedTuple):
     @property
     def context(self) -> Context:
         return Context(self.version, self.model)
+
+    @property
+    def for_catalogue(self) -> Served:
+        return Served(self.version.id, self.version.id, self.model)
 
 
 class InMemory:
@@ -72,9 +77,9 @@ def shop(**settings: Any) -> InMemory:
     return InMemory(learned(CLICKS[:EARLY_CLICKS], 1, **settings), learned(CLICKS, 2, **settings))
 
 
-def application(loader: InMemory) -> Server:
+def application(loader: InMemory, catalogue: Catalogue | None = None) -> Server:
     """An application that answers from these versions. It is not started, so it connects to nothing."""
     app = create_app(load_settings({}))
     app.state.loader = loader
-    app.state.responder = Responder(loader, app.state.metrics)
+    app.state.responder = Responder(loader, app.state.metrics, catalogue)
     return app

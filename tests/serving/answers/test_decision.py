@@ -81,7 +81,7 @@ def test_an_item_that_one_mask_hides_is_hidden_whatever_the_others_say():
     ask = Ask(user="u1", n=24)
     both = decide(ask, CONTEXT, [hiding("item 3"), hides_nothing, hiding("item 20")])
     assert set(both.items) == set(ITEMS) - {"item 3", "item 20"}
-    assert plan(ask, CONTEXT, [hiding("item 3"), hiding("item 20")]).allowed.dtype == np.uint8
+    assert plan(ask, CONTEXT, [hiding("item 3"), hiding("item 20")]).allowed.mask.dtype == np.uint8
 
 
 def test_without_a_policy_that_hides_there_is_no_mask():
@@ -122,11 +122,15 @@ def test_the_decision_knows_no_loader_no_http_no_clock_and_no_chance():
     assert imported == {
         "__future__",
         "collections.abc",
+        "itertools",
         "msgspec",
         "numpy",
         "numpy.typing",
+        "stream.catalogue.filters",
+        "stream.catalogue.snapshot",
         "stream.models.model",
         "stream.models.query",
+        "stream.models.ranking.allowed",
         "stream.models.source_names",
         "stream.versions",
     }

@@ -126,7 +126,7 @@ class Failing:
     """A version whose model raises."""
 
     def __init__(self, error: Exception) -> None:
-        self.version = self.model = self
+        self.version = self.model = self.for_catalogue = self
         self.error = error
 
     def recommend(self, *_: object) -> None:

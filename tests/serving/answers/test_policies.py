@@ -18,11 +18,15 @@ import msgspec
 import pytest
 
 from serving.answers import decision
-from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, decide
+from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide
 from serving.answers.fast_path import FastPath
 from serving.answers.requests import ListOfItems, RecommendationsFor, RecommendationsOfUser
 from serving.answers.response import to_response
 from serving.web.fast_protocol import JSON_HEAD
+from stream.catalogue.columns import Change
+from stream.catalogue.filters import NO_FILTER, Filter, LabelCondition
+from stream.catalogue.item import Item
+from stream.catalogue.snapshot import Catalogue
 from stream.models.query import Query
 from tests.serving.answers.shop import CLICKS, EARLY_CLICKS, ITEMS, InMemory, application, shop
 
@@ -184,6 +188,80 @@ ROWS = [
         parameters={"n": 5},
     ),
 ]
+
+
+def numbered(number: int) -> Item:
+    """The document of `item <number>`."""
+    return Item(
+        brand=f"brand {number % 3}",
+        categories=["all/even" if number % 2 == 0 else "all/odd"],
+        tags=["fifth" if number % 5 == 0 else "other", "item"],
+        price=float(number),
+        currency="CHF" if number < 12 else "EUR",
+        published_at=number + 1,
+        labels={"size": number},
+    )
+
+
+CATALOGUE = Catalogue()
+CATALOGUE.apply([Change(item, number + 1, numbered(number)) for number, item in enumerate(ITEMS)], len(ITEMS))
+
+LARGE = {"field": "size", "op": "ge", "value": 15}
+FILTERS: list[tuple[str, Any, Any, Callable[[int], bool]]] = [
+    ("categories", ["all/even"], ("all/even",), lambda number: number % 2 == 0),
+    ("categories_all", ["all", "all/odd"], ("all", "all/odd"), lambda number: number % 2 == 1),
+    ("categories_none", ["all/odd"], ("all/odd",), lambda number: number % 2 == 0),
+    ("tags", ["fifth"], ("fifth",), lambda number: number % 5 == 0),
+    ("tags_all", ["fifth", "item"], ("fifth", "item"), lambda number: number % 5 == 0),
+    ("tags_none", ["fifth"], ("fifth",), lambda number: number % 5 != 0),
+    ("brands", ["brand 1", "brand 2"], ("brand 1", "brand 2"), lambda number: number % 3 != 0),
+    ("brands_none", ["brand 1"], ("brand 1",), lambda number: number % 3 != 1),
+    ("price_min", 20, 20.0, lambda number: number >= 20),
+    ("price_max", 4, 4.0, lambda number: number <= 4),
+    ("currency", "EUR", "EUR", lambda number: number >= 12),
+    ("available", True, True, lambda number: number < 24),
+    ("published_after", "1970-01-01T00:00:20Z", 20.0, lambda number: number >= 19),
+    ("labels", [LARGE], (LabelCondition(**LARGE),), lambda number: number >= 15),
+]
+"""Each part of a filter: as it is sent, as the filter has it, and the items that it lets through."""
+
+
+def lets_through(keep: Callable[[int], bool]) -> Callable[[list[str], Any], bool]:
+    return lambda items, _: set(items) == {item for number, item in enumerate(ITEMS) if keep(number)}
+
+
+for part, sent, meant, keep in FILTERS:
+    asked = [json.dumps(each) for each in sent] if part == "labels" else str(sent).lower() if sent is True else sent
+    wanted = Filter(**{part: meant})
+    ROWS.append(
+        Row(
+            f"filter: {part}",
+            Ask(user="u1", n=24, wanted=wanted),
+            lets_through(keep),
+            body={"user": "u1", "n": 24, part: sent},
+            query={"n": 24, part: asked},
+        )
+    )
+    ROWS.append(
+        Row(
+            f"popular, filter: {part}",
+            Ask(half_life=POPULAR_HALF_LIFE, n=24, wanted=wanted),
+            lets_through(keep),
+            path="/v1/popular",
+            parameters={"n": 24, part: asked},
+            functions=("only_shown", "fill_with_unmet"),
+        )
+    )
+ROWS.append(
+    Row(
+        "include",
+        Ask(user="u1", n=24, include=["item 2", "item 20", "unknown"]),
+        lambda items, _: sorted(items) == ["item 2", "item 20"],
+        body={"user": "u1", "n": 24, "include": ["item 2", "item 20", "unknown"]},
+        query={"n": 24, "include": ["item 2", "item 20", "unknown"]},
+        functions=("included_items",),
+    )
+)
 NAMES = [row.policy for row in ROWS]
 
 
@@ -208,9 +286,19 @@ def without_id(answer: bytes) -> bytes:
     return replaced
 
 
-def decided(row: Row) -> bytes:
+def catalogue_of(row: Row) -> Catalogue:
+    return Catalogue() if row.ask.wanted == NO_FILTER else CATALOGUE
+
+
+def context_of(row: Row) -> Context:
     loaded = loaded_of(row)
-    return msgspec.json.encode(to_response("-", "shop", loaded.version, decide(row.ask, loaded.context)))
+    return Context(loaded.version, loaded.model, catalogue_of(row).view(row.ask.wanted, loaded.for_catalogue))
+
+
+def decided(row: Row) -> bytes:
+    context = context_of(row)
+    response = to_response("-", "shop", context.version, decide(row.ask, context), context.view.revision)
+    return msgspec.json.encode(response)
 
 
 def target_of(row: Row) -> str:
@@ -218,7 +306,7 @@ def target_of(row: Row) -> str:
 
 
 async def over_http(row: Row, method: str, path: str, **request: Any) -> httpx.Response:
-    transport = httpx.ASGITransport(app=application(versions_of(row)))
+    transport = httpx.ASGITransport(app=application(versions_of(row), catalogue_of(row)))
     async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
         return await client.request(method, path, **request)
 
@@ -226,13 +314,13 @@ async def over_http(row: Row, method: str, path: str, **request: Any) -> httpx.R
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_the_decision_keeps_the_promise_of_the_policy(row: Row):
     loaded = loaded_of(row)
-    assert row.promise(decide(row.ask, loaded.context).items, loaded.model)
+    assert row.promise(decide(row.ask, context_of(row)).items, loaded.model)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.query is not None], ids=lambda row: row.policy)
 def test_the_fast_path_answers_with_the_decision(row: Row):
     target = httpx.URL(f"http://corrente{target_of(row)}", params=row.query).raw_path
-    answer = FastPath(application(versions_of(row)).state)(target)
+    answer = FastPath(application(versions_of(row), catalogue_of(row)).state)(target)
     if row.version is not None:
         assert answer is None, (
             "a version that is asked for by name may have to be loaded, which the full path waits for"

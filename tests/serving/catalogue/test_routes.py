@@ -1,0 +1,199 @@
+"""Documents over HTTP: written to Redis, listed in pages, refused with the field's name; and lists that follow them."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.serving.awaiting import eventually, served_version
+from tests.serving.conftest import Publisher, RedisServer, running, settings_for
+
+ANY_ID = "tea/pot ü?#%2F&"
+TEAPOT = {"title": "Teapot", "brand": "Alba", "categories": ["home/kitchen"], "price": 20, "labels": {"litres": 1.5}}
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer):
+    async with running(settings_for(redis_server)) as (_, client):
+        yield client
+
+
+async def listed(client: httpx.AsyncClient, path: str, **parameters) -> list[str]:
+    answer = await client.get(path, params=parameters)
+    assert answer.status_code == 200, answer.text
+    return [each["item"] for each in answer.json()["items"]]
+
+
+@pytest.mark.parametrize("item", ["teapot", ANY_ID])
+async def test_an_item_is_written_shown_changed_and_deleted(client: httpx.AsyncClient, item: str) -> None:
+    path = f"/v1/items/{quote(item, safe='')}"
+    written = (await client.put(path, json=TEAPOT)).json()
+    assert written == (await client.get(path)).json()
+    assert {name: written[name] for name in TEAPOT} == TEAPOT
+    assert (written["item"], written["revision"], written["available"], written["hidden"]) == (item, 1, True, False)
+
+    change = {"price": None, "available": False, "labels": {"litres": None, "lid": True}}
+    changed = (await client.patch(path, json=change)).json()
+    assert (changed["price"], changed["available"], changed["labels"]) == (None, False, {"lid": True})
+    assert (changed["title"], changed["revision"]) == ("Teapot", 2)
+
+    deleted = await client.delete(path)
+    assert (deleted.status_code, deleted.json()["revision"]) == (200, 3)
+    assert "stays in the model" in deleted.json()["note"]
+    assert (await client.get(path)).status_code == 404
+    assert (await client.get("/v1/items")).json()["items"] == []
+
+
+async def test_a_profile_is_deleted_alone_and_the_answer_says_so(client: httpx.AsyncClient) -> None:
+    written = (await client.put("/v1/users/ada", json={"language": "de-CH", "tags": ["trade"]})).json()
+    assert (written["user"], written["language"], written["revision"]) == ("ada", "de-CH", 1)
+    assert (await client.patch("/v1/users/ada", json={"country": "CH"})).json()["tags"] == ["trade"]
+    assert [each["user"] for each in (await client.get("/v1/users")).json()["users"]] == ["ada"]
+    assert "Only the profile is deleted" in (await client.delete("/v1/users/ada")).json()["note"]
+    assert (await client.get("/v1/users/ada")).status_code == 404
+
+
+async def test_many_items_are_written_at_once_and_listed_in_pages(client: httpx.AsyncClient) -> None:
+    items = sorted(f"i{number:04}" for number in range(1203))
+    answer = await client.put("/v1/items", json=[{"item": item, "title": item} for item in items])
+    assert answer.json() == {"written": 1203, "revision": 1203}
+    found, cursor = [], None
+    while True:
+        page = (await client.get("/v1/items", params={"limit": 500} | ({"cursor": cursor} if cursor else {}))).json()
+        assert (page["total"], page["revision"]) == (1203, 1203)
+        found += [each["item"] for each in page["items"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+    assert found == items
+
+
+async def test_a_writer_that_read_an_older_revision_is_refused(client: httpx.AsyncClient) -> None:
+    first = (await client.put("/v1/items/cup", json={"title": "Cup", "revision": 0})).json()
+    assert (await client.put("/v1/items/cup", json={"title": "Mug", "revision": first["revision"]})).status_code == 200
+    for answer in (
+        await client.put("/v1/items/cup", json={"title": "Jug", "revision": first["revision"]}),
+        await client.patch("/v1/items/cup", json={"title": "Jug", "revision": first["revision"]}),
+        await client.put("/v1/items", json=[{"item": "cup", "revision": 0}]),
+    ):
+        assert (answer.status_code, answer.json()["field"]) == (409, "revision")
+        assert "'cup' has revision 2" in answer.json()["detail"]
+    assert (await client.get("/v1/items/cup")).json()["title"] == "Mug"
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "says"),
+    [
+        ({"availabel": False}, "availabel", "Did you mean available?"),
+        ({"price": -1}, "price", "price: expected float >= 0.0"),
+        ({"currency": "euro"}, "currency", "currency: expected str matching regex"),
+        ({"published_at": "soon"}, "published_at", "published_at: "),
+        ({"categories": [" / "]}, "categories", "names no category"),
+        ({"labels": {"size": [1]}}, "labels", "labels: expected"),
+        ({"labels": {"size": "x" * 501}}, "labels", "at most 500"),
+        ({"revision": "two"}, "revision", "a whole number from 0"),
+        ([], None, "a document is a JSON object"),
+    ],
+)
+async def test_a_wrong_document_is_refused_with_the_name_of_its_field(
+    client: httpx.AsyncClient, document, field: str | None, says: str
+) -> None:
+    for method in ("PUT", "PATCH"):
+        answer = await client.request(method, "/v1/items/cup", json=document)
+        assert answer.status_code == 422, answer.text
+        assert answer.json().get("field") == field
+        assert says in answer.json()["detail"]
+    if isinstance(document, dict):
+        many = (await client.put("/v1/items", json=[{"item": "pot"}, {"item": "cup", **document}])).json()
+        assert (many["status"], many["index"], many["field"]) == (422, 1, field)
+    assert (await client.get("/v1/items")).json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (("PUT", "/v1/items", b"{}"), "an array of documents"),
+        (("PUT", "/v1/items", b'[{"title": "x"}]'), "element 0: item: the id of the item is required"),
+        (("PUT", "/v1/items/%00", b"{}"), "control character"),
+        (("GET", "/v1/items?cursor=%21", b""), "cursor: not one that a page returned"),
+        (("GET", "/v1/items?limt=3", b""), "did you mean limit?"),
+    ],
+)
+async def test_a_wrong_call_is_refused(client: httpx.AsyncClient, call, says: str) -> None:
+    method, target, body = call
+    answer = await client.request(method, target, content=body)
+    assert answer.status_code == 422, answer.text
+    assert says in answer.json()["detail"]
+
+
+async def test_hidden_sold_out_and_deleted_items_leave_every_list_of_every_version(
+    redis_server: RedisServer, publisher: Publisher
+) -> None:
+    items = [f"i{number}" for number in range(12)]
+    first = publisher.learn(*((f"u{number % 5}", items[number % 12]) for number in range(120)))
+    publisher.learn(*((f"u{number % 5}", items[number % 12]) for number in range(60)))
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, 2)
+        gone = {"i1", "i4", "i7"}
+        assert (await client.put("/v1/items/i1", json={"hidden": True})).status_code == 200
+        assert (await client.patch("/v1/items/i4", json={"available": False})).status_code == 200
+        assert (await client.delete("/v1/items/i7")).status_code == 200
+        everywhere = [
+            ("/v1/recommendations/u1", {}),
+            ("/v1/recommendations/stranger", {}),
+            ("/v1/recommendations/u1", {"version": first.number}),
+            ("/v1/items/i2/similar", {}),
+            ("/v1/popular", {}),
+            ("/v1/trending", {}),
+        ]
+
+        async def followed() -> bool:
+            answer = (await client.get("/v1/popular")).json()
+            return answer["catalogue_revision"] == 3
+
+        await eventually(followed, "the catalogue is followed")
+        for path, more in everywhere:
+            found = set(await listed(client, path, n=12, **more))
+            assert found == set(items) - gone - ({"i2"} if "similar" in path else set()), (path, more)
+        answer = await client.post("/v1/recommendations", json={"user": "u1", "candidates": items, "n": 12})
+        assert {each["item"] for each in answer.json()["items"]} == set(items) - gone
+        await client.post(f"/v1/versions/{first.number}/rollback", json={})
+        assert set(await listed(client, "/v1/recommendations/u1", n=12)) == set(items) - gone
+        await client.patch("/v1/items/i4", json={"available": True})
+
+        async def back() -> bool:
+            return "i4" in await listed(client, "/v1/recommendations/u1", n=12)
+
+        await eventually(back, "the item is back")
+
+
+async def test_while_redis_is_away_writes_are_refused_and_lists_keep_to_the_catalogue(
+    redis_server: RedisServer, publisher: Publisher
+) -> None:
+    publisher.learn(*((f"u{number % 5}", f"i{number % 6}") for number in range(60)))
+    async with running(settings_for(redis_server)) as (app, client):
+        await served_version(client, 1)
+        await client.put("/v1/items/i1", json={"available": False})
+
+        async def followed() -> bool:
+            return app.state.catalogue.catalogue.current.revision == 1
+
+        await eventually(followed, "the catalogue is followed")
+        redis_server.stop()
+        answer = await client.put("/v1/items/i2", json={"available": False})
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["Retry-After"] == "1"
+        assert set(await listed(client, "/v1/recommendations/u1", n=6)) == {"i0", "i2", "i3", "i4", "i5"}
+        redis_server.start()
+
+        async def written() -> bool:
+            return (await client.put("/v1/items/i2", json={"available": False})).status_code == 200
+
+        await eventually(written, "Redis takes writes again")
+
+        async def followed_again() -> bool:
+            return "i2" not in await listed(client, "/v1/recommendations/u1", n=6)
+
+        await eventually(followed_again, "the catalogue is followed again")
