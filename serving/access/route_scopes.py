@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream.access.scopes import EVENTS_WRITE, METRICS_READ, RECOMMENDATIONS_READ, VERSIONS_ADMIN
+from stream.access.scopes import (
+    CATALOGUE_READ,
+    CATALOGUE_WRITE,
+    EVENTS_WRITE,
+    METRICS_READ,
+    RECOMMENDATIONS_READ,
+    VERSIONS_ADMIN,
+    VISITORS_READ,
+)
 
 OPEN = None
 """Marks a route that needs no key."""
@@ -22,6 +30,19 @@ ROUTE_SCOPES: Mapping[str, str | None] = {
     "POST /v1/events/clicks": EVENTS_WRITE,
     "POST /v1/events/purchases": EVENTS_WRITE,
     "POST /v1/events/feedback": EVENTS_WRITE,
+    "GET /v1/items": CATALOGUE_READ,
+    "PUT /v1/items": CATALOGUE_WRITE,
+    "GET /v1/items/{item}": CATALOGUE_READ,
+    "PUT /v1/items/{item}": CATALOGUE_WRITE,
+    "PATCH /v1/items/{item}": CATALOGUE_WRITE,
+    "DELETE /v1/items/{item}": CATALOGUE_WRITE,
+    "GET /v1/users": VISITORS_READ,
+    "GET /v1/users/{user}": VISITORS_READ,
+    "PUT /v1/users/{user}": CATALOGUE_WRITE,
+    "PATCH /v1/users/{user}": CATALOGUE_WRITE,
+    "DELETE /v1/users/{user}": CATALOGUE_WRITE,
+    "GET /v1/transparency": OPEN,
+    "GET /v1/transparency/page": OPEN,
     "GET /v1/versions": METRICS_READ,
     "GET /v1/versions/{version}": METRICS_READ,
     "GET /v1/versions/{a}/diff/{b}": METRICS_READ,
