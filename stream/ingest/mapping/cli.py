@@ -135,10 +135,20 @@ def _print_report(report: CheckReport) -> None:
     events = sum(len(trace.events) for trace in report.records if trace.outcome == "learned")
     learned = sum(trace.outcome == "learned" for trace in report.records)
     letters = sum(trace.outcome == "dead_letters" for trace in report.records)
+    become, left_out = "becomes" if learned == 1 else "become", len(report.records) - learned - letters
     print(
-        f"{len(report.records)} records: {learned} become {events} events, {letters} dead letters, "
-        f"{len(report.records) - learned - letters} left out"
+        f"{_counted(len(report.records), 'record')}: {learned} {become} {_counted(events, 'event')}, "
+        f"{_counted(letters, 'dead letter')}, {left_out} left out"
     )
+
+
+def _counted(count: int, name: str) -> str:
+    """A number with its noun.
+
+    >>> _counted(1, "record"), _counted(2, "record")
+    ('1 record', '2 records')
+    """
+    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def _print_record(trace: RecordTrace) -> None:

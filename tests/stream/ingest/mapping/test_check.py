@@ -83,7 +83,7 @@ def test_a_condition_that_never_holds_is_a_caution_with_the_values_that_are_ther
         in result.stdout
     )
     assert "record 2: no rule: unlearned:unmapped" in result.stdout
-    assert "2 records: 1 become 1 events, 0 dead letters, 1 left out" in result.stdout
+    assert "2 records: 1 becomes 1 event, 0 dead letters, 1 left out" in result.stdout
 
 
 @pytest.mark.parametrize(
