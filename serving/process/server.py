@@ -130,8 +130,8 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
         backlog=BACKLOG,
     )
     server = HttpServer(config)
-    # uvicorn handles signals once its loop runs, and raises the one that ended it once more for the handler before. This
-    # one keeps a signal that comes earlier, and an orderly end is exit code 0.
+    # uvicorn handles signals once its loop runs, and raises the one that ended it once more for the handler before.
+    # This one keeps a signal that comes earlier, and an orderly end is exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     server.run(sockets=[listening])

@@ -16,7 +16,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 import structlog
@@ -96,7 +96,7 @@ def run_processes(count: int, load: Program, answer: Program) -> None:
         start(role, program)
 
 
-def _start(program: Program, socket_name: str, signals: set[signal.Signals]) -> int:
+def _start(program: Program, socket_name: str, signals: Iterable[int]) -> int:
     """Fork a process that runs a program with a set of blocked signals and exits; returns its id."""
     parent = os.getpid()
     process = os.fork()

@@ -243,7 +243,7 @@ def test_on_loopback_a_weak_salt_is_one_warning(redis_server: RedisServer, proce
 
 
 def test_a_signal_that_comes_before_the_loop_runs_ends_the_server(redis_server: RedisServer):
-    """The handler of the loop is installed milliseconds after the program's own; a signal in between must not be lost."""
+    """The loop's handler is installed milliseconds after the program's own; a signal in between must not be lost."""
     program = """
 import signal
 from serving.process import server
