@@ -41,8 +41,6 @@ from serving.web.endpoint import Endpoint, Send
 from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
 from stream.access.key_store import KeyStore
-from stream.catalogue.item import Item
-from stream.catalogue.profile import Profile
 from stream.catalogue_store.live import LiveCatalogue
 from stream.catalogue_store.store import CatalogueStore
 from stream.events import TOPIC_TYPES
@@ -68,8 +66,6 @@ STRUCTS = [
     health.Health,
     health.BriefHealth,
     transparency.Transparency,
-    Item,
-    Profile,
     *documents.STRUCTS,
 ]
 

@@ -2,9 +2,9 @@
 
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
-`catalogue`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. `access`,
-`catalogue_store`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are edges.
-`stream` imports neither `serving` nor `simulators`.
+`catalogue`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. The rooms `access`,
+`catalogue_store`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are the
+edge. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -33,7 +33,7 @@ one partition learns (`shard`), and how its states become versions (`versions`).
 | `standby` | how a worker without a shard gets ready to take one over |
 | `start_checks` | what is checked of model and Redis before a worker joins its group |
 | `state` | the form of tables, deltas, journals and checkpoints |
-| `values` | which texts and numbers are a time, a number or a rating |
+| `values` | which texts and numbers are a time, a number, a rating, a consent or a bot |
 | `versions` | how states become versions in Redis, and how they are read back |
 | `worker` | what starts and ends when in a worker process |
 | `worker_cli` | the command `corrente worker` |

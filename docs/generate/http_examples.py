@@ -103,6 +103,7 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
             "/v1/recommendations/bob?profiling=off&n=2",
         ),
         Request("GET /v1/transparency", "What decides these lists", "GET", "/v1/transparency"),
+        Request("GET /v1/transparency/page", "The headings of the page", "GET", "/v1/transparency/page"),
         Request(
             "PUT /v1/items/{item}",
             "An item of the shop",

@@ -5,7 +5,7 @@ catalogue in memory. FastAPI routes, as those of operations are, because Redis t
 
 | file | decides |
 |---|---|
-| `documents` | the JSON of documents, pages and deletions |
+| `documents` | the JSON of bodies, documents, pages and deletions |
 | `calls` | the steps from a request to the store and back, for items and users alike |
 | `routes` | which routes there are |
 """

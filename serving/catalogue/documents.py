@@ -1,16 +1,17 @@
-"""JSON of the catalogue's answers.
+"""JSON of the catalogue's bodies and answers.
 
-This file decides what an answer about documents says.
+This file decides what a body about documents may hold, beside the fields of a document, and what an answer says.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from stream.catalogue.item import Item
+from stream.catalogue.labels import Label, LabelName
 from stream.catalogue.profile import Profile
 
 
@@ -21,13 +22,42 @@ class ItemDocument(Item, kw_only=True, omit_defaults=False, frozen=True):
     revision: Annotated[int, Meta(description="Number of the document's last change.")]
 
 
-class ItemToWrite(Item, kw_only=True, frozen=True):
+ChangedLabels = Annotated[
+    dict[LabelName, Label | None], Meta(max_length=64, description="Labels to set; null removes one.")
+]
+Expected = Annotated[int, Meta(ge=0, description="The one that the document must have, 0 if there must be none.")]
+
+
+class ItemBody(Item, kw_only=True, frozen=True):
+    """An item as `PUT /v1/items/{item}` takes it."""
+
+    revision: Expected | None = None
+
+
+class ItemToWrite(ItemBody, kw_only=True, frozen=True):
     """An item with its id, as `PUT /v1/items` takes it."""
 
     item: Annotated[str | int, Meta(description="Id of the item.")]
-    revision: (
-        Annotated[int, Meta(ge=0, description="The one that the document must have, 0 if there must be none.")] | None
-    ) = None
+
+
+class ProfileBody(Profile, kw_only=True, frozen=True):
+    """A profile as `PUT /v1/users/{user}` takes it."""
+
+    revision: Expected | None = None
+
+
+def _change_of(name: str, kind: type[ItemBody | ProfileBody], text: str) -> type[msgspec.Struct]:
+    """The shape of a change: every field of a document, each of which may be null, and so may a label in it."""
+    fields: list[tuple[str, Any, None]] = [
+        (each, hint | None, None) for each, hint in get_type_hints(kind, include_extras=True).items()
+    ]
+    label = ("labels", ChangedLabels | None, None)
+    fields = [label if each[0] == "labels" else each for each in fields]
+    return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True, namespace={"__doc__": text})
+
+
+ITEM_CHANGE = _change_of("ItemChange", ItemBody, "A change of an item: null removes a field.")
+PROFILE_CHANGE = _change_of("ProfileChange", ProfileBody, "A change of a profile: null removes a field.")
 
 
 class ProfileDocument(Profile, kw_only=True, omit_defaults=False, frozen=True):
@@ -63,6 +93,15 @@ class ProfilePage(msgspec.Struct):
     """Number of the last change of a profile."""
 
 
+class ProfileWritten(msgspec.Struct):
+    """The profile is written. It isn't repeated, because writing takes another scope than reading."""
+
+    user: str
+    """Id of the user."""
+    revision: int
+    """Number of this change."""
+
+
 class ItemDeleted(msgspec.Struct):
     """The item is in no list any more."""
 
@@ -94,5 +133,19 @@ class ItemsWritten(msgspec.Struct):
     """Number of the last of these changes."""
 
 
-STRUCTS = [ItemDocument, ItemToWrite, ProfileDocument, ItemPage, ProfilePage, ItemDeleted, ProfileDeleted, ItemsWritten]
+STRUCTS: list[type] = [
+    ItemBody,
+    ItemToWrite,
+    ITEM_CHANGE,
+    ItemDocument,
+    ItemPage,
+    ItemsWritten,
+    ItemDeleted,
+    ProfileBody,
+    PROFILE_CHANGE,
+    ProfileDocument,
+    ProfilePage,
+    ProfileWritten,
+    ProfileDeleted,
+]
 """Structs that the OpenAPI document refers to."""

@@ -21,6 +21,7 @@ from serving.catalogue.documents import (
     ProfileDeleted,
     ProfileDocument,
     ProfilePage,
+    ProfileWritten,
 )
 from serving.web.endpoint import problem_responses
 from serving.web.unknown_parameters import refuse_unknown_parameters
@@ -79,7 +80,7 @@ async def list_items(request: Request, cursor: Cursor = None, limit: Limit = 100
     return answer(ItemPage(list(map(_item, found)), following, total, revision))
 
 
-@router.put("/items/{item:id}", **described("ItemDocument", *WRITING, body="Item"))
+@router.put("/items/{item:id}", **described("ItemDocument", *WRITING, body="ItemBody"))
 async def put_item(request: Request, item: str) -> Response:
     """Write an item: the body replaces what there was.
 
@@ -88,7 +89,7 @@ async def put_item(request: Request, item: str) -> Response:
     return answer(_item(await ITEMS.put(request, item)))
 
 
-@router.patch("/items/{item:id}", **described("ItemDocument", *WRITING, body="Item"))
+@router.patch("/items/{item:id}", **described("ItemDocument", *WRITING, body="ItemChange"))
 async def patch_item(request: Request, item: str) -> Response:
     """Change some fields of an item; null removes one (RFC 7396). The item is made if it isn't there."""
     return answer(_item(await ITEMS.patch(request, item)))
@@ -115,19 +116,21 @@ async def list_users(request: Request, cursor: Cursor = None, limit: Limit = 100
     return answer(ProfilePage(list(map(_profile, found)), following, total, revision))
 
 
-@router.put("/users/{user:id}", **described("ProfileDocument", *WRITING, body="Profile"))
+@router.put("/users/{user:id}", **described("ProfileWritten", *WRITING, body="ProfileBody"))
 async def put_user(request: Request, user: str) -> Response:
     """Write a user's profile: the body replaces what there was.
 
     A `revision` in the body is the one that the document must have, 0 if there must be none.
     """
-    return answer(_profile(await USERS.put(request, user)))
+    written = await USERS.put(request, user)
+    return answer(ProfileWritten(user, written.revision))
 
 
-@router.patch("/users/{user:id}", **described("ProfileDocument", *WRITING, body="Profile"))
+@router.patch("/users/{user:id}", **described("ProfileWritten", *WRITING, body="ProfileChange"))
 async def patch_user(request: Request, user: str) -> Response:
     """Change some fields of a profile; null removes one (RFC 7396). The profile is made if it isn't there."""
-    return answer(_profile(await USERS.patch(request, user)))
+    written = await USERS.patch(request, user)
+    return answer(ProfileWritten(user, written.revision))
 
 
 @router.get("/users/{user:id}", **described("ProfileDocument", "404"))

@@ -40,8 +40,8 @@ WITHOUT_PROFILING = (
 )
 
 OTHER_RULES = (
-    "Items that the request excludes are left out, and so are items that a visitor has turned down with a dislike or a "
-    "return."
+    "Items that are sold out or hidden are left out, and so are items that the request excludes or its filter doesn't "
+    "let through, and items that a visitor has turned down with a dislike or a return."
 )
 
 
@@ -85,6 +85,9 @@ _JSON: dict[int | str, dict[str, Any]] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Transparency"}}},
     }
 }
+_PAGE: dict[int | str, dict[str, Any]] = {
+    "200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
 
 
 @router.get("", response_class=Response, responses=_JSON)
@@ -98,9 +101,9 @@ async def main_parameters(loader: ServedVersions) -> Response:
     )
 
 
-@router.get("/page", response_class=Response, include_in_schema=False)
+@router.get("/page", response_class=Response, responses=_PAGE)
 async def main_parameters_page(loader: ServedVersions) -> Response:
-    """The main parameters as a page for visitors."""
+    """The main parameters as a page for visitors. It loads nothing, so a shop can pass it on as it is."""
     return Response(page_of(transparency_of(loader.model_name, loader.served)), media_type="text/html")
 
 

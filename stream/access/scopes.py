@@ -20,9 +20,9 @@ KEYS_ADMIN = "keys:admin"
 SCOPES: Mapping[str, str] = {
     EVENTS_WRITE: "post events",
     RECOMMENDATIONS_READ: "read lists",
-    CATALOGUE_READ: "read what is known of items",
-    CATALOGUE_WRITE: "change what is known of items",
-    VISITORS_READ: "read what is kept of a visitor",
+    CATALOGUE_READ: "read documents of items",
+    CATALOGUE_WRITE: "write and delete documents of items and profiles of users",
+    VISITORS_READ: "read profiles of users",
     VERSIONS_ADMIN: "pin versions and move aliases",
     METRICS_READ: "read metrics, health in full, and versions",
     KEYS_ADMIN: "make and revoke keys",

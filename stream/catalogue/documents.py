@@ -22,7 +22,6 @@ D = TypeVar("D", bound=Item | Profile)
 REVISION = "revision"
 """Field of a document as it is answered and posted, beside those of its type: the number of its last change."""
 
-_UNKNOWN = re.compile(r"unknown field `(?P<name>.*)`", re.DOTALL)
 _PLACE = re.compile(r"^(?P<message>.*?) - at `\$\.?(?P<field>.*)`$", re.DOTALL)
 
 

@@ -10,13 +10,12 @@ decided in `matching`.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from stream.catalogue.item import steps_of
-from stream.catalogue.labels import Label, LabelName
+from stream.catalogue.labels import Label, LabelName, is_too_large
 
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"]
 COMPARING = ("lt", "le", "gt", "ge")
@@ -89,8 +88,6 @@ NO_FILTER = Filter()
 PARTS = Filter.__struct_fields__
 """Names of the parts of a filter, which are also those of the parameters of a request."""
 
-AllowedLabels = Annotated[list[LabelCondition], Meta(max_length=20)]
-
 
 def check(wanted: Filter) -> None:
     """Check a filter for what no item can satisfy.
@@ -129,6 +126,8 @@ def check(wanted: Filter) -> None:
 
 def _check_condition(condition: LabelCondition) -> None:
     where, op, value = f"labels.{condition.field}", condition.op, condition.value
+    if any(map(is_too_large, value if isinstance(value, list) else [value])):
+        raise WrongFilter(where, "the number is too large")
     if op in MEMBERSHIP:
         if not isinstance(value, list) or not value:
             raise WrongFilter(where, f"{op} takes an array of values, such as [1, 2]")

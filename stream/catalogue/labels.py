@@ -28,6 +28,15 @@ def label_problem(labels: dict[str, Label]) -> str | None:
     for name, value in labels.items():
         if isinstance(value, str) and len(value) > MAX_LABEL_CHARACTERS:
             return f"labels.{name}: {len(value)} characters; at most {MAX_LABEL_CHARACTERS} are kept"
-        if isinstance(value, int) and value.bit_length() > 1000:
+        if is_too_large(value):
             return f"labels.{name}: the number is too large"
     return None
+
+
+def is_too_large(value: Label) -> bool:
+    """True for a whole number that no column of float64 can hold.
+
+    >>> is_too_large(10**300), is_too_large(10**400)
+    (False, True)
+    """
+    return isinstance(value, int) and value.bit_length() > 1000

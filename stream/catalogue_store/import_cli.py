@@ -100,6 +100,7 @@ def _import(
     versions = VersionStore.connect(settings.redis_address, settings.model_name)
     catalogue = CatalogueStore(versions)
     store: Any = catalogue.items if kind == "item" else catalogue.users
+    written = 0
     try:
         names, form = column_names(column), TableForm.of(None, separator)
         with readable_again(file) as path:
@@ -112,7 +113,6 @@ def _import(
             size = path.stat().st_size
             with _progress("checking", size) as advance:
                 count = sum(1 for _ in map(advance, documents()))
-            written = 0
             with _progress("writing", size) as advance:
                 read = map(advance, documents())
                 while batch := list(itertools.islice(read, WRITTEN_TOGETHER)):
@@ -124,7 +124,8 @@ def _import(
                     written += len(changed)
         holds, revision = store.count(), store.revision()
     except WrongFile as error:
-        print(f"corrente import: {error}. Nothing was written.", file=sys.stderr)
+        done = f"{written:,} documents were written before" if written else "Nothing was written"
+        print(f"corrente import: {error}. {done}.", file=sys.stderr)
         raise typer.Exit(1) from None
     except OSError as error:
         print(f"corrente import: {error}", file=sys.stderr)

@@ -47,9 +47,11 @@ async def test_an_item_is_written_shown_changed_and_deleted(client: httpx.AsyncC
 
 
 async def test_a_profile_is_deleted_alone_and_the_answer_says_so(client: httpx.AsyncClient) -> None:
-    written = (await client.put("/v1/users/ada", json={"language": "de-CH", "tags": ["trade"]})).json()
-    assert (written["user"], written["language"], written["revision"]) == ("ada", "de-CH", 1)
-    assert (await client.patch("/v1/users/ada", json={"country": "CH"})).json()["tags"] == ["trade"]
+    written = await client.put("/v1/users/ada", json={"language": "de-CH", "tags": ["trade"]})
+    assert written.json() == {"user": "ada", "revision": 1}, "a key that writes profiles doesn't read them"
+    assert (await client.patch("/v1/users/ada", json={"country": "CH"})).json() == {"user": "ada", "revision": 2}
+    profile = (await client.get("/v1/users/ada")).json()
+    assert (profile["language"], profile["country"], profile["tags"]) == ("de-CH", "CH", ["trade"])
     assert [each["user"] for each in (await client.get("/v1/users")).json()["users"]] == ["ada"]
     assert "Only the profile is deleted" in (await client.delete("/v1/users/ada")).json()["note"]
     assert (await client.get("/v1/users/ada")).status_code == 404

@@ -24,6 +24,7 @@ ROUTES = {
     ("get", "/v1/popular"),
     ("get", "/v1/trending"),
     ("get", "/v1/transparency"),
+    ("get", "/v1/transparency/page"),
     ("get", "/v1/versions"),
     ("get", "/v1/versions/{version}"),
     ("get", "/v1/versions/{a}/diff/{b}"),

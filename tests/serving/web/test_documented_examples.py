@@ -41,6 +41,8 @@ async def answers_in(situation: str, client: httpx.AsyncClient) -> list[dict]:
         if request.path == "/metrics":
             lines = [line for line in answer.text.splitlines() if "corrente_answers" in line or "up{" in line]
             shown = [line for line in lines if "_created" not in line]
+        elif answer.headers["content-type"].startswith("text/html"):
+            shown = [line for line in answer.text.splitlines() if line.startswith(("<h1", "<h2"))]
         else:
             shown = shortened(answer.json())
         found.append(

@@ -190,6 +190,8 @@ def test_a_document_that_arrives_late_changes_nothing() -> None:
         (Filter(labels=(LabelCondition("size", "in", 1),)), "labels.size"),
         (Filter(labels=(LabelCondition("size", "eq", [1]),)), "labels.size"),
         (Filter(labels=(LabelCondition("size", "exists", 1),)), "labels.size"),
+        (Filter(labels=(LabelCondition("size", "ge", 10**400),)), "labels.size"),
+        (Filter(labels=(LabelCondition("size", "in", [1, 10**400]),)), "labels.size"),
         (Filter(categories=("/",)), "categories"),
     ],
 )
