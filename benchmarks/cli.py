@@ -42,14 +42,13 @@ def ingest(
         typer.Option("--shards", min=1, max=1024, help="That the worker learns them as; by default as many."),
     ] = None,
     mapping: Annotated[bool, typer.Option("--mapping", help="Measure a worker with a flat mapping, too.")] = False,
+    avro: Annotated[bool, typer.Option("--avro", help="Measure a worker with records in Avro, too.")] = False,
 ) -> None:
     """Events a second from Kafka to learned tables, everything on, beside topics of one partition."""
     from benchmarks.legs.ingest import measure
 
-    several = partitions if shards is None else shards
-    _report(
-        lambda progress: measure(runs, events, slow_events, partitions, several, progress, mapping=mapping), as_json
-    )
+    several, more = partitions if shards is None else shards, {"mapping": mapping, "avro": avro}
+    _report(lambda progress: measure(runs, events, slow_events, partitions, several, progress, **more), as_json)
 
 
 @app.command()

@@ -23,6 +23,8 @@ edge. `stream` imports neither `serving` nor `simulators`.
 | `kafka` | how records come from Kafka, and where those go that could not be learned |
 | `kafka_settings` | which settings of connections to Kafka make sense together |
 | `models` | how events are learned and lists are ranked |
+| `registry` | how schemas of records are asked for at a schema registry |
+| `registry_settings` | settings of a schema registry, and which of them make sense together |
 | `runner` | when shards are claimed, restored, published and dropped |
 | `runtime` | memory allocator, lock switching and logs of a process |
 | `service_links` | which variables are left out because Kubernetes set them for a Service |

@@ -40,6 +40,7 @@ from stream.ingest.mapping.plan import MappingPlan
 from stream.kafka_settings import check_servers, security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
+from stream.registry_settings import RegistrySettings
 from stream.service_links import service_links
 from stream.setting_checks import (
     check_different,
@@ -79,7 +80,7 @@ RENAMED: Mapping[str, str] = {
 """Names of variables in release 0.1 to their present names. The old ones still work and log one line each."""
 
 
-class Settings(AccessSettings, BaseSettings):
+class Settings(AccessSettings, RegistrySettings, BaseSettings):
     """Addresses, names, limits and intervals. Made by `load_settings`; the class itself reads no environment."""
 
     model_config = SettingsConfigDict(

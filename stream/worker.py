@@ -43,6 +43,7 @@ from stream.kafka.refusals import CannotLearn
 from stream.kafka.topics import find_topics
 from stream.kafka.transport import FetchSchema, Transport
 from stream.kafka.watch import LOOK_SECONDS, KafkaWatch, check_group
+from stream.registry.lookup import schema_lookup
 from stream.runner.assignment import group_by_shard
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources
@@ -86,7 +87,8 @@ class WorkerApp(faust.App):
 
     def _new_transport(self) -> Transport:
         settings = self.worker.settings
-        return Transport(self.conf.broker_consumer, self, owner=self.worker, model=settings.model_name)
+        options: Any = {"model": settings.model_name, "schema_headers": bool(settings.schema_registry)}
+        return Transport(self.conf.broker_consumer, self, owner=self.worker, **options)
 
     def _create_directories(self) -> None:
         """Create none: nothing is kept on disk."""
@@ -388,8 +390,7 @@ def make_app(settings: Settings) -> WorkerApp:
         worker_redirect_stdouts=False,
         logging_config=configure_logs(settings.log_format, settings.log_level, reported_elsewhere=(CannotLearn,)),
     )
-    store = VersionStore.connect(settings.redis_address, settings.model_name)
-    metrics = WorkerMetrics()
+    store, metrics = VersionStore.connect(settings.redis_address, settings.model_name), WorkerMetrics()
     ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
     app.worker = Worker(
         WorkerResources(
@@ -399,10 +400,10 @@ def make_app(settings: Settings) -> WorkerApp:
             compact=partial(compact, store),
             follower=Follower(store, settings.model),
             dead_letters=DeadLetters(
-                settings,
-                on_lost=lambda letter: metrics.lost_letters.labels(ours[letter.topic]).inc(),
+                settings, on_lost=lambda letter: metrics.lost_letters.labels(ours[letter.topic]).inc()
             ),
             topic_ids=TopicIds(settings),
+            schemas=schema_lookup(settings),
             metrics=metrics,
             code_version=code_version(),
             consumer=lambda: app.consumer,

@@ -6,7 +6,8 @@ start-up is in no figure. The same events lie in topics of one partition too: a 
 after the other one, in turn, so that the ratio of the two doesn't depend on what else the machine does.
 
 With a mapping, the same events lie in further topics under a producer's names, and a worker reads them by a flat
-mapping, beside the others in the same run.
+mapping, beside the others in the same run. With Avro, they lie in further topics in Confluent's wire format, with a
+schema registry beside.
 
 This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines are in
 `benchmarks.baselines`.
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.harness.avro_events import AvroEvents
 from benchmarks.harness.background import background
 from benchmarks.harness.events import LoadEvent, fill_topics, load_events
 from benchmarks.harness.machine import machine
@@ -55,7 +57,8 @@ AFTERWARDS_SECONDS = 3.0
 
 
 OURS, OURS_ONE, MAPPED = "corrente worker", "the same, 1 partition", "the same, mapped"
-"""Names of the worker's runs: on the topics that are asked for, on topics of one partition, and with a mapping."""
+IN_AVRO = "the same, in Avro"
+"""Names of the worker's runs: on the topics that are asked for, on topics of one partition, with a mapping, in Avro."""
 
 PRODUCERS_NAMES = {"item": "product_id", "user": "customer", "timestamp": "at", "event_id": "id", "kind": "action"}
 """Names of fields of the records that are mapped."""
@@ -100,12 +103,14 @@ class Topics(NamedTuple):
 
     Attributes:
         mapped: True if their records have a producer's names.
+        avro: True if their records are in Avro.
     """
 
     names: Mapping[str, str]
     partitions: int
     shards: int
     mapped: bool = False
+    avro: bool = False
 
 
 def measure(
@@ -117,6 +122,7 @@ def measure(
     progress: Callable[[str], None],
     *,
     mapping: bool = False,
+    avro: bool = False,
 ) -> dict[str, Any]:
     """The JSON object of `corrente bench ingest`.
 
@@ -128,6 +134,7 @@ def measure(
         shards: number of shards that the worker learns them as.
         progress: is called with one line of text for each step.
         mapping: True to measure a worker with a flat mapping, too.
+        avro: True to measure a worker that reads Avro, too.
 
     Raises:
         MissingServer: Kafka or redis-server can't be had on this machine.
@@ -138,19 +145,26 @@ def measure(
     with (
         tempfile.TemporaryDirectory(prefix="corrente-bench-") as folder,
         running_servers(Path(folder)) as (kafka, redis),
+        AvroEvents() as in_avro,
     ):
         cases = {OURS: several} | ({} if one is several else {OURS_ONE: one})
         if mapping:
             names = {topic: f"{name}-mapped" for topic, name in TOPIC_NAMES.items()}
             cases[MAPPED] = Topics(names, partitions, shards, mapped=True)
             Path(folder, "mapping.yaml").write_text(MAPPING, encoding="utf-8")
+        if avro:
+            names = {topic: f"{name}-avro" for topic, name in TOPIC_NAMES.items()}
+            cases[IN_AVRO] = Topics(names, partitions, shards, avro=True)
         for topics in cases.values():
             progress(f"filling topics of {topics.partitions} partitions with {events:,} events")
             load = load_events(events)
             load = map(_as_producers_write, load) if topics.mapped else load
+            load = map(in_avro.of, load) if topics.avro else load
             asyncio.run(fill_topics(kafka.bootstrap, topics.names, topics.partitions, iter(load)))
         for run in range(1, runs + 1):
-            for name, pace, more in _one_run(run, kafka, redis, Path(folder), cases, events, slow_events):
+            for name, pace, more in _one_run(
+                run, kafka, redis, Path(folder), cases, events, slow_events, in_avro.registry.url
+            ):
                 measured.paces.setdefault(name, []).append(pace)
                 for figure, value in more.items():
                     measured.caught_up.setdefault(figure, []).append(value)
@@ -169,6 +183,9 @@ def _result(runs: int, events: int, topics: Topics, measured: Measured) -> dict[
         if MAPPED in measured.paces
         else {}
     )
+    if IN_AVRO in measured.paces:
+        cpu = measured.median_by_cpu(OURS) / measured.median_by_cpu(IN_AVRO)
+        mapped["avro_cpu_an_event_to_json"] = round(cpu, 3)
     one, by_cpu = measured.median(same), measured.median_by_cpu(OURS)
     return {
         "leg": "ingest",
@@ -213,12 +230,13 @@ def _one_run(
     cases: Mapping[str, Topics],
     events: int,
     slow_events: int,
+    registry: str,
 ) -> Iterator[tuple[str, Pace, dict[str, float]]]:
     several = cases[OURS]
     for name in cases if run % 2 else reversed(list(cases)):
         topics = cases[name]
-        label = f"{topics.partitions}-{run}{'-mapped' * topics.mapped}"
-        pace, caught_up = _worker_run(label, kafka, redis, folder, topics, events)
+        label = f"{topics.partitions}-{run}{'-mapped' * topics.mapped}{'-avro' * topics.avro}"
+        pace, caught_up = _worker_run(label, kafka, redis, folder, topics, events, registry)
         yield name, pace, caught_up if name == OURS else {}
     names = list(several.names.values())
     yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *names]), {}
@@ -237,7 +255,7 @@ class Seen(NamedTuple):
 
 
 def _worker_run(
-    name: str, kafka: KafkaServer, redis: RedisServer, folder: Path, topics: Topics, events: int
+    name: str, kafka: KafkaServer, redis: RedisServer, folder: Path, topics: Topics, events: int, registry: str
 ) -> tuple[Pace, dict[str, float]]:
     """Start a worker `events` behind; its pace, and figures of its catching up.
 
@@ -248,6 +266,8 @@ def _worker_run(
     settings = worker_settings(kafka.bootstrap, redis.url, name, port, topics=topics.names, shards=topics.shards)
     if topics.mapped:
         settings["CORRENTE_MAPPING"] = str(folder / "mapping.yaml")
+    if topics.avro:
+        settings["CORRENTE_SCHEMA_REGISTRY"] = registry
     redis.stop(kill=True)
     with running(WORKER, settings, folder / f"worker-{name}.log") as process:
         wait_until(lambda: _has_river(process, port), "the worker imports River", READY_SECONDS)

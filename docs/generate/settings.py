@@ -49,6 +49,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "OTHER_TOPICS",
         "MOVED_TO_CLUSTER",
     ),
+    "settings-registry": (
+        "SCHEMA_REGISTRY",
+        "SCHEMA_REGISTRY_USERNAME",
+        "SCHEMA_REGISTRY_PASSWORD",
+        "SCHEMA_REGISTRY_CA_FILE",
+        "SCHEMA_REGISTRY_CERTIFICATE_FILE",
+        "SCHEMA_REGISTRY_KEY_FILE",
+        "SCHEMA_REGISTRY_TIMEOUT_SECONDS",
+        "SCHEMA_REGISTRY_MAX_SCHEMAS",
+        "SCHEMA_FORMATS",
+    ),
     "settings-versions": (
         "REDIS",
         "REDIS_USERNAME",
@@ -97,6 +108,7 @@ UNITS: Mapping[str, str] = {
     "_DAYS": "days",
     "SAMPLE_FLOOR": "events a second",
     "KEEP_LAST": "versions",
+    "MAX_SCHEMAS": "schemas",
     "_SHARE": "share of CPU time",
 }
 """Unit of a setting by the end of its name."""

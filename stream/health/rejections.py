@@ -28,6 +28,7 @@ FIELDS = frozenset(
         "mapping",
         "price",
         "quantity",
+        "schema",
         "session",
         "timestamp",
         "topic",

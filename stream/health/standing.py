@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
-Reason = Literal["dead letters", "failures", "kafka", "machine", "no progress", "redis", "refused", "topics", "version"]
+Reason = Literal[
+    "dead letters",
+    "failures",
+    "kafka",
+    "machine",
+    "no progress",
+    "redis",
+    "refused",
+    "schema registry",
+    "topics",
+    "version",
+]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 

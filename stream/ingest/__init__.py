@@ -7,6 +7,7 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 |---|---|
 | `mapping` | how producers' records of any form become events: a room of its own |
 | `records` | the fields of a Kafka record, and of the rejection of one that can't be learned |
+| `schemas` | how records in Avro, or with a schema, become the same events as JSON: a room of its own |
 | `origins` | how the topic-partitions of a shard are called, and their order |
 | `merge` | in which order the records of several topic-partitions are learned, and how many wait |
 | `decoding` | which records of a batch are bad, and the weight of an event |

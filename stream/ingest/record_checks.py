@@ -22,6 +22,9 @@ from stream.values import LATEST_SECONDS, InvalidEvent, has_time
 RECORD_MAX_BYTES = 1_048_576
 """Longest record that is decoded. Ids, numbers and a small context fit into a fraction of it."""
 
+WIRE_FORMAT = b"\0"
+"""First byte of a record in Confluent's wire format (`stream.ingest.schemas`)."""
+
 
 class DecoderByOrigin(dict[str, Callable[[Any], Any]]):
     """The decoder of each origin, given that of each topic; that of an unknown topic refuses everything."""
@@ -44,6 +47,11 @@ def undecodable(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) ->
         if record.value is None and topic_of(record.origin) in decoders:
             raise InvalidEvent("value: the record is empty (a tombstone); an event is a JSON object")
         check_value(record.value or b"")
+        if record.value is not None and record.value[:1] == WIRE_FORMAT:
+            raise InvalidEvent(
+                "value: it begins in Confluent's wire format, as Avro does, not as JSON; set "
+                "CORRENTE_SCHEMA_REGISTRY to read it"
+            )
         decoders[record.origin](without_mark(record.value))
     except InvalidEvent as error:
         return Rejection(record, str(error))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar
 
 import faust
@@ -34,6 +34,7 @@ from stream.ingest.records import Record
 from stream.kafka.fetch import NO_IDS, Fetch, PartitionOwner, Position
 from stream.kafka.group import commit_note, other_model
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
+from stream.kafka.record_maker import Maker, record_maker
 
 log = get_logger(__name__)
 
@@ -55,7 +56,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._delivered: dict[TopicPartition, int] = {}
         self._numbers = itertools.count(1)
         super().__init__(*args, **options)
-        self._makers: dict[TopicPartition, Callable[[TopicPartition, Any], Record]] = {}
+        self._makers: dict[TopicPartition, Maker] = {}
         self._topic_ids: dict[TopicPartition, bytes] = {}
         self._by_name: set[TopicPartition] = set()
 
@@ -232,9 +233,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 packed._consumer_record = self._maker(result._topic_partition)
         return await fetcher.fetched_records(wanted, timeout=0)
 
-    def _maker(self, tp: TopicPartition) -> Callable[[TopicPartition, Any], Record]:
+    def _maker(self, tp: TopicPartition) -> Maker:
         if tp not in self._makers:
-            self._makers[tp] = record_maker(self.consumer.owner.origin(TP(tp.topic, tp.partition)))
+            self._makers[tp] = record_maker(
+                self.consumer.owner.origin(TP(tp.topic, tp.partition)), schema_headers=self.consumer.schema_headers
+            )
         return self._makers[tp]
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -261,10 +264,12 @@ class Consumer(driver.Consumer):
     _thread: ConsumerThread
     owner: PartitionOwner
     model: str
+    schema_headers: bool
 
     def __init__(self, transport: Transport, *args: Any, **options: Any) -> None:
         self.owner = transport.owner
         self.model = transport.model
+        self.schema_headers = transport.schema_headers
         self._wanted: frozenset[str] = frozenset()
         self._read: frozenset[str] = frozenset()
         self._fetched_partitions: set[TP] = set()
@@ -398,14 +403,16 @@ class Transport(driver.Transport):
         url, app: as Faust gives them.
         owner: of the partitions that are assigned to this worker.
         model: name of the model, which is committed with every offset.
+        schema_headers: True to look for headers that name a record's schema.
     """
 
     Consumer: ClassVar[Any] = Consumer
 
-    def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, model: str) -> None:
+    def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, model: str, schema_headers: bool = False) -> None:
         super().__init__(url, app)
         self.owner = owner
         self.model = model
+        self.schema_headers = schema_headers
 
 
 class FetchSchema(faust.Schema):
@@ -426,13 +433,3 @@ class _NoReadOffsets(dict[TP, Any]):
 
     def __setitem__(self, tp: TP, offset: Any) -> None:
         """Remember nothing."""
-
-
-def record_maker(origin: str) -> Callable[[TopicPartition, Any], Record]:
-    """A function that makes a `Record` from aiokafka's record. It is called for every single record."""
-    new = tuple.__new__  # the same as `Record(…)`, without a second call of a Python function
-
-    def make(_: TopicPartition, record: Any) -> Record:
-        return new(Record, (origin, record.offset, record.timestamp, record.value, record.key))
-
-    return make

@@ -11,6 +11,7 @@ broker or a Redis. `stream.worker` creates a runner for every shard that Kafka's
 | `housekeeping` | when lag and rates are reported, and when old versions are compacted |
 | `lag` | how lag, learning rate and time to catch up are estimated |
 | `metrics` | names, labels and buckets of the worker's Prometheus metrics |
+| `next_batch` | when the next batch is decoded, and what it waits for |
 | `open_shard` | the state of a shard between its claim and its reset, and which fetches it accepts |
 | `publisher` | when checkpoints are taken and published, and in which order |
 | `recovery` | how a shard is claimed and restored, and at which offsets it starts |

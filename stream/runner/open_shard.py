@@ -201,6 +201,10 @@ class OpenShard:
             self.portions.extend(isolation.portions(records))
         return self.portions.popleft() if self.portions else []
 
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Give records that were taken, and could not be decoded yet, back to be taken first."""
+        self.portions.appendleft(records)
+
     def count_learned(self, records: int, result: LearnResult) -> None:
         """Remember what the next version has to contain."""
         self.unpublished += records

@@ -18,6 +18,7 @@ from faust.types import TP
 from stream.kafka.fetch import SeekableConsumer
 from stream.kafka.identity.topic_ids import TopicIds
 from stream.kafka.letter_writer import DeadLetters
+from stream.registry.lookup import SchemaLookup
 from stream.runner.clock import Clock
 from stream.runner.metrics import WorkerMetrics
 from stream.runner.sampling_budget import SampleRate
@@ -54,6 +55,7 @@ class WorkerResources:
         topic_ids: identities of topics, to see that one is another than it was.
         consumer: gives Kafka's consumer; called whenever a shard is opened.
         follower: keeps the newest state in memory while this worker stands by; None if it doesn't.
+        schemas: of records in Confluent's wire format; None if there is no registry.
         clock: time of everything here.
         max_unpublished_records: see `MAX_UNPUBLISHED_RECORDS`.
         decoding: one thread, which has the next batch ready while another is learned.
@@ -78,6 +80,7 @@ class WorkerResources:
     code_version: str
     consumer: Callable[[], SeekableConsumer]
     follower: Follower | None = None
+    schemas: SchemaLookup | None = None
     clock: Clock = field(default_factory=Clock)
     max_unpublished_records: int = MAX_UNPUBLISHED_RECORDS
     decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
@@ -113,4 +116,6 @@ class WorkerResources:
         self.learning.shutdown(wait=True)
         self.redis.shutdown(wait=False)
         self.compacting.shutdown(wait=False, cancel_futures=True)
+        if self.schemas is not None:
+            self.schemas.close()
         self.store.close()

@@ -25,9 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -38,11 +36,13 @@ from stream.health.failures import EXPECTED, REPORT, BatchFailed
 from stream.health.progress import Progress
 from stream.health.standing import Standing
 from stream.ingest.merge import MissingRecords
+from stream.ingest.schemas.known import SchemasMissing
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.identity.errors import IdentitiesUnknown, OtherTopic
 from stream.kafka.refusals import CannotLearn
 from stream.runner.assignment import ShardAssignment, name_of
 from stream.runner.housekeeping import Housekeeping
+from stream.runner.next_batch import NextBatch, timed
 from stream.runner.open_shard import OpenShard, lost_at, merge_from
 from stream.runner.publisher import RETRY_SECONDS, Publisher
 from stream.runner.recovery.causes import cause_of
@@ -57,16 +57,11 @@ from stream.versions import Claim, Fenced, StaleParent, VersionError
 
 log = get_logger(__name__)
 
-Result = TypeVar("Result")
-
 IDLE_SECONDS = 0.5
 """Longest wait for records before lag and rates are looked at again."""
 
 SEARCH_SECONDS = 0.1
 """Pause before a failed portion of records is learned again in halves."""
-
-MAX_UNSENT_LETTERS = 50_000
-"""Dead letters that may wait for Kafka's acknowledgement, before learning waits for them."""
 
 
 class ShardRunner:
@@ -91,6 +86,7 @@ class ShardRunner:
         self._bound: Mapping[TP, LogId] = {}
         clock = resources.clock
         self._progress = Progress(assignment.shard, resources.metrics.stopped, self._log, clock.monotonic, clock.time)
+        self._next = NextBatch(resources, self._publisher, self._progress, self._news.set)
 
     # ---- called by the worker
 
@@ -288,6 +284,7 @@ class ShardRunner:
         """Give the state up, with everything that isn't published."""
         self._opened = None
         self._publisher.cancel()
+        self._next.cancel()
 
     async def _open(self) -> OpenShard:
         """The shard at the start of new sessions: restored, or with the state that it has since the last ones."""
@@ -366,19 +363,24 @@ class ShardRunner:
                     return await publisher.leave(opened)
                 continue
             housekeeping.update(opened, now)
-            ahead = ahead or self._decode_next(opened)
+            ahead = ahead or self._next.decode(opened, self._isolation)
             if ahead is None:
-                if not self._waits_for_letters() and not housekeeping.behind:
+                if not self._next.waits() and not housekeeping.behind:
                     self._progress.resume()
                 await self._idle(opened, now)
                 continue
-            batch, decoding_seconds = await ahead
+            try:
+                batch, decoding_seconds = await ahead
+            except SchemasMissing as missing:
+                ahead = None
+                self._next.find_schemas(opened, missing)
+                continue
             self._isolation.admit(batch.rejections, sum(opened.shard.logs.offsets().values()))
-            ahead = self._decode_next(opened)  # decoded while this one is learned
+            ahead = self._next.decode(opened, self._isolation)  # decoded while this one is learned
             count = len(batch.records)
             rate = resources.sample_rate.next(now, count) if resources.may_test else 0.0
             try:
-                result, seconds = await resources.in_learning(_timed, opened.shard.learn, batch, rate)
+                result, seconds = await resources.in_learning(timed, opened.shard.learn, batch, rate)
             except (MemoryError, OSError):
                 raise
             except Exception as error:
@@ -414,37 +416,8 @@ class ShardRunner:
         except Exception as error:
             raise opened.unpublished_failure() from error
 
-    def _waits_for_letters(self) -> bool:
-        """Return True if learning has to wait until dead letters are written; says so if something is in the way."""
-        trouble = self._resources.dead_letters.trouble
-        if trouble is not None and self._publisher.unsent_letters:
-            self._progress.stop("dead letters", trouble.reason, trouble.command)
-            return True
-        return self._publisher.unsent_letters >= MAX_UNSENT_LETTERS
-
-    def _decode_next(self, opened: OpenShard) -> asyncio.Future[tuple[Batch, float]] | None:
-        """The next batch while it is decoded, with the CPU seconds of that; None if there is nothing to learn now.
-
-        A caller that loses it has to open the shard anew: the merge gives each record once.
-        """
-        if self._waits_for_letters():
-            return None
-        records = opened.take_records(self._resources.max_unpublished_records, self._isolation)
-        if not records:
-            return None
-        isolated = self._isolation.isolated_among(records)
-        return asyncio.get_running_loop().run_in_executor(
-            self._resources.decoding, _timed, opened.shard.decode, records, isolated
-        )
-
     async def _idle(self, opened: OpenShard, now: float) -> None:
         """Wait for records, for the next version's time, or for the end of a publish."""
         seconds = min(IDLE_SECONDS, self._publisher.due_seconds(opened, now))
         self._news.clear()
         await self._resources.clock.wait(self._news, seconds)
-
-
-def _timed(function: Callable[..., Result], *arguments: Any) -> tuple[Result, float]:
-    """The result of a function, and the CPU seconds that it took."""
-    started = time.thread_time()
-    return function(*arguments), time.thread_time() - started

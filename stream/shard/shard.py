@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
-from stream.ingest.decoding import Decoder
-from stream.ingest.mapping.mapped_decoder import MappedDecoder
 from stream.ingest.mapping.plan import MappingPlan
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection
+from stream.ingest.schemas.known import KnownSchemas
+from stream.ingest.schemas.schema_decoder import decoder_of
 from stream.models.batch import EventBatch, session_salt
 from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.event_loop import AHEAD, TEST, UPDATE
@@ -141,6 +141,7 @@ class Shard:
         mapping: how producers' records become events; it takes the place of `fields`.
         max_future_seconds: the largest allowed lead of an event's time over its record's, in seconds.
         tables: filled tables to continue from (`restore`); empty ones if not given.
+        schemas: of records in Confluent's wire format; None if there is no registry.
 
     Attributes:
         migration: what `restore` changed in the tables; empty if nothing.
@@ -158,6 +159,7 @@ class Shard:
         mapping: MappingPlan | None = None,
         max_future_seconds: float = 300.0,
         tables: Tables | None = None,
+        schemas: KnownSchemas | None = None,
     ) -> None:
         self.settings = settings
         self.partition = partition
@@ -165,11 +167,9 @@ class Shard:
         self.logs = Logs()
         self.counters: dict[str, dict[str, int]] = {topic: dict.fromkeys(COUNTERS, 0) for topic in TOPIC_TYPES}
         self.ahead: dict[str, int] = dict.fromkeys(TOPIC_TYPES, 0)
-        self._decoder = Decoder(settings, fields, max_future_seconds)
-        self._cut_topics: frozenset[str] = frozenset()
-        if mapping is not None:
-            self._decoder = MappedDecoder(settings, mapping.topics, max_future_seconds)
-            self._cut_topics = frozenset(topic for topic, plan in mapping.topics.items() if plan.cuts)
+        plans = mapping.topics if mapping is not None else {}
+        self._decoder = decoder_of(settings, schemas, plans, fields, max_future_seconds)
+        self._cut_topics = frozenset(topic for topic, plan in plans.items() if plan.cuts)
         self.events_a_record = 1
         """Number of events that a record of the last batch became on average, at least 1."""
         self._sample_seeds = SampleSeeds(settings, partition)
@@ -224,6 +224,7 @@ class Shard:
             isolated: records that are rejected unseen, with the reason of each.
 
         Raises:
+            SchemasMissing: schemas have to be found before.
             MemoryError, OSError: this machine is short of something.
         """
         unknown_kinds: Counter[str] = Counter()
@@ -388,6 +389,7 @@ class Shard:
         mapping: MappingPlan | None = None,
         max_future_seconds: float = 300.0,
         version_settings: Mapping[str, Any] = NO_SETTINGS,
+        schemas: KnownSchemas | None = None,
     ) -> Shard:
         """The shard that continues from a version exactly as the one that wrote it.
 
@@ -398,7 +400,7 @@ class Shard:
             settings: of the shard.
             tables: filled with the version's, of its shapes (`stored_specs`). Don't use them afterwards.
             state: the version's readable part, see `readable_state`.
-            partition, shards, fields, mapping, max_future_seconds: as for the class.
+            partition, shards, fields, mapping, max_future_seconds, schemas: as for the class.
             version_settings: of the version; they count if the state says nothing of its capacities.
 
         Raises:
@@ -426,6 +428,7 @@ class Shard:
             mapping=mapping,
             max_future_seconds=max_future_seconds,
             tables=tables,
+            schemas=schemas,
         )
         shard.migration, shard._anew = migration, bool(migration)
         shard.logs = Logs.from_state(state)

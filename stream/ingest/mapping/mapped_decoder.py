@@ -48,12 +48,17 @@ class MappedDecoder(Decoder):
         settings: weights of kinds, and the salt under which visitors are hashed.
         plans: by our name of the topic; records of other topics are events in our own form.
         max_future_seconds: how far the time of an event may be ahead of the timestamp of its record.
+        fields: our field name to the producers', for topics without a plan.
     """
 
     def __init__(
-        self, settings: ModelSettings, plans: Mapping[str, TopicPlan], max_future_seconds: float = 300.0
+        self,
+        settings: ModelSettings,
+        plans: Mapping[str, TopicPlan],
+        max_future_seconds: float = 300.0,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(settings, None, max_future_seconds)
+        super().__init__(settings, fields, max_future_seconds)
         self._plans = dict(plans)
         readers: dict[str, Any] = {topic: self._decoders[topic] for topic in TOPIC_TYPES}
         self._readers = DecoderByOrigin(readers | {topic: plan.read for topic, plan in plans.items()})

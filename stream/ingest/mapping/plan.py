@@ -107,6 +107,12 @@ class TopicPlan:
             return None
         return self._flat.events_at_once(list(map(self.forest.decode_strictly, values)))
 
+    def read_flat_fields(self, records: Sequence[Mapping[str, Any]]) -> list[Event] | None:
+        """The event of each decoded record, as `read_flat`."""
+        if self._flat is None:
+            return None
+        return self._flat.events_at_once(self.forest.convert_strictly(records))
+
     def read_fields(self, record: Mapping[str, Any]) -> Mapped:
         """The events of a decoded record, or of a row of a table by its columns. Raises as `read`."""
         return self.read_tree(self.forest.fill(record))

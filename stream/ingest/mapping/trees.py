@@ -91,6 +91,7 @@ class Forest:
         kind = self._root.make_type(namespace)
         self.decode_strictly = msgspec.json.Decoder(kind).decode
         """`decode` for a record whose parts have the form of the paths; raises `msgspec.ValidationError` otherwise."""
+        self._trees: Any = list[kind]  # type: ignore[valid-type]  # made at run time
         self._decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
     def decode(self, value: bytes | str) -> Any:
@@ -103,6 +104,14 @@ class Forest:
             return self.decode_strictly(value)
         except msgspec.ValidationError:
             return self.fill(self._decode_any(value))
+
+    def convert_strictly(self, records: Sequence[Mapping[str, Any]]) -> Any:
+        """The trees of decoded records whose parts have the form of the paths.
+
+        Raises:
+            msgspec.ValidationError: a part of one has another form.
+        """
+        return msgspec.convert(records, self._trees)
 
     def fill(self, record: Mapping[str, Any]) -> Any:
         """The tree of a decoded record; parts of another form than the paths say are None."""

@@ -103,6 +103,7 @@ def _claim_and_load(
         "fields": settings.fields,
         "mapping": settings.mapping_plan,
         "max_future_seconds": settings.max_future_seconds,
+        "schemas": resources.schemas.known if resources.schemas is not None else None,
     }
     newest = resources.store.latest()
     try:

@@ -21,7 +21,8 @@ from stream.ingest.records import Record
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
-from stream.kafka.transport import Consumer, ConsumerThread, Transport, record_maker
+from stream.kafka.record_maker import record_maker
+from stream.kafka.transport import Consumer, ConsumerThread, Transport
 from stream.settings import Settings
 from stream.worker import WorkerApp, make_app
 

@@ -10,9 +10,12 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from benchmarks.harness.schema_registry import SchemaRegistry
 from stream.health.endpoints import readiness
 from stream.health.reporting import report_of
 from stream.health.standing import NO_PROGRESS_SECONDS, REASONS, Standing
+from stream.registry.lookup import SchemaLookup
+from stream.registry_settings import RegistrySettings
 from stream.runner.recovery.causes import cause_of
 from stream.runner.recovery.errors import EvictingRedis, KafkaLostRecords
 from stream.runner.task import ShardRunner
@@ -50,6 +53,7 @@ STANDINGS = {
     "dead letters": Said("can't be written to dead-letters", '"partition": 3', "--create --topic dead-letters"),
     "dead letters, no right": Said("TopicAuthorizationFailed", '"partition": 3', "kafka-acls.sh --bootstrap"),
     "dead letters, no answer": Said("KafkaConnection", '"partition": 3', "--describe --topic dead-letters"),
+    "schema registry": Said("can't be reached", '"partition": 3', "check CORRENTE_SCHEMA_REGISTRY"),
     "no progress": Said("records wait", '"partition": 3', "restart the worker"),
 }
 """Standings by reason, or by what is more exact. Since when they are is a field of each."""
@@ -90,6 +94,14 @@ async def standing_of(name: str, bench: Bench, patched: pytest.MonkeyPatch) -> S
         await bench.open()
         bench.write(3)
         await pass_time(bench, lambda: bench.runner.standing is not None, "the shard to stop")
+    elif name == "schema registry":
+        with SchemaRegistry() as registry:
+            settings = RegistrySettings(schema_registry=registry.url)
+        bench.resources.schemas = SchemaLookup(settings)
+        await bench.open()
+        bench.kafka.append(CLICKS, b"\0\0\0\0\7x")
+        bench.poll()
+        await eventually(lambda: bench.runner.standing is not None, "the shard to stop")
     elif name == "no progress":
         await bench.open()
         bench.write(3)

@@ -1,0 +1,135 @@
+"""Avro records that another library wrote, read as the plain values that JSON would have."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.ingest.schemas.fetched import FetchedSchema, Reference, UnusableSchema
+from stream.ingest.schemas.readers import make_reader
+from stream.values import InvalidEvent
+from tests.stream.ingest.schemas.avro_records import encoded
+
+NOON = dt.datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=dt.UTC)
+
+
+def record_of(*fields: Any) -> dict[str, Any]:
+    return {"type": "record", "name": "R", "fields": [{"name": f"f{n}", "type": each} for n, each in enumerate(fields)]}
+
+
+def read(schema: Any, payload: bytes, *references: Reference) -> dict[str, Any]:
+    return make_reader(FetchedSchema("AVRO", json.dumps(schema), references))(b"12345" + payload, 5)
+
+
+def through(kind: Any, value: Any) -> Any:
+    """A value that Apache's library wrote, as it is read here."""
+    schema = record_of(kind)
+    return read(schema, encoded(schema, {"f0": value}))["f0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "expected"),
+    [
+        ("string", "Tée 🫖", "Tée 🫖"),
+        ("long", -(2**62), -(2**62)),
+        ("boolean", True, True),
+        ("double", 12.5, 12.5),
+        ("null", None, None),
+        (["null", "string"], None, None),
+        (["null", "string"], "a", "a"),
+        (["int", "string"], 7, 7),
+        ({"type": "enum", "name": "E", "symbols": ["VIEW", "CART"]}, "CART", "CART"),
+        ({"type": "array", "items": "int"}, [1, 2], [1, 2]),
+        ({"type": "map", "values": "string"}, {"k": "v"}, {"k": "v"}),
+        ({"type": "string", "avro.java.string": "String"}, "a", "a"),
+        ("bytes", b"ab\xff", "ab\xff"),
+        ({"type": "fixed", "name": "F", "size": 2}, b"ab", "ab"),
+        ({"type": "long", "logicalType": "timestamp-millis"}, NOON, 1_769_860_800_250),
+        ({"type": "long", "logicalType": "timestamp-micros"}, NOON, 1_769_860_800_250_000),
+        ({"type": "int", "logicalType": "date"}, dt.date(2026, 1, 31), "2026-01-31"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, Decimal("-12.50"), -12.5),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9}, Decimal(42), 42),
+        (
+            {"type": "string", "logicalType": "uuid"},
+            "7d444840-9dc0-11d1-b245-5ffdce74fad2",
+            "7d444840-9dc0-11d1-b245-5ffdce74fad2",
+        ),
+    ],
+)
+def test_values_are_those_of_json(kind: Any, written: Any, expected: Any) -> None:
+    found = through(kind, written)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+def test_a_decimal_and_a_uuid_may_be_fixed() -> None:
+    amount = {"type": "fixed", "name": "D", "size": 4, "logicalType": "decimal", "precision": 9, "scale": 3}
+    key = {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}
+    identifier = uuid.UUID("7d444840-9dc0-11d1-b245-5ffdce74fad2")
+    found = read(record_of(amount, key), (12_500).to_bytes(4, "big") + identifier.bytes)
+    assert found == {"f0": 12.5, "f1": str(identifier)}
+
+
+def test_records_in_records_keep_their_form() -> None:
+    line = {"type": "record", "name": "Line", "fields": [{"name": "sku", "type": "string"}]}
+    schema = record_of({"type": "array", "items": line}, ["null", "Line"])
+    value = {"f0": [{"sku": "a"}, {"sku": "b"}], "f1": {"sku": "c"}}
+    assert read(schema, encoded(schema, value)) == value
+
+
+def test_types_of_referenced_schemas_are_found() -> None:
+    line = {"type": "record", "name": "Line", "namespace": "shop", "fields": [{"name": "sku", "type": "string"}]}
+    cart = {
+        "type": "record",
+        "name": "C",
+        "fields": [{"name": "lines", "type": {"type": "array", "items": "shop.Line"}}],
+    }
+    inline = {"type": "record", "name": "C", "fields": [{"name": "lines", "type": {"type": "array", "items": line}}]}
+    value = {"lines": [{"sku": "a"}]}
+    assert read(cart, encoded(inline, value), Reference("shop.Line", json.dumps(line))) == value
+    with pytest.raises(UnusableSchema, match=r"names the type shop\.Line"):
+        make_reader(FetchedSchema("AVRO", json.dumps(cart)))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "no Avro schema"),
+        ('"string"', "of the type string"),
+        ('["null", "int"]', "of the type union"),
+        ('{"type": "record", "name": "R"}', "no Avro schema"),
+        (json.dumps(record_of({"type": "array", "items": "null"})), "elements take no bytes"),
+        (
+            json.dumps(record_of({"type": "array", "items": record_of("null") | {"name": "S"}})),
+            "elements take no bytes",
+        ),
+    ],
+)
+def test_a_schema_that_no_event_can_have_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(UnusableSchema, match=reason):
+        make_reader(FetchedSchema("AVRO", text))
+
+
+@given(st.binary(max_size=60), st.integers(0, 40))
+def test_damaged_records_are_refused_or_read_and_nothing_else(noise: bytes, cut: int) -> None:
+    schema = record_of(
+        "string", ["null", "long"], {"type": "array", "items": "string"}, {"type": "map", "values": "bytes"}
+    )
+    whole = encoded(schema, {"f0": "item", "f1": 7, "f2": ["a", "b"], "f3": {"k": b"v"}})
+    for payload in (noise, whole[:cut] + noise):
+        try:
+            fields = read(schema, payload)
+        except InvalidEvent:
+            continue
+        assert set(fields) == {"f0", "f1", "f2", "f3"}
+
+
+def test_bytes_behind_the_last_field_show_that_the_schema_is_another() -> None:
+    with pytest.raises(InvalidEvent, match="1 bytes are left"):
+        read(record_of("int"), b"\x02\x02")
