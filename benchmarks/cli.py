@@ -87,7 +87,7 @@ def serve(
     ] = None,
     seconds: Annotated[int, typer.Option("--seconds", min=1, help="Of load in each measurement.")] = 2,
     keys: Annotated[
-        bool, typer.Option("--keys", help="Instead: a server that asks for keys, beside one that doesn't.")
+        bool, typer.Option("--keys", help="Instead: a server with keys and limits, beside one without.")
     ] = False,
 ) -> None:
     """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
@@ -126,6 +126,19 @@ def catalogue(
     from benchmarks.legs.catalogue.changes import measure
 
     _report(lambda progress: measure(runs, probes, processes, progress), as_json)
+
+
+@app.command()
+def shed(
+    as_json: AsJson = False,
+    runs: Runs = 5,
+    items: Annotated[int, typer.Option("--items", min=1000, help="Items in the model.")] = 10_000,
+    seconds: Annotated[int, typer.Option("--seconds", min=2, help="Of load in each measurement.")] = 4,
+) -> None:
+    """One server process that gets twice the requests that it can answer, beside what it can."""
+    from benchmarks.legs.overload.shed import measure
+
+    _report(lambda progress: measure(runs, items, seconds, progress), as_json)
 
 
 @app.command()

@@ -10,6 +10,7 @@ unpickles, and continues to answer from the last good version while Redis or Kaf
 | `memory` | how rows of several versions share memory, within a process and between processes |
 | `loading` | which versions are in memory, and which one answers |
 | `web` | how requests are read, refused and documented, and the fast HTTP protocol |
+| `limits` | how much a key or an address may do |
 | `access` | which requests are let in, with which key |
 | `answers` | which list answers a request |
 | `catalogue` | routes for documents of items and users |

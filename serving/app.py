@@ -31,16 +31,19 @@ from serving.intake.event_intake import Accepted, EventIntake
 from serving.intake.event_reader import EventReader
 from serving.intake.mapped_reader import MappedReader
 from serving.intake.producer import EventProducer
+from serving.limits.limits import Limits
 from serving.loading.loader import Loader
 from serving.loading.shared import SnapshotClient
 from serving.metrics import Metrics
 from serving.operations import health, transparency, versions
 from serving.upstream_health import UpstreamHealth
 from serving.web import openapi
+from serving.web.cors import Cors
 from serving.web.endpoint import Endpoint, Send
 from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
 from stream.access.key_store import KeyStore
+from stream.access.limit_store import LimitStore
 from stream.catalogue_store.live import LiveCatalogue
 from stream.catalogue_store.store import CatalogueStore
 from stream.events import TOPIC_TYPES
@@ -88,11 +91,19 @@ class Server(FastAPI):
             scope = {**scope, "method": "GET"}
         started = time.perf_counter()
         status = 500
+        cors: Cors = self.state.cors
+        if cors and (preflight := cors.preflight_for(scope)) is not None:
+            for message in preflight:
+                await send(message)
+            self.state.metrics.count_request("OPTIONS", "preflight", 204, time.perf_counter() - started)
+            return
 
         async def send_and_keep_status(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if cors:
+                    message["headers"] = [*message.get("headers", ()), *cors.headers_for(scope["headers"])]
             await send(message)
 
         try:
@@ -129,6 +140,7 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
     state = app.state
     state.settings = settings
     state.metrics = Metrics()
+    state.cors = Cors(settings.page_origins)
     state.store = VersionStore.connect(settings.redis_address, settings.model_name)
     redis = UpstreamHealth("redis", state.metrics)
     if shared is None:
@@ -151,7 +163,10 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
         stale_seconds=settings.keys_stale_seconds,
         first_key=first_key,
     )
-    state.guard = Guard(state.key_ring, state.metrics.count_access_refusal, settings.metrics_token.get_secret_value())
+    state.limits = Limits(settings, LimitStore(state.store.space), state.metrics.count_limit)
+    state.guard = Guard(
+        state.key_ring, state.metrics.count_access_refusal, state.limits, settings.metrics_token.get_secret_value()
+    )
     state.catalogue_store = CatalogueStore(state.store)
     state.catalogue = LiveCatalogue(
         state.catalogue_store, settings.poll_seconds, lambda: _show_catalogue(state.metrics, state.catalogue)
@@ -177,6 +192,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start loading and connecting in the background; at the end send accepted events, then stop loading."""
     state = app.state
     await state.key_ring.start()
+    await state.limits.start()
     await state.producer.start()
     state.catalogue.start()
     state.loader.start()
@@ -186,6 +202,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.producer.stop()
         await asyncio.to_thread(state.catalogue.stop)
         await state.loader.stop()
+        await state.limits.stop()
         await state.key_ring.stop()
         state.store.close()
 

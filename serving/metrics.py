@@ -37,6 +37,8 @@ class Metrics:
             "http_refused", "Requests refused before they were complete: too slow, too large, or no HTTP.", "status"
         )
         self.access_refused = counter("access_refused", "Requests refused for want of a key or a scope.", "reason")
+        self.limited = counter("limited", "Requests refused with 429 because a limit was used up.", "limit")
+        self.shed = counter("shed", "Requests refused with 503 because too much waited.", "reason")
         self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
         self.answers = counter("answers", "Lists answered, by what they were made from.", "fallback")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
@@ -134,6 +136,14 @@ class Metrics:
     def count_access_refusal(self, reason: str) -> None:
         """Count one request that was refused for want of a key or a scope, by a reason of a few words."""
         self.access_refused.labels(reason).inc()
+
+    def count_limit(self, limit: str) -> None:
+        """Count one request that was refused because a limit was used up."""
+        self.limited.labels(limit).inc()
+
+    def count_shed(self, reason: str, requests: int) -> None:
+        """Count requests that were refused because too much waited, by a reason of a word or two."""
+        self.shed.labels(reason).inc(requests)
 
     def count_answer(self, fallback: str) -> None:
         """Count one answered list by its fallback, `personal` if it has none."""

@@ -9,7 +9,7 @@ edge. `stream` imports neither `serving` nor `simulators`.
 | file | decides |
 |---|---|
 | `access` | which keys there are, what each opens, and what is kept of every administrative act |
-| `access_settings` | settings about keys, and the form of a key |
+| `access_settings` | settings about keys and limits, and the form of a key |
 | `capacity` | how much memory a model of given size takes |
 | `catalogue` | what a shop may say about items and users, and which items a filter lets through |
 | `catalogue_store` | how the catalogue is kept in Redis, followed by servers and imported from files |

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from stream.access_settings import AccessSettings
+from stream.access_settings import AccessSettings, LimitSettings
 from stream.configuration.errors import WrongSetting
 from stream.configuration.messages import check_json, explained, log_unknown_kinds
 from stream.configuration.nearest import shown
@@ -80,7 +80,7 @@ RENAMED: Mapping[str, str] = {
 """Names of variables in release 0.1 to their present names. The old ones still work and log one line each."""
 
 
-class Settings(AccessSettings, RegistrySettings, BaseSettings):
+class Settings(AccessSettings, LimitSettings, RegistrySettings, BaseSettings):
     """Addresses, names, limits and intervals. Made by `load_settings`; the class itself reads no environment."""
 
     model_config = SettingsConfigDict(

@@ -19,7 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PLACES = ("tests/integration", "tests/stream/shard/test_any_record.py", "tests/stream/runtime/test_kernel_folder.py")
+PLACES = (
+    "tests/integration",
+    "tests/serving/limits/test_overload.py",
+    "tests/stream/shard/test_any_record.py",
+    "tests/stream/runtime/test_kernel_folder.py",
+)
 NUMBERS = ("sent", "lost", "duplicated", "stood_still_seconds")
 RECORDS = "1000000"
 """Records of the test that mutates records, unless the environment says otherwise."""

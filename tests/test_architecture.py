@@ -91,6 +91,7 @@ ROOMS = (
     "serving/memory/",
     "serving/loading/",
     "serving/web/",
+    "serving/limits/",
     "serving/access/",
     "serving/answers/",
     "serving/intake/",

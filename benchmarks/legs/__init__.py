@@ -13,6 +13,7 @@ hold on other machines too) and the description of the machine.
 | `letters` | how fast bad records become dead letters, and how fresh good events beside them stay |
 | `memory` | memory of servers with one and several processes under live traffic |
 | `model` | learning and answering in one process |
+| `overload` | how a server answers that gets more requests than it can answer |
 | `partition_memory` | memory of a worker and a server with one partition and with twelve, for `scale` |
 | `partitions` | hit rate of a history that is replayed into several partitions, beside one |
 | `scale` | the cost of more workers, partitions, items and shards |

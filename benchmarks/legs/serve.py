@@ -30,7 +30,12 @@ from benchmarks.harness.model_fixture import publish_model
 from benchmarks.harness.processes import SERVER, cpu_seconds, get, running, served_version, shared_bytes
 from benchmarks.harness.servers import RedisServer, free_port
 from benchmarks.harness.waiting import wait_until
+from stream.access.acts import Caller
+from stream.access.key_store import KeyStore
 from stream.access.keys import new_key
+from stream.access.lifecycle import create_key
+from stream.access.scopes import SCOPES
+from stream.versions import VersionStore
 
 MODEL_NAME = "bench"
 MEMORY_PROCESSES = 4
@@ -40,6 +45,8 @@ MEMORY_SECONDS = 8.0
 CONNECTIONS = (1, 32)
 SIZE_NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
 START_SECONDS = 600.0
+PLENTY = 1_000_000
+"""Lists a second of a key that is counted and never refused."""
 
 REQUEST_SCRIPT = """
 local users = {}
@@ -61,7 +68,7 @@ class Load(NamedTuple):
     p99_ms: float
 
 
-def _require_wrk() -> None:
+def require_wrk() -> None:
     """Raise `MissingServer` unless wrk is installed."""
     if shutil.which("wrk") is None:
         raise MissingServer("wrk is not installed: it is not on the PATH (apt-get install wrk)")
@@ -79,7 +86,7 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, progress: Callable[
     Raises:
         MissingServer: wrk or redis-server is not installed.
     """
-    _require_wrk()
+    require_wrk()
     loads: dict[tuple[str, int], list[Load]] = {}
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name:
@@ -103,7 +110,8 @@ def measure(runs: int, sizes: Sequence[int], seconds: float, progress: Callable[
 def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str], None]) -> dict[str, Any]:
     """The JSON object of `corrente bench serve --keys`: lists of a server that asks for keys, and of one that doesn't.
 
-    Both serve the same model and get the same requests, with the same headers, in turns.
+    The key has a quota that is never used up, so that its lists are counted. Both serve the same model and get the same
+    requests, with the same headers, in turns.
 
     Args:
         runs: number of repetitions.
@@ -114,7 +122,7 @@ def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str],
     Raises:
         MissingServer: wrk or redis-server is not installed.
     """
-    _require_wrk()
+    require_wrk()
     key = new_key()
     loads: dict[bool, list[Load]] = {True: [], False: []}
     with tempfile.TemporaryDirectory(prefix="corrente-bench-") as name, contextlib.ExitStack() as ends:
@@ -127,10 +135,12 @@ def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str],
             progress(f"learning a model of {size:,} items, {'with' if keyed else 'without'} keys")
             visitors = publish_model(size, redis.url, model).visitors
             (folder / "list").write_text("\n".join(visitors), encoding="utf-8")
-            given = {"CORRENTE_MODEL_NAME": model, **({"CORRENTE_FIRST_KEY": key} if keyed else {})}
+            if keyed:
+                _make_key(redis.url, model, key)
+            given = {"CORRENTE_MODEL_NAME": model}
             port = free_port()
             serve = ["-c", "from stream.cli import main; main()", "serve", "--port", str(port)]
-            servers[keyed] = ends.enter_context(_process(serve, {**_settings(redis), **given})), port
+            servers[keyed] = ends.enter_context(server_process(serve, {**server_settings(redis), **given})), port
             wait_until(partial(served_version, port, key), "the server answers from the model", START_SECONDS)
         refused = get(servers[True][1], "/v1/popular")
         if refused is not None:
@@ -139,7 +149,7 @@ def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str],
         def loaded(keyed: bool, duration: float) -> Load:
             server, port = servers[keyed]
             script = ["-s", str(folder / "request.lua")]
-            return _load(server, f"http://127.0.0.1:{port}", script, CONNECTIONS[-1], duration, folder / "list", key)
+            return wrk_load(server, f"http://127.0.0.1:{port}", script, CONNECTIONS[-1], duration, folder / "list", key)
 
         for keyed in loads:  # a server's first second is not measured: its caches are cold
             loaded(keyed, 1.0)
@@ -150,6 +160,22 @@ def measure_keys(runs: int, size: int, seconds: float, progress: Callable[[str],
                 subject = "with keys" if keyed else "without"
                 progress(f"{subject:<10} {load.requests_per_second:>9,.0f} requests/s, p99 {load.p99_ms:.2f} ms")
     return _keys_result(loads, runs)
+
+
+def _make_key(redis_url: str, model: str, text: str) -> None:
+    store = VersionStore.connect(redis_url, model)
+    try:
+        create_key(
+            KeyStore(store.space),
+            scopes=SCOPES,
+            owner="corrente bench",
+            now=time.time(),
+            caller=Caller("corrente bench"),
+            lists_a_second=PLENTY,
+            text=text,
+        )
+    finally:
+        store.close()
 
 
 def _keys_result(loads: Mapping[bool, list[Load]], runs: int) -> dict[str, Any]:
@@ -187,18 +213,18 @@ def _memory(shards: int, folder: Path) -> Iterator[int]:
         for processes in (1, MEMORY_PROCESSES):
             port = free_port()
             serve = [*SERVER, "--port", str(port), "--workers", str(processes)]
-            with running(serve, _settings(redis), folder / "serve.log") as server:
+            with running(serve, server_settings(redis), folder / "serve.log") as server:
                 wait_until(partial(served_version, port), "the server answers from the model", START_SECONDS)
                 # A few connections at a time, several times, so that every process gets some.
                 for connections in (8, 16, 24, 32):
-                    _load(
+                    wrk_load(
                         server, f"http://127.0.0.1:{port}", ["-s", str(folder / "request.lua")], connections,
                         MEMORY_SECONDS / 4, folder / "list",
                     )  # fmt: skip
                 yield round(shared_bytes(server.pid) / 1e6)
 
 
-def _settings(redis: RedisServer) -> dict[str, str]:
+def server_settings(redis: RedisServer) -> dict[str, str]:
     return {
         "CORRENTE_REDIS": redis.url,
         "CORRENTE_KAFKA": f"127.0.0.1:{free_port()}",  # no broker listens there: lists need no Kafka
@@ -212,7 +238,7 @@ def _one_size(
 ) -> Iterator[tuple[str, int, Load]]:
     port, bare_port = free_port(), free_port()
     with RedisServer(folder / f"redis-{size}") as redis:
-        settings = _settings(redis)
+        settings = server_settings(redis)
         progress(f"learning a model of {size:,} items")
         published = publish_model(size, redis.url, MODEL_NAME)
         visitor_lists = {"list": published.visitors, "deep list": published.deep_visitors}
@@ -221,25 +247,25 @@ def _one_size(
         serve = ["-c", "from stream.cli import main; main()", "serve", "--port", str(port)]
         bare = ["-m", "benchmarks.baselines.constant_route", str(bare_port)]
         started = time.monotonic()
-        with _process(serve, settings) as ours, _process(bare, {}) as constant:
+        with server_process(serve, settings) as ours, server_process(bare, {}) as constant:
             wait_until(lambda: served_version(port), "the server answers from the model", START_SECONDS)
             figures[f"ready_seconds_{_named(size)}"] = round(time.monotonic() - started, 1)
             wait_until(lambda: get(bare_port, "/"), "the constant route answers", START_SECONDS)
             script = ["-s", str(folder / "request.lua")]
             url, bare_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bare_port}/"
             for visitors in visitor_lists:  # a server's first second is not measured: its caches are cold
-                _load(ours, url, script, CONNECTIONS[-1], 1.0, folder / visitors)
-            _load(constant, bare_url, [], CONNECTIONS[-1], 1.0)
+                wrk_load(ours, url, script, CONNECTIONS[-1], 1.0, folder / visitors)
+            wrk_load(constant, bare_url, [], CONNECTIONS[-1], 1.0)
             for _ in range(runs):
                 for connections in CONNECTIONS:
-                    yield "constant", connections, _load(constant, bare_url, [], connections, seconds)
-                    yield "list", connections, _load(ours, url, script, connections, seconds, folder / "list")
-                load = _load(ours, url, script, CONNECTIONS[-1], seconds, folder / "deep list")
+                    yield "constant", connections, wrk_load(constant, bare_url, [], connections, seconds)
+                    yield "list", connections, wrk_load(ours, url, script, connections, seconds, folder / "list")
+                load = wrk_load(ours, url, script, CONNECTIONS[-1], seconds, folder / "deep list")
                 yield "deep list", CONNECTIONS[-1], load
 
 
 @contextmanager
-def _process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def server_process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CORRENTE_")}
     process = subprocess.Popen(  # noqa: S603  our own programs
         [sys.executable, *arguments], env={**inherited, **settings}, stdout=subprocess.DEVNULL
@@ -255,7 +281,7 @@ def _process(arguments: list[str], settings: Mapping[str, str]) -> Iterator[subp
         process.wait()
 
 
-def _load(
+def wrk_load(
     server: subprocess.Popen[bytes],
     url: str,
     script: list[str],

@@ -28,7 +28,7 @@ MEANINGS: Mapping[int, tuple[str, str]] = {
     422: ("A parameter, a field or an element is wrong; it is named, and nothing of the request was done.", "no"),
     500: ("An error in the server, which is in its log.", "it may help"),
     503: (
-        "Redis, Kafka or the process that loads versions does not answer. Lists from versions in memory go on.",
+        "Redis, Kafka or the loading process does not answer; lists from versions in memory go on. Or too many wait.",
         "yes, after `Retry-After` seconds; events with the same `event_id` count once",
     ),
 }

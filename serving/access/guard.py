@@ -22,9 +22,11 @@ from fastapi import Request
 
 from serving.access.key_ring import HeldKey, KeyRing
 from serving.access.route_scopes import scope_of
+from serving.limits.limits import Limits
+from serving.limits.too_many import TooMany
 from serving.web.problems import RETRY_SOON, Problem
 from stream.access.acts import Caller
-from stream.access.scopes import ADMINISTRATIVE, METRICS_READ
+from stream.access.scopes import ADMINISTRATIVE, METRICS_READ, RECOMMENDATIONS_READ
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -34,6 +36,9 @@ LOOK_SECONDS = 1.0
 
 CALLER = "corrente_caller"
 """Place of the caller in the scope of a request that was let in."""
+
+KEY = "corrente_key"
+"""Place of the key in the scope of a request that was let in; None if it needed none."""
 
 Reason = Literal["no key", "two keys", "unknown", "expired", "revoked", "scope", "origin", "redis away"]
 """Reason of a refusal, as the metric has it."""
@@ -60,11 +65,15 @@ class Guard:
     Args:
         ring: the keys in memory.
         count_refusal: is called with the reason of each refusal.
+        limits: how much a caller may do.
         metrics_token: text that opens what `metrics:read` opens, beside keys; empty for none.
     """
 
-    def __init__(self, ring: KeyRing, count_refusal: Callable[[str], None], metrics_token: str = "") -> None:
+    def __init__(
+        self, ring: KeyRing, count_refusal: Callable[[str], None], limits: Limits, metrics_token: str = ""
+    ) -> None:
         self.ring = ring
+        self.limits = limits
         self._count_refusal = count_refusal
         self._token_digest = sha256(metrics_token.encode()).digest() if metrics_token else None
 
@@ -126,12 +135,14 @@ class Guard:
 
         Raises:
             Refused: it has no key that opens the route.
+            TooMany: its key or its address has done too much.
             UndeclaredRoute: the route has no scope.
         """
         needed = scope_of(method, template)
         if needed is None:
             return
         headers = scope["headers"]
+        address = (scope.get("client") or ("",))[0]
         try:
             key = self.check(headers, needed)
             if key is not None and needed in ADMINISTRATIVE:
@@ -139,9 +150,26 @@ class Guard:
                 key = self.check(headers, needed)
         except Refused as refused:
             self._count_refusal(refused.reason)
+            self.limits.note_refusal(refused.reason, address)
             raise
-        address = (scope.get("client") or ("",))[0]
+        self.take(key, address, needed)
+        scope[KEY] = key
         scope[CALLER] = Caller(f"key {key.id} of {key.owner}" if key else "anyone on this machine", address)
+
+    def take(self, key: HeldKey | None, address: str, needed: str) -> None:
+        """Take a request that was let in from the limits of its key and its address. It waits for nothing.
+
+        Raises:
+            TooMany: one of them is used up.
+        """
+        try:
+            self.limits.take_request(key, address, self.ring.used_before)
+        except TooMany as refusal:
+            if key is not None and refusal.limit == "guesses":
+                self.ring.uses.pop(key.id, None)  # it was not let in, so it was not used
+            raise
+        if needed == RECOMMENDATIONS_READ:
+            self.limits.take_list(key)
 
     async def _look_again(self, needed: str) -> None:
         """Read the keys from Redis now. Raises `Refused` 503 if that is impossible, or takes too long."""
@@ -168,6 +196,12 @@ async def require_scope(request: Request) -> None:
 def caller_of(scope: Mapping[str, Any]) -> Caller:
     """The caller of a request that was admitted, for the audit trail."""
     found: Caller = scope[CALLER]
+    return found
+
+
+def key_of(scope: Mapping[str, Any]) -> HeldKey | None:
+    """The key of a request that was admitted; None if it needed none."""
+    found: HeldKey | None = scope[KEY]
     return found
 
 

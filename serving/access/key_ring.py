@@ -31,6 +31,9 @@ POLL_SECONDS = 0.5
 USE_SECONDS = 10.0
 """Interval at which last uses are written back."""
 
+USED_BEFORE_SECONDS = 600.0
+"""Time for which a key counts as one that was in use before."""
+
 FIRST_LOOK_SECONDS = 1.0
 """Longest time for which a start waits for the first look. Later requests are refused until it has an outcome."""
 
@@ -53,6 +56,8 @@ class HeldKey(NamedTuple):
         origins: origins of web pages that may use it; empty: callers of any kind.
         expires_at: seconds since the epoch; infinity if it never does.
         revoked: True if it is void for good.
+        events_a_day: events that may be posted with it on a day; 0 for any number.
+        lists_a_second: lists a second that may be read with it; 0 for any number.
     """
 
     id: str
@@ -62,6 +67,8 @@ class HeldKey(NamedTuple):
     origins: frozenset[bytes]
     expires_at: float
     revoked: bool
+    events_a_day: int = 0
+    lists_a_second: int = 0
 
 
 class KeyRing:
@@ -81,6 +88,7 @@ class KeyRing:
         away: True if the last look of the thread failed.
         trusted_until: moment of the monotonic clock from which on the keys in memory count no more.
         uses: seconds since the epoch of the last use of each key since they were last written back, by id.
+        used_before: the same of uses that were written back in the last `USED_BEFORE_SECONDS`.
     """
 
     def __init__(self, store: KeyStore, *, may_open: bool, stale_seconds: float, first_key: str = "") -> None:
@@ -92,6 +100,7 @@ class KeyRing:
         self.known = False
         self.trusted_until = float("-inf")
         self.uses: dict[str, float] = {}
+        self.used_before: dict[str, float] = {}
         self._held: dict[bytes, HeldKey] = {}
         self._looked = threading.Event()
         self._looking = threading.Lock()
@@ -187,6 +196,8 @@ class KeyRing:
         except redis.exceptions.RedisError:
             self.uses = {**uses, **self.uses}
             raise
+        oldest = time.time() - USED_BEFORE_SECONDS
+        self.used_before = {key: at for key, at in {**self.used_before, **uses}.items() if at > oldest}
 
     def _note_problem(self, problem: str | None) -> None:
         if problem is not None and self._problem is None and not self._may_open:
@@ -205,4 +216,6 @@ def _held(record: KeyRecord) -> HeldKey:
         origins=frozenset(origin.encode() for origin in record.origins),
         expires_at=float("inf") if record.expires_at is None else record.expires_at,
         revoked=record.revoked_at is not None,
+        events_a_day=record.events_a_day or 0,
+        lists_a_second=record.lists_a_second or 0,
     )

@@ -8,19 +8,21 @@ has to wait for a version to be loaded, is left to the full path through the app
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 import structlog
 
+from serving.access.guard import Guard, Refused
 from serving.answers.filters import filter_of
 from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
+from serving.limits.too_many import TooMany
 from serving.loading.served import VersionSource
 from serving.metrics import Metrics
 from serving.web.body import Headers
+from serving.web.fast_protocol import RawRefusal
 from serving.web.parsing import QueryReader
 from serving.web.problems import STORE_PROBLEMS, Problem
 from stream.access.scopes import RECOMMENDATIONS_READ
@@ -56,17 +58,22 @@ class FastPath:
         self._loader: VersionSource = state.loader
         responder: Responder = state.responder
         self._respond = responder.respond
-        self._check: Callable[[Headers, str], object] = state.guard.check
+        guard: Guard = state.guard
+        self._check = guard.check
+        self._take = guard.take
+        self._limits = guard.limits
         metrics: Metrics = state.metrics
+        self._count_too_many = metrics.request_counter("GET", ROUTE, 429)
         self._count_request = metrics.request_counter("GET", ROUTE, 200)
         self._meanings: dict[bytes, tuple[RecommendationsOfUser, Filter]] = {}
 
-    def __call__(self, target: bytes, headers: Headers = ()) -> bytes | None:
-        """The JSON body of status 200, or None to leave the request to the full path.
+    def __call__(self, target: bytes, headers: Headers = (), peer: str = "") -> bytes | RawRefusal | None:
+        """The JSON body of status 200, a refusal, or None to leave the request to the full path.
 
         Args:
             target: path and query of a GET as they were sent.
             headers: of the request, with names in lower case.
+            peer: address of the other end of the connection.
         """
         started = time.perf_counter()
         served = self._loader.served
@@ -74,14 +81,23 @@ class FastPath:
         if served is None or b"/" in segment or b"#" in target:
             return None
         try:
-            self._check(headers, RECOMMENDATIONS_READ)
+            key = self._check(headers, RECOMMENDATIONS_READ)
             user = segment.decode("ascii")
             if "%" in user:
                 user = unquote(user, errors="surrogateescape")
             request, wanted = self._meanings.get(query) or self._read(query)
             if request.version is not None:
                 return None
-            body = _encode(self._respond(ask_of_user(user, request, wanted), served))
+            ask = ask_of_user(user, request, wanted)
+            # An address is looked up if it matters: a key of a backend has no limit of addresses.
+            limited = key is None or key.origins or self._limits.guesses.blocked
+            address = self._limits.address_of(peer, headers) if limited else ""
+            self._take(key, address, RECOMMENDATIONS_READ)
+            body = _encode(self._respond(ask, served))
+        except TooMany as refusal:
+            return self._refuse(refusal, started)
+        except Refused:
+            return self._refuse_guesser(peer, headers, started)
         except REFUSED:
             return None
         except Exception:  # the full path answers it too, with a 500 if it fails there; the connection lives on
@@ -98,3 +114,17 @@ class FastPath:
                 self._meanings.clear()
             self._meanings[query] = meaning
         return meaning
+
+    def _refuse_guesser(self, peer: str, headers: Headers, started: float) -> RawRefusal | None:
+        """Refuse a request with a wrong key at once if its address has to wait; otherwise the full path counts it."""
+        if not self._limits.guesses.blocked:
+            return None
+        try:
+            self._limits.refuse_guesser(self._limits.address_of(peer, headers))
+        except TooMany as refusal:
+            return self._refuse(refusal, started)
+        return None
+
+    def _refuse(self, refusal: TooMany, started: float) -> RawRefusal:
+        self._count_too_many(time.perf_counter() - started)
+        return RawRefusal(*refusal.raw())

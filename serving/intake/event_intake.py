@@ -7,7 +7,7 @@ application's state as `intake`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -62,17 +62,20 @@ class EventIntake:
         self._topics = topics
         self._metrics = metrics
 
-    async def accept(self, topic: str, body: bytes, now: float) -> Accepted:
+    async def accept(
+        self, topic: str, body: bytes, now: float, take: Callable[[int], None] = lambda _: None
+    ) -> Accepted:
         """Send the events of a body to Kafka.
 
         Args:
             topic: ours.
             body: JSON of one event or of an array of events.
             now: seconds since the epoch, the time of events that have none.
+            take: takes a number of events from the caller's quota, or gives them back if the number is below 0.
 
         Raises:
-            Problem: 400 or 422 if the body is wrong, nothing was sent then; 503 if Kafka did not acknowledge every
-                event, with a status for each.
+            Problem: 400 or 422 if the body is wrong, or 429 from `take`; nothing was sent then. 503 if Kafka did not
+                acknowledge every event, with a status for each.
         """
         try:
             records: Sequence[tuple[bytes | None, bytes]]
@@ -80,10 +83,16 @@ class EventIntake:
         except Problem:
             self._metrics.events_refused.labels(topic, "invalid").inc()
             raise
+        try:
+            take(len(records))
+        except Problem:
+            self._metrics.events_refused.labels(topic, "quota").inc(len(records))
+            raise
         failures = await self._producer.send(self._topics[topic], records)
         failed = sum(failure is not None for failure in failures)
         self._metrics.events_accepted.labels(topic).inc(len(records) - failed)
         if failed:
+            take(-failed)
             self._metrics.events_refused.labels(topic, "not acknowledged").inc(failed)
             raise Problem(
                 503,

@@ -25,7 +25,7 @@ import uvicorn
 
 from serving.access.start_check import require_a_key
 from serving.answers.fast_path import PREFIX, FastPath
-from serving.app import create_app
+from serving.app import Server, create_app
 from serving.loading.loader import Loader
 from serving.loading.shared_server import SnapshotServer
 from serving.loading.warm_up import empty_model, warm_up
@@ -34,8 +34,9 @@ from serving.metrics import Metrics
 from serving.process.salt_check import is_loopback, require_strong_salt
 from serving.process.supervisor import run_processes
 from serving.upstream_health import UpstreamHealth
-from serving.web.connection import ConnectionLimits, close_overdue
+from serving.web.connection import ConnectionLimits, close_overdue, most_files
 from serving.web.fast_protocol import fast_protocol_class
+from serving.web.shedding import Shedder
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import return_large_pieces
 from stream.settings import Settings
@@ -44,6 +45,13 @@ from stream.versions import VersionStore
 SHUTDOWN_SECONDS = 15
 """Longest time that requests which have begun may still take after SIGTERM. A client that doesn't send the rest of its
 request, or doesn't take its answer, has less (`serving.web.connection.STOPPING_SECONDS`)."""
+
+SECURITY_HEADERS = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+]
+"""Headers of every answer: a browser guesses no other type than the one that is sent, and a page that was opened names
+no address of this server to others."""
 
 BACKLOG = 2048
 """Most connections that wait to be accepted."""
@@ -108,8 +116,21 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
         listening: the socket; several processes may share it.
         shared: name of the socket of the process that loads versions; None: this one loads them itself.
     """
+    most = most_files()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections are files
     app = create_app(settings, shared, reachable=not is_loopback(listening))
-    config = uvicorn.Config(
+    server = HttpServer(uvicorn_config(app, settings))
+    # uvicorn handles signals once its loop runs, and raises the one that ended it once more for the handler before.
+    # This one keeps a signal that comes earlier, and an orderly end is exit code 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listening])
+
+
+def uvicorn_config(app: Server, settings: Settings) -> uvicorn.Config:
+    """The server program around an application: protocol, limits of connections, headers of every answer."""
+    metrics: Metrics = app.state.metrics
+    return uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http=fast_protocol_class(
@@ -117,8 +138,11 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
             FastPath(app.state),
             limits=ConnectionLimits.of(settings),
             root_path=settings.root_path,
-            count_refusal=lambda status: app.state.metrics.count_refusal(status),
+            count_refusal=metrics.count_refusal,
+            shedder=Shedder(settings.max_waiting_requests, settings.max_concurrent_requests, metrics.count_shed),
+            cors=app.state.cors,
         ),
+        headers=SECURITY_HEADERS,
         ws="none",
         lifespan="on",
         root_path=settings.root_path,
@@ -129,12 +153,6 @@ def answer_requests(settings: Settings, listening: socket.socket, shared: str | 
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         backlog=BACKLOG,
     )
-    server = HttpServer(config)
-    # uvicorn handles signals once its loop runs, and raises the one that ended it once more for the handler before.
-    # This one keeps a signal that comes earlier, and an orderly end is exit code 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)
-    server.run(sockets=[listening])
 
 
 class HttpServer(uvicorn.Server):

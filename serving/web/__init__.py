@@ -13,6 +13,8 @@ are FastAPI routes: there Kafka or Redis takes most of the time, and FastAPI's d
 | `problems` | how an error looks on the wire |
 | `endpoint` | how the routes of lists are read, answered and documented |
 | `connection` | when a connection is closed, and the answer to a client that sends too much or too slowly |
+| `shedding` | which requests are refused because too many wait, and with which answer |
+| `cors` | scripts of which origins may read answers |
 | `fast_protocol` | which requests may be answered inside the HTTP protocol |
 | `openapi` | the OpenAPI document and the page that shows it |
 """

@@ -127,9 +127,10 @@ def _unpacker(encoding: bytes, before: _Unpacker | None, max_bytes: int) -> _Unp
     return _Unpacker(max_bytes)
 
 
+def too_large(max_bytes: int) -> str:
+    """Text of the refusal of a body that is larger."""
+    return f"The body is larger than {max_bytes} bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once."
+
+
 def _too_large(max_bytes: int) -> Problem:
-    return Problem(
-        413,
-        f"The body is larger than {max_bytes} bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once.",
-        headers={"Connection": "close"},
-    )
+    return Problem(413, too_large(max_bytes), headers={"Connection": "close"})

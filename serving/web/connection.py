@@ -14,7 +14,11 @@ It overrides internals of uvicorn: `tests/serving/web/test_fast_protocol.py` nam
 from __future__ import annotations
 
 import asyncio
+import heapq
+import resource
+from collections import Counter
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple
 
 import httptools
@@ -22,7 +26,9 @@ import msgspec
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from serving.web.body import too_large
 from serving.web.problems import MEDIA_TYPE, Problem
+from serving.web.shedding import RETRY_SECONDS, Shedder
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -38,6 +44,13 @@ STOPPING_SECONDS = 5.0
 """Longest time that a client may still take for the rest of a request, or of an answer, once the server stops."""
 
 
+OTHER_FILES = 200
+"""Files that a process needs beside its connections: those of a model's memory, and connections to Redis and Kafka."""
+
+ROOM_SHARE = 20
+"""Part of all connections that is closed at once to make room, so that it has to be made less often."""
+
+
 class ConnectionLimits(NamedTuple):
     """Limits of every connection.
 
@@ -46,12 +59,16 @@ class ConnectionLimits(NamedTuple):
         head_seconds: longest time from the first byte of a request to the end of its headers.
         body_seconds: longest time for the body, and for a client to take its answer.
         keep_alive_seconds: longest time without a request.
+        connections: most connections of the process.
+        body_bytes: largest body.
     """
 
     head_bytes: int = 65_536
     head_seconds: float = 10.0
     body_seconds: float = 30.0
     keep_alive_seconds: float = 75.0
+    connections: int = 8192
+    body_bytes: int = 4_194_304
 
     @classmethod
     def of(cls, settings: Settings) -> ConnectionLimits:
@@ -61,7 +78,14 @@ class ConnectionLimits(NamedTuple):
             settings.head_seconds,
             settings.body_seconds,
             settings.keep_alive_seconds,
+            min(settings.max_connections, most_files() - OTHER_FILES),
+            settings.max_body_bytes,
         )
+
+
+def most_files() -> int:
+    """Files, sockets included, that this process may open once it has raised its soft limit to the hard one."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 DEFAULT_LIMITS = ConnectionLimits()
@@ -77,6 +101,8 @@ class Connection(HttpToolsProtocol):
     limits: ClassVar[ConnectionLimits] = DEFAULT_LIMITS
     count_refusal: ClassVar[Callable[[int], None]] = staticmethod(lambda _: None)
     """Is called with the status of each refusal."""
+    shedder: ClassVar[Shedder] = Shedder()
+    """Decides which requests and connections are refused because there are too many."""
     root_path_bytes: ClassVar[bytes] = b""
     """Path under which a proxy offers this server. The proxy may strip it or hand it on."""
 
@@ -95,6 +121,39 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn names the subclass
         self._since = self.loop.time()
+        if len(self.connections) > self.limits.connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Close connections that wait for a client, or refuse this one if there are none.
+
+        Those go first that come from the address with most of them, and of these the ones that have been silent for
+        longest: many idle connections of one client can't keep out others.
+        """
+        connections: Iterable[Any] = self.connections
+        silent = [each for each in connections if each is not self and each.is_silent()]
+        if not silent:
+            self.shedder.count_connections(1)
+            self.refuse(
+                503, "This server has as many connections as it may (CORRENTE_MAX_CONNECTIONS). Try again soon."
+            )
+            return
+        by_address = Counter(each.client[0] if each.client else "" for each in silent)
+        most = by_address.most_common(1)[0][0]
+        of_one = [each for each in silent if (each.client[0] if each.client else "") == most]
+        closed = heapq.nsmallest(max(1, len(of_one) // ROOM_SHARE), of_one, key=Connection.silent_since)
+        for each in closed:
+            each.transport.close()
+        self.shedder.count_connections(len(closed))
+
+    def silent_since(self) -> float:
+        """Moment of the event loop's clock of its last progress."""
+        return self._since
+
+    def is_silent(self) -> bool:
+        """True if the connection has no whole request that waits for its answer."""
+        cycle = self.cycle
+        return (cycle is None or cycle.response_complete) and not self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
         if self._ends:
@@ -147,7 +206,15 @@ class Connection(HttpToolsProtocol):
         self.start_request()
 
     def start_request(self) -> None:
-        """Hand the request to the application, unless it will be parsed again without an offer to upgrade."""
+        """Hand the request to the application, unless it will be parsed again without an offer to upgrade.
+
+        A body whose length is too large is refused here, where the rest of it can be thrown away: a connection that is
+        closed while a client still sends is reset, and the client would lose the answer.
+        """
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > self.limits.body_bytes:
+                self.refuse(413, too_large(self.limits.body_bytes))
+                raise _Refused
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 
@@ -215,6 +282,8 @@ class Connection(HttpToolsProtocol):
         head = [STATUS_LINE[status], b"content-type: ", MEDIA_TYPE.encode(), b"\r\ncontent-length: %d" % len(body)]
         for name, value in self.server_state.default_headers:
             head += [b"\r\n", name, b": ", value]
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            head.append(b"\r\nretry-after: %d" % RETRY_SECONDS)
         self.transport.write(b"".join([*head, b"\r\nconnection: close\r\n\r\n", body]))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -158,7 +158,8 @@ _PROBLEM_RESPONSES: dict[str, Any] = {
     "413": _problem_response("The body is too large"),
     "415": _problem_response("The body is encoded, and not with gzip; or an administrative call is not JSON"),
     "422": _problem_response("A parameter or field is wrong; it is named"),
-    "503": _problem_response("Redis or Kafka is down; trying again later helps"),
+    "429": _problem_response("A limit of the key or of the address is used up; Retry-After says until when"),
+    "503": _problem_response("Redis or Kafka is down, or too many requests wait; trying again later helps"),
 }
 
 

@@ -72,7 +72,7 @@ def document(
 def _secure(operation: dict[str, Any], scope: str) -> None:
     """Describe that an operation needs a key with a scope, and how it is refused without."""
     operation["security"] = [{name: [scope]} for name in SECURITY_SCHEMES]
-    refusals = problem_responses("401", "403", "503")
+    refusals = problem_responses("401", "403", "429", "503")
     responses = {**refusals, **operation["responses"]}
     operation["responses"] = {status: responses[status] for status in sorted(responses)}
 

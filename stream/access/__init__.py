@@ -12,6 +12,7 @@ from where. Servers read keys through this room (`serving.access`); people make 
 | `lifecycle` | what making, rotating and revoking a key do to its record |
 | `acts` | what is kept of an administrative act |
 | `audit` | how acts are appended and read back |
+| `limit_store` | how buckets of limits are reported, and how often guessed keys are recorded |
 | `command_line` | how commands reach Redis, and who they say they are |
 | `keys_cli` | the command `corrente keys` |
 | `audit_cli` | the command `corrente audit` |

@@ -35,6 +35,8 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         expires_at: seconds since the epoch from which on it is void; None: never by itself.
         revoked_at: seconds since the epoch at which it was revoked; None if it wasn't.
         replaces: id of the key in whose place it was made.
+        events_a_day: events that may be posted with it on a calendar day (UTC); None: any number.
+        lists_a_second: lists a second that may be read with it; None: any number.
     """
 
     id: str
@@ -48,6 +50,8 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_at: float | None = None
     revoked_at: float | None = None
     replaces: str | None = None
+    events_a_day: int | None = None
+    lists_a_second: int | None = None
 
     def state(self, now: float) -> str:
         """`active`, `expired` or `revoked` at a moment in seconds since the epoch."""

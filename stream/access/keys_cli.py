@@ -45,6 +45,13 @@ def create(
         typer.Option("--origin", help="Origin of web pages that may use it, https://shop.example; may be repeated."),
     ] = None,
     expires_days: ExpiresDays = None,
+    events_a_day: Annotated[
+        int | None,
+        typer.Option("--events-a-day", help="Events that it may post on a day (UTC); any number, if left out."),
+    ] = None,
+    lists_a_second: Annotated[
+        int | None, typer.Option("--lists-a-second", help="Lists a second that it may read; any number, if left out.")
+    ] = None,
     why: Why = "",
     as_json: AsJson = False,
     redis: RedisUrl = None,
@@ -65,6 +72,8 @@ def create(
             note=note,
             origins=origin or (),
             expires_at=_end(now, expires_days),
+            events_a_day=events_a_day,
+            lists_a_second=lists_a_second,
             why=why,
         )
     _print_made(made.text, made.record, as_json)
@@ -86,7 +95,9 @@ def list_keys(*, as_json: AsJson = False, redis: RedisUrl = None, model: ModelNa
     if not rows:
         show("no key was made yet, so servers answer on loopback only: corrente keys create --scope all --owner NAME")
         return
-    table = table_of("id", "owner", "state", "scopes", "made", "ends", "last used", "note")
+    table = table_of(
+        "id", "owner", "state", "scopes", "made", "ends", "last used", "events a day", "lists a second", "note"
+    )
     for row in rows:
         table.add_row(
             row["id"],
@@ -94,6 +105,7 @@ def list_keys(*, as_json: AsJson = False, redis: RedisUrl = None, model: ModelNa
             row["state"],
             " ".join(row["scopes"]),
             *(_moment(row[name]) for name in ("created_at", "expires_at", "last_used_at")),
+            *("-" if row[name] is None else f"{row[name]:,}" for name in ("events_a_day", "lists_a_second")),
             row["note"],
         )
     show(table)
@@ -175,6 +187,8 @@ def _row(record: KeyRecord, used: float | None, now: float) -> dict[str, Any]:
         "revoked_at": record.revoked_at,
         "last_used_at": used,
         "replaces": record.replaces,
+        "events_a_day": record.events_a_day,
+        "lists_a_second": record.lists_a_second,
         "note": record.note,
     }
 

@@ -22,6 +22,9 @@ from stream.access.scopes import SCOPES, WrongKey, checked_scopes
 LONGEST_NAME = 200
 """Most characters of an owner and of a note."""
 
+LARGEST_QUOTA = 10**12
+"""Largest quota of a key: Redis counts it exactly."""
+
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 """Serialized origin as browsers send it (RFC 6454, section 6.2): a scheme, a host in lower case, no path."""
 
@@ -48,6 +51,8 @@ def create_key(
     note: str = "",
     origins: Iterable[str] = (),
     expires_at: float | None = None,
+    events_a_day: int | None = None,
+    lists_a_second: int | None = None,
     text: str | None = None,
     why: str = "",
 ) -> MadeKey:
@@ -62,6 +67,8 @@ def create_key(
         note: purpose, for people.
         origins: origins of web pages that may use it; none: callers of any kind.
         expires_at: seconds since the epoch; None: never by itself.
+        events_a_day: events that may be posted with it on a calendar day (UTC); None: any number.
+        lists_a_second: lists a second that may be read with it; None: any number.
         text: of the key, if it was made elsewhere; it has 256 random bits then too.
         why: reason for the audit trail.
 
@@ -76,6 +83,9 @@ def create_key(
         raise WrongKey("a key needs an owner: the person or program that will have it")
     if expires_at is not None and expires_at <= now:
         raise WrongKey("the key would have expired already: give it an end in the future, or none")
+    for option, quota in (("events-a-day", events_a_day), ("lists-a-second", lists_a_second)):
+        if quota is not None and not 1 <= quota <= LARGEST_QUOTA:
+            raise WrongKey(f"--{option} is a number from 1 to {LARGEST_QUOTA:,}; leave it out for no limit")
     whole = text or new_key()
     digest = digest_of(whole.encode()).hex()
     record = KeyRecord(
@@ -88,6 +98,8 @@ def create_key(
         note=note.strip(),
         origins=[_checked_origin(each) for each in origins],
         expires_at=expires_at,
+        events_a_day=events_a_day,
+        lists_a_second=lists_a_second,
     )
     store.change([(None, record)], caller.act("keys.create", f"key {record.id} of {owner}", why=why))
     return MadeKey(whole, record)

@@ -185,9 +185,7 @@ def settings_for(redis_server: RedisServer, broker: Broker | None = None, **more
         redis=redis_server.url,
         kafka=broker.servers if broker else "127.0.0.1:1",
         model_name="shop",
-        poll_seconds=0.05,
-        acknowledge_seconds=5.0,
-        **more,
+        **{"poll_seconds": 0.05, "acknowledge_seconds": 5.0, **more},
     )
 
 

@@ -9,6 +9,7 @@ Nothing outside `stream.versions` and `stream.access` imports from here, apart f
 | `requests` | names and order of the arguments and answers of scripts |
 | `scripts` | which steps are atomic |
 | `access_scripts` | which steps of changing keys are atomic, and how long acts are kept |
+| `limit_scripts` | how the bucket of a limit fills, and when it expires |
 | `heal_scripts` | which steps of healing are atomic |
 | `reshard_scripts` | which steps of merging shards are atomic |
 | `chunks` | how tables and journals are split, checked and encoded |

@@ -16,6 +16,8 @@ them together.
 | `…:alias-history` | list | who moved which alias when and why, newest first (JSON) |
 | `…:keys` | hash | id of a key of the HTTP API to its record (JSON), which has the SHA-256 of its text |
 | `…:keys-used` | hash | id of a key to the time of its last use |
+| `…:limit:<name>` | hash | millionths left of a limit (`level`) at a time (`at`), or what was used on a day (`spent`) |
+| `…:limit:guesses-noted` | string | there while the last record of guessed keys is younger than ten minutes |
 | `…:audit` | stream | administrative acts and readings of personal data: `act` (JSON) |
 | `…:shard:<p>:fence` | hash | `epoch`, `token`, `worker`, `claimed_at`, `redis_run`, `stopped`, `doubt` |
 | `…:shard:<p>:report` | hash | `worker`, `epoch`, `report` (JSON): what a worker last said of the shard |
@@ -52,6 +54,9 @@ class Keys:
         self.keys = self.prefix + "keys"
         self.keys_used = self.prefix + "keys-used"
         self.audit = self.prefix + "audit"
+
+    def limit(self, name: str) -> str:
+        return f"{self.prefix}limit:{name}"
 
     def version(self, number: int) -> str:
         return f"{self.prefix}version:{number}"

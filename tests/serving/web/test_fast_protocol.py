@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[3]
 PREFIX = b"/fast/"
 
 USED = {
+    "client": "address and port of the other end, or None; look at `connection_made`",
+    "connections": "the open ones of the server; look at `connection_made`",
     "cycle": "None, or the request that is being answered; look at `on_headers_complete`",
     "cycle.disconnected": "true once the client is gone: what is received then is `http.disconnect`; look at `receive`",
     "cycle.keep_alive": "false: the connection is closed after the answer; look at `RequestResponseCycle.send`",
@@ -55,6 +57,7 @@ USED = {
     "pipeline.pop": "of `collections.deque`",
     "server_state.default_headers": "date and server as pairs of bytes; look at `server.ServerState`",
     "server_state.total_requests": "requests that were answered; look at `on_response_complete`",
+    "tasks": "those of requests that the application answers; look at `_start_asgi_task`",
     "transport.abort": "of asyncio",
     "transport.can_write_eof": "of asyncio",
     "transport.close": "of asyncio",
@@ -192,7 +195,7 @@ async def test_attributes_mean_what_the_fast_protocol_takes_them_for():
 async def test_only_gets_with_the_prefix_are_answered_inside_the_protocol(request_bytes: bytes, fast: bool):
     targets = []
 
-    def fast_answer(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    def fast_answer(target: bytes, headers: Iterable[tuple[bytes, bytes]], peer: str) -> bytes | None:
         assert (b"host", b"a") in headers, "names in lower case"
         targets.append(target)
         return None if target == b"/fast/left" else b'"fast"'

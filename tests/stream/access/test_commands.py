@@ -59,6 +59,14 @@ def test_the_list_has_owner_scopes_state_and_last_use(redis_at: RedisAt) -> None
     assert used["id"] in typed(keys, "list").stdout
 
 
+def test_quotas_are_shown_and_kept_by_a_rotation() -> None:
+    free, limited = create(), create("--lists-a-second", "50", "--events-a-day", "1000000")
+    rotated = json.loads(typed(keys, "rotate", limited["id"], "--json").stdout)
+    rows = {row["id"]: row for row in json.loads(typed(keys, "list", "--json").stdout)}
+    for made, lists, events in ((free, None, None), (limited, 50, 1_000_000), (rotated, 50, 1_000_000)):
+        assert (rows[made["id"]]["lists_a_second"], rows[made["id"]]["events_a_day"]) == (lists, events)
+
+
 def test_rotate_prints_the_new_key_and_says_when_the_old_one_ends() -> None:
     old = create()
     ran = typed(keys, "rotate", old["id"], "--overlap-hours", "1")
@@ -72,6 +80,10 @@ def test_rotate_prints_the_new_key_and_says_when_the_old_one_ends() -> None:
         (
             ("create", "--scope", "everything", "--owner", "a"),
             "there is no scope 'everything'. There are: events:write",
+        ),
+        (
+            ("create", "--scope", "all", "--owner", "a", "--lists-a-second", "0"),
+            "--lists-a-second is a number from 1 to 1,000,000,000,000; leave it out for no limit",
         ),
         (("revoke", "abc"), "has no key 'abc'"),
         (("rotate", "abc"), "has no key 'abc'"),
