@@ -27,15 +27,21 @@ from benchmarks.harness.machine import machine
 from benchmarks.harness.model_fixture import publish_model
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.waiting import wait_until
+from serving.access.guard import Guard
+from serving.access.key_ring import KeyRing
 from serving.answers.fast_path import FastPath
 from serving.answers.responder import Responder
+from serving.limits.limits import Limits
 from serving.loading.loader import Loader
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
+from stream.access.key_store import KeyStore
+from stream.access.limit_store import LimitStore
 from stream.catalogue.columns import Change
 from stream.catalogue.item import Item
 from stream.catalogue.snapshot import Catalogue
 from stream.models.settings import ModelSettings
+from stream.settings import load_settings
 from stream.versions import VersionStore
 
 SHARES = {"50": 0.5, "5": 0.05, "05": 0.005, "005": 0.0005}
@@ -48,7 +54,7 @@ APPLIED = 1000
 START_SECONDS = 600.0
 MODEL_NAME = "bench"
 
-Answer = Callable[[bytes], bytes | None]
+Answer = Callable[[bytes], object]
 
 
 def measure(runs: int, size: int, lists: int, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -76,7 +82,8 @@ def measure(runs: int, size: int, lists: int, progress: Callable[[str], None]) -
             fill(catalogue, size)
             fill_seconds = time.perf_counter() - started
             responder = Responder(loader, metrics, catalogue)
-            answer = FastPath(SimpleNamespace(loader=loader, responder=responder, metrics=metrics))
+            guard = open_guard(store, redis.url, metrics)
+            answer = FastPath(SimpleNamespace(loader=loader, responder=responder, metrics=metrics, guard=guard))
             figures: dict[str, float] = {"microseconds_a_document": round(1e6 * fill_seconds / size, 1)}
             for name in SHARES:
                 started = time.perf_counter()
@@ -94,6 +101,14 @@ def measure(runs: int, size: int, lists: int, progress: Callable[[str], None]) -
                 )
             asyncio.run(loader.stop())
     return result(found, figures, short, runs)
+
+
+def open_guard(store: VersionStore, redis_url: str, metrics: Metrics) -> Guard:
+    """The guard of a server on loopback without keys."""
+    settings = load_settings({}, redis=redis_url, model_name=MODEL_NAME)
+    limits = Limits(settings, LimitStore(store.space), metrics.count_limit)
+    ring = KeyRing(KeyStore(store.space), may_open=True, stale_seconds=settings.keys_stale_seconds)
+    return Guard(ring, metrics.count_access_refusal, limits)
 
 
 def fill(catalogue: Catalogue, size: int) -> None:
@@ -127,7 +142,7 @@ def one_run(answer: Answer, visitors: list[str], lists: int, run: int) -> tuple[
             started = time.perf_counter()
             body = answer(request)
             times[kind].append(1e6 * (time.perf_counter() - started))
-            assert body is not None
+            assert isinstance(body, bytes)
             short += len(msgspec.json.decode(body)["items"]) < LENGTH
     return times, short
 
