@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from stream.ingest.files_cli import ColumnsInOrder, Separator
+from stream.ingest.files.cli import ColumnsInOrder, MappedTopic, MappingName, Separator
 
 
 def demo(
@@ -62,7 +62,7 @@ def demo(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="TSV, CSV or JSON lines, plain, gzipped or zipped; - is stdin.")],
+    file: Annotated[Path, typer.Argument(help="TSV, CSV, JSON lines or Parquet, plain or packed; - is stdin.")],
     via: Annotated[Literal["http", "kafka"], typer.Option(help="POST it, or write it to the topics.")] = "http",
     speed: Annotated[str, typer.Option(help="How much faster than it happened: 100x, or max.")] = "max",
     times: Annotated[
@@ -75,6 +75,8 @@ def replay(
     columns: ColumnsInOrder = None,
     separator: Separator = None,
     kind: Annotated[str | None, typer.Option(help="Kind of every event, for a file that has no column for it.")] = None,
+    mapping: MappingName = None,
+    topic: MappedTopic = None,
     address: Annotated[
         str | None, typer.Option(help="Of the HTTP server; else what CORRENTE_HOST and CORRENTE_PORT say.")
     ] = None,
@@ -91,17 +93,19 @@ def replay(
 
     from simulators.replay import Plan
     from simulators.replay_run import run_replay
-    from stream.ingest.files import TableForm, WrongFile
-    from stream.ingest.files_cli import column_names, readable_again
+    from stream.ingest.files.cli import column_names, readable_again, record_mapping
+    from stream.ingest.files.columns import WrongFile
+    from stream.ingest.files.delimited import TableForm
     from stream.settings import load_settings
 
     settings = load_settings()
     server = address or f"http://{settings.host}:{settings.port}"
     try:
         names, form = column_names(column), TableForm.of(columns, separator)
+        by_mapping = record_mapping(mapping, topic, own_form=bool(column or kind), scale=settings.model.scale)
         with readable_again(file) as readable:
             mapped = settings.mapping_plan.topics.keys() if settings.mapping_plan else ()
-            plan = Plan(readable, names, kind, _speed(speed), times, settings.fields, limit, form, mapped)
+            plan = Plan(readable, names, kind, _speed(speed), times, settings.fields, limit, form, mapped, by_mapping)
             report = asyncio.run(
                 run_replay(
                     plan,

@@ -1,10 +1,11 @@
 """`corrente replay`: a history from a file, sent into a running system again.
 
 This file decides which events a file becomes, when each is due and the time that it carries. Sending is decided in
-`simulators.senders`, reading files in `stream.ingest.files`.
+`simulators.senders`, reading files in `stream.ingest.files.reading`.
 
-**Counts close.** Every row of the file is either unreadable or sent, and every sent event is acknowledged, refused or
-failed; with `--check` the system's own counters are compared, and they have to close too.
+**Counts close.** Every row of the file is unreadable, or left out by its mapping, or sent as one or more events, and
+every sent event is acknowledged, refused or failed; with `--check` the system's own counters are compared, and they
+have to close too.
 
 **Times.** `shift` moves the whole history so that it ends when the replay ends, and keeps every distance between
 events; `keep` sends the times of the file as they are. Rows are sent in file order; a row whose time is earlier than
@@ -17,24 +18,19 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from simulators.client import TOPIC_OF_KIND, Client
-from stream.ingest.files import (
-    NUMBERS,
-    UNKNOWN_FORM,
-    Chunk,
-    NumberIds,
-    TableForm,
-    WrongFile,
-    kind_of_reason,
-    read_chunks,
-)
+from stream.ingest.files.columns import NUMBERS, WrongFile
+from stream.ingest.files.delimited import UNKNOWN_FORM, TableForm
+from stream.ingest.files.mapped import UNMAPPED_ELEMENTS, RecordMapping
+from stream.ingest.files.reading import Chunk, read_chunks
+from stream.ingest.files.row_checks import NumberIds, kind_of_reason
 from stream.ingest.mapping.plan import EVENT, OWN
 
 BATCH_EVENTS = 500
@@ -69,12 +65,15 @@ class Report:
 
     unreadable: int = 0
     sent: int = 0
+    rows_sent: int = 0
     outcome: Outcome = field(default_factory=Outcome)
     by_topic: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     """Number of unreadable rows by reason, without the values in it."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Number of records that a mapping leaves out, by rule, and of elements of lists (`UNMAPPED_ELEMENTS`)."""
     cautions: list[str] = field(default_factory=list)
     """Sentences about rows that were sent and are doubtful."""
     seen: dict[str, int] | None = None
@@ -83,7 +82,12 @@ class Report:
     @property
     def rows(self) -> int:
         """Number of rows of the file that were read."""
-        return self.unreadable + self.sent
+        return self.unreadable + self.records_left_out + self.rows_sent
+
+    @property
+    def records_left_out(self) -> int:
+        """Number of rows that the mapping leaves out."""
+        return sum(count for rule, count in self.left_out.items() if rule != UNMAPPED_ELEMENTS)
 
     @property
     def closed(self) -> bool:
@@ -110,6 +114,7 @@ class Report:
             "closed": self.closed,
             "problems": [*self.problems, *self.outcome.reasons][:MAX_PROBLEMS],
             "unreadable_by_reason": dict(self.reasons.most_common()),
+            "left_out_by_rule": dict(self.left_out),
             "cautions": self.cautions,
         }
 
@@ -134,6 +139,7 @@ class Plan:
         mapped: topics that the system maps (`CORRENTE_MAPPING`); they take events of our form in a field of ours.
         limit: largest number of rows.
         form: the form of a table, as far as it is known.
+        mapping: by which the file is read, if its records have another form.
     """
 
     path: Path
@@ -145,6 +151,7 @@ class Plan:
     limit: int | None = None
     form: TableForm = UNKNOWN_FORM
     mapped: Collection[str] = ()
+    mapping: RecordMapping | None = None
 
 
 @dataclass(frozen=True)
@@ -199,15 +206,18 @@ async def replay(plan: Plan, sender: Sender, *, span: Span, progress: Callable[[
         report.reasons[kind_of_reason(reason)] += 1
         report.problems = [*report.problems, f"line {line}: {reason}"][:MAX_PROBLEMS]
 
+    sent_line = 0
     number_ids = {column: NumberIds() for column in ("item", "user", "session")}
     for chunk in _limited(plan, unreadable):
         for column, ids in number_ids.items():
             ids.add(chunk.cells.get(column, ()))
         report.cautions = [sentence for column, ids in number_ids.items() for sentence in ids.sentences(column)]
+        report.left_out.update(chunk.left_out)
         times = chunk.seconds + shift if plan.times == "shift" else chunk.seconds
         events = list(_events(chunk, times, run, plan))
         due = began + (np.maximum.accumulate(chunk.seconds) - span.first) / plan.speed if plan.speed else None
         async for batch in _paced(events, due):
+            sent_line = _count_rows(batch, sent_line, report)
             await _send(batch, sender, report, plan.mapped)
             report.seconds = time.time() - began
             progress(chunk.file_bytes, report)
@@ -243,37 +253,58 @@ def _count(by_outcome: Mapping[str, int], counter: str) -> int:
 
 
 def _limited(plan: Plan, bad_row: Callable[[int, str], None]) -> Iterator[Chunk]:
+    """Chunks of the first rows; a record that becomes several events is one row."""
     left = plan.limit
-    for chunk in read_chunks(plan.path, plan.columns, kind=plan.kind, bad_row=bad_row, form=plan.form):
-        if left is None or len(chunk) <= left:
+    chunks = read_chunks(plan.path, plan.columns, kind=plan.kind, bad_row=bad_row, form=plan.form, mapping=plan.mapping)
+    for chunk in chunks:
+        begins = [row for row, line in enumerate(chunk.lines) if not row or chunk.lines[row - 1] != line]
+        if left is None or len(begins) <= left:
             yield chunk
-            left = None if left is None else left - len(chunk)
+            left = None if left is None else left - len(begins)
         else:
-            cells = {column: cells[:left] for column, cells in chunk.cells.items()}
-            yield Chunk(chunk.lines[:left], chunk.seconds[:left], cells, chunk.file_bytes)
+            end = begins[left]
+            cells = {column: cells[:end] for column, cells in chunk.cells.items()}
+            yield Chunk(chunk.lines[:end], chunk.seconds[:end], cells, chunk.file_bytes)
             left = 0
         if left == 0:
             return
 
 
-def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Make (topic, event) of each row. Rows without an id get one of this replay, so that a retry counts once."""
+class _Sent(NamedTuple):
+    """An event on its way: our topic, its fields, and the line of its row."""
+
+    topic: str
+    event: dict[str, Any]
+    line: int
+
+
+def _events(chunk: Chunk, times: np.ndarray, run: str, plan: Plan) -> Iterator[_Sent]:
+    """Make an event of each row. Rows without an id get one of this replay, so that a retry counts once."""
     names = {name: plan.fields.get(name, name) for name in (*chunk.cells, "timestamp", "event_id", "kind")}
     columns = list(chunk.cells)
+    of_line, last = 0, 0
     for line, seconds, row in zip(chunk.lines, times.tolist(), zip(*chunk.cells.values(), strict=True), strict=True):
         cells = {column: cell for column, cell in zip(columns, row, strict=True) if cell is not None}
         kind = cells.pop("event")
-        event: dict[str, Any] = {names["timestamp"]: seconds, names["event_id"]: f"replay-{run}-{line}"}
+        of_line, last = (of_line + 1 if line == last else 0), line
+        identifier = f"replay-{run}-{line}#{of_line}" if of_line else f"replay-{run}-{line}"
+        event: dict[str, Any] = {names["timestamp"]: seconds, names["event_id"]: identifier}
         event |= {names[column]: float(cell) if column in NUMBERS else cell for column, cell in cells.items()}
         topic = TOPIC_OF_KIND.get(kind, "feedback")
         if topic == "feedback":
             event[names["kind"]] = kind
-        yield topic, event
+        yield _Sent(topic, event, line)
 
 
-async def _paced(
-    events: list[tuple[str, dict[str, Any]]], due: np.ndarray | None
-) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+def _count_rows(batch: Sequence[_Sent], last: int, report: Report) -> int:
+    """Count the rows of a batch behind the last line that is counted, and return the last line."""
+    for sent in batch:
+        report.rows_sent += sent.line != last
+        last = sent.line
+    return last
+
+
+async def _paced(events: list[_Sent], due: np.ndarray | None) -> AsyncIterator[list[_Sent]]:
     """Yield events in batches, each when its last event is due, so that no event carries a future time."""
     start = 0
     while start < len(events):
@@ -285,12 +316,10 @@ async def _paced(
         start = end
 
 
-async def _send(
-    batch: list[tuple[str, dict[str, Any]]], sender: Sender, report: Report, mapped: Collection[str]
-) -> None:
+async def _send(batch: list[_Sent], sender: Sender, report: Report, mapped: Collection[str]) -> None:
     """Send a batch, topic by topic, each in file order."""
     for topic in ("clicks", "purchases", "feedback"):
-        if events := [event for of, event in batch if of == topic]:
+        if events := [event for of, event, _ in batch if of == topic]:
             report.sent += len(events)
             report.by_topic[topic] = report.by_topic.get(topic, 0) + len(events)
             if topic in mapped:

@@ -15,7 +15,15 @@ from rich.table import Table
 from simulators.client import Client
 from simulators.replay import COUNTERS, MAX_PROBLEMS, Plan, Report, Sender, Span, counters, replay, wait_until_learned
 from simulators.senders import http_sender, kafka_sender
+from stream.ingest.files.mapped import UNMAPPED_ELEMENTS
+from stream.ingest.mapping.plan import EMPTY_LIST, UNMAPPED
 from stream.settings import Settings
+
+_LEFT_OUT = {
+    UNMAPPED: "records that no rule of the mapping fits",
+    EMPTY_LIST: "records whose list is empty",
+    UNMAPPED_ELEMENTS: "elements of lists whose kind the mapping doesn't name",
+}
 
 MAX_REASONS = 10
 """Reasons that are shown with their counts if not every unreadable row is: the most frequent ones."""
@@ -67,7 +75,8 @@ async def run_replay(plan: Plan, settings: Settings, *, via: str, address: str, 
     console.print(_table(report))
     by_reason = [f"{count:,} rows: {reason}" for reason, count in report.reasons.most_common(MAX_REASONS)]
     listed = by_reason if report.unreadable > MAX_PROBLEMS else []
-    for problem in [*report.summary()["problems"], *listed, *report.cautions]:
+    left_out = [f"left out: {count:,} {_LEFT_OUT.get(rule, rule)}" for rule, count in sorted(report.left_out.items())]
+    for problem in [*report.summary()["problems"], *listed, *left_out, *report.cautions]:
         console.print(f"  {problem}", style="yellow", markup=False, highlight=False)
     return report
 
@@ -78,6 +87,8 @@ def _table(report: Report) -> Table:
     rows = [
         ("rows in the file", report.rows),
         ("  unreadable", report.unreadable),
+        *([("  left out by the mapping", report.records_left_out)] if report.records_left_out else []),
+        *([("  become events", report.rows_sent)] if report.rows_sent != report.sent else []),
         ("  sent", report.sent),
         ("    acknowledged", outcome.acknowledged),
         ("    refused", outcome.refused),

@@ -2,9 +2,9 @@
 
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
-`catalogue`, `shard` and `evaluation` are pure: they read no clock, environment, network or chance. The rooms `access`,
-`catalogue_store`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime` are the
-edge. `stream` imports neither `serving` nor `simulators`.
+`catalogue`, `shard`, `evaluation` and `profile` are pure: they read no clock, environment, network or chance. The rooms
+`access`, `catalogue_store`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime`
+are the edge. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -23,6 +23,7 @@ edge. `stream` imports neither `serving` nor `simulators`.
 | `kafka` | how records come from Kafka, and where those go that could not be learned |
 | `kafka_settings` | which settings of connections to Kafka make sense together |
 | `models` | how events are learned and lists are ranked |
+| `profile` | what a file of events has in it, before anything is learned |
 | `registry` | how schemas of records are asked for at a schema registry |
 | `registry_settings` | settings of a schema registry, and which of them make sense together |
 | `runner` | when shards are claimed, restored, published and dropped |

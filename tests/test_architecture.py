@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("stream", "serving", "simulators", "benchmarks")
 
 PURE = ("stream/state/", "stream/ingest/", "stream/models/", "stream/shard/", "stream/evaluation/")
-PURE += ("stream/catalogue/", "stream/privacy/", "stream/experiments/", "stream/profiles/")
+PURE += ("stream/profile/", "stream/catalogue/", "stream/privacy/", "stream/experiments/", "stream/profiles/")
 """Rooms that read no clock, environment, network or chance, those that are built later included."""
 
 ROOMS = (
@@ -67,6 +67,7 @@ ROOMS = (
     "stream/evaluation/replay/",
     "stream/evaluation/report/",
     "stream/evaluation/",
+    "stream/profile/",
     # edges
     "stream/runtime/",
     "stream/versions/errors.py",
@@ -309,7 +310,7 @@ def test_serving_knows_only_the_contracts_of_stream() -> None:
 
 def test_simulators_talk_to_the_running_system_and_import_none_of_it() -> None:
     known = ("stream.events", "stream.settings", "stream.kafka.connection")
-    known += ("stream.ingest.files", "stream.ingest.files_cli")  # the reader of files, and its options
+    known += ("stream.ingest.files", "stream.ingest.files.cli")  # the reader of files, and its options
     known += ("stream.ingest.mapping.plan",)  # the form in which a mapped topic takes our events
 
     def wrong(name: str) -> bool:

@@ -32,9 +32,9 @@ from stream.catalogue.labels import Label
 from stream.catalogue.profile import Profile
 from stream.configuration.nearest import suggestion
 from stream.events import check_id, text_of
-from stream.ingest.columns import WrongFile
-from stream.ingest.delimited import Table, TableForm, separator_of
-from stream.ingest.files import UNKNOWN_FORM, unpacked
+from stream.ingest.files.columns import WrongFile
+from stream.ingest.files.delimited import UNKNOWN_FORM, Table, TableForm, separator_of
+from stream.ingest.files.unpacking import unpacked
 from stream.values import InvalidEvent, number_of
 
 D = TypeVar("D", bound=Item | Profile)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from stream.ingest.files_cli import Separator
+from stream.ingest.files.cli import Separator
 
 if TYPE_CHECKING:
     from stream.catalogue.document_files import FileDocument
@@ -89,9 +89,9 @@ def _import(
 
     from stream.catalogue.document_files import read_documents
     from stream.catalogue_store.store import CatalogueStore, Write
-    from stream.ingest.columns import WrongFile
-    from stream.ingest.delimited import TableForm
-    from stream.ingest.files_cli import column_names, readable_again
+    from stream.ingest.files.cli import column_names, readable_again
+    from stream.ingest.files.columns import WrongFile
+    from stream.ingest.files.delimited import TableForm
     from stream.settings import load_settings
     from stream.versions import VersionStore
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.ingest.files_cli import ColumnsInOrder, Separator
+from stream.ingest.files.cli import ColumnsInOrder, MappedTopic, MappingName, Separator
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from stream.evaluation.protocol import EvaluationProtocol
     from stream.evaluation.replay.learner import SpanOutcomes
     from stream.evaluation.replay.run import Progress
-    from stream.ingest.delimited import TableForm
+    from stream.ingest.files.delimited import TableForm
     from stream.models.settings import ModelSettings
 
 PathArgument = Annotated[
-    Path | None, typer.Argument(help="TSV, CSV or JSONL, plain or packed, in the order of time; - is stdin.")
+    Path | None, typer.Argument(help="TSV, CSV, JSONL or Parquet, plain or packed, in order of time; - is stdin.")
 ]
 By = Annotated[str | None, typer.Option(help="The visitor: `user` or `session`. The user if the file names users.")]
 Events = Annotated[str | None, typer.Option(help="Kinds of events to keep, `purchase,click`; others are dropped.")]
@@ -67,6 +67,8 @@ def evaluate(
     columns: ColumnsInOrder = None,
     separator: Separator = None,
     kind: Kind = None,
+    mapping: MappingName = None,
+    topic: MappedTopic = None,
     settings: SettingsFile = None,
     plot: Annotated[Path | None, typer.Option(help="Write the curves to FILE.png or FILE.html.")] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Tests in the curves' sliding window.")] = None,
@@ -91,14 +93,25 @@ def evaluate(
         from stream.evaluation.replay.history import attribute, load
         from stream.evaluation.report.plot import check_plot_name
         from stream.evaluation.report.plot import plot as draw
-        from stream.ingest.files_cli import readable_again
+        from stream.ingest.files.cli import readable_again, record_mapping
 
         if plot is not None:
             check_plot_name(plot)
         names, form = _column_names(column), _table_form(columns, separator)
         chosen = _model_settings(settings)
+        by_mapping = record_mapping(mapping, topic, own_form=bool(column or kind), scale=chosen.scale)
+        if group and by_mapping is not None:
+            raise typer.BadParameter("columns are read without a mapping alone", param_hint="--group")
         with readable_again(path) as file:
-            history = load(file, events=_words(events), columns=names, kind=kind, settings=chosen, form=form)
+            history = load(
+                file,
+                events=_words(events),
+                columns=names,
+                kind=kind,
+                settings=chosen,
+                form=form,
+                mapping=by_mapping,
+            )
             codes = attribute(file, history, group, names, form=form) if group else None
         protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
         result = _evaluated(history, protocol, settings, shards)
@@ -138,17 +151,27 @@ def tune(
     columns: ColumnsInOrder = None,
     separator: Separator = None,
     kind: Kind = None,
+    mapping: MappingName = None,
+    topic: MappedTopic = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
     """Search for better settings on the leading part of a history, judge them on the rest, and write a file."""
     with _refusing_wrong_input():
         from stream.evaluation.replay.history import load
         from stream.evaluation.tuning.search import tune as search
-        from stream.ingest.files_cli import readable_again
+        from stream.ingest.files.cli import readable_again, record_mapping
 
         form = _table_form(columns, separator)
+        by_mapping = record_mapping(mapping, topic, own_form=bool(column or kind), scale=_model_settings(None).scale)
         with readable_again(path) as file:
-            history = load(file, events=_words(events), columns=_column_names(column), kind=kind, form=form)
+            history = load(
+                file,
+                events=_words(events),
+                columns=_column_names(column),
+                kind=kind,
+                form=form,
+                mapping=by_mapping,
+            )
         protocol = _protocol(by or history.default_by, no_repeats, warmup, every, exclude_last, k, seed)
         with _bar("tuning", trials) as advance:
             result = search(history, protocol, trials=trials, share=share, finished=lambda done: advance(done, trials))
@@ -244,7 +267,7 @@ def _bar(title: str, total: int) -> Iterator[Any]:
 def _refusing_wrong_input() -> Iterator[None]:
     """End the command with exit code 2 and the message, not a traceback, if the input is wrong."""
     from stream.evaluation.protocol import WrongInput
-    from stream.ingest.columns import WrongFile
+    from stream.ingest.files.columns import WrongFile
     from stream.settings import WrongSetting
 
     try:
@@ -298,13 +321,13 @@ def _words(text: str | None) -> list[str] | None:
 
 
 def _column_names(pairs: list[str] | None) -> dict[str, str]:
-    from stream.ingest.files_cli import column_names
+    from stream.ingest.files.cli import column_names
 
     return column_names(pairs)
 
 
 def _table_form(columns: str | None, separator: str | None) -> TableForm:
-    from stream.ingest.delimited import TableForm
+    from stream.ingest.files.delimited import TableForm
 
     return TableForm.of(columns, separator)
 

@@ -10,7 +10,7 @@ import numpy as np
 from stream.evaluation.protocol import EvaluationProtocol
 from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.run import evaluate
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 from stream.models.model import Model
 from stream.models.query import Query
 from stream.models.settings import ModelSettings

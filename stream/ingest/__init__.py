@@ -15,9 +15,5 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 | `id_keys` | under which keys ids are learned |
 | `left_out` | which good events are not learned, on purpose |
 | `kinds` | which kinds of events are known, and which known one is meant by another name |
-| `columns` | which columns a file of events must have, and under which names they are found |
-| `row_checks` | what is wrong with a row of a file |
-| `delimited` | which cells a line of a table has: its separator, and what quotes mean |
-| `files` | how TSV, CSV and JSON lines are unpacked and read, piece by piece or whole |
-| `files_cli` | the options of commands that read a file, and how standard input and pipes are read |
+| `files` | how files of events are read: a room of its own |
 """

@@ -62,7 +62,7 @@ def kinds_of_rows(cells: Mapping[str, Sequence[str | None]]) -> list[str | None]
     ['purchase', 'return', 'click']
 
     Args:
-        cells: by column, as `stream.ingest.files.Chunk` has them.
+        cells: by column, as `stream.ingest.files.reading.Chunk` has them.
     """
     if "quantity" not in cells:
         return list(cells["event"])

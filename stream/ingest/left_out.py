@@ -104,7 +104,7 @@ class LeftOut:
         """The rules that leave out rows of a file, by the number of the row.
 
         Args:
-            cells: by column, as `stream.ingest.files.Chunk` has them.
+            cells: by column, as `stream.ingest.files.reading.Chunk` has them.
         """
         rules: dict[int, str] = {}
         for row, quantity in enumerate(cells.get("quantity", ())):

@@ -70,6 +70,41 @@ def test_the_counts_close(
     ]  # fmt: skip
 
 
+def test_orders_of_several_lines_are_replayed_by_a_mapping_and_each_line_counts_once(
+    tmp_path: Path,
+    server: ServerProcess,
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+) -> None:
+    """The system itself maps nothing: a file in a producer's form is sent as events in ours."""
+    make_topics(1)
+    worker()
+    server.wait_for_kafka()
+    (tmp_path / "shop.yaml").write_text(
+        "topics: {purchases: {otherwise: leave_out, fields: {user: who, timestamp: at, event_id: id}, "
+        "rules: [{when: {what: order}, kind: purchase, fields: {item: 'lines[].sku', quantity: 'lines[].n'}}]}}"
+    )
+    lines = [{"sku": "tea", "n": 1}, {"sku": "cup", "n": 2}]
+    orders = [
+        {"what": "order", "who": f"c{n % 7}", "at": 1_600_000_000 + n, "id": f"o{n}", "lines": lines} for n in range(40)
+    ]
+    records = [*orders, orders[0], {"what": "login"}, {**orders[0], "lines": [{"n": 1}]}]
+    (tmp_path / "orders.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    command = [sys.executable, "-m", "stream.cli", "replay", "orders.jsonl", "--mapping", "shop.yaml"]
+    command += ["--check", "--json", "--address", str(server.client.base_url)]
+    run = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    summary: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    assert (summary["rows"], summary["unreadable"], summary["sent"]) == (43, 1, 82)
+    assert summary["left_out_by_rule"] == {"unmapped": 1}
+    counts = {"read": 82, "learned": 80, "duplicates": 2}
+    assert summary["seen"] == {**counts, "refused": 0, "dead_letters": 0, "unlearned": 0}
+    assert "line 43: item: nothing at lines[0].sku" in summary["problems"][0]
+
+
 def test_a_file_without_the_columns_is_refused_with_the_columns_it_has(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("when\twho\twhat\n1\tu\ta\n")
     command = [sys.executable, "-m", "stream.cli", "replay", str(tmp_path / "a.tsv")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from simulators import senders
 from simulators.client import key_header
 from simulators.replay import Outcome, Plan, Report, Span, replay
 from simulators.senders import HttpSender
-from stream.ingest.files import WrongFile
+from stream.ingest.files.columns import WrongFile
+from stream.ingest.files.mapped import RecordMapping
 from stream.ingest.mapping.plan import plan_of
 
 
@@ -221,3 +223,47 @@ async def test_unreadable_rows_are_counted_by_reason_and_doubtful_ids_are_said(t
 def test_a_file_without_a_readable_row_is_refused_with_the_first_reason(tmp_path: Path) -> None:
     with pytest.raises(WrongFile, match=r"no row of it can be read as an event; line 2: timestamp: 'never' is neither"):
         Span.of(Plan(file_of(tmp_path, "never\tu\t\ta\tclick")))
+
+
+ORDERS = """
+topics:
+  purchases:
+    otherwise: leave_out
+    fields: {user: who, timestamp: at, event_id: id}
+    rules: [{when: {what: order}, kind: purchase, fields: {item: "lines[].sku", quantity: "lines[].n"}}]
+"""
+
+
+def orders(folder: Path, count: int) -> Plan:
+    """A file of orders of two lines each, and a record that no rule fits behind each of them."""
+    lines = [{"sku": "tea", "n": 1}, {"sku": "cup", "n": 2}]
+    records: list[dict[str, Any]] = []
+    for number in range(count):
+        records += [{"what": "order", "who": "ada", "at": 5 + number, "lines": lines}, {"what": "login"}]
+    records[0]["id"] = "o1"
+    path = folder / "orders.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in [*records, {"what": "order", "who": "bob"}]))
+    mapping = RecordMapping(plan_of(ORDERS, "shop.yaml").topics["purchases"], "shop.yaml")
+    return Plan(path, times="keep", mapping=mapping)
+
+
+async def test_a_record_of_a_mapping_is_sent_as_its_events_and_counted_once(tmp_path: Path) -> None:
+    recorder, report = await replayed(orders(tmp_path, 2))
+    sent = [(topic, event["item"], event["quantity"], event["timestamp"]) for topic, event in recorder.sent]
+    assert sent == [("purchases", item, n, at) for at in (5.0, 6.0) for item, n in (("tea", 1.0), ("cup", 2.0))]
+    ids = [event["event_id"] for _, event in recorder.sent]
+    assert ids[:2] == ["o1#0", "o1#1"]
+    assert ids[2].startswith("replay-")
+    assert ids[3] == ids[2] + "#1"
+    assert (report.rows, report.rows_sent, report.sent, report.unreadable) == (5, 2, 4, 1)
+    assert report.left_out == {"unmapped": 2}
+    assert report.problems == ["line 5: mapping: lines[]: nothing there; rule 1 makes an event of each element"]
+    assert report.closed
+
+
+async def test_a_limit_cuts_no_record_and_batches_count_no_record_twice(tmp_path: Path) -> None:
+    plan = orders(tmp_path, 700)
+    _, whole = await replayed(plan)
+    assert (whole.rows, whole.rows_sent, whole.sent) == (1401, 700, 1400)
+    recorder, limited = await replayed(replace(plan, limit=3))
+    assert (limited.rows_sent, len(recorder.sent)) == (3, 6)

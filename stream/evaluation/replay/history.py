@@ -2,7 +2,7 @@
 
 This file decides which rows are kept (`--events`) and which column names the visitor (`--by`). If the visitor is the
 user, a row without a user counts for its session, and the other way round, so that every event has a visitor. Reading
-is decided in `stream.ingest.files`.
+is decided in `stream.ingest.files.reading`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from stream.evaluation.protocol import WrongInput
 from stream.evaluation.replay.notes import STARS, notes_on_rows
-from stream.ingest.columns import WrongFile
 from stream.ingest.decoding import rating_weight
-from stream.ingest.delimited import UNKNOWN_FORM, TableForm
-from stream.ingest.files import Coded, Dataset, read_chunks, read_dataset
+from stream.ingest.files.columns import WrongFile
+from stream.ingest.files.dataset import Coded, Dataset, read_dataset
+from stream.ingest.files.delimited import UNKNOWN_FORM, TableForm
+from stream.ingest.files.mapped import RecordMapping
+from stream.ingest.files.reading import read_chunks
 from stream.models.settings import ModelSettings
 from stream.values import InvalidEvent, RatingScale
 
@@ -120,8 +122,9 @@ def load(
     kind: str | None = None,
     settings: ModelSettings | None = None,
     form: TableForm = UNKNOWN_FORM,
+    mapping: RecordMapping | None = None,
 ) -> History:
-    """Read a TSV, CSV or JSONL file, plain, gzipped or zipped.
+    """Read a file of events, of any format that `stream.ingest.files.reading` knows.
 
     Args:
         path: the file.
@@ -131,6 +134,7 @@ def load(
         settings: of the model, which have the words that stand for no id and the consent of rows that name none; the
             default ones if not given.
         form: the form of a table, as far as it is known.
+        mapping: for records of another form.
 
     Raises:
         WrongInput: the file can't be read as events, or no event is left.
@@ -139,7 +143,13 @@ def load(
     try:
         chosen = settings or ModelSettings()
         data = read_dataset(
-            path, columns, kind=kind, null_ids=chosen.null_ids, consent_default=chosen.consent_default, form=form
+            path,
+            columns,
+            kind=kind,
+            null_ids=chosen.null_ids,
+            consent_default=chosen.consent_default,
+            form=form,
+            mapping=mapping,
         )
     except WrongFile as error:
         raise WrongInput(str(error)) from error

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.evaluation.protocol import is_frozen_split
-from stream.ingest.files import Dataset
+from stream.ingest.files.dataset import Dataset
+from stream.ingest.files.mapped import UNMAPPED_ELEMENTS
+from stream.ingest.files.row_checks import NumberIds
 from stream.ingest.kinds import is_known, unknown_kind_sentence
 from stream.ingest.left_out import BOT, CONSENT, NULL_ID, ZERO_QUANTITY
-from stream.ingest.row_checks import NumberIds
+from stream.ingest.mapping.plan import EMPTY_LIST, UNMAPPED
 from stream.values import RatingScale
 
 STARS = re.compile(r"r(\d+(?:\.\d+)?)")
@@ -32,6 +34,9 @@ _RULES = {
     ZERO_QUANTITY: "quantity is 0, neither a purchase nor a return",
     CONSENT: "consent is none (CORRENTE_MODEL__CONSENT_DEFAULT where a row names none)",
     BOT: "a program made the event, not a visitor",
+    UNMAPPED: "no rule of the mapping fits the record",
+    EMPTY_LIST: "the list that the mapping cuts is empty",
+    UNMAPPED_ELEMENTS: "the mapping names no kind for these elements of lists, and leaves them out",
 }
 
 

@@ -20,7 +20,7 @@ from stream.evaluation.measures import metrics
 from stream.evaluation.measures.ranks import count_ranks
 from stream.evaluation.measures.result import BLEND, Evaluation, TestedEvents
 from stream.evaluation.measures.significance import compare_tests
-from stream.evaluation.protocol import Action, EvaluationProtocol, Plan, plan
+from stream.evaluation.protocol import Action, EvaluationProtocol, Plan, WrongInput, plan
 from stream.evaluation.replay.history import History
 from stream.evaluation.replay.latency import Clock, LatencyProbe
 from stream.evaluation.replay.learner import Learner, SpanOutcomes
@@ -68,17 +68,20 @@ def evaluate(
     chosen = (settings or ModelSettings()).model_copy(
         update={"repeats": "first" if protocol.no_repeats else "all", "seed": protocol.seed}
     )
-    steps = plan(
-        visitor=visitor.codes,
-        item=history.data.item.codes,
-        kind=history.data.event.codes,
-        kinds=history.data.event.names,
-        time=history.data.seconds,
-        protocol=protocol,
-        kind_weights=chosen.weights,
-        value_weights=history.value_weights(chosen.scale),
-        aggregate=history.data.aggregate,
-    )
+    try:
+        steps = plan(
+            visitor=visitor.codes,
+            item=history.data.item.codes,
+            kind=history.data.event.codes,
+            kinds=history.data.event.names,
+            time=history.data.seconds,
+            protocol=protocol,
+            kind_weights=chosen.weights,
+            value_weights=history.value_weights(chosen.scale),
+            aggregate=history.data.aggregate,
+        )
+    except WrongInput as error:  # what is doubtful in the file may be why
+        raise WrongInput("\nnote: ".join([str(error), *history.notes])) from None
     if not steps.frozen:
         steps = replace(steps, weights=steps.weights * history.quantity_weights(chosen.quantity_exponent))
     values = notes_on_values(history.data, history.is_rating, chosen.weights, chosen.scale)

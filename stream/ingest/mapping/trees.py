@@ -113,6 +113,11 @@ class Forest:
         """
         return msgspec.convert(records, self._trees)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Fields of a record that are read, in whole or in part."""
+        return tuple(self._root.names)
+
     def fill(self, record: Mapping[str, Any]) -> Any:
         """The tree of a decoded record; parts of another form than the paths say are None."""
         return _filled(self._root, record)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stream.evaluation.replay.history import history_of
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 
 DAY = 86_400
 

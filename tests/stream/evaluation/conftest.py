@@ -11,7 +11,7 @@ from stream.evaluation.measures.result import Evaluation, TestedEvents
 from stream.evaluation.protocol import EvaluationProtocol, Plan
 from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.run import evaluate
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 
 
 def evaluation_of(blend, best, *, visitor=None, item=None, time=None, protocol=None, top=None):

@@ -169,3 +169,21 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         result = CliRunner().invoke(app, [str(path)])
         assert result.exit_code == 2
         assert str(path) in result.stderr
+
+
+def test_ids_written_as_fractions_are_named_where_nothing_can_be_tested(tmp_path):
+    rows = ["1\t7.0\t42.0\tclick\n", "2\t7\t42\tclick\n", "3\t1e5\t42\tclick\n", "4\t100000\t42.0\tclick\n"]
+    result = ran(tmp_path, HEADER + "".join(rows))
+    assert result.exit_code == 2
+    assert "no visitor has a second event" in result.output
+    assert "note: user: 2 ids are whole numbers written as '7.0', '1e5'" in result.output
+
+
+def test_a_file_is_evaluated_by_a_mapping_as_by_its_columns(tmp_path):
+    (tmp_path / "shop.yaml").write_text("topics: {clicks: {fields: {item: sku, user: who, timestamp: at}}}")
+    plain = ran(tmp_path, HEADER + "".join(ROWS[1:]))
+    mapped = ran(tmp_path, "at\twho\tsku\tkind\n" + "".join(ROWS[1:]), "--mapping", str(tmp_path / "shop.yaml"))
+    assert mapped.exit_code == 0, mapped.output
+    assert json.loads(mapped.stdout)["sources"] == json.loads(plain.stdout)["sources"]
+    timeless = ran(tmp_path, "at\twho\tsku\tkind\n" + ROWS[0], "--mapping", str(tmp_path / "shop.yaml"))
+    assert "line 2: timestamp: nothing; a record in a file has no other time than its own" in timeless.output

@@ -7,7 +7,7 @@ from stream.evaluation.protocol import EvaluationProtocol
 from stream.evaluation.replay.history import history_of, load
 from stream.evaluation.replay.run import evaluate
 from stream.evaluation.report.tables import lines
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 from stream.models.settings import ModelSettings
 
 SETTINGS = ModelSettings(max_items=200, max_visitors=200, max_sessions=300, max_event_ids=64)

@@ -10,7 +10,7 @@ from stream.evaluation.protocol import Action, EvaluationProtocol, plan
 from stream.evaluation.replay.factory import build_learner
 from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.run import evaluate
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard

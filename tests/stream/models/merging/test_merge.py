@@ -10,7 +10,7 @@ from stream.evaluation.protocol import Action, EvaluationProtocol, plan
 from stream.evaluation.replay.event_batch import event_batch_of
 from stream.evaluation.replay.history import history_of
 from stream.evaluation.replay.model_learner import ModelLearner
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 from stream.ingest.records import Record
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.merging.counts import copy_seen

@@ -27,7 +27,7 @@ SOURCE = re.search(
 STORY = """
 import json
 import numpy as np
-from stream.ingest.files import Coded, Dataset
+from stream.ingest.files.dataset import Coded, Dataset
 from stream.evaluation import EvaluationProtocol, evaluate, history_of
 from stream.evaluation.replay.factory import build_learner
 from stream.models.schema import table_specs

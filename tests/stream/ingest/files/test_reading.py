@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.ingest.columns import WrongFile
-from stream.ingest.files import Chunk, read_chunks, read_dataset
+from stream.ingest.files.columns import WrongFile
+from stream.ingest.files.dataset import read_dataset
+from stream.ingest.files.reading import Chunk, read_chunks
 
 ROWS = [
     {"ts": 1.5, "user": "ada", "session": "s1", "item": "tea", "event": "click"},

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from stream.ingest.columns import WrongFile
-from stream.ingest.delimited import BATCH_ROWS, UNKNOWN_FORM, TableForm
-from stream.ingest.files import read_chunks
+from stream.ingest.files.columns import WrongFile
+from stream.ingest.files.delimited import BATCH_ROWS, UNKNOWN_FORM, TableForm
+from stream.ingest.files.reading import read_chunks
 
 HEADER = "ts,user,item,event,title\n"
 

@@ -9,7 +9,7 @@ without that column holds one kind, which the caller names. `value`, `quantity`,
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,10 @@ TIME, TIME_OF_EVENTS = "ts", "timestamp"
 
 NUMBERS = ("value", "quantity", "price")
 IDS = ("item", "user", "session", "event_id")
+
+
+Choose = Callable[[list[str]], dict[str, str]]
+"""The columns of a file that are read, by the key of each, given its header."""
 
 
 class WrongFile(ValueError):
@@ -105,6 +109,13 @@ class ColumnNames:
         elif "event" not in found:
             remedy = "Say which one is the kind, event=<its name>, or name one kind for all rows (--kind click)"
             raise self._missing("event", header, remedy)
+        return found
+
+    def find_all(self, header: Collection[str]) -> dict[str, str]:
+        """Our column names to the file's, for all that a later row may have. `header` is that of the first rows."""
+        found = {column: self.name_of(column, header) for column in COLUMNS}
+        if self.kind is not None:
+            del found["event"]
         return found
 
     def name_of(self, column: str, header: Collection[str]) -> str:

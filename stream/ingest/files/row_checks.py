@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import check_id, plain
-from stream.ingest.columns import IDS, NUMBERS, is_not_utf8
+from stream.ingest.files.columns import IDS, NUMBERS, is_not_utf8
 from stream.values import (
     LATEST_SECONDS,
     InvalidEvent,
@@ -50,7 +50,7 @@ def good_rows(
     Returns:
         Line numbers, times in seconds, and the cells of all columns but `ts`, where an empty cell is None.
     """
-    seconds = _all_good(cells)
+    seconds = all_good(cells)
     if seconds is None:
         rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
         kept = []
@@ -69,7 +69,7 @@ def good_rows(
     return lines, seconds, without_empty
 
 
-def _all_good(cells: dict[str, list[Any]]) -> NDArray[np.float64] | None:
+def all_good(cells: dict[str, list[Any]]) -> NDArray[np.float64] | None:
     """The times of rows in which nothing can be wrong; None if each row has to be checked by itself."""
     try:
         seconds = seconds_of_numbers(np.array(cells["ts"], np.float64))
