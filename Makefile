@@ -7,7 +7,7 @@ SECONDS ?= 90
 PYTEST ?=
 
 .PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench aging quality faults
-.PHONY: connections picture wheel lock neural clean
+.PHONY: api connections picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make coverage             lines that the last make test ran, file by file"
 	@echo "make faults [MINUTES=2]   the tests that kill, pause and restart things, on a real Kafka and Redis"
 	@echo "make connections          every kind of secured Kafka and Redis, and storms over them"
+	@echo "make api [API_EXAMPLES=80] many requests made from the server's own OpenAPI document; SEED=... repeats them"
 	@echo "make bench                events per second beside baselines (benchmarks/README.md lists more)"
 	@echo "make aging [AGING=...]    a year in one model, in simulated time, beside a model that begins with its last month"
 	@echo "make quality DATA=folder  hit rates on the event streams in a folder"
@@ -100,6 +101,10 @@ faults: install
 # Every kind of Kafka beside every kind of Redis, as a table. CELLS=all takes every pair of them, PYTEST="-k storm" some.
 connections: install
 	@CONNECTIONS=1 FAULTS=$${FAULTS:-/dev/null} $(BIN)/python -m pytest -v tests/connections $(PYTEST)
+
+# Seeds are printed. The same tests with fewer requests are a part of `make test`.
+api: install
+	API_EXAMPLES=$${API_EXAMPLES:-80} $(BIN)/python -m pytest -q -s tests/serving/web/test_api.py $(PYTEST)
 
 bench: install
 	$(BIN)/corrente bench ingest

@@ -130,6 +130,7 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         dependencies=[Depends(require_scope)],
+        generate_unique_id_function=lambda route: route.name,  # ids of operations stay the same when a path changes
     )
     # First in the table, because a router tries one route after the other.
     app.router.routes[:0] = [endpoint.route() for endpoint in ENDPOINTS]
@@ -232,7 +233,15 @@ def _document(app: FastAPI) -> None:
             readers = app.state.intake.readers
             event_types = {TOPIC_TYPES[topic].__name__: reader.event_type for topic, reader in readers.items()}
             app.description = f"{DESCRIPTION} {OPEN_ACCESS if is_open else KEYED_ACCESS}"
-            documents[is_open] = openapi.document(app, ENDPOINTS, STRUCTS, event_types, ROUTE_SCOPES)
+            documents[is_open] = openapi.document(
+                app,
+                ENDPOINTS,
+                STRUCTS,
+                event_types,
+                ROUTE_SCOPES,
+                is_open=is_open,
+                field_names=app.state.settings.fields,
+            )
         return documents[is_open]
 
     app.openapi = openapi_document  # type: ignore[method-assign]  # the way FastAPI documents

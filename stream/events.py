@@ -40,8 +40,20 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _STEPS = dict(zip(_BRACKETS, (1, -1, 1, -1), strict=True))
 
 
-Id = str | int
+ID_SCHEMA: Mapping[str, Any] = {
+    "minLength": 1,
+    "maxLength": ID_MAX_BYTES,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$",
+}
+"""JSON schema of the text of an id. A schema counts characters and not bytes."""
+
+Id = Annotated[str, msgspec.Meta(extra_json_schema=dict(ID_SCHEMA))] | int
 """1 to 256 bytes of UTF-8 without control characters; an integer stands for its decimal digits."""
+
+
+_NUMBER = r"^\s*([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$"
+NumberText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _NUMBER})]
+"""A number as text, or nothing; `stream.values` reads it."""
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -69,8 +81,8 @@ class Click(Event):
 class Purchase(Event):
     """A visitor bought an item, or brought it back, if `quantity` is negative."""
 
-    quantity: float | str | None = None
-    price: float | str | None = None
+    quantity: float | NumberText | None = None
+    price: float | NumberText | None = None
     currency: str | None = None
 
 
@@ -78,7 +90,7 @@ class Feedback(Event):
     """Any other signal about an item: a view, a cart, a like or dislike, a rating, a return, or a kind of your own."""
 
     kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    value: float | str | None = None
+    value: float | NumberText | None = None
 
 
 RATING = "rating"

@@ -22,13 +22,10 @@ import msgspec
 from docs.generate.http_examples import recorded
 from docs.generate.markdown import code, fence, table
 from serving.app import create_app
+from serving.web.openapi import ANYWHERE
 from stream.settings import Settings
 
 DESCRIBED: Mapping[str, str] = {
-    "limit": "Most versions, newest first.",
-    "version": "Number, alias or id of a version.",
-    "a": "Number, alias or id of the older version.",
-    "b": "Number, alias or id of the newer version.",
     "Accepted.accepted": "Number of events; all of the request's.",
     "AliasMove.name": "The alias.",
     "AliasMove.from": "Version that it named before; null if it was not set.",
@@ -104,8 +101,6 @@ SUCCESS: Mapping[str, str] = {
     "GET /metrics": "Text for Prometheus: [metrics](metrics.md)",
 }
 """Meaning of status 200 where the OpenAPI document has only a word for it."""
-
-NOT_READY = {"503": "`status` is `starting`: no version is loaded yet, or kernels are being compiled"}
 
 EVENTS = "[Events](events.md) has their fields"
 
@@ -271,17 +266,14 @@ def _name(schema: Mapping[str, Any]) -> str:
 
 def _statuses(route: str, responses: Mapping[str, Any]) -> str:
     rows = []
-    for status, response in {**responses, **(_not_ready() if route == "GET /health/ready" else {})}.items():
+    for status, response in responses.items():
+        if response == ANYWHERE.get(status):
+            continue  # said once, for all routes
         content = next(iter(response.get("content", {}).values()), {}).get("schema", {})
-        shape = _kind(content) if "$ref" in content else ""
+        shape = _kind(content) if "$ref" in content or "anyOf" in content else ""
         meaning = SUCCESS.get(route, response["description"]) if status == "200" else response["description"]
         rows.append([status, meaning, shape])
     return table(["status", "meaning", "body"], rows)
-
-
-def _not_ready() -> Mapping[str, Any]:
-    schema = {"$ref": "#/components/schemas/Health"}
-    return {status: {"description": text, "content": {"": {"schema": schema}}} for status, text in NOT_READY.items()}
 
 
 def example(each: Mapping[str, Any]) -> str:

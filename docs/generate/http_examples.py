@@ -1,7 +1,7 @@
 """Requests whose answers the pages show, recorded from a running application.
 
 `tests/serving/web/test_documented_examples.py` sends them to an application on a real Redis and compares the answers
-with `http_examples.json`; with the variable `RECORD_EXAMPLES=1` it writes that file instead.
+with `serving/web/examples.json`; with the variable `RECORD_EXAMPLES=1` it writes that file instead.
 
 This file decides which requests are sent in which situation, and which parts of an answer may differ from run to run.
 """
@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-RECORDED = Path(__file__).with_name("http_examples.json")
+from serving.web.examples import RECORDED
 
 
 class Request(NamedTuple):

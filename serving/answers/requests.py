@@ -16,7 +16,7 @@ from serving.answers.decision import Ask
 from serving.answers.filters import FilterFields, FilterParameters, filter_of
 from serving.web.problems import Problem
 from stream.catalogue.filters import Filter
-from stream.events import Id, check_id, text_of
+from stream.events import ID_SCHEMA, Id, check_id, text_of
 from stream.values import InvalidEvent
 
 Count = Annotated[int, Meta(ge=1, le=500, description="How many items.")]
@@ -24,6 +24,7 @@ VersionName = Annotated[
     str, Meta(min_length=1, max_length=64, description="Answer from this version: a number, an alias or an id.")
 ]
 Ids = Annotated[list[Id], Meta(max_length=1000)]
+TextId = Annotated[str, Meta(extra_json_schema=dict(ID_SCHEMA))]
 Profiling = Annotated[
     str,
     Meta(
@@ -37,11 +38,17 @@ class RecommendationsOfUser(FilterParameters, forbid_unknown_fields=True, frozen
     """Query of `GET /v1/recommendations/{user}`."""
 
     n: Count = 10
-    session: Annotated[str, Meta(description="Of the visitor; its events count beside the user's.")] | None = None
+    session: (
+        Annotated[
+            str,
+            Meta(description="Of the visitor; its events count beside the user's.", extra_json_schema=dict(ID_SCHEMA)),
+        ]
+        | None
+    ) = None
     include: Annotated[
-        list[str], Meta(max_length=100, description="Only these items may be in the list; may be repeated.")
+        list[TextId], Meta(max_length=100, description="Only these items may be in the list; may be repeated.")
     ] = msgspec.field(default_factory=list)
-    exclude: Annotated[list[str], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = (
+    exclude: Annotated[list[TextId], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = (
         msgspec.field(default_factory=list)
     )
     exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False

@@ -89,7 +89,24 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/health/ready", response_class=Response)
+_STATE = {
+    "application/json": {
+        "schema": {"anyOf": [{"$ref": f"#/components/schemas/{shape.__name__}"} for shape in (Health, BriefHealth)]}
+    }
+}
+
+
+@router.get(
+    "/health/ready",
+    response_class=Response,
+    responses={
+        200: {"description": "It answers; `status` is `ready` or `degraded`", "content": _STATE},
+        503: {
+            "description": "`status` is `starting`: no version is loaded yet, or kernels are being compiled",
+            "content": _STATE,
+        },
+    },
+)
 async def ready(request: Request, loader: ServedVersions, producer: Producer, access: Access) -> Response:
     """Say whether this server answers, from which version, what is unavailable, and what is not learned.
 
@@ -129,7 +146,11 @@ async def ready(request: Request, loader: ServedVersions, producer: Producer, ac
     return Response(msgspec.json.encode(health), code, media_type="application/json")
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "The counters", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(counted: ServerMetrics, loader: ServedVersions) -> Response:
     """Show counters for Prometheus: sums over all processes of this server."""
     return Response(counted.text(await loader.totals()), media_type=CONTENT_TYPE_LATEST)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 import serving.web.path_ids  # noqa: F401  registers the convertor of `{name:id}` in paths
@@ -80,6 +80,10 @@ class Pinned(msgspec.Struct):
     """The refusal, what follows from it, and what would be right; null if the move was announced."""
 
 
+VersionName = Annotated[str, Path(description="Number, alias or id of a version.")]
+OlderVersion = Annotated[str, Path(description="Number, alias or id of the older version.")]
+NewerVersion = Annotated[str, Path(description="Number, alias or id of the newer version.")]
+
 _read_reason = BodyReader(RollbackReason)
 
 router = APIRouter(
@@ -98,7 +102,9 @@ def _responses(shape: str, *problems: str) -> dict[int | str, dict[str, Any]]:
 
 _REASON_BODY = {
     "requestBody": {
-        "required": False,
+        "required": True,
+        "description": "Who and why, for the history. The media type has to be named in any case; an empty body stands "
+        "for `{}`.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/RollbackReason"}}},
     }
 }
@@ -106,7 +112,9 @@ _REASON_BODY = {
 
 @router.get("/versions", responses=_responses("VersionList"))
 async def list_versions(
-    loader: ServedVersions, store: Store, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
+    loader: ServedVersions,
+    store: Store,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Most versions, newest first.")] = 100,
 ) -> Response:
     """List kept versions, newest first, with aliases and the history of their moves."""
 
@@ -140,14 +148,14 @@ async def list_versions(
 
 
 @router.get("/versions/{version:id}", responses=_responses("", "404"))
-async def show_version(version: str, store: Store) -> Response:
+async def show_version(version: VersionName, store: Store) -> Response:
     """Show the manifest of a version, by number, alias or id."""
     found = await from_store(lambda: store.version(checked_name(version)))
     return _json({"id": found.id, **redacted(found.manifest)})
 
 
 @router.get("/versions/{a:id}/diff/{b:id}", responses=_responses("", "404"))
-async def compare_versions(a: str, b: str, store: Store) -> Response:
+async def compare_versions(a: OlderVersion, b: NewerVersion, store: Store) -> Response:
     """Show what changed from one version to another."""
     return _json(await from_store(lambda: store.diff(checked_name(a), checked_name(b))))
 
@@ -157,7 +165,7 @@ async def compare_versions(a: str, b: str, store: Store) -> Response:
     responses=_responses("Pinned", "400", "404", "413", "415"),
     openapi_extra=_REASON_BODY,
 )
-async def roll_back(version: str, request: Request, loader: ServedVersions, store: Store) -> Response:
+async def roll_back(version: VersionName, request: Request, loader: ServedVersions, store: Store) -> Response:
     """Pin a version: every server answers from it until another is pinned or the pin is removed."""
     reason = await _reason(request)
 

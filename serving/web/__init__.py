@@ -17,4 +17,6 @@ are FastAPI routes: there Kafka or Redis takes most of the time, and FastAPI's d
 | `cors` | scripts of which origins may read answers |
 | `fast_protocol` | which requests may be answered inside the HTTP protocol |
 | `openapi` | the OpenAPI document and the page that shows it |
+| `examples` | which recorded example each operation shows |
+| `links` | which answers are parameters or bodies of another operation |
 """

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ import serving.web.path_ids  # noqa: F401  # registers the convertor of `{name:i
 from serving.web.body import Receive, read_body
 from serving.web.parsing import BodyReader, QueryReader
 from serving.web.unknown_parameters import refuse_unknown
+from stream.events import ID_SCHEMA
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[..., Awaitable[msgspec.Struct]]
@@ -104,7 +106,7 @@ class Endpoint:
                 "in": "path",
                 "required": True,
                 "description": "Percent-encoded; may hold any character but control characters.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+                "schema": {"type": "string", **ID_SCHEMA},
             }
             for name in self.route().param_convertors
         ]
@@ -144,25 +146,67 @@ class Endpoint:
         return operation
 
 
-def _problem_response(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/ProblemDetails"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
-_PROBLEM_RESPONSES: dict[str, Any] = {
-    "400": _problem_response("The body is not JSON"),
-    "401": _problem_response("The key is missing, unknown, expired or revoked"),
-    "403": _problem_response("The key does not have the scope that the call needs"),
-    "404": _problem_response("No such version"),
-    "409": _problem_response("The version is there and can't be read"),
-    "413": _problem_response("The body is too large"),
-    "415": _problem_response("The body is encoded, and not with gzip; or an administrative call is not JSON"),
-    "422": _problem_response("A parameter or field is wrong; it is named"),
-    "429": _problem_response("A limit of the key or of the address is used up; Retry-After says until when"),
-    "503": _problem_response("Redis or Kafka is down, or too many requests wait; trying again later helps"),
+_PROBLEMS: Mapping[str, tuple[str, str]] = {
+    "400": ("The body is not JSON", "The body is not JSON: Input data was truncated."),
+    "401": ("The key is missing, unknown, expired or revoked", "This key was revoked. Ask for another one."),
+    "403": (
+        "The key does not have the scope that the call needs",
+        "This call needs a key with the scope metrics:read, which this one does not have.",
+    ),
+    "404": ("No such version", "model 'shop' has no version '99'"),
+    "408": ("The request took too long to arrive", "The headers took longer than 10 s."),
+    "409": ("The version is there and can't be read", "The version can't be read: a part of it is lost"),
+    "413": (
+        "The body is too large",
+        "The body is larger than 4194304 bytes (CORRENTE_MAX_BODY_BYTES). Send fewer events at once.",
+    ),
+    "415": (
+        "The body is encoded, and not with gzip; or an administrative call is not JSON",
+        "The body is encoded with 'br'. Send it with gzip, or as it is.",
+    ),
+    "422": ("A parameter or field is wrong; it is named", "n: expected int <= 500, not '5000'"),
+    "429": (
+        "A limit of the key or of the address is used up; Retry-After says until when",
+        "This key has read as many lists as it may in a second. Try again after 1 s.",
+    ),
+    "431": (
+        "The request line and headers are too large",
+        "The request line and headers are larger than 65536 bytes (CORRENTE_MAX_HEAD_BYTES).",
+    ),
+    "500": (
+        "An error in the server, which is in its log",
+        "The server met an unexpected error, which is in its log. Trying again may help.",
+    ),
+    "503": (
+        "Redis or Kafka is down, or too many requests wait; trying again later helps",
+        "This server has not read its keys from Redis yet. Calls go on when Redis answers.",
+    ),
 }
+"""Meaning of each status of an error, and the `detail` of an example."""
+
+_HEADERS: Mapping[str, Mapping[str, str]] = {
+    "401": {"WWW-Authenticate": "How a key is sent (RFC 6750)."},
+    "429": {"Retry-After": "Seconds after which trying again helps."},
+    "503": {"Retry-After": "Seconds after which trying again helps."},
+}
+"""Headers of some of these answers, with a sentence about each."""
+
+
+def problem_response(status: str, description: str, detail: str) -> dict[str, Any]:
+    """OpenAPI response of an error, with an example that says `detail`."""
+    problem = {"title": HTTPStatus(int(status)).phrase, "status": int(status), "detail": detail}
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    response: dict[str, Any] = {
+        "description": description,
+        "content": {"application/problem+json": {"schema": schema, "example": problem}},
+    }
+    if status in _HEADERS:
+        response["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS[status].items()
+        }
+    return response
 
 
 def problem_responses(*statuses: str) -> dict[str, Any]:
     """OpenAPI responses of these statuses, in ascending order."""
-    return {status: _PROBLEM_RESPONSES[status] for status in sorted(statuses)}
+    return {status: problem_response(status, *_PROBLEMS[status]) for status in sorted(statuses)}

@@ -18,7 +18,9 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from serving.web.endpoint import Endpoint, problem_responses
+from serving.web.endpoint import Endpoint, problem_response, problem_responses
+from serving.web.examples import add_examples
+from serving.web.links import add_links
 
 REFERENCE = "#/components/schemas/{name}"
 SWAGGER_FILES = "/docs/program"
@@ -30,6 +32,16 @@ SECURITY_SCHEMES: Mapping[str, Any] = {
 }
 """Two headers that bring a key."""
 
+ANYWHERE = {
+    **problem_responses("408", "422", "431", "500"),
+    "400": problem_response(
+        "400",
+        "The request is no HTTP/1.1 that can be read",
+        "This is no HTTP/1.1 request (Invalid method encountered). Send one, over plain HTTP without TLS.",
+    ),
+}
+"""Errors of every route: of its parameters, of the HTTP around it, and of the server itself."""
+
 
 def document(
     app: FastAPI,
@@ -37,6 +49,9 @@ def document(
     structs: Sequence[type],
     renamed_structs: Mapping[str, type],
     scopes: Mapping[str, str | None],
+    *,
+    is_open: bool,
+    field_names: Mapping[str, str],
 ) -> dict[str, Any]:
     """The whole OpenAPI document.
 
@@ -46,6 +61,8 @@ def document(
         structs: Structs that FastAPI routes refer to.
         renamed_structs: Structs by the name to show them under; the events, whose fields may be renamed, are such.
         scopes: `METHOD template` of each route to the scope that it needs; None for an open one.
+        is_open: True while calls need no key.
+        field_names: our name of an event's field to the one that producers use.
     """
     kinds = [*structs, *(each for endpoint in endpoints for each in (endpoint.request_type, endpoint.response_type))]
     kinds = list(dict.fromkeys(kinds))
@@ -53,7 +70,7 @@ def document(
     reference_of = dict(zip(kinds, references, strict=True))
     for name, kind in renamed_structs.items():
         _, of_kind = msgspec.json.schema_components([kind], ref_template=REFERENCE)
-        components[name] = of_kind[kind.__name__]
+        components[name] = _with_visitor(kind, of_kind[kind.__name__])
     whole_document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     whole_document.setdefault("components", {}).setdefault("schemas", {}).update(components)
     paths: dict[str, Any] = {}
@@ -64,17 +81,31 @@ def document(
     whole_document["components"]["securitySchemes"] = dict(SECURITY_SCHEMES)
     for path, methods in whole_document["paths"].items():
         for method, operation in methods.items():
-            if scope := scopes.get(f"{method.upper()} {path}"):
-                _secure(operation, scope)
+            route = f"{method.upper()} {path}"
+            responses = {**ANYWHERE, **operation["responses"]}
+            if scope := scopes.get(route):
+                operation["security"] = [{name: [scope]} for name in SECURITY_SCHEMES] + [{}] * is_open
+                responses = {**problem_responses("401", "403", "429", "503"), **responses}
+            operation["responses"] = {status: responses[status] for status in sorted(responses)}
+            add_examples(route, operation, field_names if path.startswith("/v1/events/") else {})
+            add_links(operation)
     return whole_document
 
 
-def _secure(operation: dict[str, Any], scope: str) -> None:
-    """Describe that an operation needs a key with a scope, and how it is refused without."""
-    operation["security"] = [{name: [scope]} for name in SECURITY_SCHEMES]
-    refusals = problem_responses("401", "403", "429", "503")
-    responses = {**refusals, **operation["responses"]}
-    operation["responses"] = {status: responses[status] for status in sorted(responses)}
+def _with_visitor(kind: type, schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an event, with the rule that it has a user or a session.
+
+    Args:
+        kind: type of the event, whose fields may be renamed.
+        schema: of that type; a record of a mapped topic has no fields of its own and stays as it is.
+    """
+    names = dict(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))  # type: ignore[attr-defined]
+    choices = [
+        {"required": [names[field]], "properties": {names[field]: {"not": {"type": "null"}}}}
+        for field in ("user", "session")
+        if field in names
+    ]
+    return {**schema, "anyOf": choices} if choices else schema
 
 
 def add_pages(app: FastAPI) -> None:
