@@ -8,6 +8,8 @@ into a dictionary and one comparison, without a task and without Redis.
 |---|---|
 | `route_scopes` | the scope that each route needs |
 | `key_ring` | which keys are in memory, how old they may be, and when the server is open |
+| `refusals` | how a refusal looks, and which reasons there are |
+| `visitors` | the visitor that a call with a public key is kept to, and how a beacon is read |
 | `guard` | whether a request is let in, and how it is refused |
 | `start_check` | with which keys a server starts that other machines can reach |
 """

@@ -11,22 +11,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import redis.exceptions
 from fastapi import Request
 
 from serving.access.key_ring import HeldKey, KeyRing
-from serving.access.route_scopes import scope_of
+from serving.access.refusals import Reason, Refused
+from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, scope_of
+from serving.access.visitors import (
+    BEACON_BYTES,
+    Beacon,
+    is_beacon,
+    read_beacon,
+    refuse_secrets_in_address,
+    require_own_list,
+    token_of,
+)
 from serving.limits.limits import Limits
 from serving.limits.too_many import TooMany
-from serving.web.problems import RETRY_SOON, Problem
+from serving.web.body import read_body
+from serving.web.problems import RETRY_SOON
 from stream.access.acts import Caller
 from stream.access.scopes import ADMINISTRATIVE, METRICS_READ, RECOMMENDATIONS_READ
+from stream.access.visitor_token import Visitor, WrongToken, verify
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -40,23 +53,11 @@ CALLER = "corrente_caller"
 KEY = "corrente_key"
 """Place of the key in the scope of a request that was let in; None if it needed none."""
 
-Reason = Literal["no key", "two keys", "unknown", "expired", "revoked", "scope", "origin", "redis away"]
-"""Reason of a refusal, as the metric has it."""
+VISITOR = "corrente_visitor"
+"""Place of the visitor for whom a public key acts; nothing stands there for other keys."""
 
-
-class Refused(Problem):
-    """A request without the key that its route needs.
-
-    Args:
-        status: of HTTP.
-        reason: word or two for the metric.
-        detail: what was missing, and what would be right.
-        headers: of the response.
-    """
-
-    def __init__(self, status: int, reason: Reason, detail: str, headers: Mapping[str, str]) -> None:
-        super().__init__(status, detail, headers=headers)
-        self.reason: Reason = reason
+BEACON_EVENTS = "corrente_beacon_events"
+"""Place of the events of a beacon, whose body was read for its key."""
 
 
 class Guard:
@@ -77,12 +78,16 @@ class Guard:
         self._count_refusal = count_refusal
         self._token_digest = sha256(metrics_token.encode()).digest() if metrics_token else None
 
-    def check(self, headers: Headers, needed: str) -> HeldKey | None:
+    def check(self, headers: Headers, needed: str, beacon: Beacon | None = None) -> HeldKey | None:
         """The key of a request, if it opens a scope; None if none is needed. It waits for nothing.
 
         Args:
             headers: of the request, with names in lower case.
             needed: the scope.
+            beacon: key and token of a body, in place of headers. Only a public key may stand there.
+
+        Returns:
+            The key. A public one has its `visitor`, to whom the caller has to keep the request.
 
         Raises:
             Refused: 401, 403 or 503.
@@ -90,7 +95,7 @@ class Guard:
         ring = self.ring
         if ring.open:
             return None
-        digest = sha256(_presented(headers)).digest()
+        digest = sha256(_presented(headers) if beacon is None else beacon.key.encode()).digest()
         if self._token_digest is not None and needed == METRICS_READ and compare_digest(digest, self._token_digest):
             return None
         if time.monotonic() > ring.trusted_until:
@@ -110,12 +115,58 @@ class Guard:
                 f"This call needs a key with the scope {needed}, which this one does not have.",
                 {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{needed}"'},
             )
-        if key.origins and not _from_one_of(headers, key.origins):
+        if key.public:
+            key = key._replace(visitor=self._visitor(key, headers, beacon, now))
+        elif beacon is not None:
+            raise Refused(401, "token", "Only a public key may stand in a body. Send this one as a header.", {})
+        elif key.origins and not _from_one_of(headers, key.origins):
             raise Refused(
                 403, "origin", "This key is for requests of certain web pages only, and this one comes from none.", {}
             )
         ring.uses[key.id] = now
         return key
+
+    def _visitor(self, key: HeldKey, headers: Headers, beacon: Beacon | None, now: float) -> Visitor:
+        """The visitor of the token beside a public key, from a page that may use it."""
+        if not _from_one_of(headers, key.origins) and not _from_own_page(headers):
+            raise Refused(
+                403,
+                "origin",
+                "This public key is for web pages of certain origins only, and this request comes from none of them.",
+                {},
+            )
+        token = token_of(headers) if beacon is None else beacon.token.encode()
+        if not token:
+            raise _invalid(
+                "token",
+                "A public key needs one token of a visitor, signed by the shop: as the header `X-Visitor-Token`, or in "
+                "the body of a beacon.",
+            )
+        try:
+            return verify(token, key.signing_secret, model=self.ring.model, now=now)
+        except WrongToken as wrong:
+            raise _invalid("token", f"The token of the visitor does not hold: {wrong}.") from None
+
+    def keep_to_visitor(self, scope: Mapping[str, Any], request: Any) -> None:
+        """Refuse what the visitor of a public key may not ask for, as `require_own_list`; other keys may.
+
+        Args:
+            scope: of a request that was admitted.
+            request: query or body.
+        """
+        visitor = scope.get(VISITOR)
+        if visitor is not None:
+            with self.counted():
+                require_own_list(visitor, request, scope["path_params"])
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a refusal that is raised inside."""
+        try:
+            yield
+        except Refused as refused:
+            self._count_refusal(refused.reason)
+            raise
 
     def allows(self, headers: Headers, needed: str) -> bool:
         """True if a request may see what a scope opens. Nothing is counted as refused."""
@@ -125,29 +176,33 @@ class Guard:
             return False
         return True
 
-    async def admit(self, scope: MutableMapping[str, Any], method: str, template: str) -> None:
+    async def admit(
+        self,
+        scope: MutableMapping[str, Any],
+        method: str,
+        template: str,
+        receive: Callable[[], Awaitable[Mapping[str, Any]]] | None = None,
+    ) -> None:
         """Let a request in to its route, and note its caller in its scope.
 
         Args:
             scope: of the request, as ASGI has it.
             method: of HTTP; a HEAD is a GET here.
             template: of the route.
+            receive: gives the body, for routes that take beacons. The events of one stand in the scope afterwards.
 
         Raises:
             Refused: it has no key that opens the route.
             TooMany: its key or its address has done too much.
+            Problem: it is a beacon whose body can't be read.
             UndeclaredRoute: the route has no scope.
         """
         needed = scope_of(method, template)
         if needed is None:
             return
-        headers = scope["headers"]
         address = (scope.get("client") or ("",))[0]
         try:
-            key = self.check(headers, needed)
-            if key is not None and needed in ADMINISTRATIVE:
-                await self._look_again(needed)
-                key = self.check(headers, needed)
+            key = await self._let_in(scope, f"{method} {template}", needed, receive)
         except Refused as refused:
             self._count_refusal(refused.reason)
             self.limits.note_refusal(refused.reason, address)
@@ -155,6 +210,30 @@ class Guard:
         self.take(key, address, needed)
         scope[KEY] = key
         scope[CALLER] = Caller(f"key {key.id} of {key.owner}" if key else "anyone on this machine", address)
+
+    async def _let_in(
+        self,
+        scope: MutableMapping[str, Any],
+        route: str,
+        needed: str,
+        receive: Callable[[], Awaitable[Mapping[str, Any]]] | None,
+    ) -> HeldKey | None:
+        """The key that opens a route, as `check`; that of a beacon comes from its body."""
+        headers, beacon = scope["headers"], None
+        if not self.ring.open:
+            refuse_secrets_in_address(scope["query_string"])
+            if receive is not None and route in BEACON_ROUTES and is_beacon(headers):
+                beacon = read_beacon(await read_body(scope, receive, BEACON_BYTES))
+                scope[BEACON_EVENTS] = bytes(beacon.events)
+        key = self.check(headers, needed, beacon)
+        if key is not None and needed in ADMINISTRATIVE:
+            await self._look_again(needed)
+            key = self.check(headers, needed)
+        if key is not None and key.visitor is not None:
+            if route not in PUBLIC_ROUTES:
+                raise Refused(403, "scope", "A public key does not open this route.", {})
+            scope[VISITOR] = key.visitor
+        return key
 
     def take(self, key: HeldKey | None, address: str, needed: str) -> None:
         """Take a request that was let in from the limits of its key and its address. It waits for nothing.
@@ -190,7 +269,7 @@ class Guard:
 async def require_scope(request: Request) -> None:
     """Dependency of every FastAPI route: admit the request."""
     scope = request.scope
-    await scope["app"].state.guard.admit(scope, scope["method"], scope["route"].path_format)
+    await scope["app"].state.guard.admit(scope, scope["method"], scope["route"].path_format, request.receive)
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller:
@@ -237,6 +316,12 @@ def _presented(headers: Headers) -> bytes:
 def _from_one_of(headers: Headers, origins: frozenset[bytes]) -> bool:
     found = [value for name, value in headers if name == b"origin"]
     return len(found) == 1 and found[0] in origins
+
+
+def _from_own_page(headers: Headers) -> bool:
+    """True for a GET of a page whose origin is that of the server: browsers send no Origin then, and say so instead."""
+    names = {name: value for name, value in headers if name in {b"origin", b"sec-fetch-site"}}
+    return names == {b"sec-fetch-site": b"same-origin"}
 
 
 def _invalid(reason: Reason, detail: str) -> Refused:

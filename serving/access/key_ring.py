@@ -22,6 +22,8 @@ from stream.access.acts import Caller
 from stream.access.key_store import KeyStore
 from stream.access.keys import KeyRecord
 from stream.access.lifecycle import ensure_first_key
+from stream.access.scopes import PUBLIC_SCOPES
+from stream.access.visitor_token import Visitor
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,9 @@ class HeldKey(NamedTuple):
         revoked: True if it is void for good.
         events_a_day: events that may be posted with it on a day; 0 for any number.
         lists_a_second: lists a second that may be read with it; 0 for any number.
+        public: True for a key of web pages, which opens nothing without a token.
+        signing_secret: key of the signatures of its tokens.
+        visitor: that a public key acts for in one request; None in memory.
     """
 
     id: str
@@ -69,6 +74,9 @@ class HeldKey(NamedTuple):
     revoked: bool
     events_a_day: int = 0
     lists_a_second: int = 0
+    public: bool = False
+    signing_secret: bytes = b""
+    visitor: Visitor | None = None
 
 
 class KeyRing:
@@ -83,6 +91,7 @@ class KeyRing:
         first_key: text of a key to be made unless the model has it; empty for none.
 
     Attributes:
+        model: name of the model.
         open: True while no request needs a key.
         known: True once Redis has said which keys there are.
         away: True if the last look of the thread failed.
@@ -93,6 +102,7 @@ class KeyRing:
 
     def __init__(self, store: KeyStore, *, may_open: bool, stale_seconds: float, first_key: str = "") -> None:
         self._store = store
+        self.model = store.model
         self._may_open = may_open
         self._stale_seconds = stale_seconds
         self._first_key = first_key
@@ -212,10 +222,12 @@ def _held(record: KeyRecord) -> HeldKey:
         id=record.id,
         owner=record.owner,
         digest=bytes.fromhex(record.digest),
-        scopes=frozenset(record.scopes),
+        scopes=frozenset(PUBLIC_SCOPES if record.public else record.scopes),
         origins=frozenset(origin.encode() for origin in record.origins),
         expires_at=float("inf") if record.expires_at is None else record.expires_at,
         revoked=record.revoked_at is not None,
         events_a_day=record.events_a_day or 0,
         lists_a_second=record.lists_a_second or 0,
+        public=record.public,
+        signing_secret=record.signing_secret.encode(),
     )

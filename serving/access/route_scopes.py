@@ -54,6 +54,18 @@ ROUTE_SCOPES: Mapping[str, str | None] = {
 }
 """Method and template of each route to its scope. Templates are those of the OpenAPI document."""
 
+BEACON_ROUTES = frozenset({"POST /v1/events/clicks", "POST /v1/events/purchases", "POST /v1/events/feedback"})
+"""Routes that take key and token in the body too."""
+
+PUBLIC_ROUTES = BEACON_ROUTES | {
+    "GET /v1/recommendations/{user}",
+    "POST /v1/recommendations",
+    "GET /v1/items/{item}/similar",
+    "GET /v1/popular",
+    "GET /v1/trending",
+}
+"""Routes that a public key opens, with a token. Each keeps the request to the visitor of the token."""
+
 
 class UndeclaredRoute(LookupError):
     """A route has no row in `ROUTE_SCOPES`."""

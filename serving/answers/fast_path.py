@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from serving.access.guard import Guard, Refused
+from serving.access.visitors import require_own_list
 from serving.answers.filters import filter_of
 from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
@@ -88,6 +89,8 @@ class FastPath:
             request, wanted = self._meanings.get(query) or self._read(query)
             if request.version is not None:
                 return None
+            if key is not None and key.visitor is not None:
+                require_own_list(key.visitor, request, {"user": user})
             ask = ask_of_user(user, request, wanted)
             # An address is looked up if it matters: a key of a backend has no limit of addresses.
             limited = key is None or key.origins or self._limits.guesses.blocked

@@ -16,6 +16,7 @@ from serving.intake.mapped_reader import MappedReader
 from serving.intake.producer import EventProducer
 from serving.metrics import Metrics
 from serving.web.problems import Problem
+from stream.access.visitor_token import Visitor
 
 
 class Accepted(msgspec.Struct):
@@ -63,7 +64,12 @@ class EventIntake:
         self._metrics = metrics
 
     async def accept(
-        self, topic: str, body: bytes, now: float, take: Callable[[int], None] = lambda _: None
+        self,
+        topic: str,
+        body: bytes,
+        now: float,
+        take: Callable[[int], None] = lambda _: None,
+        visitor: Visitor | None = None,
     ) -> Accepted:
         """Send the events of a body to Kafka.
 
@@ -72,14 +78,15 @@ class EventIntake:
             body: JSON of one event or of an array of events.
             now: seconds since the epoch, the time of events that have none.
             take: takes a number of events from the caller's quota, or gives them back if the number is below 0.
+            visitor: who alone the events may be of; None: anybody.
 
         Raises:
-            Problem: 400 or 422 if the body is wrong, or 429 from `take`; nothing was sent then. 503 if Kafka did not
-                acknowledge every event, with a status for each.
+            Problem: 400, 403 or 422 if the body is wrong, or 429 from `take`; nothing was sent then. 503 if Kafka did
+                not acknowledge every event, with a status for each.
         """
         try:
             records: Sequence[tuple[bytes | None, bytes]]
-            event_ids, records = self.readers[topic].read(body, now)
+            event_ids, records = self.readers[topic].read(body, now, visitor)
         except Problem:
             self._metrics.events_refused.labels(topic, "invalid").inc()
             raise

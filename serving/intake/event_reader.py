@@ -12,8 +12,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from serving.access.visitors import require_own_event
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
+from stream.access.visitor_token import Visitor
 from stream.events import BOM, TOPIC_TYPES, Event, check_event, check_nesting, renamed, text_of, visitor_of
 from stream.values import InvalidEvent, RatingScale, has_time
 
@@ -43,18 +45,21 @@ class EventReader:
         self._one = msgspec.json.Decoder(self.event_type).decode
         self._many = msgspec.json.Decoder(list[self.event_type]).decode  # type: ignore[name-defined]  # made at run time
 
-    def read(self, body: bytes, now: float) -> tuple[list[str], list[tuple[bytes, bytes]]]:
+    def read(
+        self, body: bytes, now: float, visitor: Visitor | None = None
+    ) -> tuple[list[str], list[tuple[bytes, bytes]]]:
         """The events of a body, ready to be sent.
 
         Args:
             body: JSON of one event or of an array of events.
             now: seconds since the epoch, the time of events that have none.
+            visitor: who alone the events may be of; None: anybody.
 
         Returns:
             Ids of the events, and records as (key, value): the visitor and the event's JSON.
 
         Raises:
-            Problem: 400 or 422, naming the first element that is wrong.
+            Problem: 400, 403 or 422, naming the first element that is wrong.
         """
         body = body.removeprefix(BOM)
         many = body.lstrip()[:1] == b"["
@@ -64,6 +69,8 @@ class EventReader:
         for index, event in enumerate(events):
             try:
                 check_event(event, now, self.max_future_seconds, self.scale)
+                if visitor is not None:
+                    require_own_event(visitor, event, index if many else None)
                 if event.event_id is None:
                     event.event_id = uuid.uuid4().hex
                 if not has_time(event.timestamp):

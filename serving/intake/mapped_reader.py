@@ -13,9 +13,12 @@ from typing import Any
 
 import msgspec
 
+from serving.access.refusals import Refused
+from serving.access.visitors import require_own_event
 from serving.intake.event_reader import EVENT_MAX_BYTES, to_problem_of_event
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
+from stream.access.visitor_token import Visitor
 from stream.events import BOM, TOPIC_TYPES, Event, check_event, check_nesting, text_of, visitor_of
 from stream.ingest.mapping.plan import EVENT, OWN, Mapped, TopicPlan
 from stream.values import InvalidEvent, RatingScale
@@ -44,19 +47,22 @@ class MappedReader:
         self._one = msgspec.json.Decoder(msgspec.Raw).decode
         self._many = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
-    def read(self, body: bytes, now: float) -> tuple[list[str], list[tuple[bytes | None, bytes]]]:
+    def read(
+        self, body: bytes, now: float, visitor: Visitor | None = None
+    ) -> tuple[list[str], list[tuple[bytes | None, bytes]]]:
         """The records of a body, ready to be sent.
 
         Args:
             body: JSON of one record or of an array of records.
             now: seconds since the epoch, the time of records that have none.
+            visitor: who alone the events may be of; None: anybody.
 
         Returns:
             Ids of the records, and records as (key, value): the visitor of their first event, and their JSON. The id of
             a record whose events have ids of their own is that of the first.
 
         Raises:
-            Problem: 400 or 422, naming the first record that is wrong.
+            Problem: 400, 403 or 422, naming the first record that is wrong.
         """
         body = body.removeprefix(BOM)
         many = body.lstrip()[:1] == b"["
@@ -65,14 +71,16 @@ class MappedReader:
         ids, records = [], []
         for index, value in enumerate(values):
             try:
-                record_id, key, sent = self._read_one(value, now)
+                record_id, key, sent = self._read_one(value, now, visitor, index if many else None)
             except InvalidEvent as error:
                 raise to_problem_of_event(error, index if many else None) from None
             ids.append(record_id)
             records.append((key, sent))
         return ids, records
 
-    def _read_one(self, value: bytes, now: float) -> tuple[str, bytes | None, bytes]:
+    def _read_one(
+        self, value: bytes, now: float, visitor: Visitor | None, index: int | None
+    ) -> tuple[str, bytes | None, bytes]:
         if len(value) > EVENT_MAX_BYTES:
             raise InvalidEvent(f"value: the record has {len(value)} bytes, at most {EVENT_MAX_BYTES} are allowed")
         check_nesting(value)
@@ -84,6 +92,12 @@ class MappedReader:
             raise Problem(400, f"The body is not JSON: {error}.") from None
         for event in mapped.events:
             check_event(event, now, self.max_future_seconds, self.scale)
+            if visitor is not None:
+                require_own_event(visitor, event, index)
+        if visitor is not None and not mapped.events:
+            raise Refused(
+                403, "visitor", "This record stands for no event, so it is of no visitor.", {}, index=index
+            )  # under another mapping it might become an event of somebody else
         if not mapped.events:
             return uuid.uuid4().hex, None, value  # the worker counts it by the rule that leaves it out
         first = mapped.events[0]

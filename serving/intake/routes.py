@@ -13,7 +13,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from serving.access.guard import key_of
+from serving.access.guard import BEACON_EVENTS, VISITOR, key_of
 from serving.intake.event_intake import EventIntake
 from serving.web.body import read_body
 from serving.web.endpoint import problem_responses
@@ -32,9 +32,17 @@ router = APIRouter(tags=["events"], dependencies=[Depends(refuse_unknown_paramet
 
 async def accept(topic: str, request: Request, intake: EventIntake) -> Response:
     """Read a body, send its events to Kafka, answer with 202."""
-    body = await read_body(request.scope, request.receive, intake.max_body_bytes)
-    key, limits = key_of(request.scope), request.app.state.limits
-    accepted = await intake.accept(topic, body, time.time(), lambda count: limits.take_events(key, count))
+    scope = request.scope
+    body = scope.get(BEACON_EVENTS)  # the guard has read the body of a beacon, for its key
+    if body is None:
+        body = await read_body(scope, request.receive, intake.max_body_bytes)
+    key, limits = key_of(scope), request.app.state.limits
+
+    def take(count: int) -> None:
+        limits.take_events(key, count)
+
+    with request.app.state.guard.counted():
+        accepted = await intake.accept(topic, body, time.time(), take, scope.get(VISITOR))
     return Response(msgspec.json.encode(accepted), 202, media_type="application/json")
 
 

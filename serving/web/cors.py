@@ -17,7 +17,7 @@ from serving.web.body import Headers
 PREFLIGHT_SECONDS = 600
 """Time for which a browser may remember the answer of a preflight."""
 
-ALLOWED_HEADERS = b"authorization, content-encoding, content-type, x-api-key"
+ALLOWED_HEADERS = b"authorization, content-encoding, content-type, x-api-key, x-visitor-token"
 EXPOSED_HEADERS = b"ratelimit, ratelimit-policy, retry-after, www-authenticate"
 
 Pairs = list[tuple[bytes, bytes]]

@@ -82,6 +82,7 @@ class Endpoint:
             if query:
                 refuse_unknown(query, ())
             request = self._read_body(await read_body(scope, receive, state.settings.max_body_bytes))
+        state.guard.keep_to_visitor(scope, request)
         body = _encode(await self.handle(state.responder, request, **scope["path_params"]))
         await send(
             {

@@ -8,7 +8,7 @@ Swagger UI from a content network, which a shop's servers often can't reach; her
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,8 +29,24 @@ SWAGGER_FILES = "/docs/program"
 SECURITY_SCHEMES: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `corrente keys create` prints it."},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+    "publicKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A public key, from a page of one of its origins. It needs a token beside it. Beacons have both "
+        "in their body: `text/plain` with the JSON `{key, token, events}`.",
+    },
+    "visitorToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Visitor-Token",
+        "description": "JSON Web Token (HS256) that the shop has signed for a visitor: `aud`, `exp`, `sub`, `sid`.",
+    },
 }
-"""Two headers that bring a key."""
+"""Two headers that bring a key, and two that bring a public key with a token."""
+
+PUBLIC: Mapping[str, list[str]] = {"publicKey": [], "visitorToken": []}
+"""Both together open the routes for web pages."""
 
 ANYWHERE = {
     **problem_responses("408", "422", "431", "500"),
@@ -50,6 +66,7 @@ def document(
     renamed_structs: Mapping[str, type],
     scopes: Mapping[str, str | None],
     *,
+    public_routes: Collection[str],
     is_open: bool,
     field_names: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -61,6 +78,7 @@ def document(
         structs: Structs that FastAPI routes refer to.
         renamed_structs: Structs by the name to show them under; the events, whose fields may be renamed, are such.
         scopes: `METHOD template` of each route to the scope that it needs; None for an open one.
+        public_routes: those of `scopes` that a public key opens, with a token.
         is_open: True while calls need no key.
         field_names: our name of an event's field to the one that producers use.
     """
@@ -84,7 +102,12 @@ def document(
             route = f"{method.upper()} {path}"
             responses = {**ANYWHERE, **operation["responses"]}
             if scope := scopes.get(route):
-                operation["security"] = [{name: [scope]} for name in SECURITY_SCHEMES] + [{}] * is_open
+                operation["security"] = [
+                    {"bearer": [scope]},
+                    {"apiKey": [scope]},
+                    *[PUBLIC] * (route in public_routes),
+                    *[{}] * is_open,
+                ]
                 responses = {**problem_responses("401", "403", "429", "503"), **responses}
             operation["responses"] = {status: responses[status] for status in sorted(responses)}
             add_examples(route, operation, field_names if path.startswith("/v1/events/") else {})

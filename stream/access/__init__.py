@@ -8,6 +8,7 @@ from where. Servers read keys through this room (`serving.access`); people make 
 |---|---|
 | `scopes` | which scopes there are, and which of them are administrative |
 | `keys` | the form of a key and of its record, and when a key is valid |
+| `visitor_token` | which tokens of visitors hold, that a shop signs for its pages |
 | `key_store` | how records of keys are read, made and changed in Redis |
 | `lifecycle` | what making, rotating and revoking a key do to its record |
 | `acts` | what is kept of an administrative act |

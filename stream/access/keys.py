@@ -37,6 +37,9 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         replaces: id of the key in whose place it was made.
         events_a_day: events that may be posted with it on a calendar day (UTC); None: any number.
         lists_a_second: lists a second that may be read with it; None: any number.
+        public: True for a key of web pages, which opens nothing without a token of a visitor.
+        signing_secret: of a public key: text under which its tokens are signed. A server needs it to check them, so it
+            is kept while the key may still be used, and erased when it is revoked.
     """
 
     id: str
@@ -52,6 +55,8 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     replaces: str | None = None
     events_a_day: int | None = None
     lists_a_second: int | None = None
+    public: bool = False
+    signing_secret: str = ""
 
     def state(self, now: float) -> str:
         """`active`, `expired` or `revoked` at a moment in seconds since the epoch."""
@@ -63,6 +68,16 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 def new_key() -> str:
     """Text of a new key: 256 bits of the operating system's randomness."""
     return KEY_PREFIX + secrets.token_hex(32)
+
+
+def new_public_key() -> str:
+    """Text of a new public key. It is no secret, and long enough that no two are the same."""
+    return f"{KEY_PREFIX}public_{secrets.token_hex(16)}"
+
+
+def new_signing_secret() -> str:
+    """Text of a new signing secret: 256 bits of the operating system's randomness."""
+    return f"{KEY_PREFIX}signing_{secrets.token_hex(32)}"
 
 
 def digest_of(text: bytes) -> bytes:

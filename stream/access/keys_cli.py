@@ -1,7 +1,8 @@
 """`corrente keys`: make, list, rotate and revoke keys of the HTTP API.
 
 The text of a key is all that `create` and `rotate` print on standard output, so that it can go into a file; what is
-said about it goes to standard error. It is shown once: Redis has its SHA-256 only.
+said about it goes to standard error. It is shown once: Redis has its SHA-256 only. A public key has a second line, the
+secret that signs the tokens of its visitors, which servers need and `list` never shows.
 
 This file decides how keys look in a terminal. What is done to them is decided in `stream.access.lifecycle`.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream.access.command_line import AsJson, ModelName, RedisUrl, Why, model_space, show, table_of, this_user
+from stream.access.scopes import PUBLIC_SCOPES
 
 if TYPE_CHECKING:
     from stream.access.keys import KeyRecord
@@ -36,9 +38,13 @@ ExpiresDays = Annotated[
 def create(
     *,
     scope: Annotated[
-        list[str], typer.Option("--scope", help="What it opens, such as events:write; may be repeated. `all` is all.")
-    ],
+        list[str] | None,
+        typer.Option("--scope", help="What it opens, such as events:write; may be repeated. `all` is all."),
+    ] = None,
     owner: Annotated[str, typer.Option("--owner", help="Person or program that will have it.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="For web pages: it acts for the visitor of a token that the shop signs.")
+    ] = False,
     note: Annotated[str, typer.Option("--note", help="Purpose.")] = "",
     origin: Annotated[
         list[str] | None,
@@ -59,23 +65,41 @@ def create(
 ) -> None:
     """Make a key and print it, this once. Servers take it within a second."""
     from stream.access.key_store import KeyStore
-    from stream.access.lifecycle import create_key
+    from stream.access.lifecycle import create_key, create_public_key
 
+    if public and scope:
+        raise typer.BadParameter("a public key has scopes of its own: leave --scope out")
     with model_space(redis, model) as space:
         now = time.time()
-        made = create_key(
-            KeyStore(space),
-            scopes=scope,
-            owner=owner,
-            now=now,
-            caller=this_user(),
-            note=note,
-            origins=origin or (),
-            expires_at=_end(now, expires_days),
-            events_a_day=events_a_day,
-            lists_a_second=lists_a_second,
-            why=why,
-        )
+        store, caller = KeyStore(space), this_user()
+        end, origins = _end(now, expires_days), origin or ()
+        if public:
+            made = create_public_key(
+                store,
+                origins=origins,
+                owner=owner,
+                now=now,
+                caller=caller,
+                note=note,
+                expires_at=end,
+                events_a_day=events_a_day,
+                lists_a_second=lists_a_second,
+                why=why,
+            )
+        else:
+            made = create_key(
+                store,
+                scopes=scope or (),
+                owner=owner,
+                now=now,
+                caller=caller,
+                note=note,
+                origins=origins,
+                expires_at=end,
+                events_a_day=events_a_day,
+                lists_a_second=lists_a_second,
+                why=why,
+            )
     _print_made(made.text, made.record, as_json)
 
 
@@ -164,9 +188,19 @@ def _end(now: float, days: float | None) -> float | None:
 
 def _print_made(text: str, record: KeyRecord, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"key": text, **_row(record, None, time.time())}))
+        secret = {"signing_secret": record.signing_secret} if record.public else {}
+        print(json.dumps({"key": text, **secret, **_row(record, None, time.time())}))
         return
     print(text)
+    if record.public:
+        print(record.signing_secret)
+        print(
+            f"public key {record.id} of {record.owner} acts for visitors of model {record.model!r}, from pages of "
+            f"{', '.join(record.origins)}.\nThe first line is the key, for the pages. The second is the signing "
+            "secret, for the shop's server alone. Both are shown this once.",
+            file=sys.stderr,
+        )
+        return
     print(
         f"key {record.id} of {record.owner} opens model {record.model!r}: {', '.join(record.scopes)}.\n"
         "It is shown this once. Its owner sends it as `Authorization: Bearer corrente_…`.",
@@ -180,7 +214,8 @@ def _row(record: KeyRecord, used: float | None, now: float) -> dict[str, Any]:
         "id": record.id,
         "owner": record.owner,
         "state": record.state(now),
-        "scopes": record.scopes,
+        "scopes": list(PUBLIC_SCOPES) if record.public else record.scopes,
+        "public": record.public,
         "origins": record.origins,
         "created_at": record.created_at,
         "expires_at": record.expires_at,

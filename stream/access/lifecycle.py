@@ -16,7 +16,7 @@ import msgspec
 
 from stream.access.acts import Caller
 from stream.access.key_store import ChangedMeanwhile, KeyStore
-from stream.access.keys import ID_DIGITS, KeyRecord, digest_of, new_key
+from stream.access.keys import ID_DIGITS, KeyRecord, digest_of, new_key, new_public_key, new_signing_secret
 from stream.access.scopes import SCOPES, WrongKey, checked_scopes
 
 LONGEST_NAME = 200
@@ -39,6 +39,53 @@ class MadeKey(NamedTuple):
 
     text: str
     record: KeyRecord
+
+
+def create_public_key(
+    store: KeyStore,
+    *,
+    origins: Iterable[str],
+    owner: str,
+    now: float,
+    caller: Caller,
+    note: str = "",
+    expires_at: float | None = None,
+    events_a_day: int | None = None,
+    lists_a_second: int | None = None,
+    why: str = "",
+) -> MadeKey:
+    """Make a key for web pages, with the secret that signs tokens of their visitors in its record.
+
+    Args:
+        store, owner, now, caller, note, expires_at, events_a_day, lists_a_second, why: as in `create_key`.
+        origins: of the pages; one at least.
+
+    Raises:
+        WrongKey: an origin or a name can't be right, or there is no origin.
+    """
+    checked = list(origins)
+    if not checked:
+        raise WrongKey("a public key needs the origins of its pages: --origin https://shop.example")
+    return _create(
+        store,
+        KeyRecord(
+            "",
+            "",
+            store.model,
+            [],
+            owner,
+            now,
+            note,
+            checked,
+            expires_at,
+            events_a_day=events_a_day,
+            lists_a_second=lists_a_second,
+            public=True,
+        ),
+        new_public_key(),
+        caller,
+        why,
+    )
 
 
 def create_key(
@@ -75,34 +122,52 @@ def create_key(
     Raises:
         WrongKey: a scope, an origin or a name can't be right, or the key exists already.
     """
-    made_of = checked_scopes(scopes)
-    for what, value in (("owner", owner), ("note", note)):
-        if len(value) > LONGEST_NAME or not value.isprintable():
-            raise WrongKey(f"the {what} has at most {LONGEST_NAME} characters and none that can't be printed")
-    if not owner.strip():
-        raise WrongKey("a key needs an owner: the person or program that will have it")
-    if expires_at is not None and expires_at <= now:
-        raise WrongKey("the key would have expired already: give it an end in the future, or none")
-    for option, quota in (("events-a-day", events_a_day), ("lists-a-second", lists_a_second)):
-        if quota is not None and not 1 <= quota <= LARGEST_QUOTA:
-            raise WrongKey(f"--{option} is a number from 1 to {LARGEST_QUOTA:,}; leave it out for no limit")
-    whole = text or new_key()
-    digest = digest_of(whole.encode()).hex()
     record = KeyRecord(
-        id=digest[:ID_DIGITS],
-        digest=digest,
-        model=store.model,
-        scopes=made_of,
-        owner=owner.strip(),
-        created_at=now,
-        note=note.strip(),
-        origins=[_checked_origin(each) for each in origins],
-        expires_at=expires_at,
+        "",
+        "",
+        store.model,
+        checked_scopes(scopes),
+        owner,
+        now,
+        note,
+        list(origins),
+        expires_at,
         events_a_day=events_a_day,
         lists_a_second=lists_a_second,
     )
-    store.change([(None, record)], caller.act("keys.create", f"key {record.id} of {owner}", why=why))
+    return _create(store, record, text or new_key(), caller, why)
+
+
+def _create(store: KeyStore, draft: KeyRecord, whole: str, caller: Caller, why: str) -> MadeKey:
+    """Check what people gave, and write the record of a key with this text."""
+    for what, value in (("owner", draft.owner), ("note", draft.note)):
+        if len(value) > LONGEST_NAME or not value.isprintable():
+            raise WrongKey(f"the {what} has at most {LONGEST_NAME} characters and none that can't be printed")
+    if not draft.owner.strip():
+        raise WrongKey("a key needs an owner: the person or program that will have it")
+    if draft.expires_at is not None and draft.expires_at <= draft.created_at:
+        raise WrongKey("the key would have expired already: give it an end in the future, or none")
+    for option, quota in (("events-a-day", draft.events_a_day), ("lists-a-second", draft.lists_a_second)):
+        if quota is not None and not 1 <= quota <= LARGEST_QUOTA:
+            raise WrongKey(f"--{option} is a number from 1 to {LARGEST_QUOTA:,}; leave it out for no limit")
+    record = _named(
+        msgspec.structs.replace(
+            draft,
+            owner=draft.owner.strip(),
+            note=draft.note.strip(),
+            origins=[_checked_origin(each) for each in draft.origins],
+        ),
+        whole,
+    )
+    store.change([(None, record)], caller.act("keys.create", f"key {record.id} of {draft.owner}", why=why))
     return MadeKey(whole, record)
+
+
+def _named(draft: KeyRecord, whole: str) -> KeyRecord:
+    """The record of a key with this text; a public one gets a signing secret."""
+    digest = digest_of(whole.encode()).hex()
+    secret = new_signing_secret() if draft.public else ""
+    return msgspec.structs.replace(draft, id=digest[:ID_DIGITS], digest=digest, signing_secret=secret)
 
 
 def rotate_key(
@@ -134,11 +199,8 @@ def rotate_key(
         raise WrongKey(f"key {old.id} is {old.state(now)}: make another one with `corrente keys create`")
     end = now + overlap_seconds
     ending = msgspec.structs.replace(old, expires_at=min(end, old.expires_at or end))
-    whole = new_key()
-    digest = digest_of(whole.encode()).hex()
-    new = msgspec.structs.replace(
-        old, id=digest[:ID_DIGITS], digest=digest, created_at=now, expires_at=expires_at, replaces=old.id
-    )
+    whole = new_public_key() if old.public else new_key()
+    new = _named(msgspec.structs.replace(old, created_at=now, expires_at=expires_at, replaces=old.id), whole)
     act = caller.act("keys.rotate", f"key {old.id} of {old.owner} by key {new.id}", why=why)
     store.change([(old, ending), (None, new)], act)
     return MadeKey(whole, new), ending
@@ -154,7 +216,7 @@ def revoke_key(store: KeyStore, beginning: str, *, now: float, caller: Caller, w
         found = store.find(beginning)
         if found.revoked_at is not None:
             return found
-        revoked = msgspec.structs.replace(found, revoked_at=now)
+        revoked = msgspec.structs.replace(found, revoked_at=now, signing_secret="")
         try:
             store.change([(found, revoked)], caller.act("keys.revoke", f"key {found.id} of {found.owner}", why=why))
         except ChangedMeanwhile:  # a revocation must not lose against anything

@@ -32,6 +32,10 @@ SCOPES: Mapping[str, str] = {
 ADMINISTRATIVE = frozenset({VISITORS_READ, VERSIONS_ADMIN, KEYS_ADMIN})
 """Scopes whose keys are looked up in Redis at each request, and refused while Redis is away."""
 
+PUBLIC_SCOPES = (EVENTS_WRITE, RECOMMENDATIONS_READ)
+"""Scopes of a public key, for the visitor of its token alone. Its record names none of them, so that a server of a
+release that knows no public keys lets none in."""
+
 ALL = "all"
 """Word that stands for every scope where a key is made."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from serving.access.route_scopes import ROUTE_SCOPES
+from serving.access.route_scopes import PUBLIC_ROUTES, ROUTE_SCOPES
 from serving.app import create_app
 from serving.web.links import LINKS
 from serving.web.openapi import ANYWHERE
@@ -111,7 +111,8 @@ def test_bodies_paths_and_answers_have_examples_that_fit(route: str, operation: 
 @EACH
 def test_an_operation_says_which_key_it_needs(route: str, operation: Mapping[str, Any]) -> None:
     scope = ROUTE_SCOPES[route]
-    wanted = [{"bearer": [scope]}, {"apiKey": [scope]}] if scope else None
+    page = [{"publicKey": [], "visitorToken": []}] if route in PUBLIC_ROUTES else []
+    wanted = [{"bearer": [scope]}, {"apiKey": [scope]}, *page] if scope else None
     assert operation.get("security") == wanted
 
 

@@ -175,3 +175,31 @@ def test_the_trail_is_bounded_by_number_and_age(redis_at: RedisAt) -> None:
         create()
     assert json.loads(typed(audit, "list", "--json").stdout)[0]["what"] == "keys.create"
     store.close()
+
+
+def test_a_public_key_and_its_secret_are_two_lines_and_the_secret_is_shown_nowhere_else() -> None:
+    ran = typed(keys, "create", "--public", "--owner", "pages", "--origin", "https://shop.example")
+    key, secret = ran.stdout.split()
+    assert key.startswith("corrente_public_")
+    assert secret.startswith("corrente_signing_")
+    assert "acts for visitors of model 'shop', from pages of https://shop.example" in ran.stderr
+    (row,) = json.loads(typed(keys, "list", "--json").stdout)
+    assert (row["public"], row["scopes"]) == (True, ["events:write", "recommendations:read"])
+    rotated = json.loads(typed(keys, "rotate", row["id"], "--json").stdout)
+    assert rotated["signing_secret"] not in {secret, key}
+    assert rotated["key"].startswith("corrente_public_")
+    for words in ((keys, "list"), (keys, "list", "--json"), (audit, "list"), (audit, "export")):
+        shown = typed(*words).output
+        assert secret[17:] not in shown
+        assert rotated["signing_secret"][17:] not in shown
+
+
+def test_a_public_key_needs_origins_and_has_no_scopes_of_ones_own() -> None:
+    origin = ("--origin", "https://shop.example")
+    assert "needs the origins" in typed(keys, "create", "--public", "--owner", "pages", code=1).stderr
+    assert (
+        "leave --scope out"
+        in typed(keys, "create", "--public", "--scope", "all", "--owner", "p", *origin, code=2).stderr
+    )
+    assert "needs a scope" in typed(keys, "create", "--owner", "pages", *origin, code=1).stderr
+    assert json.loads(typed(keys, "list", "--json").stdout) == []
