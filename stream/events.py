@@ -55,6 +55,15 @@ _NUMBER = r"^\s*([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$"
 NumberText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _NUMBER})]
 """A number as text, or nothing; `stream.values` reads it."""
 
+ConsentText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": r"^(personal|aggregate|none|\s*)$"})]
+"""A consent, or nothing; `stream.values` reads it."""
+
+BotText = Annotated[
+    str, msgspec.Meta(extra_json_schema={"pattern": r"^\s*([tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[01])?\s*$"})
+]
+BotNumber = Annotated[int, msgspec.Meta(extra_json_schema={"enum": [0, 1]})]
+"""Yes or no as text and as a number; `stream.values` reads them."""
+
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The fields that every event has. Unknown fields are ignored: producers may send more than we read.
@@ -70,8 +79,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     answer: str | None = None
     position: int | str | None = None
     context: dict[str, Any] | None = None
-    consent: str | None = None
-    bot: bool | int | str | None = None
+    consent: ConsentText | None = None
+    bot: bool | BotNumber | BotText | None = None
 
 
 class Click(Event):

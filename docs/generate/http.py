@@ -35,8 +35,6 @@ DESCRIBED: Mapping[str, str] = {
     "AliasMove.at": "When, in seconds since the epoch.",
     "DependencyHealth.up": "True while it answers.",
     "DependencyHealth.reason": "Error of the last attempt.",
-    "item": "Id of the item. Percent-encoded; may hold any character but control characters.",
-    "user": "Id of the user. Percent-encoded; may hold any character but control characters.",
     "Health.model": "Name of the model.",
     "Health.version": "Number of the version that answers; null while there is none.",
     "Health.version_id": "Its id.",
@@ -243,7 +241,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_kind(each) for each in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(code(str(each)) for each in schema["enum"])
+        return ", ".join(code(each if isinstance(each, str) else json.dumps(each)) for each in schema["enum"])
     words = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true` or `false`", "null": "null"}
     match schema.get("type"):
         case "array":

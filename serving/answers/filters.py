@@ -16,16 +16,20 @@ from stream.catalogue.filters import NO_FILTER, PARTS, Filter, LabelCondition, W
 from stream.values import InvalidEvent, seconds_of
 
 Texts = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=50)]
+Category = Annotated[
+    str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": r"[^\s/\u001c-\u001f\u0085]"})
+]
+Categories = Annotated[list[Category], Meta(max_length=50)]
 
 
 class _FilterParts(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Parts that are written alike in a query string and in a body."""
 
     categories: Annotated[
-        Texts, Meta(description="In any of these categories or below them: `home/kitchen`. May be repeated.")
+        Categories, Meta(description="In any of these categories or below them: `home/kitchen`. May be repeated.")
     ] = []
-    categories_all: Annotated[Texts, Meta(description="In all of these categories.")] = []
-    categories_none: Annotated[Texts, Meta(description="In none of these categories.")] = []
+    categories_all: Annotated[Categories, Meta(description="In all of these categories.")] = []
+    categories_none: Annotated[Categories, Meta(description="In none of these categories.")] = []
     tags: Annotated[Texts, Meta(description="With any of these tags.")] = []
     tags_all: Annotated[Texts, Meta(description="With all of these tags.")] = []
     tags_none: Annotated[Texts, Meta(description="With none of these tags.")] = []
@@ -35,7 +39,14 @@ class _FilterParts(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     price_max: Annotated[float, Meta(ge=0, description="With this price or a lower one.")] | None = None
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="With a price in this currency.")] | None = None
     available: (
-        Annotated[bool, Meta(description="True: only items that the catalogue knows. Sold-out ones never come.")] | None
+        Annotated[
+            bool,
+            Meta(
+                description="True: only items that the catalogue knows. Sold-out ones never come.",
+                extra_json_schema={"enum": [True]},
+            ),
+        ]
+        | None
     ) = None
     published_after: (
         Annotated[

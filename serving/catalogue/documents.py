@@ -13,6 +13,7 @@ from msgspec import Meta
 from stream.catalogue.item import Item
 from stream.catalogue.labels import Label, LabelName
 from stream.catalogue.profile import Profile
+from stream.events import Id
 
 
 class ItemDocument(Item, kw_only=True, omit_defaults=False, frozen=True):
@@ -37,7 +38,7 @@ class ItemBody(Item, kw_only=True, frozen=True):
 class ItemToWrite(ItemBody, kw_only=True, frozen=True):
     """An item with its id, as `PUT /v1/items` takes it."""
 
-    item: Annotated[str | int, Meta(description="Id of the item.")]
+    item: Annotated[Id, Meta(description="Id of the item.")]
 
 
 class ProfileBody(Profile, kw_only=True, frozen=True):

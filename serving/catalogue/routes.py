@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 import serving.web.path_ids  # noqa: F401  registers the convertor of `{name:id}` in paths
@@ -28,6 +28,7 @@ from serving.web.unknown_parameters import refuse_unknown_parameters
 from stream.catalogue.item import Item
 from stream.catalogue.profile import Profile
 from stream.catalogue_store.store import Stored
+from stream.events import ID_SCHEMA
 
 router = APIRouter(
     prefix="/v1",
@@ -40,6 +41,20 @@ ITEMS: DocumentCalls[Item] = DocumentCalls("item", lambda state: state.catalogue
 USERS: DocumentCalls[Profile] = DocumentCalls("user", lambda state: state.catalogue_store.users)
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most documents of a page.")]
+ItemId = Annotated[
+    str,
+    Path(
+        description="Id of the item. Percent-encoded; may hold any character but control characters.",
+        json_schema_extra=dict(ID_SCHEMA),
+    ),
+]
+UserId = Annotated[
+    str,
+    Path(
+        description="Id of the user. Percent-encoded; may hold any character but control characters.",
+        json_schema_extra=dict(ID_SCHEMA),
+    ),
+]
 Cursor = Annotated[str | None, Query(max_length=400, description="From the page before; none begins at the start.")]
 
 
@@ -81,7 +96,7 @@ async def list_items(request: Request, cursor: Cursor = None, limit: Limit = 100
 
 
 @router.put("/items/{item:id}", **described("ItemDocument", *WRITING, body="ItemBody"))
-async def put_item(request: Request, item: str) -> Response:
+async def put_item(request: Request, item: ItemId) -> Response:
     """Write an item: the body replaces what there was.
 
     A `revision` in the body is the one that the document must have, 0 if there must be none.
@@ -90,19 +105,19 @@ async def put_item(request: Request, item: str) -> Response:
 
 
 @router.patch("/items/{item:id}", **described("ItemDocument", *WRITING, body="ItemChange"))
-async def patch_item(request: Request, item: str) -> Response:
+async def patch_item(request: Request, item: ItemId) -> Response:
     """Change some fields of an item; null removes one (RFC 7396). The item is made if it isn't there."""
     return answer(_item(await ITEMS.patch(request, item)))
 
 
 @router.get("/items/{item:id}", **described("ItemDocument", "404"))
-async def show_item(request: Request, item: str) -> Response:
+async def show_item(request: Request, item: ItemId) -> Response:
     """Show an item's document."""
     return answer(_item(await ITEMS.get(request, item)))
 
 
 @router.delete("/items/{item:id}", **described("ItemDeleted"))
-async def delete_item(request: Request, item: str) -> Response:
+async def delete_item(request: Request, item: ItemId) -> Response:
     """Delete an item: it is in no list any more, of any version, until it is written again."""
     revision = await ITEMS.delete(request, item)
     note = "The document is deleted and the item is in no list. What was learned from its events stays in the model."
@@ -117,7 +132,7 @@ async def list_users(request: Request, cursor: Cursor = None, limit: Limit = 100
 
 
 @router.put("/users/{user:id}", **described("ProfileWritten", *WRITING, body="ProfileBody"))
-async def put_user(request: Request, user: str) -> Response:
+async def put_user(request: Request, user: UserId) -> Response:
     """Write a user's profile: the body replaces what there was.
 
     A `revision` in the body is the one that the document must have, 0 if there must be none.
@@ -127,20 +142,20 @@ async def put_user(request: Request, user: str) -> Response:
 
 
 @router.patch("/users/{user:id}", **described("ProfileWritten", *WRITING, body="ProfileChange"))
-async def patch_user(request: Request, user: str) -> Response:
+async def patch_user(request: Request, user: UserId) -> Response:
     """Change some fields of a profile; null removes one (RFC 7396). The profile is made if it isn't there."""
     written = await USERS.patch(request, user)
     return answer(ProfileWritten(user, written.revision))
 
 
 @router.get("/users/{user:id}", **described("ProfileDocument", "404"))
-async def show_user(request: Request, user: str) -> Response:
+async def show_user(request: Request, user: UserId) -> Response:
     """Show a user's profile."""
     return answer(_profile(await USERS.get(request, user)))
 
 
 @router.delete("/users/{user:id}", **described("ProfileDeleted"))
-async def delete_user(request: Request, user: str) -> Response:
+async def delete_user(request: Request, user: UserId) -> Response:
     """Delete a user's profile, and nothing else: what was learned from the user's events stays."""
     revision = await USERS.delete(request, user)
     note = "Only the profile is deleted. What was learned from the user's events stays in the model and its versions."

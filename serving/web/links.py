@@ -29,6 +29,8 @@ class Link(NamedTuple):
 _FIRST_ITEM = "$response.body#/items/0/item"
 _SIMILAR = Link("similar_items", "Items beside the first one of the list", {"item": _FIRST_ITEM})
 _LIST_OF_VISITOR = Link("recommend_to_user", "The list of the visitor of the event", {"user": "$request.body#/user"})
+_DOCUMENT = Link("show_item", "The document as it is now", {"item": "$request.path.item"})
+_PROFILE = Link("show_user", "The profile as it is now", {"user": "$request.path.user"})
 
 LINKS: Mapping[str, Sequence[Link]] = {
     "recommend_to_user": (
@@ -46,6 +48,23 @@ LINKS: Mapping[str, Sequence[Link]] = {
     "post_clicks": (_LIST_OF_VISITOR,),
     "post_purchases": (_LIST_OF_VISITOR,),
     "post_feedback": (_LIST_OF_VISITOR,),
+    "list_items": (
+        Link("show_item", "The document of the first item of the page", {"item": _FIRST_ITEM}),
+        Link("list_items", "The next page", {"cursor": "$response.body#/cursor"}),
+    ),
+    "put_items": (Link("list_items", "The first page of the catalogue"),),
+    "put_item": (_DOCUMENT,),
+    "patch_item": (_DOCUMENT,),
+    "show_item": (Link("similar_items", "Items beside it", {"item": "$response.body#/item"}),),
+    "delete_item": (Link("list_items", "The first page of the catalogue"),),
+    "list_users": (
+        Link("show_user", "The first profile of the page", {"user": "$response.body#/users/0/user"}),
+        Link("list_users", "The next page", {"cursor": "$response.body#/cursor"}),
+    ),
+    "put_user": (_PROFILE,),
+    "patch_user": (_PROFILE,),
+    "show_user": (Link("recommend_to_user", "The user's list", {"user": "$response.body#/user"}),),
+    "delete_user": (Link("list_users", "The first page of profiles"),),
     "list_versions": (
         Link("show_version", "The manifest of the newest version", {"version": "$response.body#/versions/0/id"}),
         Link(

@@ -21,12 +21,14 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from serving.loading.served import LoaderAway
 from stream.state.tables import CorruptDelta
 from stream.versions import UnknownVersion, VersionError
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class ProblemDetails(msgspec.Struct, omit_defaults=True):
@@ -143,14 +145,20 @@ async def _store_problem(request: Request, error: Exception) -> Response:
     return Problem(row.status, row.detail.format(error=error), field=field, headers=row.headers).response()
 
 
+def _takes(request: Request, method: str) -> bool:
+    """True if the address of a request has a route for a method."""
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, headers = request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"There is no {path!r}. The routes are listed under /docs; an id in a path is percent-encoded."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # The router lists methods in the order of a set, which is another one in every process.
-        methods = set((headers or {}).get("Allow", "").split(", "))
+        # The router names the methods of the first route of an address, and an address may have several.
+        methods = {each for each in METHODS if _takes(request, each)}
         allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
         headers = {**(headers or {}), "Allow": allowed}
         detail = f"{path!r} takes {allowed}, not {request.method}."

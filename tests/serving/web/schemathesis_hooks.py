@@ -1,4 +1,4 @@
-"""One more check of `schemathesis run`: a request that fits is refused only for what no JSON schema can say."""
+"""Checks of `schemathesis run` beside its own: reasons to refuse a fitting request, and deletions."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import re
 from http import HTTPStatus
 
 import schemathesis
+from schemathesis.specs.openapi.checks import use_after_free
 
-BEYOND_SCHEMAS = (
-    re.compile(r"(element \d+: )?timestamp: "),  # from 1970 on, and not ahead of the server's clock
-    re.compile(
-        r"(element \d+: )?[\w\[\]]+: an id is 1 to 256 bytes, this (one has \d+|integer)"
-    ),  # schemas count characters
-    re.compile(
-        r"(element \d+: )?\w+: '[-+.\w\\ ]*\d[-+.\w\\ ]*' is not a finite number"
-    ),  # text such as 1e999, larger than any
-    re.compile(r"(element \d+: )?[\w\[\].]+: expected .*int.*, got float"),  # 5.0 is an integer to a schema
+BEYOND_SCHEMAS = tuple(
+    re.compile(rf"(element \d+: )?{each}", re.DOTALL)
+    for each in (
+        r"(\w+: )?timestamp: ",  # from 1970 on, and not ahead of the server's clock
+        r"published_after: ",  # a time too
+        r"[\w\[\]]+: an id is 1 to 256 bytes, this (one has \d+|integer)",  # schemas count characters
+        r"\w+: '[-+\w.\\ ]*\d[-+\w.\\ ]*' is not a finite number",  # text such as 1e999, larger than any
+        r"[\w\[\].]+: expected .*int.*, got float",  # 5.0 is an integer to a schema
+        r"revision: a whole number from 0, not '?[\d.]+",  # the same
+        r"labels: .* is no condition",  # JSON within a parameter
+        r"labels(\..+)?: \w+ takes ",  # values go with operators
+        r"cursor: not one that a page returned",
+        r"price_m(in|ax): ",  # one goes with the other
+    )
 )
 """Beginnings of the details of such refusals."""
 
@@ -27,3 +33,11 @@ def refused_for_what_no_schema_can_say(ctx, response, case) -> None:
     if fits and response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         detail = response.json()["detail"]
         assert any(each.match(detail) for each in BEYOND_SCHEMAS), f"the document does not say it: {detail}"
+
+
+@schemathesis.check
+def documents_that_are_deleted_stay_deleted(ctx, response, case) -> bool | None:
+    """schemathesis's own check, except for lists beside an item: its document is deleted, and not what was learned."""
+    if case.operation.path == "/v1/items/{item}/similar":
+        return None
+    return use_after_free(ctx, response, case)

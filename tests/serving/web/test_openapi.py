@@ -26,6 +26,19 @@ OPERATION_IDS = {
     "POST /v1/events/clicks": "post_clicks",
     "POST /v1/events/purchases": "post_purchases",
     "POST /v1/events/feedback": "post_feedback",
+    "GET /v1/items": "list_items",
+    "PUT /v1/items": "put_items",
+    "GET /v1/items/{item}": "show_item",
+    "PUT /v1/items/{item}": "put_item",
+    "PATCH /v1/items/{item}": "patch_item",
+    "DELETE /v1/items/{item}": "delete_item",
+    "GET /v1/users": "list_users",
+    "GET /v1/users/{user}": "show_user",
+    "PUT /v1/users/{user}": "put_user",
+    "PATCH /v1/users/{user}": "patch_user",
+    "DELETE /v1/users/{user}": "delete_user",
+    "GET /v1/transparency": "main_parameters",
+    "GET /v1/transparency/page": "main_parameters_page",
     "GET /v1/versions": "list_versions",
     "GET /v1/versions/{version}": "show_version",
     "GET /v1/versions/{a}/diff/{b}": "compare_versions",
@@ -37,7 +50,7 @@ OPERATION_IDS = {
 }
 """Generated clients name their functions after these: an id never changes."""
 
-WITHOUT_LINKS = {"compare_versions", "live", "ready", "metrics"}
+WITHOUT_LINKS = {"compare_versions", "live", "ready", "metrics", "main_parameters", "main_parameters_page"}
 """Operations whose answers feed no other operation."""
 
 
