@@ -21,6 +21,10 @@ BEYOND_SCHEMAS = tuple(
         r"labels(\..+)?: \w+ takes ",  # values go with operators
         r"cursor: not one that a page returned",
         r"price_m(in|ax): ",  # one goes with the other
+        r"exclude_seen: it needs the visitor's history",  # rules about two parameters
+        r"include: candidates are given too",
+        r"exclude: it takes away everything",
+        r"(categories|tags|brands)_none: (.* is in \w+ too|it takes away everything)",
     )
 )
 """Beginnings of the details of such refusals."""
