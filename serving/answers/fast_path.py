@@ -14,7 +14,8 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
-from serving.access.guard import Guard, Refused
+from serving.access.guard import Guard
+from serving.access.refusals import Refused
 from serving.access.visitors import require_own_list
 from serving.answers.filters import filter_of
 from serving.answers.requests import RecommendationsOfUser, ask_of_user

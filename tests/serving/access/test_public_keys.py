@@ -213,6 +213,14 @@ async def test_only_pages_of_its_origins_use_it(redis_server: RedisServer, store
         assert (await page.client.get("/v1/recommendations/u", headers=both)).status_code == 403
 
 
+async def test_a_page_of_an_allowed_origin_may_send_its_token(redis_server: RedisServer, store: VersionStore) -> None:
+    async with shop(redis_server, store, cors_origins=ORIGIN) as page:
+        asked = {"origin": ORIGIN, "access-control-request-method": "GET"}
+        leave = await page.client.options("/v1/recommendations/u", headers=asked)
+        assert {"x-api-key", "x-visitor-token"} <= set(leave.headers["access-control-allow-headers"].split(", "))
+        assert (await page.list_of()).headers["access-control-allow-origin"] == ORIGIN
+
+
 async def test_keys_and_tokens_in_an_address_are_refused_with_the_reason(
     redis_server: RedisServer, store: VersionStore
 ) -> None:
