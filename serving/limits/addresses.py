@@ -33,6 +33,7 @@ class CallerAddresses:
 
     def __init__(self, trusted: str) -> None:
         self._trusted = ProxyHeadersMiddleware(_no_application, trusted_hosts=trusted).trusted_hosts
+        self._trusts_peer = lru_cache(maxsize=4096)(self._trusted.__contains__)  # it parses an address each time
 
     def behind(self, peer: str, headers: Headers) -> str:
         """Address of the caller of a request.
@@ -41,10 +42,12 @@ class CallerAddresses:
             peer: other end of the connection.
             headers: of the request, with names in lower case.
         """
-        if peer not in self._trusted:
+        if not self._trusts_peer(peer):
             return peer
-        given = [value.decode("latin-1") for name, value in headers if name == FORWARDED]
-        hosts = [_without_port(host.strip()) for host in ",".join(given).split(",")]
+        given = [value for name, value in headers if name == FORWARDED]
+        if not given:
+            return peer
+        hosts = [_without_port(host.strip()) for host in b",".join(given).decode("latin-1").split(",")]
         return next((host for host in reversed(hosts) if host not in self._trusted), hosts[0]) or peer
 
 

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.web.body import too_large
 from serving.web.problems import MEDIA_TYPE, Problem
-from serving.web.shedding import RETRY_SECONDS, Shedder
+from serving.web.shedding import RETRY_SECONDS, DefaultLines, Shedder
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -103,6 +103,8 @@ class Connection(HttpToolsProtocol):
     """Is called with the status of each refusal."""
     shedder: ClassVar[Shedder] = Shedder()
     """Decides which requests and connections are refused because there are too many."""
+    default_lines: ClassVar[DefaultLines] = DefaultLines()
+    """Writes the headers that every answer has."""
     root_path_bytes: ClassVar[bytes] = b""
     """Path under which a proxy offers this server. The proxy may strip it or hand it on."""
 
@@ -280,8 +282,7 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
         body = msgspec.json.encode(Problem(status, detail).details)
         head = [STATUS_LINE[status], b"content-type: ", MEDIA_TYPE.encode(), b"\r\ncontent-length: %d" % len(body)]
-        for name, value in self.server_state.default_headers:
-            head += [b"\r\n", name, b": ", value]
+        head.append(self.default_lines.of(self.server_state.default_headers))
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             head.append(b"\r\nretry-after: %d" % RETRY_SECONDS)
         self.transport.write(b"".join([*head, b"\r\nconnection: close\r\n\r\n", body]))

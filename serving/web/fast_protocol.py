@@ -134,9 +134,7 @@ class Protocol(Connection):
             body: the body.
         """
         keep_alive = self.keeps_alive()
-        head = [head_start, b"%d" % len(body)]
-        for name, value in self.server_state.default_headers:
-            head += [b"\r\n", name, b": ", value]
+        head = [head_start, b"%d" % len(body), self.default_lines.of(self.server_state.default_headers)]
         if self.cors:
             for name, value in self.cors.headers_for(self.headers):
                 head += [b"\r\n", name, b": ", value]

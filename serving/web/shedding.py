@@ -51,6 +51,20 @@ _NOT_PLAIN = (b"content-length", b"transfer-encoding", b"connection", b"expect",
 """Words that a request has if it is longer than its head, or changes the connection."""
 
 
+class DefaultLines:
+    """The lines of the headers of every answer; uvicorn makes a new list of them once a second, for the date."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._lines = b""
+
+    def of(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The lines of a list of headers, each with a line break before it."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, b"".join(b"\r\n%s: %s" % header for header in headers)
+        return self._lines
+
+
 class Shedder:
     """Decides for each request of a process whether it is refused.
 
