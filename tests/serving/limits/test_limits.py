@@ -22,7 +22,8 @@ from stream.versions import VersionStore
 from stream.versions.storage.limit_scripts import LimitRow
 from tests.serving.awaiting import eventually
 from tests.serving.conftest import Broker, Publisher, RedisServer, settings_for
-from tests.serving.limits.live_server import Answer, Client, Live, live
+from tests.serving.limits.live_server import Live, live
+from tests.serving.raw_client import Answer, Client
 
 ADA = Caller("ada", "a test")
 FAST, SLOW = "/v1/recommendations/u", "/v1/popular"

@@ -14,7 +14,8 @@ from serving.web import connection, shedding
 from stream.versions import VersionStore
 from tests.serving.awaiting import eventually
 from tests.serving.conftest import Publisher, RedisServer, settings_for
-from tests.serving.limits.live_server import Client, Live, live
+from tests.serving.limits.live_server import Live, live
+from tests.serving.raw_client import Client
 
 LIST = b"GET /v1/recommendations/u HTTP/1.1\r\nhost: a\r\n\r\n"
 POPULAR = b"GET /v1/popular HTTP/1.1\r\nhost: a\r\n\r\n"

@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from serving.web import connection
 from serving.web.connection import ConnectionLimits
 from serving.web.fast_protocol import fast_protocol_class
 from tests.serving.awaiting import eventually
+from tests.serving.raw_client import Client, connected
 
 PREFIX = b"/fast/"
 LARGE = 8_000_000
@@ -24,35 +26,6 @@ LARGE = 8_000_000
 UNHURRIED = ConnectionLimits(head_bytes=2048)
 SHORT_HEAD = UNHURRIED._replace(head_seconds=0.2)
 SHORT_BODY = UNHURRIED._replace(body_seconds=0.3)
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-
-class Client:
-    """One connection, byte by byte."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(self) -> Answer:
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-        first, *lines = head.strip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        body = await self.reader.readexactly(int(headers["content-length"]))
-        return Answer(int(first.split()[1]), headers, json.loads(body) if body[:1] in b"{[" else body)
-
-    async def closed(self) -> bytes:
-        """All bytes until the server closes."""
-        return await self.reader.read()
 
 
 class Running(NamedTuple):
@@ -65,13 +38,8 @@ class Running(NamedTuple):
     bodies: list[bytes | None]
     """Body of each request that the application read to its end; None if the client disconnected before."""
 
-    @contextlib.asynccontextmanager
-    async def connected(self) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.close()
+    def connected(self) -> AbstractAsyncContextManager[Client]:
+        return connected(self.port)
 
     async def open_connections(self, count: int) -> None:
         async def holds() -> bool:

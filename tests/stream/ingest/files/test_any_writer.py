@@ -104,7 +104,7 @@ def test_what_a_writer_wrote_comes_back_or_is_refused_with_its_line(
 ) -> None:
     write, form = WRITERS[writer]
     if "escaped" in writer:
-        # Of `"x\"` nobody can say whether it is x and a backslash, or goes on behind a quote: R can't read it either.
+        # The cell `"x\"` is x and a backslash, or goes on behind an escaped quote: R can't read it back either.
         rows = [(ts, *(cell.rstrip("\\") or "x" for cell in cells)) for ts, *cells in rows]
     path = tmp_path_factory.mktemp("tables") / "a.txt"
     path.write_bytes(write(rows))
