@@ -19,22 +19,23 @@ from numpy.typing import NDArray
 
 from stream.events import ID_MAX_BYTES
 from stream.models.batch import ITEM_SALT, session_salt
+from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.query import Query, Ranking
 from stream.models.ranking.allowed import AllowedItems
-from stream.models.ranking.answer import answer, fill, fill_from
+from stream.models.ranking.answer import fill, fill_from
+from stream.models.ranking.list_call import FALLBACKS, Lookup, Scratch, address_of, make_list
 from stream.models.ranking.rank import options_of
 from stream.models.schema import CLOCK, ITEMS_LIVE, POPULARITY_LANDMARK, SESSION_KEYS, TOP_ITEMS, TOP_SIZES
 from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
 from stream.models.workspace.item_names import write_names
 from stream.models.workspace.scoring_view import Views, reader_of
-from stream.models.workspace.scratch import UNIQUE, Work, new_work
-from stream.models.workspace.visitor_lookup import find_visitor
+from stream.models.workspace.scratch import Work
 
 NO_ITEMS = np.empty(0, np.int64)
-NO_VISITOR = np.uint64(0)
+NOBODY = np.empty(0, np.uint8)
 ALL_ITEMS = np.empty(0, np.uint8)
 NO_ROWS = np.empty((0, 0), np.uint32)
 
@@ -73,7 +74,10 @@ class Model:
         self.state = state or {}
         self.hints = hints or {name: KeyHints(*views[name]) for name in self.HINTED}
         self._reader = reader_of(views)
+        self._reader_address = address_of(self._reader)
+        self._lookup: Lookup | None = None
         self._options = options_of(settings)
+        self._by_challenger = settings.ranker == "river"
         self._rows = len(views["items"][1])
         self._item_salt = salt_key(ITEM_SALT)
         user_salt = salt_key(settings.visitor_salt)
@@ -117,51 +121,54 @@ class Model:
         only = self._allowed(allowed)
         if query.n <= 0:
             return Ranking()
-        work = _work_of_thread()
-        who, seen_by = self._find_visitor(query)
+        most = min(query.n, self._rows)
+        scratch = _scratch_of_thread(most)
+        room = scratch.room
         recent = self._items(query.recent)[::-1].copy() if query.recent else NO_ITEMS
         wanted = NO_ITEMS if query.candidates is None else self._items(query.candidates)
         if query.candidates is not None and not wanted.size:
             return Ranking()
-        options = self._options
-        if query.exclude_last or query.exclude_seen:
-            options = options._replace(exclude_last=query.exclude_last, exclude_had=query.exclude_seen)
-        rows = np.empty(min(query.n, self._rows), np.int64)
-        scores = np.empty(len(rows))
         excluded = self._items(query.exclude) if query.exclude else NO_ITEMS
-        by_challenger = self.settings.ranker == "river"
-        now = query.now or self.clock
-        mask = ALL_ITEMS if only is None else only.bits
-        popular = NO_ROWS if only is None or wanted.size else only.popular(self._reader)
-        held = answer(
-            self._reader,
-            work,
-            options,
-            who,
-            seen_by,
-            now,
+        only_first, by_session, _, _, disabled = self._options
+        lookup = self._current_lookup()
+        held, used, made_from = make_list(
+            self._reader_address,
+            address_of(lookup),
+            scratch.work_address,
+            scratch.room_address,
+            _named(query),
+            query.session is not None,
+            only_first,
+            by_session,
+            query.exclude_last,
+            query.exclude_seen,
+            disabled,
+            query.now,
             recent,
             excluded,
             wanted,
-            mask,
-            popular,
-            by_challenger,
-            rows,
-            scores,
+            ALL_ITEMS if only is None else only.bits,
+            NO_ROWS if only is None or wanted.size else only.popular(self._reader),
+            self._by_challenger,
+            most,
         )
-        fallback = None if work.counts[UNIQUE] and (who[0] or recent.size) else "session"
-        if not work.counts[UNIQUE]:
-            fallback = "trending"
+        fallback = FALLBACKS[made_from]
         by_count = by_age = 0
-        if held < len(rows) and query.candidates is None:
+        if held < most and query.candidates is None:
             ranked = held
-            by_count, by_age = self._fill(work, seen_by, only, rows, held)
+            rows, scores = room.rows[:most], room.scores
+            by_count, by_age = self._fill(scratch.work, room.seen_by[0], only, rows, held)
             held += by_count + by_age
             least = scores[ranked - 1] if ranked else 0.0
             scores[ranked:held] = least - 1.0 - np.arange(held - ranked)
             if ranked == 0 and held and fallback:
                 fallback = "popular" if by_count else "newest"
-        return Ranking(self.names(rows[:held]), scores[:held].tolist(), fallback, by_count, by_age)
+            names = self.names(rows[:held])
+        elif used > 0:
+            names = str(scratch.names[: used - 1], "utf-8").split(SEPARATOR)
+        else:  # there are none, or they are too long for the room
+            names = self.names(room.rows[:held])
+        return Ranking(names, room.scores[:held].tolist(), fallback, by_count, by_age)
 
     def similar(self, item: str, n: int, allowed: Allowed = None) -> Ranking:
         """Items for a visitor of whom nothing but this one is known; `allowed` as `recommend` takes it."""
@@ -208,27 +215,14 @@ class Model:
             used = write_names(*names, rows, room)
         return room[: used - 1].tobytes().decode().split(SEPARATOR)
 
-    def _find_visitor(self, query: Query) -> tuple[NDArray[np.int64], np.uint64]:
-        """Rows of the visitor, of the session as a visitor and of the session, and the key of the visitor whose
-        remembered items are left out (0: none are).
-        """
-        who = np.zeros(3, np.int64)
-        user, session = query.user, query.session
-        if user is None and session is None:
-            return who, NO_VISITOR
-        both = user is not None and session is not None
-        named = f"{user}{SEPARATOR}{session}" if both else (user if user is not None else session)
-        assert named is not None
-        seen_by = find_visitor(
-            self._reader,
-            np.frombuffer(named.encode(), np.uint8),
-            self._visitor_salts,
-            session is not None,
-            self.hints["visitors"].cells,
-            self.hints["sessions"].cells,
-            who,
-        )
-        return who, np.uint64(seen_by) if self.settings.repeats == "first" else NO_VISITOR
+    def _current_lookup(self) -> Lookup:
+        """Arrays that turn ids into rows. Cells of hints are replaced when a later version needs more of them."""
+        lookup = self._lookup
+        visitor_cells, session_cells = self.hints["visitors"].cells, self.hints["sessions"].cells
+        if lookup is None or lookup.visitor_cells is not visitor_cells or lookup.session_cells is not session_cells:
+            names = self.views["names"]
+            lookup = self._lookup = packed(Lookup(*names, visitor_cells, session_cells, self._visitor_salts))
+        return lookup
 
     def _allowed(self, allowed: Allowed) -> AllowedItems | None:
         if allowed is None:
@@ -286,9 +280,23 @@ class Model:
 _thread = threading.local()
 
 
-def _work_of_thread() -> Work:
-    """Scratch arrays of this thread, for all models."""
-    work: Work | None = getattr(_thread, "work", None)
-    if work is None:
-        work = _thread.work = new_work()
-    return work
+def _scratch_of_thread(items: int) -> Scratch:
+    """Scratch arrays of this thread, for all models, with room for a list of so many items."""
+    scratch: Scratch | None = getattr(_thread, "scratch", None)
+    if scratch is None:
+        scratch = _thread.scratch = Scratch()
+    if scratch.items < items:
+        scratch.reserve(items)
+    return scratch
+
+
+def _named(query: Query) -> NDArray[np.uint8]:
+    """Bytes of the user, of the session, or of both with NUL between them; none if neither is named."""
+    user, session = query.user, query.session
+    if user is None:
+        if session is None:
+            return NOBODY
+        named = session
+    else:
+        named = user if session is None else f"{user}{SEPARATOR}{session}"
+    return np.frombuffer(named.encode(), np.uint8)

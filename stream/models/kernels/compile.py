@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
@@ -225,6 +226,30 @@ def _unbox_packed(_: Any, value: Any, c: Any) -> NativeValue:
     pointer = c.builder.inttoptr(c.pyapi.number_as_ssize_t(address), ir.IntType(8).as_pointer())
     c.pyapi.decref(address)
     return NativeValue(pointer)
+
+
+def packed_at(name: str) -> Any:
+    """A function for kernels that takes an address (`packed(…).address`) and gives the arrays that are packed there.
+
+    For kernels that Python calls for every request: Numba needs up to half a microsecond to find the type of one packed
+    argument, and next to nothing for a number. The caller keeps the packed arrays alive during the call.
+
+    Args:
+        name: of the `NamedTuple` that was packed. All that are packed under it in a process have the same fields.
+    """
+
+    def typed(typing_context: Any, address: Any) -> Any:  # noqa: ARG001  Numba's signature
+        layouts = {layout for (of, _), layout in _types.items() if of == name}
+        if not isinstance(address, types.Integer) or len(layouts) != 1:
+            raise TypingError(f"{len(layouts)} layouts of {name} are packed in this process; an address needs one")
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = context.cast(builder, arguments[0], signature.args[0], types.intp)
+            return builder.inttoptr(place, ir.IntType(8).as_pointer())
+
+        return layouts.pop()(address), generate
+
+    return intrinsic(typed)
 
 
 @infer_getattr

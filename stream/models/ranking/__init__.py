@@ -18,4 +18,5 @@ tested, when shards are merged and when a request is answered.
 | `rank` | the order of these steps, and their options |
 | `influence` | which features make up a parameter, and how much each parameter weighs |
 | `answer` | how candidates become a list, and what fills a short one |
+| `list_call` | what a request hands to compiled code, and where its list lies |
 """

@@ -11,6 +11,7 @@ import pytest
 from stream.ingest import id_keys
 from stream.ingest.records import Record
 from stream.models.kernels.hashing import Keys, salt_key
+from stream.models.model import _scratch_of_thread
 from stream.models.query import Query
 from stream.models.schema import SESSION_KEYS
 from stream.models.settings import ModelSettings
@@ -85,8 +86,8 @@ def test_a_user_and_a_session_of_one_name_are_two_visitors() -> None:
 
 def rows_of(shard: Shard, user: str | None, session: str | None) -> tuple[int, ...]:
     """Rows of the visitor, of the session as a visitor and of the session that a request with these names has."""
-    who, _ = shard.model()._find_visitor(Query(user=user, session=session))
-    return tuple(who.tolist())
+    shard.model().recommend(Query(user=user, session=session))
+    return tuple(_scratch_of_thread(1).room.who.tolist())
 
 
 def test_erasing_a_name_erases_the_user_and_the_session_of_it() -> None:
