@@ -161,6 +161,8 @@ class Catalogue:
         self._lock = threading.Lock()
         self._rows: dict[Hashable, ItemRows] = {}
         self.current = self._after_all(0)
+        self._open_view = View(0, None, self.current.unfiltered, self, None)
+        """The view of a request without a filter while nothing is blocked; most requests get the one of the last."""
 
     @property
     def find_row(self) -> Callable[[str, int], int]:
@@ -247,7 +249,10 @@ class Catalogue:
         """
         current = self.current
         if wanted is NO_FILTER and (served is None or not current.blocked):
-            return View(current.revision, None, current.unfiltered, self, served)
+            view = self._open_view
+            if view.result is not current.unfiltered or view.served is not served:
+                view = self._open_view = View(current.revision, None, current.unfiltered, self, served)
+            return view
         key = b"" if wanted is NO_FILTER else wanted.key
         result = current.results.get(key) if key else current.unfiltered
         if result is not None and served is not None:
