@@ -111,6 +111,8 @@ class Connection(HttpToolsProtocol):
     _since = 0.0
     """Moment of the event loop's clock since which the present step takes: a head, a body, an answer, or silence."""
     _in_head = False
+    _between = True
+    """True while no request is being read."""
     _unparsed = 0
     """Bytes received since the last progress: the end of a head, a piece of a body, or the end of a message."""
     _ends = False
@@ -158,7 +160,7 @@ class Connection(HttpToolsProtocol):
         return (cycle is None or cycle.response_complete) and not self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
-        if self._ends:
+        if self._ends or (self.shedder.full and self.shed_unparsed(data)):
             return
         self._unparsed += len(data)
         rest: bytes | memoryview = data
@@ -177,6 +179,10 @@ class Connection(HttpToolsProtocol):
         else:
             if self._unparsed > self.limits.head_bytes and not self._ends:
                 self._refuse_size()
+
+    def shed_unparsed(self, data: bytes) -> bool:  # noqa: ARG002  for subclasses
+        """Refuse what arrived before it is parsed, and return True, if it may be; called while load is shed."""
+        return False
 
     def _parse_head_without_upgrade(self) -> None:
         """Parse a head again without its offer of another protocol.
@@ -199,7 +205,11 @@ class Connection(HttpToolsProtocol):
     # ---- callbacks of the parser
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """Begin a request. uvicorn would also make its scope here; `start_request` does, if it is needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._between = False
         self._in_head = True
         self._since = self.loop.time()
 
@@ -218,6 +228,10 @@ class Connection(HttpToolsProtocol):
                 self.refuse(413, too_large(self.limits.body_bytes))
                 raise _Refused
         if not self.parser.should_upgrade():
+            read = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.headers, self.expect_100_continue = read
+            self.scope["headers"] = self.headers
             super().on_headers_complete()
 
     def head_complete(self) -> None:
@@ -240,6 +254,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._between = True
         if not self.parser.should_upgrade():
             self._unparsed = 0
             super().on_message_complete()

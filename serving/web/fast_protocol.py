@@ -56,18 +56,16 @@ class Protocol(Connection):
     """True while the request that is being read may be answered by `fast_answer`."""
     _shed = False
     """True while the request that is being read will be refused because too many wait."""
-    _between = True
-    """True while no request is being read."""
     cors: ClassVar[Cors] = Cors()
     """Origins whose scripts may read answers."""
 
-    def data_received(self, data: bytes) -> None:
-        if self.shedder.full and self._between and not self.cors and self._may_answer() and is_plain_get(data):
-            self.shedder.refuses(self.loop)
-            self.transport.write(self.shedder.answer(self.server_state.default_headers))
-            self.on_response_complete()
-        else:
-            super().data_received(data)
+    def shed_unparsed(self, data: bytes) -> bool:
+        if not (self._between and not self.cors and self._may_answer() and is_plain_get(data)):
+            return False
+        self.shedder.refuses(self.loop)
+        self.transport.write(self.shedder.answer(self.server_state.default_headers))
+        self.on_response_complete()
+        return True
 
     def _may_answer(self) -> bool:
         """True if an answer may be written now: no earlier one is being made, and the client takes what it gets."""
@@ -77,10 +75,6 @@ class Protocol(Connection):
             and not self._ends
             and not self.transport.is_closing()
         )
-
-    def on_message_begin(self) -> None:
-        self._between = False
-        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self.head_complete()

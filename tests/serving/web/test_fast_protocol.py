@@ -55,6 +55,7 @@ USED = {
     "parser.should_upgrade": "of httptools: true if the client offers another protocol",
     "pipeline": "requests that wait for the present one, the next one last; look at `on_response_complete`",
     "pipeline.pop": "of `collections.deque`",
+    "scope": "of ASGI, with the request's own list of headers; look at `on_message_begin`",
     "server_state.default_headers": "date and server as pairs of bytes; look at `server.ServerState`",
     "server_state.total_requests": "requests that were answered; look at `on_response_complete`",
     "tasks": "those of requests that the application answers; look at `_start_asgi_task`",
