@@ -6,6 +6,7 @@ unpickles, and continues to answer from the last good version while Redis or Kaf
 | file | decides |
 |---|---|
 | `metrics` | which counters and gauges the server exports to Prometheus |
+| `request_times` | how answered requests are counted |
 | `upstream_health` | when Redis and Kafka count as up or down |
 | `memory` | how rows of several versions share memory, within a process and between processes |
 | `loading` | which versions are in memory, and which one answers |

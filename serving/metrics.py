@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
+from serving.request_times import RequestTimes
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -32,15 +34,13 @@ class Metrics:
         def histogram(name: str, text: str, *labels: str) -> Histogram:
             return Histogram(name, text, labels, namespace="corrente", registry=self.registry, buckets=SECONDS)
 
-        self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
+        self._request_times = RequestTimes(self.registry, SECONDS)
         self.refused = counter(
             "http_refused", "Requests refused before they were complete: too slow, too large, or no HTTP.", "status"
         )
         self.access_refused = counter("access_refused", "Requests refused for want of a key or a scope.", "reason")
         self.limited = counter("limited", "Requests refused with 429 because a limit was used up.", "limit")
         self.shed = counter("shed", "Requests refused with 503 because too much waited.", "reason")
-        self.request_seconds = histogram("http_request_seconds", "Time to the answer.", "route")
-        self.answers = counter("answers", "Lists answered, by what they were made from.", "fallback")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
         self.events_repeated = counter(
             "http_events_repeated", "Accepted events that repeat an event id of the same post, and count once.", "topic"
@@ -71,8 +71,6 @@ class Metrics:
             "reason",
         )
         self._stopped: frozenset[tuple[int, str]] = frozenset()
-        self._answer_counters: dict[str, Callable[[], None]] = {}
-        self._request_counters: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     def show_stopped(self, stopped: Iterable[tuple[int, str]]) -> None:
         """Show the shards that are not learned, with the reason of each. The series of all others end."""
@@ -112,22 +110,11 @@ class Metrics:
             status: of the answer.
             seconds: time to the answer.
         """
-        key = (method, route, status)
-        count = self._request_counters.get(key)
-        if count is None:
-            count = self._request_counters[key] = self.request_counter(method, route, status)
-        count(seconds)
+        self._request_times.counter(method, route, status)(seconds)
 
     def request_counter(self, method: str, route: str, status: int) -> Callable[[float], None]:
-        """`count_request` for one kind of request. Labels are looked up once, because that costs more than counting."""
-        increment = self.requests.labels(method, route, str(status)).inc
-        observe = self.request_seconds.labels(route).observe
-
-        def count(seconds: float) -> None:
-            increment()
-            observe(seconds)
-
-        return count
+        """`count_request` for one kind of request, whose labels are looked up once."""
+        return self._request_times.counter(method, route, status)
 
     def count_refusal(self, status: int) -> None:
         """Count one request that was refused before it was complete."""
@@ -147,10 +134,7 @@ class Metrics:
 
     def count_answer(self, fallback: str) -> None:
         """Count one answered list by its fallback, `personal` if it has none."""
-        increment = self._answer_counters.get(fallback)
-        if increment is None:
-            increment = self._answer_counters[fallback] = self.answers.labels(fallback).inc
-        increment()
+        self._request_times.answers[fallback] += 1
 
 
 class Totals:

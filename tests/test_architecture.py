@@ -87,6 +87,7 @@ ROOMS = (
     "stream/worker_cli.py",
     "stream/cli.py",
     # serving
+    "serving/request_times.py",
     "serving/metrics.py",
     "serving/upstream_health.py",
     "serving/memory/",
