@@ -38,7 +38,7 @@ from serving.limits.too_many import TooMany
 from serving.web.body import read_body
 from serving.web.problems import RETRY_SOON
 from stream.access.acts import Caller
-from stream.access.scopes import ADMINISTRATIVE, METRICS_READ, RECOMMENDATIONS_READ
+from stream.access.scopes import ADMINISTRATIVE, METRICS_READ, RECOMMENDATIONS_READ, VISITORS_READ
 from stream.access.visitor_token import Visitor, WrongToken, verify
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -158,6 +158,27 @@ class Guard:
         if visitor is not None:
             with self.counted():
                 require_own_list(visitor, request, scope["path_params"])
+
+    async def admit_reasons(self, scope: Mapping[str, Any], request: Any) -> None:
+        """Let a request see the reasons of a list. They name what a visitor had, which `visitors:read` opens.
+
+        The visitor of a token sees their own. A list that names no visitor has nothing of one.
+
+        Args:
+            scope: of a request that was admitted.
+            request: query or body.
+
+        Raises:
+            Refused: 403 without the scope; 503 if Redis can't say whether the key still holds.
+        """
+        key = scope[KEY]
+        named = (scope["path_params"].get("user"), getattr(request, "user", None), getattr(request, "session", None))
+        if key is None or key.visitor is not None or not any(each is not None for each in named):
+            return
+        with self.counted():
+            self.check(scope["headers"], VISITORS_READ)
+            await self._look_again(VISITORS_READ)
+            self.check(scope["headers"], VISITORS_READ)
 
     @contextmanager
     def counted(self) -> Iterator[None]:

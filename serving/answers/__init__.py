@@ -10,6 +10,7 @@ add a policy, add it to `decision` and a row to the table in `tests/serving/answ
 | `requests` | which parameters and fields a request for a list may have, and which ids are refused |
 | `filters` | which parameters and fields make up a filter |
 | `decision` | the plan made before scoring and the arrangement made after it: every policy of every list |
+| `explain` | the reasons of each item, and the rules that moved it |
 | `response` | the JSON of a list |
 | `answer_ids` | the id of each answer |
 | `responder` | the steps from a checked request to a counted response, for both HTTP ways |

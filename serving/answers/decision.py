@@ -74,6 +74,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         item: items similar to this one, instead of items for a visitor.
         half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor. Only `n`, the
             filter and masks apply to such a list.
+        explain: give the reasons of each item (`serving.answers.explain`). The list is the same.
     """
 
     user: str | None = None
@@ -88,6 +89,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     wanted: Filter = NO_FILTER
     item: str | None = None
     half_life: str | None = None
+    explain: bool = False
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):

@@ -88,7 +88,7 @@ class FastPath:
             if "%" in user:
                 user = unquote(user, errors="surrogateescape")
             request, wanted = self._meanings.get(query) or self._read(query)
-            if request.version is not None:
+            if request.version is not None or request.explain:
                 return None
             if key is not None and key.visitor is not None:
                 require_own_list(key.visitor, request, {"user": user})

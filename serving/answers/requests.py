@@ -25,6 +25,13 @@ VersionName = Annotated[
 ]
 Ids = Annotated[list[Id], Meta(max_length=1000)]
 TextId = Annotated[str, Meta(extra_json_schema=dict(ID_SCHEMA))]
+MAX_EXPLAINED = 100
+"""Longest list whose reasons are given. Taking a score apart costs 0.3 ms an item, during which a server does nothing
+else; a list without reasons costs 0.1 ms as a whole."""
+
+Explain = Annotated[
+    bool, Meta(description=f"Give the reasons of each item, for a list of at most {MAX_EXPLAINED} items.")
+]
 Profiling = Annotated[
     str,
     Meta(
@@ -53,6 +60,7 @@ class RecommendationsOfUser(FilterParameters, forbid_unknown_fields=True, frozen
     )
     exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
     profiling: Profiling = "on"
+    explain: Explain = False
     version: VersionName | None = None
 
 
@@ -70,6 +78,7 @@ class RecommendationsFor(FilterFields, forbid_unknown_fields=True, frozen=True, 
     exclude: Ids = msgspec.field(default_factory=list)
     exclude_seen: bool = False
     profiling: Profiling = "on"
+    explain: Explain = False
     n: Count = 10
     version: VersionName | None = None
 
@@ -78,6 +87,7 @@ class ListOfItems(FilterParameters, forbid_unknown_fields=True, frozen=True, kw_
     """Query of the lists that are not about a visitor."""
 
     n: Count = 10
+    explain: Explain = False
     version: VersionName | None = None
 
 
@@ -106,6 +116,7 @@ def ask_of_user(user: str, request: RecommendationsOfUser, wanted: Filter | None
         profiling=_profiling(request.profiling, request.exclude_seen),
         n=request.n,
         wanted=filter_of(request) if wanted is None else wanted,
+        explain=_explain(request),
     )
 
 
@@ -127,18 +138,19 @@ def ask_of_body(request: RecommendationsFor) -> Ask:
         profiling=_profiling(request.profiling, request.exclude_seen),
         n=request.n,
         wanted=filter_of(request),
+        explain=_explain(request),
     )
 
 
 def ask_of_item(item: str, request: ListOfItems) -> Ask:
     """The ask of `GET /v1/items/{item}/similar`. Raises `Problem` 422 for an invalid id."""
     _check("item", item)
-    return Ask(item=item, n=request.n, wanted=filter_of(request))
+    return Ask(item=item, n=request.n, wanted=filter_of(request), explain=_explain(request))
 
 
 def ask_of_counts(half_life: str, request: ListOfItems) -> Ask:
     """The ask of `GET /v1/popular` and `GET /v1/trending`: items by decayed counts over one half-life."""
-    return Ask(half_life=half_life, n=request.n, wanted=filter_of(request))
+    return Ask(half_life=half_life, n=request.n, wanted=filter_of(request), explain=_explain(request))
 
 
 def _check_include(include: Sequence[str] | None, exclude: Sequence[str]) -> None:
@@ -158,6 +170,15 @@ def _profiling(profiling: str, exclude_seen: bool) -> bool:
             field="exclude_seen",
         )
     return False
+
+
+def _explain(request: RecommendationsOfUser | RecommendationsFor | ListOfItems) -> bool:
+    """True if reasons are to be given. Raises `Problem` 422 if the list is too long for them."""
+    if request.explain and request.n > MAX_EXPLAINED:
+        raise Problem(
+            422, f"n: reasons are given for at most {MAX_EXPLAINED} items, not {request.n}; ask for fewer", field="n"
+        )
+    return request.explain
 
 
 def _ids(field: str, ids: Sequence[Id]) -> list[str]:

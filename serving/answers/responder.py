@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from serving.answers.answer_ids import AnswerIds
 from serving.answers.decision import Ask, Context, decide
-from serving.answers.response import Recommendations, to_response
+from serving.answers.explain import explain
+from serving.answers.response import Recommendations, to_response, with_reasons
 from serving.loading.served import LoadedVersion, VersionSource
 from serving.metrics import Metrics
 from stream.catalogue.snapshot import Catalogue
@@ -39,7 +40,8 @@ class Responder:
             VersionError: the version is unknown or can't be read; `serving.web.problems` maps it to 404 or 409.
             RedisError: the version is not in memory and Redis is down; mapped to 503.
         """
-        return self.respond(ask, await self._loader.answering(version))
+        served = await self._loader.answering(version)
+        return self.explain(ask, served) if ask.explain else self.respond(ask, served)
 
     def respond(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
         """The response from a version in memory; None: no version was ever published."""
@@ -54,3 +56,12 @@ class Responder:
         ranking = decide(ask, context)
         self._metrics.count_answer(ranking.fallback or "personal")
         return to_response(self._new_id(), self._model_name, version, ranking, view.revision)
+
+    def explain(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
+        """The response of `respond`, with the reasons of each item."""
+        view = self._catalogue.view(ask.wanted, None if served is None else served.for_catalogue)
+        version, model = (None, None) if served is None else (served.version, served.model)
+        ranking, explanation = explain(ask, Context(version, model, view, self._count_violations))
+        self._metrics.count_answer(ranking.fallback or "personal")
+        response = to_response(self._new_id(), self._model_name, version, ranking, view.revision)
+        return with_reasons(response, explanation)

@@ -8,8 +8,10 @@ answer.
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from stream.models.query import Ranking
+from stream.models.ranking.explanation import Reasons
 from stream.versions import Version
 
 
@@ -18,6 +20,17 @@ class Scored(msgspec.Struct):
 
     item: str
     score: float
+    reasons: Reasons | UnsetType = UNSET
+    """The sum that the score is; only in answers to requests with `explain=true`."""
+
+
+class ListReasons(msgspec.Struct):
+    """Reasons that hold for a list as a whole."""
+
+    ranker: str
+    """The ranker that orders the list: `blend`, `river` or, for lists by counts alone, `counts`."""
+    policies: list[str]
+    """Rules of the request and of the model that decided which items could be in the list."""
 
 
 class MadeFrom(msgspec.Struct):
@@ -48,6 +61,16 @@ class Recommendations(msgspec.Struct):
     catalogue_revision: int
     """Number of the last change of the catalogue that the list knows; 0 without a catalogue."""
     items: list[Scored]
+    explanation: ListReasons | UnsetType = UNSET
+    """Reasons that hold for the whole list; only in answers to requests with `explain=true`."""
+
+
+class Explanation(msgspec.Struct):
+    """Everything that `explain=true` adds to a list."""
+
+    whole: ListReasons
+    items: list[Reasons]
+    """One for each item, in the order of the list."""
 
 
 def to_response(
@@ -64,3 +87,11 @@ def to_response(
         catalogue_revision,
         list(map(Scored, ranking.items, ranking.scores)),
     )
+
+
+def with_reasons(response: Recommendations, explanation: Explanation) -> Recommendations:
+    """The response, with the reasons of each item."""
+    for item, reasons in zip(response.items, explanation.items, strict=True):
+        item.reasons = reasons
+    response.explanation = explanation.whole
+    return response

@@ -32,6 +32,7 @@ def warm_up(model: Model) -> None:
     model.recommend(Query(user="nobody", session="nothing", recent=items, exclude_seen=True))
     model.recommend(Query(user="nobody", candidates=items))
     model.similar(items[0], 5)
+    model.explain(Query(user="nobody", recent=items))
     model.names(np.zeros(1, np.int64))
     catalogue = Catalogue()
     catalogue.apply([Change(item, 1, Item(tags=["a tag"])) for item in items], 1)

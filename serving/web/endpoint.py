@@ -83,6 +83,8 @@ class Endpoint:
                 refuse_unknown(query, ())
             request = self._read_body(await read_body(scope, receive, state.settings.max_body_bytes))
         state.guard.keep_to_visitor(scope, request)
+        if getattr(request, "explain", False):
+            await state.guard.admit_reasons(scope, request)
         body = _encode(await self.handle(state.responder, request, **scope["path_params"]))
         await send(
             {

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from stream.models.kernels.key_hints import KeyHints
 from stream.models.query import Query, Ranking
 from stream.models.ranking.allowed import AllowedItems
 from stream.models.ranking.answer import fill, fill_from
+from stream.models.ranking.explanation import HistoryPart, Reasons, explain_added, explain_candidates
 from stream.models.ranking.list_call import FALLBACKS, Lookup, Scratch, address_of, make_list
 from stream.models.ranking.rank import options_of
 from stream.models.schema import CLOCK, ITEMS_LIVE, POPULARITY_LANDMARK, SESSION_KEYS, TOP_ITEMS, TOP_SIZES
@@ -169,6 +171,25 @@ class Model:
         else:  # there are none, or they are too long for the room
             names = self.names(room.rows[:held])
         return Ranking(names, room.scores[:held].tolist(), fallback, by_count, by_age)
+
+    def explain(self, query: Query, allowed: Allowed = None) -> tuple[Ranking, list[Reasons]]:
+        """The list of `recommend`, and the reasons of each of its items; arguments as `recommend` takes them."""
+        ranking = self.recommend(query, allowed)
+        ranked = len(ranking.items) - ranking.popular - ranking.newest
+        rows = self._items(ranking.items[:ranked])
+        work = _scratch_of_thread(1).work
+        found = explain_candidates(self._reader, work, rows, by_challenger=self._by_challenger)
+        behind = self.names(np.array([each.row for row in rows for each in found[row].history], np.int64))
+        names = iter(behind)
+        reasons = [
+            msgspec.structs.replace(
+                found[row].reasons,
+                history=[HistoryPart(next(names), each.contribution, each.sources) for each in found[row].history],
+            )
+            for row in rows.tolist()
+        ]
+        added = ["popular"] * ranking.popular + ["newest"] * ranking.newest
+        return ranking, reasons + explain_added(ranking.scores[:ranked], added)
 
     def similar(self, item: str, n: int, allowed: Allowed = None) -> Ranking:
         """Items for a visitor of whom nothing but this one is known; `allowed` as `recommend` takes it."""

@@ -17,6 +17,7 @@ tested, when shards are merged and when a request is answered.
 | `challenger` | how the challenger scores and learns |
 | `rank` | the order of these steps, and their options |
 | `influence` | which features make up a parameter, and how much each parameter weighs |
+| `explanation` | how a score is taken apart into features, sources and items of the history |
 | `answer` | how candidates become a list, and what fills a short one |
 | `list_call` | what a request hands to compiled code, and where its list lies |
 """

@@ -20,7 +20,7 @@ from stream.access.lifecycle import create_key, revoke_key
 from stream.access.scopes import SCOPES
 from stream.settings import load_settings
 from stream.versions import VersionStore
-from tests.serving.awaiting import served_version
+from tests.serving.awaiting import eventually, served_version
 from tests.serving.conftest import Publisher, RedisServer, running, settings_for
 
 ADA = Caller("ada", "a test")
@@ -167,6 +167,39 @@ async def test_health_is_brief_for_those_without_a_key(redis_server: RedisServer
         whole = (await client.get("/health/ready", headers=bearer(keys.by_scope["metrics:read"]))).json()
     assert whole["access"] == "keys"
     assert whole["version"] == 2
+
+
+async def test_reasons_of_a_visitors_list_need_the_scope_of_visitors_too(
+    redis_server: RedisServer, store: VersionStore
+) -> None:
+    """They name what the visitor had. Lists that name no visitor have nothing of one."""
+    async with shop(redis_server, store) as (_, client, keys):
+        scopes = ["recommendations:read", "visitors:read"]
+        both = create_key(KeyStore(store.space), scopes=scopes, owner="support", now=NOW, caller=ADA)
+
+        async def reasons(key: str) -> list[int]:
+            of_visitor = [
+                await client.get("/v1/recommendations/u?explain=true", headers=bearer(key)),
+                await client.post("/v1/recommendations", json={"user": "u", "explain": True}, headers=bearer(key)),
+                await client.post("/v1/recommendations", json={"session": "s", "explain": True}, headers=bearer(key)),
+            ]
+            for answer in of_visitor:
+                assert answer.status_code == 200 or "needs a key with the scope" in answer.json()["detail"]
+            of_none = [
+                await client.post("/v1/recommendations", json={"recent": ["a"], "explain": True}, headers=bearer(key)),
+                await client.get("/v1/popular?explain=true", headers=bearer(key)),
+            ]
+            return [answer.status_code for answer in of_visitor + of_none]
+
+        async def known() -> bool:
+            return (await client.get("/v1/popular", headers=bearer(both.text))).status_code == 200
+
+        await eventually(known, "the server knows the key")
+        assert await reasons(both.text) == [200] * 5
+        assert await reasons(keys.by_scope["recommendations:read"]) == [403, 403, 403, 200, 200]
+        assert await reasons(keys.by_scope["visitors:read"]) == [403] * 5
+        revoke_key(KeyStore(store.space), both.record.id, now=time.time(), caller=ADA)
+        assert (await client.get("/v1/recommendations/u?explain=true", headers=bearer(both.text))).status_code == 401
 
 
 async def test_refusals_are_counted_by_reason_and_no_metric_has_a_key(

@@ -99,6 +99,16 @@ async def test_a_page_reads_its_visitors_lists_and_posts_its_visitors_events(
     assert found == {"1", "2", "3"}, "a beacon's event is in Kafka as any other, without key and token"
 
 
+async def test_a_visitor_reads_the_reasons_of_their_own_lists_alone(
+    redis_server: RedisServer, store: VersionStore
+) -> None:
+    async with shop(redis_server, store) as page:
+        own = await page.list_of(query="?explain=true")
+        assert own.status_code == 200
+        assert {part["item"] for each in own.json()["items"] for part in each["reasons"]["history"]} == {"a"}
+        assert (await page.list_of("v", query="?explain=true")).status_code == 403
+
+
 async def test_every_route_with_a_public_key_with_and_without_a_token(
     redis_server: RedisServer, store: VersionStore
 ) -> None:
