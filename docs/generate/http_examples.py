@@ -101,6 +101,12 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
             "GET",
             "/v1/recommendations/bob?profiling=off&n=2",
         ),
+        Request(
+            "GET /v1/recommendations/{user}",
+            "The reasons of the first item, with the first two of its features and sources",
+            "GET",
+            "/v1/recommendations/bob?n=1&explain=true",
+        ),
         Request("GET /v1/transparency", "What decides these lists", "GET", "/v1/transparency"),
         Request("GET /v1/transparency/page", "The headings of the page", "GET", "/v1/transparency/page"),
         Request(
@@ -205,6 +211,9 @@ HEADERS = ("content-type", "retry-after")
 LONGEST_LIST = 3
 """Differences of metrics that an example shows in full."""
 
+REASONS = frozenset({"features", "sources"})
+"""Lists of reasons, of which an example shows two entries."""
+
 
 def shortened(value: Any, name: str = "") -> Any:
     """An answer without the repetitions of a long manifest, and with one address of Redis and of Kafka."""
@@ -216,6 +225,8 @@ def shortened(value: Any, name: str = "") -> Any:
             if name == "tables":
                 kept = [*kept[:3], ("…", "…")]
             return {key: shortened(inner, key) for key, inner in kept}
+        case list() if name in REASONS:
+            return [shortened(inner) for inner in value[:2]]
         case list() if len(value) > LONGEST_LIST and name in {"metrics", "drift"}:
             return [*(shortened(inner) for inner in value[:2]), "…"]
         case list():

@@ -53,13 +53,15 @@ class Recommendations(msgspec.Struct):
     version: int | None
     """Number of the version that answered; null while nothing was learned yet."""
     version_id: str | None
+    """Id of that version. It stands for everything that was learned, what is remembered of visitors included."""
     fallback: str | None
     """Null if the list is personal (or really about this item), else what it was made from instead: `session`,
     `trending`, `popular`, `newest`, or `empty` while nothing was learned."""
     made_from: MadeFrom
     """Number of items by where they come from."""
     catalogue_revision: int
-    """Number of the last change of the catalogue that the list knows; 0 without a catalogue."""
+    """Number of the last change of the catalogue that the list knows; 0 without a catalogue. The same request, version
+    and revision give the same answer, but for its id."""
     items: list[Scored]
     explanation: ListReasons | UnsetType = UNSET
     """Reasons that hold for the whole list; only in answers to requests with `explain=true`."""

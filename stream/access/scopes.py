@@ -22,7 +22,7 @@ SCOPES: Mapping[str, str] = {
     RECOMMENDATIONS_READ: "read lists",
     CATALOGUE_READ: "read documents of items",
     CATALOGUE_WRITE: "write and delete documents of items and profiles of users",
-    VISITORS_READ: "read profiles of users",
+    VISITORS_READ: "read profiles of users, and reasons of their lists",
     VERSIONS_ADMIN: "pin versions and move aliases",
     METRICS_READ: "read metrics, health in full, and versions",
     KEYS_ADMIN: "make and revoke keys",

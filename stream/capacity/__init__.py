@@ -3,5 +3,6 @@
 | file | decides |
 |---|---|
 | `memory_plan` | how memory is added up |
+| `catalogue_plan` | how the memory of the catalogue is added up |
 | `cli` | how the plan looks in a terminal: `corrente size` |
 """

@@ -22,6 +22,7 @@ BEYOND_SCHEMAS = tuple(
         r"cursor: not one that a page returned",
         r"price_m(in|ax): ",  # one goes with the other
         r"exclude_seen: it needs the visitor's history",  # rules about two parameters
+        r"n: reasons are given for at most",
         r"include: candidates are given too",
         r"exclude: it takes away everything",
         r"(categories|tags|brands)_none: (.* is in \w+ too|it takes away everything)",

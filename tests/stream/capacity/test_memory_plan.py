@@ -1,7 +1,9 @@
 """`corrente size` computes what a learner and a server hold when every row is written."""
 
+import gc
 import json
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,8 +11,13 @@ import typer
 from typer.testing import CliRunner
 
 from serving.memory.arena import Arena
+from stream.capacity.catalogue_plan import ID_BYTES, PLANNED_LABELS, document_bytes, plan_catalogue
 from stream.capacity.cli import size as size_command
 from stream.capacity.memory_plan import PLANNED_NAME_CELLS, plan_memory
+from stream.catalogue.columns import Change
+from stream.catalogue.filters import Filter
+from stream.catalogue.item import Item
+from stream.catalogue.snapshot import KEPT_FILTERS, Catalogue
 from stream.models.learning.learner import Learner
 from stream.models.schema import ID_CELLS, table_specs
 from stream.models.settings import ModelSettings
@@ -59,6 +66,41 @@ def test_bytes_an_item_and_a_visitor_do_not_depend_on_how_many_there_are():
     assert np.isclose(large.worker_bytes, 10 * plan_memory(1_000_000, 100_000).worker_bytes, rtol=0.3)
 
 
+def planned_document(number: int) -> Item:
+    """A document with as many categories, tags and labels as are planned for."""
+    return Item(
+        title=f"Item {number}",
+        brand=f"brand {number % 50}",
+        categories=[f"home/kitchen/{number % 50}/{number % 7}", f"sale/{number % 5}/{number % 3}/{number % 2}"],
+        tags=[f"{tag}-{number % 9}" for tag in range(8)],
+        price=float(number % 100),
+        currency="EUR",
+        published_at=1_700_000_000 + number,
+        labels={f"label {place}": number % 40 for place in range(PLANNED_LABELS)},
+    )
+
+
+@pytest.mark.parametrize("documents", [16_000, 16_385])
+def test_a_catalogue_holds_what_was_computed(documents: int):
+    """Right before and right after the columns double."""
+    catalogue = Catalogue()
+    written = [Change(f"{number:0{ID_BYTES}}", number + 1, planned_document(number)) for number in range(documents)]
+    catalogue.apply([Change("warm up", 1, planned_document(0))], 1)
+    gc.collect()
+    tracemalloc.start()
+    for start in range(0, documents, 500):
+        catalogue.apply(written[start : start + 500], start + 500)
+    held = tracemalloc.get_traced_memory()[0] + documents * (49 + ID_BYTES)  # the ids were made before
+    wide = [Filter(price_min=float(number), price_max=float(number + 30)) for number in range(KEPT_FILTERS)]
+    for wanted in wide:
+        catalogue.view(wanted, None)
+    filters = tracemalloc.get_traced_memory()[0] + documents * (49 + ID_BYTES) - held
+    tracemalloc.stop()
+    computed = plan_catalogue(documents)
+    assert 0.4 * computed["documents"] < held <= computed["documents"]
+    assert 0 < filters <= computed["filters"]
+
+
 def run_size(*arguments: str) -> str:
     app = typer.Typer()
     app.command()(size_command)
@@ -71,6 +113,13 @@ def test_the_command_prints_one_json_object():
     printed = json.loads(run_size("--visitors", "10000000", "--items", "1000000", "--shards", "8", "--json"))
     assert printed["shard_bytes"] == plan_memory(10_000_000, 1_000_000, 8).worker_bytes
     assert printed["server"]["merged"] > 0
+    assert printed["catalogue_bytes"] == sum(plan_catalogue(1_000_000).values())
+    assert printed["bytes_per_document"] == document_bytes()
+
+
+def test_a_shop_without_a_catalogue_needs_no_memory_for_one():
+    assert json.loads(run_size("--documents", "0", "--json"))["catalogue_bytes"] == 0
+    assert "bytes a document" in run_size("--documents", "1000")
 
 
 def test_the_printed_settings_are_settings_that_load():
