@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide
+from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide, recent_items
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.item import Item
 from stream.catalogue.snapshot import Catalogue, View
 from stream.models.ranking.allowed import AllowedItems
-from tests.serving.answers.shop import CLICKS, ITEMS, Loaded, shop
+from tests.serving.answers.shop import CLICKS, EARLY_CLICKS, ITEMS, Loaded, shop
+from tests.stream.catalogue.test_filters import filters
+from tests.stream.catalogue.test_filters import items as documents
+from tests.stream.catalogue.test_filters import passes as passes_filter
 
 UNMET = [f"new {number}" for number in range(6)]
 """Items of the catalogue without any event."""
 
+MODELS: Mapping[str, Mapping[str, Any]] = {"blend": {}, "river": {"ranker": "river"}, "first": {"repeats": "first"}}
+"""Settings of the models."""
+
 
 @cache
+def versions(model: str) -> tuple[Loaded, ...]:
+    """An older version, which a request may name, and the newest one."""
+    return shop(**MODELS[model]).loaded
+
+
 def loaded() -> Loaded:
-    return shop().served
+    return versions("blend")[-1]
+
+
+def learned_by(version: Loaded) -> list[tuple[str, str]]:
+    return CLICKS[:EARLY_CLICKS] if version.version.number == 1 else CLICKS
 
 
 @cache
@@ -30,36 +48,21 @@ def known_to_the_model() -> frozenset[str]:
     return frozenset(item for _, item in CLICKS)
 
 
-documents = st.builds(
-    Item,
-    tags=st.lists(st.sampled_from(["a", "b"]), max_size=2),
-    price=st.none() | st.integers(0, 3).map(float),
-    hidden=st.sampled_from([False, False, False, True]),
-    available=st.sampled_from([True, True, True, False]),
-    published_at=st.none() | st.integers(1, 9),
-)
 catalogues = st.dictionaries(st.sampled_from(ITEMS + UNMET), st.none() | documents)
-filters = st.sampled_from(
-    [
-        NO_FILTER,
-        Filter(tags=("a",)),
-        Filter(tags_none=("a",)),
-        Filter(price_min=2.0),
-        Filter(tags_all=("a", "b"), price_max=1.0),
-        Filter(available=True),
-    ]
-)
+some_filters = st.just(NO_FILTER) | st.just(Filter(available=True)) | filters
 some_items = st.lists(st.sampled_from([*ITEMS, *UNMET, "unknown"]), max_size=8)
 asks = st.one_of(
     st.builds(
         Ask,
-        user=st.sampled_from([None, "u1", "stranger"]),
+        user=st.sampled_from([None, "u1", "v2", "stranger"]),
+        session=st.sampled_from([None, None, "u3", "unknown"]),
         recent=some_items,
         candidates=st.none() | some_items,
-        include=st.none() | some_items,
         exclude=some_items,
         exclude_seen=st.booleans(),
     ),
+    st.builds(Ask, user=st.sampled_from(["u1", "v2"]), recent=some_items, profiling=st.just(False)),
+    st.builds(Ask, user=st.sampled_from(["u1", "stranger"]), include=some_items, exclude=some_items),
     st.builds(Ask, item=st.sampled_from([*ITEMS, *UNMET, "unknown"])),
     st.builds(Ask, half_life=st.sampled_from([POPULAR_HALF_LIFE, TRENDING_HALF_LIFE])),
 )
@@ -68,53 +71,57 @@ asks = st.one_of(
 def passes(document: Item | None, wanted: Filter, known: bool) -> bool:
     if not known:
         return wanted == NO_FILTER
-    if document is None or document.hidden or not document.available:
-        return False
-    price, tags = document.price, document.tags
-    return (
-        (not wanted.tags or "a" in tags)
-        and all(tag in tags for tag in wanted.tags_all)
-        and not any(tag in tags for tag in wanted.tags_none)
-        and (wanted.price_min is None or (price is not None and price >= wanted.price_min))
-        and (wanted.price_max is None or (price is not None and price <= wanted.price_max))
-    )
+    return document is not None and passes_filter(document, wanted)
 
 
-def may_be_listed(ask: Ask, written: dict[str, Item | None], wanted: Filter) -> set[str]:
+def may_be_listed(version: Loaded, ask: Ask, written: dict[str, Item | None], wanted: Filter) -> set[str]:
     """Items that a list may hold, found by looking at each item that anything knows of."""
-    met = known_to_the_model()
+    clicks = learned_by(version)
+    met = {item for _, item in clicks}
     there = met | {item for item, document in written.items() if document is not None}
     found = {item for item in there if passes(written.get(item), wanted, item in written)}
     if ask.half_life is not None:
         return found
     for only in (ask.candidates, ask.include):
         found = found if only is None else found & set(only)
-    had = {item for user, item in CLICKS if user == ask.user} if ask.exclude_seen else set()
-    had |= set(ask.recent) & met if ask.exclude_seen else set()
-    return found - set(ask.exclude) - {ask.item} - had
+    visitor = ask.user if ask.profiling else None
+    had = {item for user, item in clicks if user == visitor}
+    never = had if version.model.settings.repeats == "first" else set()
+    if ask.exclude_seen:
+        never = never | had | (set(ask.recent) & met)
+    elif version.model.settings.repeats == "first":
+        never = never | (set(recent_items(ask)) & met)
+    return found - set(ask.exclude) - {ask.item} - never
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(catalogues, filters, asks, st.integers(1, 40))
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(st.sampled_from(list(MODELS)), st.integers(0, 1), catalogues, some_filters, asks, st.integers(1, 40), st.data())
 def test_a_list_is_what_it_may_be_and_as_long_as_it_can_be(
-    written: dict[str, Item | None], wanted: Filter, asked: Ask, n: int
+    model: str, number: int, written: dict[str, Item | None], wanted: Filter, asked: Ask, n: int, data: st.DataObject
 ) -> None:
+    """Every part of a filter, every kind of list, both versions of three models, before and after a change."""
+    version = versions(model)[number]
     catalogue = Catalogue()
-    catalogue.view(wanted, loaded().for_catalogue)  # the filter is in use before the catalogue changes
-    changes = [Change(item, number + 1, document) for number, (item, document) in enumerate(written.items())]
-    catalogue.apply(changes, len(changes))
-    ask = Ask(**{name: getattr(asked, name) for name in Ask.__struct_fields__} | {"n": n, "wanted": wanted})
-    if ask.candidates is not None:
-        ask = Ask(**{name: getattr(ask, name) for name in Ask.__struct_fields__} | {"include": None})
-    violations: list[int] = []
-    view = catalogue.view(wanted, loaded().for_catalogue)
-    ranking = decide(ask, Context(loaded().version, loaded().model, view, violations.append))
-    allowed = may_be_listed(ask, written, wanted)
-    assert set(ranking.items) <= allowed
-    assert len(set(ranking.items)) == len(ranking.items) == min(n, len(allowed))
-    assert ranking.scores == sorted(ranking.scores, reverse=True)
-    assert 0 <= ranking.popular + ranking.newest <= len(ranking.items)
-    assert violations == []
+    ask = msgspec.structs.replace(asked, n=n, wanted=wanted)
+    revision = 0
+    documents_now: dict[str, Item | None] = {}
+    changed = data.draw(catalogues) if data.draw(st.booleans()) else {}
+    for change in (written, changed):
+        catalogue.view(wanted, version.for_catalogue)  # the filter is in use before the catalogue changes
+        changes = [Change(item, revision + at, document) for at, (item, document) in enumerate(change.items(), 1)]
+        revision += len(changes)
+        catalogue.apply(changes, revision)
+        documents_now |= change
+        violations: list[int] = []
+        view = catalogue.view(wanted, version.for_catalogue)
+        ranking = decide(ask, Context(version.version, version.model, view, violations.append))
+        allowed = may_be_listed(version, ask, documents_now, wanted)
+        assert set(ranking.items) <= allowed
+        assert len(set(ranking.items)) == len(ranking.items) == min(n, len(allowed))
+        assert ranking.scores == sorted(ranking.scores, reverse=True)
+        assert 0 <= ranking.popular + ranking.newest <= len(ranking.items)
+        assert violations == []
+        assert view.revision == revision
 
 
 def test_items_without_an_event_come_last_and_the_newest_of_them_first() -> None:
