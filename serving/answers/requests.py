@@ -106,7 +106,7 @@ def ask_of_user(user: str, request: RecommendationsOfUser, wanted: Filter | None
         _check("exclude", item)
     for item in request.include:
         _check("include", item)
-    _check_include(request.include, request.exclude)
+    _check_exclude("include", request.include, request.exclude)
     return Ask(
         user=user,
         session=request.session,
@@ -124,14 +124,16 @@ def ask_of_body(request: RecommendationsFor) -> Ask:
     """The ask of `POST /v1/recommendations`. Raises `Problem` 422, naming the field, for an invalid id."""
     if request.candidates is not None and request.include is not None:
         raise Problem(422, "include: candidates are given too; both name the items of the list", field="include")
+    candidates = None if request.candidates is None else _ids("candidates", request.candidates)
     include = None if request.include is None else _ids("include", request.include)
     exclude = _ids("exclude", request.exclude)
-    _check_include(include, exclude)
+    _check_exclude("candidates", candidates, exclude)
+    _check_exclude("include", include, exclude)
     return Ask(
         user=_id("user", request.user),
         session=_id("session", request.session),
         recent=_ids("recent", request.recent),
-        candidates=None if request.candidates is None else _ids("candidates", request.candidates),
+        candidates=candidates,
         include=include,
         exclude=exclude,
         exclude_seen=request.exclude_seen,
@@ -153,9 +155,9 @@ def ask_of_counts(half_life: str, request: ListOfItems) -> Ask:
     return Ask(half_life=half_life, n=request.n, wanted=filter_of(request), explain=_explain(request))
 
 
-def _check_include(include: Sequence[str] | None, exclude: Sequence[str]) -> None:
-    if include and exclude and set(include) <= set(exclude):
-        raise Problem(422, "exclude: it takes away everything that include names", field="exclude")
+def _check_exclude(field: str, items: Sequence[str] | None, exclude: Sequence[str]) -> None:
+    if items and exclude and set(items) <= set(exclude):
+        raise Problem(422, f"exclude: it takes away everything that {field} names", field="exclude")
 
 
 def _profiling(profiling: str, exclude_seen: bool) -> bool:

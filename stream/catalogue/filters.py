@@ -113,15 +113,26 @@ def check(wanted: Filter) -> None:
             if not steps_of(path):
                 raise WrongFilter(name, f"{path!r} names no category")
     for name, refused in (("categories_all", "categories_none"), ("tags_all", "tags_none")):
-        ask, never = set(getattr(wanted, name)), set(getattr(wanted, refused))
-        if both := sorted(ask & never):
-            raise WrongFilter(refused, f"{both[0]!r} is in {name} too; no item has it and has it not")
+        never = set(_plain(wanted, refused))
+        for text in getattr(wanted, name):
+            if both := [each for each in _with_wider(text, name) if each in never]:
+                raise WrongFilter(refused, f"{both[0]!r} is in {name} too; no item has it and has it not")
     for name, refused in (("categories", "categories_none"), ("tags", "tags_none"), ("brands", "brands_none")):
-        ask, never = set(getattr(wanted, name)), set(getattr(wanted, refused))
-        if ask and ask <= never:
+        ask, never = getattr(wanted, name), set(_plain(wanted, refused))
+        if ask and all(never.intersection(_with_wider(text, name)) for text in ask):
             raise WrongFilter(refused, f"it takes away everything that {name} asks for")
     for condition in wanted.labels:
         _check_condition(condition)
+
+
+def _with_wider(text: str, name: str) -> list[str]:
+    """A category with those that hold it, the widest first; a tag or a brand alone."""
+    return steps_of(text) if name.startswith("categories") else [text]
+
+
+def _plain(wanted: Filter, name: str) -> list[str]:
+    """The texts of a part of a filter, categories without blanks around their steps."""
+    return [_with_wider(text, name)[-1] for text in getattr(wanted, name)]
 
 
 def _check_condition(condition: LabelCondition) -> None:

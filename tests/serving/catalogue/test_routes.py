@@ -114,6 +114,54 @@ async def test_a_wrong_document_is_refused_with_the_name_of_its_field(
 
 
 @pytest.mark.parametrize(
+    ("field", "nearest"), [("langage", "language"), ("contry", "country"), ("lables", "labels"), ("tag", "tags")]
+)
+async def test_an_unknown_field_of_a_profile_is_refused_with_the_nearest_name(
+    client: httpx.AsyncClient, field: str, nearest: str
+) -> None:
+    answers = [
+        await client.put("/v1/users/ada", json={field: "x"}),
+        await client.patch("/v1/users/ada", json={field: "x"}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+        assert f"Did you mean {nearest}?" in answer.json()["detail"]
+    assert (await client.get("/v1/users/ada")).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["a/b", "ä ö", "100%", "?&#", "a+b", "..", "%2F", "snow☃", "{item}", '"', "a,b", "\\"])
+async def test_ids_may_hold_any_character_wherever_they_are_named(
+    redis_server: RedisServer, publisher: Publisher, name: str
+) -> None:
+    """The id of a user and of items, in paths, parameters and bodies, of lists and of documents."""
+    publisher.learn((name, name), (name, "other"), ("v", name), ("v", "other"), ("v", f"{name} 2"))
+    inside = quote(name, safe="").replace("..", "%2E%2E")
+    async with running(settings_for(redis_server)) as (_, client):
+        await served_version(client, 1)
+        for item in (name, "other"):
+            path = f"/v1/items/{quote(item, safe='').replace('..', '%2E%2E')}"
+            assert (await client.put(path, json={"tags": [name], "categories": ["x"]})).json()["item"] == item
+        assert (await client.put("/v1/items", json=[{"item": f"{name} 2", "brand": name}])).status_code == 200
+        assert (await client.put(f"/v1/users/{inside}", json={"tags": [name]})).json()["user"] == name
+        assert (await client.get(f"/v1/users/{inside}")).json()["tags"] == [name]
+
+        async def followed() -> bool:
+            return (await client.get("/v1/popular")).json()["catalogue_revision"] == 3
+
+        await eventually(followed, "the catalogue is followed")
+        path = f"/v1/recommendations/{inside}"
+        assert await listed(client, path, include=[name]) == [name]
+        assert name not in await listed(client, path, exclude=[name])
+        assert set(await listed(client, path, tags=[name])) == {name, "other"}
+        assert await listed(client, path, brands=[name]) == [f"{name} 2"]
+        assert name not in await listed(client, f"/v1/items/{inside}/similar")
+        body = {"user": name, "recent": [name], "candidates": [name, "other"], "exclude": ["other"], "explain": True}
+        first = (await client.post("/v1/recommendations", json=body)).json()["items"][0]
+        assert first["item"] == name
+        assert name in {part["item"] for part in first["reasons"]["history"]}
+
+
+@pytest.mark.parametrize(
     ("call", "says"),
     [
         (("PUT", "/v1/items", b"{}"), "an array of documents"),
@@ -184,10 +232,25 @@ async def test_while_redis_is_away_writes_are_refused_and_lists_keep_to_the_cata
 
         await eventually(followed, "the catalogue is followed")
         redis_server.stop()
-        answer = await client.put("/v1/items/i2", json={"available": False})
-        assert answer.status_code == 503, answer.text
-        assert answer.headers["Retry-After"] == "1"
-        assert set(await listed(client, "/v1/recommendations/u1", n=6)) == {"i0", "i2", "i3", "i4", "i5"}
+        writes = [
+            await client.put("/v1/items/i2", json={"available": False}),
+            await client.patch("/v1/items/i2", json={"available": False}),
+            await client.delete("/v1/items/i2"),
+            await client.put("/v1/items", json=[{"item": "i2"}]),
+            await client.put("/v1/users/u1", json={}),
+            await client.patch("/v1/users/u1", json={}),
+            await client.delete("/v1/users/u1"),
+            await client.get("/v1/items/i2"),
+            await client.get("/v1/users"),
+        ]
+        for answer in writes:
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["Retry-After"] == "1"
+        shown = {"i0", "i2", "i3", "i4", "i5"}
+        for path in ("/v1/recommendations/u1", "/v1/recommendations/u1?explain=true", "/v1/popular", "/v1/trending"):
+            assert set(await listed(client, path, n=6)) == shown, path
+        assert set(await listed(client, "/v1/items/i0/similar", n=6)) == shown - {"i0"}
+        assert await listed(client, "/v1/recommendations/u1", tags=["never used before"]) == []
         redis_server.start()
 
         async def written() -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import httpx
 import pytest
 
+from serving.answers.requests import ListOfItems, RecommendationsFor, RecommendationsOfUser
 from serving.intake import routes
 from serving.operations import health, versions
 from serving.web.problems import Problem
@@ -31,6 +33,84 @@ async def test_every_route_refuses_a_parameter_that_it_does_not_have(method: str
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["field"] == "colour"
     assert "colour" in answer.json()["detail"]
+
+
+def misspelt(name: str) -> str:
+    return name[:-1] + "x" if len(name) < 4 else name[:2] + name[3:]
+
+
+def parameters_of(method: str, path: str) -> list[str]:
+    operation = APP.openapi()["paths"][path][method.lower()]
+    return [each["name"] for each in operation["parameters"] if each["in"] == "query" and len(each["name"]) > 1]
+
+
+MISSPELT = [
+    (method, path, name)
+    for method, path in OPERATIONS
+    if APP.openapi()["paths"][path][method.lower()].get("parameters")
+    for name in parameters_of(method, path)
+]
+
+
+async def test_every_misspelt_parameter_is_refused_with_the_nearest_name():
+    assert len(MISSPELT) > 60
+    for method, path, name in MISSPELT:
+        answer = await answer_of(method, f"{re.sub('{.*?}', '1', path)}?{misspelt(name)}=1")
+        assert (answer.status_code, answer.json()["field"]) == (422, misspelt(name)), (method, path, name)
+        assert f"did you mean {name}?" in answer.json()["detail"], (method, path, name)
+
+
+@pytest.mark.parametrize("name", [name for name in RecommendationsFor.__struct_encode_fields__ if len(name) > 1])
+async def test_every_misspelt_field_of_a_request_for_a_list_is_refused_with_the_nearest_name(name: str):
+    transport = httpx.ASGITransport(app=APP, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
+        answer = await client.post("/v1/recommendations", json={misspelt(name): 1})
+    assert (answer.status_code, answer.json()["field"]) == (422, misspelt(name))
+    assert f"did you mean {name}?" in answer.json()["detail"]
+
+
+TAKEN = {
+    "/v1/recommendations/u": set(RecommendationsOfUser.__struct_encode_fields__),
+    "/v1/popular": set(ListOfItems.__struct_encode_fields__),
+    "/v1/trending": set(ListOfItems.__struct_encode_fields__),
+    "/v1/items/1/similar": set(ListOfItems.__struct_encode_fields__),
+}
+
+
+def as_parameter(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (
+        [json.dumps(each) if isinstance(each, dict) else each for each in value] if isinstance(value, list) else value
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"candidates": ["a"], "include": ["a"]}, "include"),
+        ({"candidates": ["a", "b"], "exclude": ["b", "a", "c"]}, "exclude"),
+        ({"include": ["a", "b"], "exclude": ["b", "a"]}, "exclude"),
+        ({"exclude_seen": True, "profiling": "off"}, "exclude_seen"),
+        ({"explain": True, "n": 101}, "n"),
+        ({"price_min": 2, "price_max": 1}, "price_max"),
+        ({"available": False}, "available"),
+        ({"categories_all": ["a/b"], "categories_none": ["a"]}, "categories_none"),
+        ({"tags": ["a"], "tags_none": ["a"]}, "tags_none"),
+        ({"brands": ["a"], "brands_none": ["a"]}, "brands_none"),
+        ({"labels": [{"field": "size", "op": "in", "value": 1}]}, "labels"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+async def test_what_contradicts_itself_is_refused_on_every_route_that_takes_it(body: dict, field: str):
+    transport = httpx.ASGITransport(app=APP, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
+        answers = [await client.post("/v1/recommendations", json=body)]
+        for path, fields in TAKEN.items():
+            if set(body) <= fields:
+                answers += [await client.get(path, params={name: as_parameter(each) for name, each in body.items()})]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.text
 
 
 def test_every_route_is_in_the_document_but_the_pages_that_show_it():

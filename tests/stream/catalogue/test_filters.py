@@ -184,6 +184,8 @@ def test_a_document_that_arrives_late_changes_nothing() -> None:
         (Filter(available=False), "available"),
         (Filter(price_min=2, price_max=1), "price_max"),
         (Filter(categories_all=("a",), categories_none=("a",)), "categories_none"),
+        (Filter(categories_all=("a/b",), categories_none=(" a ",)), "categories_none"),
+        (Filter(categories=("a/b", "c"), categories_none=("a", "c")), "categories_none"),
         (Filter(tags=("a",), tags_none=("a", "b")), "tags_none"),
         (Filter(brands=("a",), brands_none=("a",)), "brands_none"),
         (Filter(labels=(LabelCondition("size", "lt", "x"),)), "labels.size"),
@@ -199,6 +201,18 @@ def test_a_filter_that_contradicts_itself_is_refused(wanted: Filter, part: str) 
     with pytest.raises(WrongFilter) as caught:
         check(wanted)
     assert caught.value.field == part
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(categories_all=("a",), categories_none=("a/b",)),
+        Filter(categories=("a", "b"), categories_none=("a",)),
+        Filter(tags=("a", "b"), tags_none=("a",)),
+    ],
+)
+def test_a_filter_that_leaves_something_is_none_that_contradicts_itself(wanted: Filter) -> None:
+    check(wanted)
 
 
 def test_rows_of_deleted_items_are_kept_for_when_they_come_back() -> None:
