@@ -1,4 +1,4 @@
-"""Every event is learned exactly once, whatever happens to the workers and to Kafka.
+"""Every event is learned exactly once, whatever happens to the workers and to Kafka, while the catalogue changes.
 
 The proof has two parts: the counters close against what Kafka holds, and the tables equal, bit for bit, those of an
 in-memory shard that was never disturbed and learned the same records in the journal's order.
@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -24,6 +25,8 @@ from aiokafka.errors import KafkaError
 from benchmarks.harness.processes import metrics, total
 from benchmarks.harness.servers import KafkaServer, free_port
 from benchmarks.harness.waiting import wait_until
+from stream.catalogue.item import Item
+from stream.catalogue_store.store import CatalogueStore, Write
 from tests.integration.checking import (
     Layout,
     assert_every_event_counted_once,
@@ -90,6 +93,48 @@ class Load:
                 await asyncio.sleep(0.1)
 
 
+class CatalogueChanges:
+    """A shop that changes documents of its catalogue until it is stopped, about items that events are about.
+
+    Args:
+        environment: settings of the system.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(self, environment: Mapping[str, str], seed: int) -> None:
+        self._versions = store_of(environment)
+        self._random = random.Random(f"{seed} catalogue")
+        self._written: dict[str, Item | None] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def start(self) -> Self:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(60.0)
+        assert not self._thread.is_alive()
+
+    def assert_kept(self) -> None:
+        """Assert that Redis has every document as it was written last."""
+        items = CatalogueStore(self._versions).items
+        for name, document in self._written.items():
+            kept = items.read(name)
+            assert (None if kept is None else kept.document) == document
+        self._versions.close()
+        assert len(self._written) > 100
+
+    def _write(self) -> None:
+        items = CatalogueStore(self._versions).items
+        while not self._stopping.wait(0.02):
+            name = f"item {self._random.randrange(500)}"
+            document = self._random.choice([Item(hidden=True), Item(available=False), Item(tags=["tea"]), None])
+            items.write([Write(name, document)])
+            self._written[name] = document
+
+
 def progress(environment: Mapping[str, str]) -> int:
     store = store_of(environment)
     newest = store.latest()
@@ -133,6 +178,7 @@ def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_o
     def start() -> WorkerProcess:
         return worker(CORRENTE_METRICS_PORT=str(free_port()))
 
+    changes = CatalogueChanges(environment, seed).start()
     load = Load(environment, seed).start()
     first = start()
     wait_for_progress(environment)
@@ -166,11 +212,13 @@ def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_o
     first = start()
     wait_for_progress(environment)
 
+    changes.stop()
     load.stop()
     records = read_all(environment["CORRENTE_KAFKA"], list(load.acknowledged))
     stored = Counter((record.topic, record.partition) for record in records)
     wait_until(lambda: learned_everything(environment, stored), "everything to be learned", 60.0)
     assert first.stop() == 0
+    changes.assert_kept()
     by_topic = Counter({topic: sum(n for (name, _), n in stored.items() if name == topic) for topic, _ in stored})
     assert by_topic == load.acknowledged
     shards = assert_every_event_counted_once(environment, layout.shards)

@@ -28,13 +28,17 @@ def server(environment: Mapping[str, str]) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Path:
-    """A file of clicks, purchases and returns with event ids, some of them twice, and rows that are no events."""
-    rows = ["ts,customer,item,event,event_id"]
+    """A file of clicks, purchases and returns with event ids, some of them twice, and rows that are no events.
+
+    Of ten events one is of a visitor who refused, one of a bot, and one is only counted.
+    """
+    rows = ["ts,customer,item,event,event_id,consent,bot"]
     for number in range(ROWS):
         kind = ("click", "click", "click", "purchase", "return")[number % 5]
-        rows.append(f"{1_600_000_000 + number},c{number % 97},i{number % 53},{kind},e{number}")
+        said = {3: "none,", 5: ",true", 8: "aggregate,false"}.get(number % 10, ",")
+        rows.append(f"{1_600_000_000 + number},c{number % 97},i{number % 53},{kind},e{number},{said}")
     rows += rows[1 : REPEATED + 1]
-    rows += ["never,c1,i1,click,x1", "1600000000,,i1,click,x2", "1600000000,c1,,click,x3"]
+    rows += ["never,c1,i1,click,x1,,", "1600000000,,i1,click,x2,,", "1600000000,c1,,click,x3,,"]
     path = tmp_path / "history.csv"
     path.write_text("\n".join(rows) + "\n")
     return path
@@ -49,21 +53,33 @@ def test_the_counts_close(
     make_topics: Callable[..., None],
     worker: Callable[..., WorkerProcess],
 ) -> None:
+    """With refusals and bots in the file, and while the catalogue changes."""
     make_topics(1)
     worker()
     server.wait_for_kafka()
     command = [sys.executable, "-m", "stream.cli", "replay", str(history), "--via", via, "--column", "user=customer"]
     command += ["--check", "--json", "--address", str(server.client.base_url)]
-    run = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    summary: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    run = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    changes = 0
+    while run.poll() is None:
+        item = f"i{changes % 53}"
+        assert server.client.put(f"/v1/items/{item}", json={"hidden": changes % 3 == 0}).status_code == 200
+        changes += 1
+    printed, errors = run.communicate()
+    assert run.returncode == 0, errors
+    assert changes > 0
+    summary: dict[str, Any] = json.loads(printed.splitlines()[-1])
     sent = ROWS + REPEATED
     assert summary["closed"]
     assert summary["rows"] == sent + UNREADABLE
     assert summary["unreadable"] == UNREADABLE
     assert summary["acknowledged"] == summary["sent"] == sent
-    counts = {"read": sent, "learned": ROWS, "duplicates": REPEATED}
-    assert summary["seen"] == {**counts, "refused": 0, "dead_letters": 0, "unlearned": 0}
+    unlearned = (ROWS + REPEATED) // 5  # refusals and bots are left out before ids are looked at
+    repeated = 4 * REPEATED // 5
+    counts = {"read": sent, "learned": 4 * ROWS // 5, "duplicates": repeated, "unlearned": unlearned}
+    assert summary["seen"] == {**counts, "refused": 0, "dead_letters": 0}
     assert summary["by_topic"] == {"clicks": 3 * sent // 5, "purchases": sent // 5, "feedback": sent // 5}
     assert [problem.partition(":")[0] for problem in summary["problems"]] == [
         f"line {sent + 2}", f"line {sent + 3}", f"line {sent + 4}",

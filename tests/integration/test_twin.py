@@ -2,6 +2,7 @@
 
 The events that were posted are compared with the records in Kafka; an undisturbed shard learns that log in the
 journal's order; and every kind of answer of the server is compared with that shard's, items and scores, exactly.
+Meanwhile the catalogue changes, and a catalogue in memory that was given the same documents decides the same lists.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.waiting import wait_until
+from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide
+from stream.catalogue.columns import Change
+from stream.catalogue.filters import NO_FILTER, Filter
+from stream.catalogue.item import Item
+from stream.catalogue.snapshot import Catalogue, Served
 from stream.ingest.origins import origin_of
 from stream.models.merging.merge import merged
 from stream.models.model import Model
-from stream.models.query import Query, Ranking
 from stream.models.workspace.scoring_view import views_of
 from stream.settings import load_settings
 from stream.shard.shard import Shard
@@ -34,6 +40,9 @@ from tests.integration.worker_process import WorkerProcess
 
 VISITORS = [f"visitor/{number}" for number in range(40)]
 ITEMS = [f"item {number} é" for number in range(60)]
+UNMET = [f"new/{number}" for number in range(4)]
+"""Items of the catalogue without any event."""
+TAGS = ["tea", "coffee"]
 FIRST_SECONDS = 1_750_000_000.0
 
 
@@ -46,10 +55,45 @@ class Shop:
         self._random = random.Random(11)
         self._seconds = FIRST_SECONDS
         self.posted: dict[str, list[dict[str, Any]]] = {"clicks": [], "purchases": [], "feedback": []}
+        self._documents: dict[str, Change] = {}
 
-    def post(self, events: int) -> None:
-        """Post arrays of up to 25 events of one kind, in the order of their time."""
+    def catalogue(self) -> Catalogue:
+        """A catalogue in memory of the documents as they are now."""
+        made = Catalogue()
+        made.apply(self.documents(), self.revision())
+        return made
+
+    def documents(self) -> list[Change]:
+        """The last change of each document."""
+        return list(self._documents.values())
+
+    def revision(self) -> int:
+        """Number of the last change of the catalogue."""
+        return max((change.revision for change in self._documents.values()), default=0)
+
+    def change_catalogue(self) -> None:
+        """Write or delete the document of one item, which some events are about or none."""
+        item = self._random.choice([*ITEMS, *UNMET])
+        path = f"/v1/items/{quote(item, safe='')}"
+        written = self._documents.get(item)
+        if written is not None and written.document is not None and self._random.random() < 0.2:
+            document, answer = None, self._server.client.delete(path)
+        else:
+            fields = {
+                "available": self._random.random() < 0.9,
+                "hidden": self._random.random() < 0.1,
+                "tags": self._random.sample(TAGS, 1),
+                "price": float(self._random.randrange(20)),
+            }
+            document, answer = Item(**fields), self._server.client.put(path, json=fields)
+        assert answer.status_code == 200, answer.text
+        self._documents[item] = Change(item, answer.json()["revision"], document)
+
+    def post(self, events: int, *, catalogue_changes: bool = True) -> None:
+        """Post arrays of up to 25 events of one kind, in the order of their time, and change the catalogue between."""
         while events > 0:
+            if catalogue_changes:
+                self.change_catalogue()
             topic = self._random.choices(["clicks", "purchases", "feedback"], [8, 1, 1])[0]
             batch = [self._event(topic) for _ in range(min(events, self._random.randrange(1, 25)))]
             answer = self._server.client.post(f"/v1/events/{topic}", json=batch)
@@ -87,37 +131,55 @@ class Shop:
         return event
 
 
-def answers_of(server: ServerProcess) -> dict[str, list[tuple[str, float]]]:
-    """Every kind of answer, as served."""
-    client = server.client
-    answers = {f"user {user}": client.get(f"/v1/recommendations/{user.replace('/', '%2F')}?n=7") for user in VISITORS}
-    answers["stranger"] = client.get("/v1/recommendations/stranger")
-    answers["unseen"] = client.get(f"/v1/recommendations/{VISITORS[3].replace('/', '%2F')}?exclude_seen=true&n=20")
-    answers["session"] = client.post("/v1/recommendations", json={"session": "session 5"})
-    answers["recent"] = client.post("/v1/recommendations", json={"recent": ITEMS[3:6], "exclude": ITEMS[4:5]})
-    answers["candidates"] = client.post("/v1/recommendations", json={"user": VISITORS[0], "candidates": ITEMS[:9]})
-    answers["similar"] = client.get(f"/v1/items/{ITEMS[2]}/similar")
-    answers["popular"] = client.get("/v1/popular?n=30")
-    answers["trending"] = client.get("/v1/trending")
+ASKS: Mapping[str, Ask] = {
+    **{f"user {user}": Ask(user=user, n=7) for user in VISITORS},
+    "stranger": Ask(user="stranger"),
+    "unseen": Ask(user=VISITORS[3], exclude_seen=True, n=20),
+    "without profiling": Ask(user=VISITORS[3], profiling=False),
+    "session": Ask(session="session 5"),
+    "recent": Ask(recent=ITEMS[3:6], exclude=ITEMS[4:5]),
+    "candidates": Ask(user=VISITORS[0], candidates=[*ITEMS[:9], UNMET[0]]),
+    "filter": Ask(user=VISITORS[1], wanted=Filter(tags=("tea",), price_max=12.0), n=50),
+    "all there is": Ask(user=VISITORS[2], n=70),
+    "similar": Ask(item=ITEMS[2]),
+    "popular": Ask(half_life=POPULAR_HALF_LIFE, n=30),
+    "trending": Ask(half_life=TRENDING_HALF_LIFE),
+}
+"""Every kind of list."""
+
+
+def answers_of(server: ServerProcess, **more: Any) -> dict[str, list[tuple[str, float]]]:
+    """Every kind of answer, as served; `more` are further parameters of each request."""
     found = {}
-    for name, answer in answers.items():
+    for name, ask in ASKS.items():
+        if ask.item is not None:
+            answer = server.client.get(f"/v1/items/{quote(ask.item, safe='')}/similar", params=more)
+        elif ask.half_life is not None:
+            path = "/v1/popular" if ask.half_life == POPULAR_HALF_LIFE else "/v1/trending"
+            answer = server.client.get(path, params={"n": ask.n, **more})
+        else:
+            fields = {"user", "session", "recent", "candidates", "exclude", "exclude_seen", "n"}
+            given = {field: getattr(ask, field) for field in fields if getattr(ask, field)}
+            given |= {} if ask.profiling else {"profiling": "off"}
+            given |= {} if ask.wanted == NO_FILTER else {"tags": ["tea"], "price_max": 12}
+            alone = given.keys() <= {"user", "n"}
+            if alone:
+                path = f"/v1/recommendations/{quote(given.pop('user'), safe='')}"
+                answer = server.client.get(path, params={**given, **more})
+            else:
+                answer = server.client.post("/v1/recommendations", json={**given, **more})
         assert answer.status_code == 200, answer.text
         found[name] = [(each["item"], each["score"]) for each in answer.json()["items"]]
     return found
 
 
-def answers_in_memory(model: Model) -> dict[str, list[tuple[str, float]]]:
-    """Every kind of answer, straight from a shard's model."""
-    answers: dict[str, Ranking] = {f"user {user}": model.recommend(Query(user=user, n=7)) for user in VISITORS}
-    answers["stranger"] = model.recommend(Query(user="stranger"))
-    answers["unseen"] = model.recommend(Query(user=VISITORS[3], exclude_seen=True, n=20))
-    answers["session"] = model.recommend(Query(session="session 5"))
-    answers["recent"] = model.recommend(Query(recent=ITEMS[3:6], exclude=ITEMS[4:5]))
-    answers["candidates"] = model.recommend(Query(user=VISITORS[0], candidates=ITEMS[:9]))
-    answers["similar"] = model.similar(ITEMS[2], 10)
-    answers["popular"] = model.popular(30)
-    answers["trending"] = model.popular(10, half_life="2h")
-    return {name: list(zip(ranking.items, ranking.scores, strict=True)) for name, ranking in answers.items()}
+def answers_in_memory(model: Model, catalogue: Catalogue) -> dict[str, list[tuple[str, float]]]:
+    """Every kind of answer, straight from a shard's model and a catalogue of the same documents."""
+    served = Served("in memory", "in memory", model)
+    rankings = {
+        name: decide(ask, Context(None, model, catalogue.view(ask.wanted, served))) for name, ask in ASKS.items()
+    }
+    return {name: list(zip(ranking.items, ranking.scores, strict=True)) for name, ranking in rankings.items()}
 
 
 def wait_until_served(environment: Mapping[str, str], server: ServerProcess, shop: Shop) -> int:
@@ -134,7 +196,16 @@ def wait_until_served(environment: Mapping[str, str], server: ServerProcess, sho
     store.close()
     assert newest is not None
     server.wait_for_version(newest.id)
+
+    def follows() -> bool:
+        return server.client.get("/v1/popular").json()["catalogue_revision"] == shop.revision()
+
+    wait_until(follows, "the server follows the catalogue", 60.0)
     return newest.number
+
+
+def is_blocked(document: Item) -> bool:
+    return document.hidden or not document.available
 
 
 def model_in_memory(shards: Mapping[int, Shard]) -> Model:
@@ -166,6 +237,9 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         shop.post(400)
         older = wait_until_served(environment, server, shop)
         answers_before = answers_of(server)
+        hidden = {change.item for change in shop.documents() if change.document is None or is_blocked(change.document)}
+        assert hidden, "the catalogue hides something"
+        assert not hidden & {item for answer in answers_before.values() for item, _ in answer}
 
         shop.post(400)
         wait_until_served(environment, server, shop)
@@ -179,14 +253,16 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         counted = [counts["learned"] for shard in shards.values() for counts in shard.counters.values()]
         assert sum(counted) == shop.learnable() < 800, "events without consent and of bots are left out"
         answers_now = answers_of(server)
-        assert answers_now == answers_in_memory(model_in_memory(shards))
+        assert answers_now == answers_in_memory(model_in_memory(shards), shop.catalogue())
         assert answers_now != answers_before
 
-        # A rollback gives exactly the earlier answers, and learning goes on meanwhile.
+        # A rollback gives exactly the answers of that version with today's catalogue, and learning goes on meanwhile.
+        answers_before = answers_of(server, version=str(older))
+        assert answers_now != answers_before
         pinned = server.client.post(f"/v1/versions/{older}/rollback", json={"who": "test", "why": "twin"})
         assert pinned.json()["served"] == older
         assert answers_of(server) == answers_before
-        shop.post(100)
+        shop.post(100, catalogue_changes=False)
         store = store_of(environment)
         wait_until(lambda: store.latest().events == shop.learnable(), "what is posted meanwhile is learned", 240.0)
         store.close()
@@ -196,4 +272,4 @@ def test_the_whole_path_answers_as_a_shard_in_memory(
         assert server.client.request("DELETE", "/v1/pin", json={}).json()["pinned"] is None
         wait_until_served(environment, server, shop)
         shards = assert_every_event_counted_once(environment, layout.shards)
-        assert answers_of(server) == answers_in_memory(model_in_memory(shards))
+        assert answers_of(server) == answers_in_memory(model_in_memory(shards), shop.catalogue())
