@@ -62,6 +62,7 @@ class Responder:
         view = self._catalogue.view(ask.wanted, None if served is None else served.for_catalogue)
         version, model = (None, None) if served is None else (served.version, served.model)
         ranking, explanation = explain(ask, Context(version, model, view, self._count_violations))
-        self._metrics.count_answer(ranking.fallback or "personal")
+        fallback = ranking.fallback or "personal"
+        self._metrics.count_answer(fallback)
         response = to_response(self._new_id(), self._model_name, version, ranking, view.revision)
         return with_reasons(response, explanation)

@@ -187,10 +187,12 @@ class Terminal:
                 return False
             if health.json()["access"] == "keys":
                 return True  # a page about keys, which says by itself what to wait for
+            # What is learned is asked for first and what is served last: each may only have gone on meanwhile.
             metrics = httpx.get(f"{address}/metrics").text
-            versions = httpx.get(f"{address}/v1/versions").json()
             with Client(address) as client:
                 read = counters(client)["read"]
+            versions = httpx.get(f"{address}/v1/versions").json()
+            served = httpx.get(f"{address}/health/ready").json()["version"]
         except httpx.TransportError:
             return True
         accepted = sum(
@@ -200,7 +202,7 @@ class Terminal:
             if sample.name == "corrente_http_events_accepted_total"
         )
         newest = max((version["number"] for version in versions["versions"]), default=None)
-        return read >= accepted and health.json()["version"] == versions["aliases"].get("pinned", newest)
+        return read >= accepted and served == versions["aliases"].get("pinned", newest)
 
 
 def _place(path: Path, block: Block) -> str:
