@@ -31,6 +31,7 @@ from serving.intake.event_intake import Accepted, EventIntake
 from serving.intake.event_reader import EventReader
 from serving.intake.mapped_reader import MappedReader
 from serving.intake.producer import EventProducer
+from serving.intake.visitor_wishes import VisitorWishes
 from serving.limits.limits import Limits
 from serving.loading.loader import Loader
 from serving.loading.shared import SnapshotClient
@@ -44,6 +45,7 @@ from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
 from stream.access.key_store import KeyStore
 from stream.access.limit_store import LimitStore
+from stream.catalogue.visitor_rules import VisitorRules
 from stream.catalogue_store.live import LiveCatalogue
 from stream.catalogue_store.store import CatalogueStore
 from stream.events import TOPIC_TYPES
@@ -173,10 +175,10 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
         state.catalogue_store, settings.poll_seconds, lambda: _show_catalogue(state.metrics, state.catalogue)
     )
     state.loader.prepare = lambda loaded: state.catalogue.prepare(loaded.for_catalogue)
-    state.responder = Responder(state.loader, state.metrics, state.catalogue.catalogue)
+    state.responder = Responder(state.loader, state.metrics, state.catalogue.catalogue, state.catalogue.rules_of)
     state.producer = EventProducer(settings, UpstreamHealth("kafka", state.metrics))
     state.intake = EventIntake(
-        {topic: _reader_of(topic, settings) for topic in TOPIC_TYPES},
+        {topic: _reader_of(topic, settings, state.catalogue.rules_of) for topic in TOPIC_TYPES},
         state.producer,
         settings.topics,
         settings.max_body_bytes,
@@ -208,12 +210,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.store.close()
 
 
-def _reader_of(topic: str, settings: Settings) -> EventReader | MappedReader:
+def _reader_of(topic: str, settings: Settings, rules_of: Callable[[str], VisitorRules]) -> EventReader | MappedReader:
     """The reader of the bodies that are posted to a topic."""
-    plan = settings.mapping_plan
+    plan, scale = settings.mapping_plan, settings.model.scale
+    wishes = VisitorWishes(rules_of, settings.model.consent_default)
     if plan is not None and topic in plan.topics:
-        return MappedReader(plan.topics[topic], settings.max_future_seconds, settings.model.scale)
-    return EventReader(topic, settings.fields, settings.max_future_seconds, settings.model.scale)
+        return MappedReader(plan.topics[topic], settings.max_future_seconds, scale, wishes)
+    return EventReader(topic, settings.fields, settings.max_future_seconds, scale, wishes)
 
 
 def _show_catalogue(metrics: Metrics, live: LiveCatalogue) -> None:

@@ -3,8 +3,8 @@
 `stream` owns the contracts: the form of an event (`events`, `values`), the tables of a model (`state`, `models`), how
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
 `catalogue`, `shard`, `evaluation` and `profile` are pure: they read no clock, environment, network or chance. The rooms
-`access`, `catalogue_store`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`, `versions` and `runtime`
-are the edge. `stream` imports neither `serving` nor `simulators`.
+`access`, `catalogue_store`, `catalogue_topics`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`,
+`versions` and `runtime` are the edge. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -13,6 +13,7 @@ are the edge. `stream` imports neither `serving` nor `simulators`.
 | `capacity` | how much memory a model of given size takes |
 | `catalogue` | what a shop may say about items and users, and which items a filter lets through |
 | `catalogue_store` | how the catalogue is kept in Redis, followed by servers and imported from files |
+| `catalogue_topics` | how documents of the catalogue come through Kafka |
 | `cli` | how the console command `corrente` finds its commands |
 | `doctor` | what `corrente doctor` checks of an installation |
 | `configuration` | how addresses, files and tables of settings are read, and what is secret in them |
@@ -21,7 +22,7 @@ are the edge. `stream` imports neither `serving` nor `simulators`.
 | `health` | what is said of a partition that stands still, and of rejected records |
 | `ingest` | how records are decoded, and in which order those of several topics are learned |
 | `kafka` | how records come from Kafka, and where those go that could not be learned |
-| `kafka_settings` | which settings of connections to Kafka make sense together |
+| `kafka_settings` | topics of documents, and which settings of connections to Kafka make sense together |
 | `models` | how events are learned and lists are ranked |
 | `profile` | what a file of events has in it, before anything is learned |
 | `registry` | how schemas of records are asked for at a schema registry |

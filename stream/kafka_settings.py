@@ -1,14 +1,18 @@
-"""Rules for the settings of connections to Kafka that concern several of them together.
+"""Settings of the topics of documents, and rules for the settings of connections to Kafka.
 
-This file decides which combinations make sense, how a protocol in an address is read, and what is said of the others.
-A password that is set and not used would be as bad as none: the connection would not be the one that was meant. The
-settings themselves are defined in `stream.settings`.
+This file decides the names of the topics of documents, which settings of connections make sense together, how a
+protocol in an address is read, and what is said of the others. A password that is set and not used would be as bad as
+none: the connection would not be the one that was meant. The settings of connections are defined in `stream.settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel, Field, field_validator
+
+from stream.setting_checks import check_topic
 
 PREFIX = "CORRENTE_KAFKA_"
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -17,6 +21,29 @@ _TLS = ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_
 _PASSWORD = ("sasl_username", "sasl_password")
 _CLIENT = ("sasl_oauth_token_url", "sasl_oauth_client_id", "sasl_oauth_client_secret")
 _OAUTH = (*_CLIENT, "sasl_oauth_scope", "sasl_oauth_provider")
+
+
+class DocumentTopicSettings(BaseModel):
+    """Topics of documents of the catalogue, as a part of all settings."""
+
+    items_topic: str = Field(
+        "items",
+        description="Compacted topic with documents of items, which a worker reads if it is there. Empty: none.",
+    )
+    users_topic: str = Field(
+        "users",
+        description="Compacted topic with documents of users, which a worker reads if it is there. Empty: none.",
+    )
+
+    @field_validator("items_topic", "users_topic")
+    @classmethod
+    def _document_topic(cls, value: str) -> str:
+        return check_topic(value) if value else value
+
+    @property
+    def document_topics(self) -> dict[str, str]:
+        """Our name of each topic of documents that is read to its name in Kafka."""
+        return {ours: name for ours, name in (("items", self.items_topic), ("users", self.users_topic)) if name}
 
 
 def with_protocol(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from stream.configuration.settings_file import SettingsFile
 from stream.configuration.sources import from_environment, merged, nested_values, under_present_names
 from stream.ingest.mapping.loading import load_mapping
 from stream.ingest.mapping.plan import MappingPlan
-from stream.kafka_settings import check_servers, security_problem, with_protocol
+from stream.kafka_settings import DocumentTopicSettings, check_servers, security_problem, with_protocol
 from stream.models.settings import KNOWN_KINDS, ModelSettings
 from stream.models.settings import RENAMED as RENAMED_OF_MODEL
 from stream.registry_settings import RegistrySettings
@@ -80,7 +80,7 @@ RENAMED: Mapping[str, str] = {
 """Names of variables in release 0.1 to their present names. The old ones still work and log one line each."""
 
 
-class Settings(AccessSettings, LimitSettings, RegistrySettings, BaseSettings):
+class Settings(AccessSettings, LimitSettings, RegistrySettings, DocumentTopicSettings, BaseSettings):
     """Addresses, names, limits and intervals. Made by `load_settings`; the class itself reads no environment."""
 
     model_config = SettingsConfigDict(
@@ -330,7 +330,7 @@ class Settings(AccessSettings, LimitSettings, RegistrySettings, BaseSettings):
 
     @model_validator(mode="after")
     def _different_topics(self) -> Settings:
-        check_different(PREFIX, {**self.topics, "dead_letters": self.dead_letters_topic})
+        check_different(PREFIX, {**self.topics, **self.document_topics, "dead_letters": self.dead_letters_topic})
         return self
 
     @model_validator(mode="after")

@@ -179,7 +179,8 @@ class Worker:
         use_short_switch_interval()
         importing = asyncio.create_task(import_later(resources.import_river, self._up_to_date))
         importing.add_done_callback(_everything_is_imported)
-        self._background += [importing, asyncio.create_task(keep_reporting(self._runners, resources))]
+        reporting = asyncio.create_task(keep_reporting(self._runners, resources))
+        self._background += [importing, reporting, resources.follow_catalogue()]
         if resources.follower is not None:
             following = follow(resources.follower, lambda: self._standing_by, resources.with_redis)
             self._background.append(asyncio.create_task(following))
@@ -255,8 +256,7 @@ class Worker:
             task.cancel()
         for runner in list(self._runners.values()):
             await runner.drop()
-        await self._resources.dead_letters.stop()
-        await self._resources.topic_ids.close()
+        await self._resources.disconnect()
         self._resources.close()
 
     # ---- called by the transport
@@ -391,7 +391,7 @@ def make_app(settings: Settings) -> WorkerApp:
         logging_config=configure_logs(settings.log_format, settings.log_level, reported_elsewhere=(CannotLearn,)),
     )
     store, metrics = VersionStore.connect(settings.redis_address, settings.model_name), WorkerMetrics()
-    ours = {kafka_name: topic for topic, kafka_name in settings.topics.items()}
+    ours = {name: topic for topic, name in {**settings.topics, **settings.document_topics}.items()}
     app.worker = Worker(
         WorkerResources(
             settings=settings,

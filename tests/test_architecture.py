@@ -80,6 +80,7 @@ ROOMS = (
     "stream/registry/",
     "stream/health/",
     "stream/standby/",
+    "stream/catalogue_topics/",
     "stream/runner/",
     "stream/start_checks.py",
     "stream/doctor/",

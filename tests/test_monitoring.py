@@ -166,6 +166,39 @@ def test_the_alert_for_learning_fires_when_a_server_sees_that_a_shard_is_not_lea
     assert wrong == "", f"{what}: {wrong}"
 
 
+BEHIND = 'corrente_catalogue_behind{instance="%s"}'
+VIOLATIONS = 'corrente_filter_violations_total{instance="a"}'
+DOCUMENTS = 'corrente_worker_documents_total{topic="items", outcome="%s", instance="a"}'
+LAG = 'corrente_worker_document_lag_records{topic="items", instance="%s"}'
+CATALOGUE = [
+    ("CorrenteFilterViolated", "no hidden item was ranked", [(VIOLATIONS, "0x60")], "40m", None),
+    ("CorrenteFilterViolated", "a hidden item was ranked", [(VIOLATIONS, "0x19 1x40")], "25m", {"instance": "a"}),
+    ("CorrenteCatalogueBehind", "a server misses one look", [(BEHIND % "a", "0x9 1 0x30")], "11m", None),
+    ("CorrenteCatalogueBehind", "a server follows no more", [(BEHIND % "a", "0x9 1x30")], "15m", {"instance": "a"}),
+    ("CorrenteDocumentsWait", "a first import is read", [(LAG % "a", "9000 5000 1000 0x30")], "20m", None),
+    ("CorrenteDocumentsWait", "another worker reads", [(LAG % "a", "9 9 stale"), (LAG % "b", "_x2 0x30")], "9m", None),
+    ("CorrenteDocumentsWait", "nothing is read any more", [(LAG % "a", "0x5 40x30")], "15m", {"topic": "items"}),
+    ("CorrenteDocumentsRefused", "good documents", [(DOCUMENTS % "written", "0x9 70x30")], "15m", None),
+    ("CorrenteDocumentsRefused", "bad ones", [(DOCUMENTS % "dead_letters", "0x9 2x30")], "15m", {"topic": "items"}),
+]
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("alert", "what", "series", "at", "labels"), CATALOGUE, ids=[f"{alert}: {what}" for alert, what, *_ in CATALOGUE]
+)
+def test_alerts_of_the_catalogue_fire_when_lists_or_documents_go_wrong(
+    alert: str,
+    what: str,
+    series: list[tuple[str, str]],
+    at: str,
+    labels: dict[str, str] | None,
+    tmp_path: Path,
+) -> None:
+    wrong = differs(alert, series, {**labels, "severity": "warning"} if labels else None, at, tmp_path)
+    assert wrong == "", f"{what}: {wrong}"
+
+
 @needs_promtool
 @pytest.mark.parametrize(("what", "series", "fires_at"), FIRING, ids=[what for what, _, _ in FIRING])
 def test_the_alert_for_lost_records_fires_when_records_were_lost(

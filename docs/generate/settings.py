@@ -38,6 +38,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "PURCHASES_TOPIC",
         "FEEDBACK_TOPIC",
         "DEAD_LETTERS_TOPIC",
+        "ITEMS_TOPIC",
+        "USERS_TOPIC",
         "PARTITIONS",
         "CREATE_TOPICS",
         "SHARDS",

@@ -129,6 +129,15 @@ ArrangementPolicy = Callable[[Ranking, Ask, Context], Ranking]
 """Policy after scoring: the ranking to give back. Returns the very same object if there is nothing to change."""
 
 
+def without_profiling(ask: Ask) -> Ask:
+    """The ask of a visitor who wants no profiling: with nothing that is known of the visitor, `exclude_seen` included.
+
+    >>> without_profiling(Ask(user="ada", exclude_seen=True, n=5)) == Ask(user="ada", profiling=False, n=5)
+    True
+    """
+    return msgspec.structs.replace(ask, profiling=False, exclude_seen=False) if ask.profiling else ask
+
+
 # ---- before scoring
 
 

@@ -7,13 +7,16 @@ whether it is answered inside the HTTP protocol or by an `Endpoint`. It is kept 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from serving.answers.answer_ids import AnswerIds
-from serving.answers.decision import Ask, Context, decide
+from serving.answers.decision import Ask, Context, decide, without_profiling
 from serving.answers.explain import explain
 from serving.answers.response import Recommendations, to_response, with_reasons
 from serving.loading.served import LoadedVersion, VersionSource
 from serving.metrics import Metrics
 from stream.catalogue.snapshot import Catalogue
+from stream.catalogue.visitor_rules import NO_RULES, VisitorRules
 
 
 class Responder:
@@ -23,13 +26,21 @@ class Responder:
         loader: holds the versions in memory.
         metrics: of the server; each answer is counted by its fallback.
         catalogue: of the items; an empty one if none is given.
+        rules_of: the rules of a visitor, by the id of the user.
     """
 
-    def __init__(self, loader: VersionSource, metrics: Metrics, catalogue: Catalogue | None = None) -> None:
+    def __init__(
+        self,
+        loader: VersionSource,
+        metrics: Metrics,
+        catalogue: Catalogue | None = None,
+        rules_of: Callable[[str], VisitorRules] = lambda _: NO_RULES,
+    ) -> None:
         self._loader = loader
         self._model_name = loader.model_name
         self._metrics = metrics
         self._catalogue = catalogue if catalogue is not None else Catalogue()
+        self._rules_of = rules_of
         self._count_violations = metrics.filter_violations.inc
         self._new_id = AnswerIds()
 
@@ -45,6 +56,7 @@ class Responder:
 
     def respond(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
         """The response from a version in memory; None: no version was ever published."""
+        ask = self._as_visitor_wants(ask)
         if served is None:
             version = None
             view = self._catalogue.view(ask.wanted, None)
@@ -59,6 +71,7 @@ class Responder:
 
     def explain(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
         """The response of `respond`, with the reasons of each item."""
+        ask = self._as_visitor_wants(ask)
         view = self._catalogue.view(ask.wanted, None if served is None else served.for_catalogue)
         version, model = (None, None) if served is None else (served.version, served.model)
         ranking, explanation = explain(ask, Context(version, model, view, self._count_violations))
@@ -66,3 +79,9 @@ class Responder:
         self._metrics.count_answer(fallback)
         response = to_response(self._new_id(), self._model_name, version, ranking, view.revision)
         return with_reasons(response, explanation)
+
+    def _as_visitor_wants(self, ask: Ask) -> Ask:
+        """The ask under the rules that the visitor has set."""
+        if ask.user is not None and not self._rules_of(ask.user).profiled:
+            return without_profiling(ask)
+        return ask

@@ -94,6 +94,15 @@ class ProfilePage(msgspec.Struct):
     """Number of the last change of a profile."""
 
 
+class ItemWritten(msgspec.Struct):
+    """The item is changed. The rest of it isn't shown, because writing takes another scope than reading."""
+
+    item: str
+    """Id of the item."""
+    revision: int
+    """Number of this change."""
+
+
 class ProfileWritten(msgspec.Struct):
     """The profile is written. It isn't repeated, because writing takes another scope than reading."""
 
@@ -141,6 +150,7 @@ STRUCTS: list[type] = [
     ItemDocument,
     ItemPage,
     ItemsWritten,
+    ItemWritten,
     ItemDeleted,
     ProfileBody,
     PROFILE_CHANGE,

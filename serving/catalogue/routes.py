@@ -18,6 +18,7 @@ from serving.catalogue.documents import (
     ItemDocument,
     ItemPage,
     ItemsWritten,
+    ItemWritten,
     ProfileDeleted,
     ProfileDocument,
     ProfilePage,
@@ -104,10 +105,11 @@ async def put_item(request: Request, item: ItemId) -> Response:
     return answer(_item(await ITEMS.put(request, item)))
 
 
-@router.patch("/items/{item:id}", **described("ItemDocument", *WRITING, body="ItemChange"))
+@router.patch("/items/{item:id}", **described("ItemWritten", *WRITING, body="ItemChange"))
 async def patch_item(request: Request, item: ItemId) -> Response:
     """Change some fields of an item; null removes one (RFC 7396). The item is made if it isn't there."""
-    return answer(_item(await ITEMS.patch(request, item)))
+    written = await ITEMS.patch(request, item)
+    return answer(ItemWritten(item, written.revision))
 
 
 @router.get("/items/{item:id}", **described("ItemDocument", "404"))

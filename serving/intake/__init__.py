@@ -7,4 +7,5 @@
 | `producer` | how events are sent, and when Kafka counts as down |
 | `event_intake` | when an event counts as accepted, and how both outcomes are counted |
 | `routes` | the routes of the topics and their documentation |
+| `visitor_wishes` | which events are counted only, because their visitor wants no profiling |
 """

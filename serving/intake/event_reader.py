@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from serving.access.visitors import require_own_event
+from serving.intake.visitor_wishes import NO_WISHES, VisitorWishes
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
 from stream.access.visitor_token import Visitor
@@ -32,15 +33,22 @@ class EventReader:
         fields: our field name to the one that producers use.
         max_future_seconds: largest distance of an event's time ahead of the clock.
         scale: the values that a rating may have; None allows all.
+        wishes: of visitors, about their events.
     """
 
     def __init__(
-        self, topic: str, fields: Mapping[str, str], max_future_seconds: float, scale: RatingScale | None = None
+        self,
+        topic: str,
+        fields: Mapping[str, str],
+        max_future_seconds: float,
+        scale: RatingScale | None = None,
+        wishes: VisitorWishes = NO_WISHES,
     ) -> None:
         self.event_type = renamed(TOPIC_TYPES[topic], fields)
         self.names = self.event_type.__struct_encode_fields__
         self.max_future_seconds = max_future_seconds
         self.scale = scale
+        self._wishes = wishes
         self._encode = msgspec.json.Encoder().encode
         self._one = msgspec.json.Decoder(self.event_type).decode
         self._many = msgspec.json.Decoder(list[self.event_type]).decode  # type: ignore[name-defined]  # made at run time
@@ -75,6 +83,7 @@ class EventReader:
                     event.event_id = uuid.uuid4().hex
                 if not has_time(event.timestamp):
                     event.timestamp = now
+                event.consent = self._wishes.consent_instead(event) or event.consent
                 value = self._encode_event(event)
                 if len(value) > EVENT_MAX_BYTES:
                     raise InvalidEvent(

@@ -2,6 +2,7 @@
 
 The worker reads the same bytes by the same plan (`CORRENTE_MAPPING`), so a record that is accepted here becomes the
 same events there. A record without an id or a time gets both in a field of ours, `corrente`, before its own fields.
+The consent of a visitor who wants no profiling goes there, too.
 
 This file decides which records are refused, and what is added to one. One wrong record refuses the whole array.
 """
@@ -16,6 +17,7 @@ import msgspec
 from serving.access.refusals import Refused
 from serving.access.visitors import require_own_event
 from serving.intake.event_reader import EVENT_MAX_BYTES, to_problem_of_event
+from serving.intake.visitor_wishes import NO_WISHES, VisitorWishes
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
 from stream.access.visitor_token import Visitor
@@ -31,9 +33,16 @@ class MappedReader:
         plan: of the topic.
         max_future_seconds: largest distance of an event's time ahead of the clock.
         scale: the values that a rating may have; None allows all.
+        wishes: of visitors, about their events.
     """
 
-    def __init__(self, plan: TopicPlan, max_future_seconds: float, scale: RatingScale | None = None) -> None:
+    def __init__(
+        self,
+        plan: TopicPlan,
+        max_future_seconds: float,
+        scale: RatingScale | None = None,
+        wishes: VisitorWishes = NO_WISHES,
+    ) -> None:
         self.plan = plan
         self.event_type: type[msgspec.Struct] = msgspec.defstruct(
             TOPIC_TYPES[plan.topic].__name__,
@@ -44,6 +53,7 @@ class MappedReader:
         )
         self.max_future_seconds = max_future_seconds
         self.scale = scale
+        self._wishes = wishes
         self._one = msgspec.json.Decoder(msgspec.Raw).decode
         self._many = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -106,17 +116,23 @@ class MappedReader:
             added["event_id"] = uuid.uuid4().hex
         if any(event.timestamp is None for event in mapped.events):
             added["timestamp"] = now
+        if consent := next(filter(None, map(self._wishes.consent_instead, mapped.events)), None):
+            added["consent"] = consent
         sent = self._with(value, added, first) if added else value
         return _id_of(mapped, added), visitor_of(first).encode(), sent
 
     def _with(self, value: bytes, added: dict[str, Any], first: Event) -> bytes:
         """The JSON of a record with what it lacks."""
-        own = msgspec.json.decode(value).get(OWN)
+        record = msgspec.json.decode(value)
+        own = record.get(OWN)
         if own is None:
             return b'{"%s":%s,%s' % (OWN.encode(), msgspec.json.encode(added), value.lstrip()[1:])
         if isinstance(own, dict) and EVENT in own:
-            event = {**own[EVENT], **{name: each for name, each in added.items() if getattr(first, name) is None}}
+            lacking = {name for name in added if name == "consent" or getattr(first, name) is None}
+            event = {**own[EVENT], **{name: added[name] for name in lacking}}
             return msgspec.json.encode({OWN: {EVENT: event}})
+        if isinstance(own, dict) and set(added) == {"consent"}:
+            return msgspec.json.encode({**record, OWN: {**own, **added}})
         raise InvalidEvent(
             f"{OWN}: this field is ours, and lacks {' and '.join(added)}; leave it out, or put a whole event in "
             f"{OWN}.{EVENT}"

@@ -10,6 +10,7 @@ Nothing here reads a clock, the environment or the network; documents are stored
 | `item` | fields and limits of an item's document |
 | `labels` | which free labels a document may have |
 | `profile` | fields and limits of a user's document |
+| `visitor_rules` | which fields of a user's document lists follow |
 | `documents` | how a document is read, changed in part and written, and how an error in it is worded |
 | `document_files` | how the rows of a file become documents |
 | `columns` | how documents become columns |

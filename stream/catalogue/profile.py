@@ -1,14 +1,15 @@
 """A user's document: what a shop says about a user, beside what the user does.
 
-The profile is kept for the shop's pages and for later models; lists are not made from it. Deleting it deletes this
-document and nothing else: what was learned from the user's events is in the model.
+The profile is kept for the shop's pages and for later models. Lists are not made from it, but for one field: a visitor
+who wants no `profiling` gets lists without it. Deleting the profile deletes this document and nothing else: what was
+learned from the user's events is in the model.
 
 This file decides the fields of a profile and their limits.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,3 +25,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     country: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="Two letters, as in ISO 3166.")] | None = None
     tags: Annotated[list[Name], Meta(max_length=64, description="Words of your own.")] = []
     labels: Labels = {}
+    profiling: Annotated[
+        Literal["on", "off"],
+        Meta(description="`off`: lists without what is known of the user, whose events are counted as `aggregate`."),
+    ] = "on"

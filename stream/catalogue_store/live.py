@@ -18,6 +18,7 @@ import structlog
 
 from stream.catalogue.columns import Change, Columns
 from stream.catalogue.snapshot import Catalogue, Served
+from stream.catalogue.visitor_rules import NO_RULES, VisitorRules, decoded_rules
 from stream.catalogue_store.store import CatalogueStore, Changes, change_of
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,7 @@ class LiveCatalogue:
 
     Attributes:
         catalogue: as it is now.
+        visitor_rules: rules by the id of the user, of users who have any. Read by any thread, changed by one.
         behind: True while changes can't be read.
 
     Args:
@@ -47,6 +49,8 @@ class LiveCatalogue:
 
     def __init__(self, store: CatalogueStore, poll_seconds: float, changed: Callable[[], None] = lambda: None) -> None:
         self.catalogue = Catalogue()
+        self.visitor_rules: dict[str, VisitorRules] = {}
+        self._rules_id, self._rules_number = "", 0
         self.behind = False
         self._store = store
         self._poll_seconds = poll_seconds
@@ -62,11 +66,15 @@ class LiveCatalogue:
         """Begin to follow, in a thread of its own."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop following. The catalogue stays as it is."""
+    def stop(self, *, wait: bool = True) -> None:
+        """Stop following. The catalogue stays as it is.
+
+        Args:
+            wait: return when the thread has ended; it ends by itself otherwise.
+        """
         self._stopping.set()
         self._settled.set()
-        if self._thread.is_alive():
+        if wait and self._thread.is_alive():
             self._thread.join(JOIN_SECONDS)
 
     def prepare(self, served: Served) -> None:
@@ -78,12 +86,17 @@ class LiveCatalogue:
             self._settled.wait()
         self.catalogue.prepare(served)
 
+    def rules_of(self, user: str) -> VisitorRules:
+        """The rules of a visitor, by the id of the user."""
+        return self.visitor_rules.get(user, NO_RULES)
+
     def catch_up(self) -> None:
         """Read and apply what has changed.
 
         Raises:
             redis.exceptions.RedisError: Redis does not answer.
         """
+        self._catch_up_with_rules()
         while not self._stopping.is_set():
             known = self.catalogue.current.revision
             changes = self._store.changes(self._id, known, APPLIED)
@@ -94,6 +107,22 @@ class LiveCatalogue:
                 self._call_changed()
             else:
                 return
+
+    def _catch_up_with_rules(self) -> None:
+        changes = self._store.rule_changes(self._rules_id, self._rules_number)
+        if changes.whole and not changes.catalogue and self._rules_id:
+            return  # the catalogue is gone from Redis: `_read_all` says so, and the last rules stay in use
+        rules = {} if changes.whole else self.visitor_rules
+        for user, data in changes.rules.items():
+            try:
+                if data:
+                    rules[user.decode()] = decoded_rules(data)
+                else:
+                    rules.pop(user.decode(), None)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                log.warning("the rules of a visitor can't be read and are left out", error=str(error))
+        self.visitor_rules = rules
+        self._rules_id, self._rules_number = changes.catalogue, changes.number
 
     def _read_all(self) -> None:
         columns, found, gone = Columns(), Changes("", 0, []), False
@@ -152,6 +181,8 @@ class LiveCatalogue:
 
     def _note(self, error: Exception | None) -> None:
         self._settled.set()
+        if self._stopping.is_set():  # the connection is closed under it
+            return
         if self.behind != (error is not None):
             self.behind = error is not None
             self._call_changed()

@@ -20,8 +20,9 @@ from stream.catalogue.columns import Change
 from stream.catalogue.documents import Documents
 from stream.catalogue.item import Item
 from stream.catalogue.profile import Profile
-from stream.catalogue_store.keys import LOG_LENGTH, CatalogueKeys, Kind
-from stream.catalogue_store.scripts import CHANGES, WRITE
+from stream.catalogue.visitor_rules import encoded_rules
+from stream.catalogue_store.keys import LOG_LENGTH, RULE_LOG_LENGTH, CatalogueKeys, Kind
+from stream.catalogue_store.scripts import CHANGES, CLAIM_READING, RULE_CHANGES, WRITE
 from stream.versions import VersionStore
 
 D = TypeVar("D", bound=Item | Profile)
@@ -51,6 +52,18 @@ class WrongCursor(ValueError):
     """A cursor that no listing has returned."""
 
 
+class Moved(RuntimeError):
+    """Another writer went on in the same log of a topic. Nothing was written.
+
+    Attributes:
+        place: that it has come to.
+    """
+
+    def __init__(self, log: str, place: str) -> None:
+        super().__init__(f"another worker has written the documents of {log}, up to {place}")
+        self.place = place
+
+
 class Stored(NamedTuple, Generic[D]):
     """A document with its id and revision."""
 
@@ -66,11 +79,45 @@ class Write(NamedTuple, Generic[D]):
         id: of the item or user.
         document: None to delete it.
         expected: revision that it must have, 0 for none; None writes over any.
+        source: the producer's own revision, of a document from Kafka; None for none.
     """
 
     id: str
     document: D | None
     expected: int | None = None
+    source: int | None = None
+
+
+class Span(NamedTuple):
+    """A part of a log of Kafka, whose documents are written once.
+
+    Attributes:
+        log: name of the log.
+        before: place that the last writer came to, as it is stored; empty if there was none.
+        after: place that is stored with the documents.
+    """
+
+    log: str
+    before: str
+    after: str
+
+
+class Written(NamedTuple):
+    """Outcome of documents that were to be written.
+
+    Attributes:
+        revision: of the last change.
+        older: number of documents that were left out because their producer has sent a newer one.
+        unchanged: number of documents that were left out because they are stored as they are.
+    """
+
+    revision: int
+    older: int
+    unchanged: int
+
+
+NO_SPAN = Span("", "", "")
+"""Stands for documents that come from no log."""
 
 
 class DocumentStore(Generic[D]):
@@ -96,15 +143,33 @@ class DocumentStore(Generic[D]):
         Raises:
             WrongRevision: a document has another revision than expected.
         """
+        return self.write_from(NO_SPAN, writes).revision
+
+    def write_from(self, span: Span, writes: Sequence[Write[D]]) -> Written:
+        """Write documents of a log of Kafka, and the place that follows them, in one step.
+
+        Args:
+            span: part of the log that the documents are from; `NO_SPAN` for documents that are from none.
+            writes: in the order of the log; may be empty.
+
+        Raises:
+            Moved: the log is no longer at the place from which the writer went on.
+            WrongRevision: a document has another revision than expected.
+        """
         arguments: list[Any] = []
         for each in writes:
             document = b"" if each.document is None else self.documents.write(each.document)
-            arguments += [each.id, "" if each.expected is None else each.expected, document]
-        answer = self._write((), self._kind, LOG_LENGTH, secrets.token_hex(8), *arguments)
+            expected = "" if each.expected is None else each.expected
+            source = "" if each.source is None else each.source
+            arguments += [each.id, expected, source, encoded_rules(each.document), document]
+        lengths = LOG_LENGTH, RULE_LOG_LENGTH
+        answer = self._write((), self._kind, *lengths, secrets.token_hex(8), *span, *arguments)
+        if answer[0] == b"moved":
+            raise Moved(span.log, answer[1].decode())
         if answer[0] == b"changed":
             place = int(answer[1])
             raise WrongRevision(writes[place].id, writes[place].expected or 0, int(answer[2]), place)
-        return int(answer[1])
+        return Written(*map(int, answer[1:]))
 
     def change(self, identifier: str, change: Mapping[str, Any], expected: int | None = None) -> Stored[D]:
         """Change some fields of a document, which is made if it isn't there.
@@ -185,6 +250,22 @@ class Changes(NamedTuple):
     documents: list[tuple[bytes, bytes]]
 
 
+class RuleChanges(NamedTuple):
+    """Rules of visitors that a follower reads.
+
+    Attributes:
+        catalogue: id of the catalogue; empty while nothing was ever written.
+        number: of the last change.
+        rules: stored text by user; empty for a user who has none any more.
+        whole: True if these are all rules that there are.
+    """
+
+    catalogue: str
+    number: int
+    rules: dict[bytes, bytes]
+    whole: bool
+
+
 class CatalogueStore:
     """The catalogue of one model.
 
@@ -197,6 +278,8 @@ class CatalogueStore:
         self._redis: Any = space.redis
         self._keys = CatalogueKeys(space.keys.prefix)
         self._changes = space.script(CHANGES)
+        self._rule_changes = space.script(RULE_CHANGES)
+        self._claim_reading = space.script(CLAIM_READING)
         self.items: DocumentStore[Item] = DocumentStore(versions, "item", Documents(Item))
         self.users: DocumentStore[Profile] = DocumentStore(versions, "user", Documents(Profile))
 
@@ -229,6 +312,35 @@ class CatalogueStore:
             yield Changes(catalogue, known, list(found.items()))
             if not at:
                 return
+
+    def rule_changes(self, catalogue: str, number: int) -> RuleChanges:
+        """Visitors' rules that have changed since a number, or all of them if the log doesn't reach back.
+
+        Args:
+            catalogue: id of the catalogue that the caller knows.
+            number: of the last change that the caller knows.
+        """
+        status, *answer = self._rule_changes((), catalogue, number)
+        if status == b"same":
+            return RuleChanges(catalogue, number, {}, whole=False)
+        if status == b"ok":
+            changed = dict(zip(answer[1::2], answer[2::2], strict=True))
+            return RuleChanges(catalogue, int(answer[0]), changed, whole=False)
+        found: dict[bytes, bytes] = {}
+        at = 0
+        while True:
+            at, part = self._redis.hscan(self._keys.rules, at, count=SCANNED)
+            found |= part
+            if not at:
+                return RuleChanges(answer[0].decode(), int(answer[1]), found, whole=True)
+
+    def claim_reading(self, worker: str, seconds: float) -> bool:
+        """True if this worker is the one that reads the topics of documents for so long; 0 seconds give that up."""
+        return bool(self._claim_reading((), worker, round(1000 * seconds)))
+
+    def place_in(self, log: str) -> str:
+        """The place in a log of Kafka after the last document that was written; empty if there was none."""
+        return (self._redis.hget(self._keys.topics, log) or b"").decode()
 
     def announcements(self, wait_seconds: float) -> Iterator[bool]:
         """True for an announced change, False if there was none for `wait_seconds`: the moment to look all the same.

@@ -14,6 +14,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from stream.catalogue.snapshot import Snapshot
+from stream.catalogue_topics.reader import Counts
 from stream.events import TOPIC_TYPES
 from stream.runner.rolling_max import RollingMax
 
@@ -222,6 +224,29 @@ class WorkerMetrics:
             ["partition", "table"],
             registry=self.registry,
         )
+        self.documents = Counter(
+            f"{name}documents",
+            "Records of the topics of documents that this worker has read, by outcome.",
+            ["topic", "outcome"],
+            registry=self.registry,
+        )
+        self.document_lag = Gauge(
+            f"{name}document_lag_records",
+            "Records of the topics of documents that are not read yet, at the worker that reads them.",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.catalogue_items = Gauge(
+            f"{name}catalogue_items", "Items in the catalogue that are not deleted.", registry=self.registry
+        )
+        self.catalogue_revision = Gauge(
+            f"{name}catalogue_revision",
+            "Number of the catalogue's last change that this worker knows.",
+            registry=self.registry,
+        )
+        self.catalogue_behind = Gauge(
+            f"{name}catalogue_behind", "1 while changes of the catalogue can't be read.", registry=self.registry
+        )
         self.prequential = Gauge(
             f"{name}prequential",
             "Windowed prequential measurements of a shard (label `partition`), by their path in the version's metrics.",
@@ -238,6 +263,24 @@ class WorkerMetrics:
     def note_hold(self, held: str, seconds: float) -> None:
         """Take note that `learning` or the event `loop` was held for this long, and is free again."""
         self._holds[held].note(seconds, time.monotonic())
+
+    def show_catalogue(self, current: Snapshot, *, behind: bool) -> None:
+        """Export the catalogue that this worker knows."""
+        self.catalogue_items.set(current.items)
+        self.catalogue_revision.set(current.revision)
+        self.catalogue_behind.set(behind)
+
+    def count_documents(self, topic: str, counts: Counts) -> None:
+        """Count records of a topic of documents by their outcome."""
+        for outcome, records in counts._asdict().items():
+            self.documents.labels(topic, outcome).inc(records)
+
+    def show_document_lag(self, topic: str, records: int | None) -> None:
+        """Export the lag of a topic of documents; None ends the series, because another worker reads it."""
+        if records is None:
+            _remove(self.document_lag, topic)
+        else:
+            self.document_lag.labels(topic).set(records)
 
     def set_state(self, shard: int, state: Mapping[str, Any]) -> None:
         """Export every number in the `metrics`, `drift` and `rows` of a published state."""

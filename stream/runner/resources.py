@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from faust.types import TP
 
+from stream.catalogue_store.live import LiveCatalogue
+from stream.catalogue_store.store import CatalogueStore
+from stream.catalogue_topics.reader import DocumentReader
 from stream.kafka.fetch import SeekableConsumer
 from stream.kafka.identity.topic_ids import TopicIds
 from stream.kafka.letter_writer import DeadLetters
@@ -68,6 +71,9 @@ class WorkerResources:
         newest_number: the highest version number that was published from here.
         witnesses: newest witness of each log of a topic without an id; it may be in no published state yet.
         suspicions: newest states that could not be read once.
+        catalogue: the catalogue in memory, for reading alone; None before `follow_catalogue`. Learning doesn't look at
+            it.
+        documents: reads the topics of documents while no other worker does; None before `follow_catalogue`.
     """
 
     settings: Settings
@@ -92,9 +98,39 @@ class WorkerResources:
     newest_number: int = 0
     witnesses: dict[TP, str] = field(default_factory=dict)
     suspicions: Suspicions = field(default_factory=Suspicions)
+    catalogue: LiveCatalogue | None = None
+    documents: DocumentReader | None = None
 
     def __post_init__(self) -> None:
         self.sample_rate = SampleRate(self.settings.test_cpu_share, self.settings.sample_floor)
+
+    def follow_catalogue(self) -> asyncio.Task[None]:
+        """Follow the catalogue in a thread, and read the topics of documents in the task that is returned."""
+        store, metrics = CatalogueStore(self.store), self.metrics
+
+        def show() -> None:
+            if self.catalogue is not None:
+                metrics.show_catalogue(self.catalogue.catalogue.current, behind=self.catalogue.behind)
+
+        self.catalogue = LiveCatalogue(store, self.settings.poll_seconds, show)
+        self.catalogue.start()
+        self.documents = DocumentReader(
+            self.settings,
+            store,
+            self.name,
+            self.dead_letters,
+            self.with_redis,
+            metrics.count_documents,
+            metrics.show_document_lag,
+        )
+        return asyncio.create_task(self.documents.run())
+
+    async def disconnect(self) -> None:
+        """Let another worker read the topics of documents, and end the connections to Kafka."""
+        if self.documents is not None:
+            await self.documents.give_up()
+        await self.dead_letters.stop()
+        await self.topic_ids.close()
 
     async def import_river(self) -> None:
         """Import River off the event loop; only then are events tested."""
@@ -112,6 +148,8 @@ class WorkerResources:
 
     def close(self) -> None:
         """End the threads and close the connection to Redis; waits for learning, but not for Redis."""
+        if self.catalogue is not None:
+            self.catalogue.stop(wait=False)
         self.decoding.shutdown(wait=True)
         self.learning.shutdown(wait=True)
         self.redis.shutdown(wait=False)

@@ -21,7 +21,7 @@ from stream.ingest.mapping.document import Scalar
 from stream.ingest.mapping.paths import Path, list_of, text_of_path
 from stream.ingest.mapping.sources import FieldSource
 from stream.ingest.mapping.trees import Forest, getter
-from stream.values import InvalidEvent
+from stream.values import NO_CONSENT, InvalidEvent
 
 TOPIC_OF_KIND: Mapping[str, str] = {"click": "clicks", "purchase": "purchases"}
 """Our topic of a kind; all others are feedback."""
@@ -298,6 +298,9 @@ class PreparedRule:
                 if values[place] is None:
                     values[place] = own.get(name)
                     of_record = of_record or name == "event_id"
+            place = variant.fields.index("consent")
+            if own.get("consent") is not None and str(values[place]).strip() != NO_CONSENT:
+                values[place] = own["consent"]  # of a visitor who wants no profiling
         if index is not None and of_record:
             identifier = values[id_place]
             if isinstance(identifier, str | int) and not isinstance(identifier, bool):

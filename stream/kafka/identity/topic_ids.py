@@ -76,6 +76,18 @@ class TopicIds:
         self._note_leaders(answer)
         return {tp: LogId(answer.cluster, answer.ids[tp.topic], tp.topic, tp.partition) for tp in wanted}
 
+    async def partitions(self, topic: str) -> dict[TP, LogId]:
+        """The identity of the log of each partition that a topic has.
+
+        Raises:
+            IdentitiesUnknown: no answer, or the topic is missing.
+        """
+        answer = await self._ask(None, {topic})
+        return {
+            TP(topic, partition): LogId(answer.cluster, answer.ids[topic], topic, partition)
+            for partition in answer.leaders[topic]
+        }
+
     async def confirm(self, bound: Mapping[TP, LogId]) -> None:
         """Return if topics are still the ones that they were when this was called.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from tests.serving.awaiting import eventually, served_version
-from tests.serving.conftest import Publisher, RedisServer, running, settings_for
+from tests.serving.awaiting import eventually, kafka_up, served_version
+from tests.serving.conftest import Broker, Publisher, RedisServer, running, settings_for
 
 ANY_ID = "tea/pot ü?#%2F&"
 TEAPOT = {"title": "Teapot", "brand": "Alba", "categories": ["home/kitchen"], "price": 20, "labels": {"litres": 1.5}}
@@ -35,7 +36,9 @@ async def test_an_item_is_written_shown_changed_and_deleted(client: httpx.AsyncC
     assert (written["item"], written["revision"], written["available"], written["hidden"]) == (item, 1, True, False)
 
     change = {"price": None, "available": False, "labels": {"litres": None, "lid": True}}
-    changed = (await client.patch(path, json=change)).json()
+    answered = (await client.patch(path, json=change)).json()
+    assert answered == {"item": item, "revision": 2}, "a key that writes items doesn't read them"
+    changed = (await client.get(path)).json()
     assert (changed["price"], changed["available"], changed["labels"]) == (None, False, {"lid": True})
     assert (changed["title"], changed["revision"]) == ("Teapot", 2)
 
@@ -262,3 +265,61 @@ async def test_while_redis_is_away_writes_are_refused_and_lists_keep_to_the_cata
             return "i2" not in await listed(client, "/v1/recommendations/u1", n=6)
 
         await eventually(followed_again, "the catalogue is followed again")
+
+
+async def test_a_visitor_who_wants_no_profiling_gets_lists_without_it(
+    redis_server: RedisServer, publisher: Publisher
+) -> None:
+    """This holds in every server, over both HTTP ways, and until the profile says otherwise."""
+    publisher.learn(*((f"u{number % 7}", f"i{number % 9}") for number in range(200)), *[("ada", "i2")] * 5)
+    patience = 20.0
+    async with running(settings_for(redis_server)) as (_, client), running(settings_for(redis_server)) as (_, other):
+        await served_version(client, 1)
+        await served_version(other, 1)
+        body = {"user": "ada", "n": 5}
+
+        async def lists(way: httpx.AsyncClient, **more: object) -> list[object]:
+            answers = [
+                await way.get("/v1/recommendations/ada", params={"n": 5, **more}),
+                await way.post("/v1/recommendations", json={**body, **more}),
+            ]
+            return [(each.json()["fallback"], each.json()["items"]) for each in answers]
+
+        personal, impersonal = await lists(client), await lists(client, profiling="off")
+        assert personal != impersonal
+        assert (await client.put("/v1/users/ada", json={"profiling": "off"})).status_code == 200
+        for way in (client, other):
+            await eventually(lambda way=way: _is(lists(way), impersonal), "the profile is followed", patience)
+        seen = await other.get("/v1/recommendations/ada", params={"n": 5, "exclude_seen": True})
+        assert seen.status_code == 200, "a page that always excludes what was seen goes on to work"
+        assert (await client.delete("/v1/users/ada")).status_code == 200
+        for way in (client, other):
+            await eventually(lambda way=way: _is(lists(way), personal), "the deletion is followed", patience)
+
+
+async def _is(made, expected: object) -> bool:
+    return await made == expected
+
+
+async def test_events_of_a_visitor_who_wants_no_profiling_are_counted_only(
+    redis_server: RedisServer, broker: Broker
+) -> None:
+    """The consent is in the record, so every worker and every replay learns the same."""
+    async with running(settings_for(redis_server, broker)) as (app, client):
+        await kafka_up(client)
+        assert (await client.put("/v1/users/7", json={"profiling": "off"})).status_code == 200
+        await eventually(lambda: _followed(app, "7"), "the profile is followed", 20.0)
+        events = [
+            {"user": 7, "item": "a"},
+            {"user": "7", "item": "b", "consent": "personal"},
+            {"user": "7", "item": "c", "consent": "none"},
+            {"user": "eve", "item": "d"},
+            {"session": "7", "item": "e"},
+        ]
+        assert (await client.post("/v1/events/clicks", json=events)).status_code == 202
+    found = {each["item"]: each.get("consent") for each in (json.loads(r.value()) for r in broker.records("clicks", 5))}
+    assert found == {"a": "aggregate", "b": "aggregate", "c": "none", "d": None, "e": None}
+
+
+async def _followed(app, user: str) -> bool:
+    return not app.state.catalogue.rules_of(user).profiled

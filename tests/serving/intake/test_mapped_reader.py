@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from serving.intake.mapped_reader import MappedReader
+from serving.intake.visitor_wishes import VisitorWishes
 from serving.web.problems import Problem
+from stream.catalogue.visitor_rules import VisitorRules
 from stream.ingest.mapping.mapped_decoder import MappedDecoder
 from stream.ingest.mapping.plan import plan_of
 from stream.ingest.records import Record
@@ -49,6 +51,17 @@ def test_a_record_without_id_and_time_gets_both_and_keeps_its_bytes() -> None:
     assert json.loads(value)["corrente"] == {"event_id": event_id, "timestamp": NOW}
     events = PLAN.topics["clicks"].read(value).events
     assert [(event.event_id, event.timestamp) for event in events] == [(f"{event_id}#0", NOW), (f"{event_id}#1", NOW)]
+
+
+def test_a_record_of_a_visitor_who_wants_no_profiling_says_so() -> None:
+    wishes = VisitorWishes(lambda user: VisitorRules("off" if user == "ada" else "on"))
+    reader = MappedReader(PLAN.topics["clicks"], 300.0, wishes=wishes)
+    own = {"corrente": {"event": {"item": "cup", "user": "ada", "event_id": "e1", "timestamp": NOW}}}
+    begun = {**VIEW, "corrente": {"event_id": "e2", "timestamp": NOW}}
+    other = {**VIEW, "client": {"id": "bob"}}
+    _, records = reader.read(json.dumps([ORDER, {**VIEW, "id": 7, "at": NOW}, own, begun, other]).encode(), NOW)
+    consents = [[each.consent for each in PLAN.topics["clicks"].read(value).events] for _, value in records]
+    assert consents == [["aggregate", "aggregate"], ["aggregate"], ["aggregate"], ["aggregate"], [None]]
 
 
 def test_a_record_that_has_both_is_sent_as_it_is() -> None:
