@@ -91,6 +91,14 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     half_life: str | None = None
     explain: bool = False
 
+    def without_profiling(self) -> Ask:
+        """The ask of a visitor who wants no profiling: nothing that is known counts, and `exclude_seen` has no effect.
+
+        >>> Ask(user="ada", exclude_seen=True, n=5).without_profiling() == Ask(user="ada", profiling=False, n=5)
+        True
+        """
+        return msgspec.structs.replace(self, profiling=False, exclude_seen=False)
+
 
 class Context(msgspec.Struct, frozen=True, gc=False):
     """Everything beside the request that a policy may look at.
@@ -127,15 +135,6 @@ MaskPolicy = Callable[[Ask, Context], Mask | None]
 
 ArrangementPolicy = Callable[[Ranking, Ask, Context], Ranking]
 """Policy after scoring: the ranking to give back. Returns the very same object if there is nothing to change."""
-
-
-def without_profiling(ask: Ask) -> Ask:
-    """The ask of a visitor who wants no profiling: with nothing that is known of the visitor, `exclude_seen` included.
-
-    >>> without_profiling(Ask(user="ada", exclude_seen=True, n=5)) == Ask(user="ada", profiling=False, n=5)
-    True
-    """
-    return msgspec.structs.replace(ask, profiling=False, exclude_seen=False) if ask.profiling else ask
 
 
 # ---- before scoring

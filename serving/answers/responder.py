@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from serving.answers.answer_ids import AnswerIds
-from serving.answers.decision import Ask, Context, decide, without_profiling
+from serving.answers.decision import Ask, Context, decide
 from serving.answers.explain import explain
 from serving.answers.response import Recommendations, to_response, with_reasons
 from serving.loading.served import LoadedVersion, VersionSource
@@ -83,5 +83,5 @@ class Responder:
     def _as_visitor_wants(self, ask: Ask) -> Ask:
         """The ask under the rules that the visitor has set."""
         if ask.user is not None and not self._rules_of(ask.user).profiled:
-            return without_profiling(ask)
+            return ask.without_profiling()
         return ask
