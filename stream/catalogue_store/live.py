@@ -164,6 +164,8 @@ class LiveCatalogue:
                 self._note(error)
                 self._stopping.wait(RETRY_SECONDS)
             except Exception as error:  # an unforeseen error must not end the thread; it is logged
+                if self._stopping.is_set():  # the connection was closed under it
+                    return
                 log.exception("following the catalogue failed")
                 self._note(error)
                 self._stopping.wait(RETRY_SECONDS)
