@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.catalogue.snapshot import Snapshot
-from stream.catalogue_topics.reader import Counts
+from stream.catalogue_topics.reader import KINDS, Counts
 from stream.events import TOPIC_TYPES
 from stream.runner.rolling_max import RollingMax
 
@@ -230,6 +230,9 @@ class WorkerMetrics:
             ["topic", "outcome"],
             registry=self.registry,
         )
+        for topic in KINDS:  # a series that begins with its first dead letter shows an alert no increase
+            for outcome in Counts._fields:
+                self.documents.labels(topic, outcome)
         self.document_lag = Gauge(
             f"{name}document_lag_records",
             "Records of the topics of documents that are not read yet, at the worker that reads them.",

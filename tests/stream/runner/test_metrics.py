@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faust.types import TP
 
+from stream.catalogue_topics.reader import Counts
 from stream.runner.metrics import WorkerMetrics
 
 TOPICS = {TP("shop-clicks", 3): "clicks", TP("shop-purchases", 3): "purchases"}
@@ -68,3 +69,21 @@ def test_the_longest_hold_is_exported_for_learning_and_the_loop() -> None:
     value = metrics.registry.get_sample_value
     assert value("corrente_worker_longest_hold_seconds", {"held": "learning"}) == 0.2
     assert value("corrente_worker_longest_hold_seconds", {"held": "loop"}) == 0.0
+
+
+def test_documents_are_counted_by_outcome_and_their_lag_is_shown_where_they_are_read() -> None:
+    metrics = WorkerMetrics()
+
+    def shown(name: str) -> dict[tuple[str, ...], float]:
+        found = [sample for family in metrics.registry.collect() for sample in family.samples if sample.name == name]
+        return {tuple(sample.labels.values()): sample.value for sample in found}
+
+    outcomes = ("written", "deleted", "unchanged", "older", "dead_letters")
+    assert shown("corrente_worker_documents_total") == {(t, each): 0.0 for t in ("items", "users") for each in outcomes}
+    metrics.count_documents("items", Counts(3, 1, 4, 2, 5))
+    of_items = {key[1]: each for key, each in shown("corrente_worker_documents_total").items() if key[0] == "items"}
+    assert of_items == {"written": 3, "deleted": 1, "unchanged": 4, "older": 2, "dead_letters": 5}
+    metrics.show_document_lag("items", 7)
+    assert shown("corrente_worker_document_lag_records") == {("items",): 7.0}
+    metrics.show_document_lag("items", None)
+    assert shown("corrente_worker_document_lag_records") == {}, "another worker reads"
