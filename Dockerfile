@@ -7,6 +7,7 @@ RUN /opt/corrente/bin/pip install --no-cache-dir --require-hashes --requirement 
 COPY requirements-build.lock pyproject.toml README.md LICENSE ./
 # What builds the wheel is locked too, in an environment that stays behind in this stage.
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.lock
+COPY corrente ./corrente
 COPY stream ./stream
 COPY serving ./serving
 COPY simulators ./simulators

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("stream", "serving", "simulators", "benchmarks")
+PACKAGES = ("corrente", "stream", "serving", "simulators", "benchmarks")
 
 PURE = ("stream/state/", "stream/ingest/", "stream/models/", "stream/shard/", "stream/evaluation/")
 PURE += ("stream/profile/", "stream/catalogue/", "stream/privacy/", "stream/experiments/", "stream/profiles/")
 """Rooms that read no clock, environment, network or chance, those that are built later included."""
 
 ROOMS = (
+    # the client, which knows none of the others
+    "corrente/",
     # the contract of events, and tables
     "stream/values.py",
     "stream/events.py",
@@ -295,6 +298,17 @@ def test_a_docstring_opens_with_a_noun_phrase_or_an_imperative() -> None:
 
 def test_stream_imports_none_of_the_others() -> None:
     assert offences(files_of("stream/"), lambda name: is_of(name, "serving", "simulators", "benchmarks", "tests")) == []
+
+
+def test_the_client_could_be_installed_alone() -> None:
+    known = {"corrente", "httpx", "msgspec", *sys.stdlib_module_names}
+    assert offences(files_of("corrente/"), lambda name: name.partition(".")[0] not in known) == []
+
+
+def test_nothing_but_tests_imports_the_client() -> None:
+    """It is for programs of shops; ours reach the server by what they share with it."""
+    ours = files_of("stream/", "serving/", "simulators/", "benchmarks/")
+    assert offences(ours, lambda name: is_of(name, "corrente")) == []
 
 
 def test_serving_knows_only_the_contracts_of_stream() -> None:
