@@ -4,7 +4,7 @@
 one partition learns (`shard`), and how its states become versions (`versions`). The rooms `state`, `ingest`, `models`,
 `catalogue`, `shard`, `evaluation` and `profile` are pure: they read no clock, environment, network or chance. The rooms
 `access`, `catalogue_store`, `catalogue_topics`, `configuration`, `doctor`, `health`, `kafka`, `runner`, `standby`,
-`versions` and `runtime` are the edge. `stream` imports neither `serving` nor `simulators`.
+`tail`, `versions` and `runtime` are the edge. `stream` imports neither `serving` nor `simulators`.
 
 | file | decides |
 |---|---|
@@ -37,6 +37,7 @@ one partition learns (`shard`), and how its states become versions (`versions`).
 | `standby` | how a worker without a shard gets ready to take one over |
 | `start_checks` | what is checked of model and Redis before a worker joins its group |
 | `state` | the form of tables, deltas, journals and checkpoints |
+| `tail` | what `corrente events tail` shows of the records that arrive |
 | `values` | which texts and numbers are a time, a number, a rating, a consent or a bot |
 | `versions` | how states become versions in Redis, and how they are read back |
 | `worker` | what starts and ends when in a worker process |

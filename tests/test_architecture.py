@@ -81,6 +81,7 @@ ROOMS = (
     "stream/kafka/connection/",
     "stream/kafka/",
     "stream/registry/",
+    "stream/tail/",
     "stream/health/",
     "stream/standby/",
     "stream/catalogue_topics/",
