@@ -209,6 +209,47 @@ def test_the_alert_for_lost_records_fires_when_records_were_lost(
     assert wrong == "", f"{what}: {wrong}"
 
 
+LIMITED = 'corrente_limited_total{limit="%s", instance="a"}'
+ACCESS = 'corrente_access_refused_total{reason="%s", instance="a"}'
+SHED = 'corrente_shed_total{reason="%s", instance="%s"}'
+VIOLATIONS = 'corrente_filter_violations_total{instance="a"}'
+CALLERS = [
+    ("keys are guessed", "CorrenteKeysGuessed", [(LIMITED % "guesses", "0+5x60")], "30m", {}),
+    ("a person mistypes a key", "CorrenteKeysGuessed", [(LIMITED % "guesses", "0x5 3x60")], "30m", None),
+    ("a quota is used up", "CorrenteKeysGuessed", [(LIMITED % "lists", "0+600x60")], "30m", None),
+    (
+        "a quota is used up for long",
+        "CorrenteLimitUsedUp",
+        [(LIMITED % "lists", "0+600x60")],
+        "30m",
+        {"limit": "lists"},
+    ),
+    ("a quota is used up now and then", "CorrenteLimitUsedUp", [(LIMITED % "lists", "0+30x60")], "30m", None),
+    ("guesses are no quota", "CorrenteLimitUsedUp", [(LIMITED % "guesses", "0+600x60")], "30m", None),
+    ("a key ended in use", "CorrenteKeysRefused", [(ACCESS % "expired", "0+6x60")], "30m", {"reason": "expired"}),
+    ("calls come without a key", "CorrenteKeysRefused", [(ACCESS % "no key", "0+600x60")], "30m", None),
+    (
+        "a server has too much to do",
+        "CorrenteShedsLoad",
+        [(SHED % ("waiting", "a"), "0+90x60")],
+        "30m",
+        {"instance": "a"},
+    ),
+    ("a burst is over", "CorrenteShedsLoad", [(SHED % ("waiting", "a"), "0x3 900x60")], "30m", None),
+    ("a list breaks its filter", "CorrenteFilterViolated", [(VIOLATIONS, "0x9 1x60")], "12m", {"instance": "a"}),
+    ("every list keeps to its filter", "CorrenteFilterViolated", [(VIOLATIONS, "0x60")], "30m", None),
+]
+
+
+@needs_promtool
+@pytest.mark.parametrize(("what", "alert", "series", "at", "labels"), CALLERS, ids=[what for what, *_ in CALLERS])
+def test_alerts_for_callers_fire_for_what_lasts_and_for_nothing_else(
+    what: str, alert: str, series: list[tuple[str, str]], at: str, labels: dict[str, str] | None, tmp_path: Path
+) -> None:
+    wrong = differs(alert, series, {**labels, "severity": "warning"} if labels is not None else None, at, tmp_path)
+    assert wrong == "", f"{what}: {wrong}"
+
+
 def differs(alert: str, series: list[tuple[str, str]], expected: dict[str, str] | None, at: str, folder: Path) -> str:
     """The words of promtool if an alert does not do what is expected; empty if it does.
 
