@@ -212,11 +212,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _reader_of(topic: str, settings: Settings, rules_of: Callable[[str], VisitorRules]) -> EventReader | MappedReader:
     """The reader of the bodies that are posted to a topic."""
-    plan, scale = settings.mapping_plan, settings.model.scale
+    plan, scale, most = settings.mapping_plan, settings.model.scale, settings.max_body_events
     wishes = VisitorWishes(rules_of, settings.model.consent_default)
     if plan is not None and topic in plan.topics:
-        return MappedReader(plan.topics[topic], settings.max_future_seconds, scale, wishes)
-    return EventReader(topic, settings.fields, settings.max_future_seconds, scale, wishes)
+        return MappedReader(plan.topics[topic], settings.max_future_seconds, scale, wishes, most)
+    return EventReader(topic, settings.fields, settings.max_future_seconds, scale, wishes, most)
 
 
 def _show_catalogue(metrics: Metrics, live: LiveCatalogue) -> None:

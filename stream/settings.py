@@ -249,6 +249,9 @@ class Settings(AccessSettings, LimitSettings, RegistrySettings, DocumentTopicSet
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         4_194_304, description="Largest body that the HTTP server reads."
     )
+    max_body_events: Annotated[int, Field(ge=1)] = Field(
+        10_000, description="Most events, or records of a mapped topic, that one body posts."
+    )
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = Field(
         65_536, description="Largest request line with headers that the HTTP server reads."
     )

@@ -124,6 +124,11 @@ def limits() -> str:
         ["an event that is posted, as JSON, in bytes", f"{EVENT_MAX_BYTES:,}", ""],
         ["a record in Kafka, in bytes", f"{RECORD_MAX_BYTES:,}", ""],
         ["a body with an array of events, in bytes", f"{settings.max_body_bytes:,}", code("CORRENTE_MAX_BODY_BYTES")],
+        [
+            "events, or mapped records, of one body",
+            f"{settings.max_body_events:,}",
+            code("CORRENTE_MAX_BODY_EVENTS"),
+        ],
         ["time of an event", "1970 to 2106", ""],
         [
             "lead of an event's time over the record's or the clock's, in seconds",

@@ -20,7 +20,10 @@ MEANINGS: Mapping[int, tuple[str, str]] = {
         "The version is there and can't be read. Or a document has another revision than the request names.",
         "no; roll back, or read the document again",
     ),
-    413: ("The body is larger than `CORRENTE_MAX_BODY_BYTES`.", "in smaller parts"),
+    413: (
+        "The body has more bytes than `CORRENTE_MAX_BODY_BYTES`, or events than `CORRENTE_MAX_BODY_EVENTS`.",
+        "in smaller parts",
+    ),
     415: (
         "The body is packed, and not with gzip; or an administrative call is not `application/json`.",
         "with the header that it names",

@@ -85,6 +85,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "PORT",
         "SERVER_PROCESSES",
         "MAX_BODY_BYTES",
+        "MAX_BODY_EVENTS",
         "MAX_HEAD_BYTES",
         "HEAD_SECONDS",
         "BODY_SECONDS",
@@ -113,6 +114,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 UNITS: Mapping[str, str] = {
     "_SECONDS": "seconds",
     "_BYTES": "bytes",
+    "_EVENTS": "events",
     "_MINUTES": "minutes",
     "_HOURS": "hours",
     "_DAYS": "days",

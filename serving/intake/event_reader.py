@@ -25,6 +25,10 @@ EVENT_MAX_BYTES = 900_000
 which event it was."""
 
 
+MAX_BODY_EVENTS = 10_000
+"""Most events of a body, unless a setting says otherwise. They are decoded in one piece, while lists wait."""
+
+
 class EventReader:
     """Reader of bodies with events of one topic.
 
@@ -34,6 +38,7 @@ class EventReader:
         max_future_seconds: largest distance of an event's time ahead of the clock.
         scale: the values that a rating may have; None allows all.
         wishes: of visitors, about their events.
+        max_body_events: most events of a body.
     """
 
     def __init__(
@@ -43,12 +48,14 @@ class EventReader:
         max_future_seconds: float,
         scale: RatingScale | None = None,
         wishes: VisitorWishes = NO_WISHES,
+        max_body_events: int = MAX_BODY_EVENTS,
     ) -> None:
         self.event_type = renamed(TOPIC_TYPES[topic], fields)
         self.names = self.event_type.__struct_encode_fields__
         self.max_future_seconds = max_future_seconds
         self.scale = scale
         self._wishes = wishes
+        self.max_body_events = max_body_events
         self._encode = msgspec.json.Encoder().encode
         self._one = msgspec.json.Decoder(self.event_type).decode
         self._many = msgspec.json.Decoder(list[self.event_type]).decode  # type: ignore[name-defined]  # made at run time
@@ -67,12 +74,13 @@ class EventReader:
             Ids of the events, and records as (key, value): the visitor and the event's JSON.
 
         Raises:
-            Problem: 400, 403 or 422, naming the first element that is wrong.
+            Problem: 400, 403 or 422, naming the first element that is wrong; 413 if there are too many events.
         """
         body = body.removeprefix(BOM)
         many = body.lstrip()[:1] == b"["
         decoded = decode_body(self._many if many else self._one, body, self.names)
         events: list[Event] = decoded if many else [decoded]
+        require_few(len(events), self.max_body_events)
         ids, records = [], []
         for index, event in enumerate(events):
             try:
@@ -101,6 +109,15 @@ class EventReader:
             return self._encode(event)
         except RecursionError:
             raise InvalidEvent("context: arrays and objects are nested too deep") from None
+
+
+def require_few(count: int, most: int) -> None:
+    """Raises `Problem` 413 if a body has too many events."""
+    if count > most:
+        raise Problem(
+            413,
+            f"The body has {count} events, at most {most} are taken (CORRENTE_MAX_BODY_EVENTS). Send fewer.",
+        )
 
 
 def to_problem_of_event(error: InvalidEvent, index: int | None) -> Problem:

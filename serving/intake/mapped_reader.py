@@ -16,7 +16,7 @@ import msgspec
 
 from serving.access.refusals import Refused
 from serving.access.visitors import require_own_event
-from serving.intake.event_reader import EVENT_MAX_BYTES, to_problem_of_event
+from serving.intake.event_reader import EVENT_MAX_BYTES, MAX_BODY_EVENTS, require_few, to_problem_of_event
 from serving.intake.visitor_wishes import NO_WISHES, VisitorWishes
 from serving.web.parsing import decode_body
 from serving.web.problems import Problem
@@ -34,6 +34,7 @@ class MappedReader:
         max_future_seconds: largest distance of an event's time ahead of the clock.
         scale: the values that a rating may have; None allows all.
         wishes: of visitors, about their events.
+        max_body_events: most records of a body.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class MappedReader:
         max_future_seconds: float,
         scale: RatingScale | None = None,
         wishes: VisitorWishes = NO_WISHES,
+        max_body_events: int = MAX_BODY_EVENTS,
     ) -> None:
         self.plan = plan
         self.event_type: type[msgspec.Struct] = msgspec.defstruct(
@@ -54,6 +56,7 @@ class MappedReader:
         self.max_future_seconds = max_future_seconds
         self.scale = scale
         self._wishes = wishes
+        self.max_body_events = max_body_events
         self._one = msgspec.json.Decoder(msgspec.Raw).decode
         self._many = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -72,11 +75,12 @@ class MappedReader:
             a record whose events have ids of their own is that of the first.
 
         Raises:
-            Problem: 400, 403 or 422, naming the first record that is wrong.
+            Problem: 400, 403 or 422, naming the first record that is wrong; 413 if there are too many.
         """
         body = body.removeprefix(BOM)
         many = body.lstrip()[:1] == b"["
         decoded = decode_body(self._many if many else self._one, body, ())
+        require_few(len(decoded) if many else 1, self.max_body_events)
         values = [bytes(raw) for raw in (decoded if many else [decoded])]
         ids, records = [], []
         for index, value in enumerate(values):

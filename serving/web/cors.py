@@ -58,7 +58,7 @@ class Cors:
         allowed = self.headers_for(scope["headers"])
         if len(allowed) > 1:
             allowed += [
-                (b"access-control-allow-methods", b"GET, POST, DELETE"),
+                (b"access-control-allow-methods", b"DELETE, GET, PATCH, POST, PUT"),
                 (b"access-control-allow-headers", ALLOWED_HEADERS),
                 (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
             ]

@@ -84,3 +84,14 @@ def test_the_nearest_consent_is_named() -> None:
 
 def test_the_value_of_another_kind_than_a_rating_has_no_scale() -> None:
     assert read({**GOOD, "kind": "dwell", "value": 90}, "feedback")[0]["value"] == 90
+
+
+def test_a_body_has_so_many_events_and_no_more() -> None:
+    reader = EventReader("clicks", {}, 300.0, max_body_events=2)
+    assert len(reader.read(json.dumps([GOOD] * 2).encode(), NOW)[0]) == 2
+    with pytest.raises(Problem) as refused:
+        reader.read(json.dumps([GOOD] * 3).encode(), NOW)
+    assert refused.value.details.status == 413
+    assert refused.value.details.detail == (
+        "The body has 3 events, at most 2 are taken (CORRENTE_MAX_BODY_EVENTS). Send fewer."
+    )

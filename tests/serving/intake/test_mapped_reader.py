@@ -130,3 +130,9 @@ async def test_a_posted_record_reaches_kafka_and_the_document_describes_the_rout
     (record,) = broker.records("clicks", 1)
     assert record.key() == b"ada"
     assert json.loads(record.value())["corrente"]["event_id"] == answer.json()["event_ids"][0]
+
+
+def test_a_body_has_so_many_records_and_no_more() -> None:
+    reader = MappedReader(PLAN.topics["clicks"], 300.0, max_body_events=2)
+    with pytest.raises(Problem, match="The body has 3 events, at most 2 are taken"):
+        reader.read(json.dumps([VIEW] * 3).encode(), NOW)
