@@ -101,8 +101,9 @@ def _kind_of(event: Event) -> str:
 
 
 def _fields_of(event: Event) -> dict[str, Any]:
-    """Fields that are set, under our names."""
-    fields = ((name, getattr(event, name)) for name in event.__struct_fields__ if name != "kind")
+    """Fields that are set, under our names; those that every event has come first."""
+    names = dict.fromkeys((*Event.__struct_fields__, *event.__struct_fields__))
+    fields = ((name, getattr(event, name)) for name in names if name != "kind")
     return {name: value for name, value in fields if value is not None}
 
 

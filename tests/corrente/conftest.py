@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from corrente import AsyncClient, Client, Retries
@@ -22,6 +24,10 @@ def server() -> Iterator[ScriptedServer]:
     server.stop()
 
 
+CERTIFICATES = ssl.create_default_context()
+"""Read once: httpx would read them again for each client."""
+
+
 class Driver:
     """One client of either kind. `slept` has the waits between attempts, in seconds, none of which is waited.
 
@@ -36,9 +42,9 @@ class Driver:
             self.slept.append(seconds)
 
         self.client: Any = (
-            Client(address, sleep=self.slept.append, **options)
+            Client(address, sleep=self.slept.append, http=httpx.Client(verify=CERTIFICATES), **options)
             if kind == "sync"
-            else AsyncClient(address, sleep=sleep, **options)
+            else AsyncClient(address, sleep=sleep, http=httpx.AsyncClient(verify=CERTIFICATES), **options)
         )
         self._loop = asyncio.new_event_loop() if kind == "async" else None
 
@@ -55,7 +61,10 @@ class Driver:
 
     def close(self) -> None:
         self.do("close", seconds=0.0)
-        if self._loop is not None:
+        if self._loop is None:
+            self.client._http.close()
+        else:
+            self._loop.run_until_complete(self.client._http.aclose())
             self._loop.close()
 
 
