@@ -125,7 +125,7 @@ def test_a_wheel_has_the_packages_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".nbi", ".nbc", ".pyc"))]
     modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
-    assert "benchmarks/harness/kafka/pom.xml" in names
+    assert {"benchmarks/harness/kafka/pom.xml", "corrente/py.typed"} <= set(names)
 
 
 @pytest.mark.packaging
