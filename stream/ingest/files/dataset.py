@@ -17,9 +17,10 @@ stream.ingest.files.columns.WrongFile: .../shop.csv: no column 'ts' or 'timestam
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +111,7 @@ def read_dataset(
     """
     seconds: list[NDArray[np.float64]] = []
     codes: dict[str, list[NDArray[np.int32]]] = {}
-    names: dict[str, dict[str | None, int]] = {}
+    names: dict[str, defaultdict[str | None, int]] = {}
     values: list[NDArray[np.float32]] = []
     quantities: list[NDArray[np.float32]] = []
     rows: list[NDArray[np.int64]] = []
@@ -121,21 +122,23 @@ def read_dataset(
         rule_by_row = rules.of_rows(whole.cells)
         left_out.update(rule_by_row.values())
         left_out.update(whole.left_out)
-        rows.append(np.delete(np.arange(read, read + len(whole)), list(rule_by_row)))
+        numbers = np.arange(read, read + len(whole))
+        rows.append(np.delete(numbers, list(rule_by_row)) if rule_by_row else numbers)
         read += len(whole)
         chunk = whole.without(rule_by_row.keys())
         given_kinds = chunk.cells["event"]
         chunk.cells["event"] = kinds_of_rows(chunk.cells)
         returns += chunk.cells["event"].count("return") - given_kinds.count("return")
         seconds.append(chunk.seconds)
-        aggregate.append(np.isin(np.arange(len(chunk)), rules.aggregate_rows(chunk.cells)))
+        counted = np.zeros(len(chunk), np.bool_)
+        counted[rules.aggregate_rows(chunk.cells)] = True
+        aggregate.append(counted)
         for column in ("item", "event", "user", "session"):
             if column in chunk.cells:
-                known = names.setdefault(column, {None: -1})
-                coded = [known.setdefault(cell, len(known) - 1) for cell in chunk.cells[column]]
-                codes.setdefault(column, []).append(np.array(coded, np.int32))
-        cells = chunk.cells.get("value") or [None] * len(chunk)
-        values.append(np.array([np.nan if cell is None else float(cell) for cell in cells], np.float32))
+                known = names.setdefault(column, _numbers())
+                coded = map(known.__getitem__, chunk.cells[column])
+                codes.setdefault(column, []).append(np.fromiter(coded, np.int32, len(chunk)))
+        values.append(_values(chunk.cells))
         quantities.append(_quantities(chunk.cells))
 
     def column_of(column: str) -> Coded | None:
@@ -163,15 +166,29 @@ def read_dataset(
     )
 
 
+def _numbers() -> defaultdict[str | None, int]:
+    """The number of each string, in the order in which they are first asked for; -1 for None."""
+    return defaultdict(count().__next__, {None: -1})
+
+
 def _if_any(numbers: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """The numbers; None if all are NaN."""
     return None if np.isnan(numbers).all() else numbers
 
 
+def _values(cells: Mapping[str, Sequence[str | None]]) -> NDArray[np.float32]:
+    """The events' own values; NaN for an event without one."""
+    given = cells.get("value")
+    if given is None:
+        return np.full(len(cells["item"]), np.nan, np.float32)
+    return np.array([np.nan if cell is None else float(cell) for cell in given], np.float32)
+
+
 def _quantities(cells: Mapping[str, Sequence[str | None]]) -> NDArray[np.float32]:
     """Pieces that each purchase and each return of some rows is about; NaN for other events."""
-    kinds = cells["event"]
-    given = cells.get("quantity") or [None] * len(kinds)
+    kinds, given = cells["event"], cells.get("quantity")
+    if given is None:
+        return np.full(len(kinds), np.nan, np.float32)
     numbers = (
         number_of("quantity", quantity) if kind in {"purchase", "return"} else None
         for kind, quantity in zip(kinds, given, strict=True)

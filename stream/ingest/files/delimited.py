@@ -235,11 +235,11 @@ class Table:
             if rows is None:
                 return self._one_by_one(lines, first, time_place)
         else:
-            rows = [line.rstrip("\r\n").split(self._separator) for line in lines]
+            rows = _split(lines, self._separator)
         numbers = range(first, first + len(lines))
-        if all(map(any, rows)):
+        if all(rows):
             return Batch(list(numbers), rows, {})
-        kept = [index for index, line in enumerate(lines) if line.strip("\r\n")]
+        kept = [index for index, row in enumerate(rows) if row]
         return Batch([numbers[index] for index in kept], [rows[index] for index in kept], {})
 
     def _quotes_mean_something(self, lines: list[str], first: int, time_place: int | None) -> bool | None:
@@ -401,6 +401,17 @@ class Table:
             f"{self.path}: line {line}: a quote opens a cell and {why}; close it in its line, or, if it belongs to the "
             'text, quote the cell and double the quote ("27"" TV")'
         )
+
+
+def _split(lines: list[str], separator: str) -> list[list[str]]:
+    """The cells of lines in which quotes mean nothing; none of a blank line."""
+    if len(separator) == 1:
+        try:  # quicker than to split each line
+            return list(csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE))
+        except csv.Error:  # a cell is too long for it
+            pass
+    bare = (line.rstrip("\r\n") for line in lines)
+    return [line.split(separator) if line else [] for line in bare]
 
 
 def _whole_rows(lines: list[str], separator: str) -> list[list[str]] | None:

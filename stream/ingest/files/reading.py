@@ -128,7 +128,7 @@ class _Reader:
             separator = self.form.separator or separator_of(first, ending)
             table = Table(self.path, lines, separator, self.form.header)
             for numbers, cells in table_rows(table, choose, mapping.time_column, self.bad_row):
-                yield mapping.rows_of_records(numbers, _records_of(cells), self.bad_row)
+                yield mapping.rows_of_records(numbers, records_of(cells), self.bad_row)
 
     def _check_form(self, what: str) -> None:
         """Raises `WrongFile` if options for tables were given."""
@@ -228,7 +228,7 @@ def _is_json(ending: str, first: str) -> bool:
     return ending in {"jsonl", "ndjson"} or (ending not in {"tsv", "csv"} and first.startswith("{"))
 
 
-def _records_of(cells: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+def records_of(cells: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
     """Rows of a table as records, without their empty cells."""
     names = list(cells)
     return [

@@ -5,7 +5,6 @@ This file decides the options, the form of samples and the output of these comma
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -27,7 +26,10 @@ def check(
     mapping: Name,
     sample: Annotated[
         Path | None,
-        typer.Option(help="Records: JSON (one, an array or lines) or a CSV file; - is standard input."),
+        typer.Option(
+            help="Records: JSON (one, an array or lines), or a file as replay reads it (CSV, TSV, Parquet, packed); "
+            "- is standard input, as JSON."
+        ),
     ] = None,
     topic: Annotated[str | None, typer.Option(help="Topic of the sample, if the mapping has several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -95,11 +97,11 @@ def _records_in(sample: Path) -> list[dict[str, Any]]:
     from stream.ingest.mapping.plan import WrongMapping
 
     try:
+        if str(sample) != "-" and not _is_json(sample):
+            return _rows_of(sample)
         text = sys.stdin.read() if str(sample) == "-" else sample.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise WrongMapping(f"{sample}: the sample can't be read: {error}") from None
-    if sample.suffix.lower() in {".csv", ".tsv"}:
-        return list(csv.DictReader(text.splitlines(), delimiter="\t" if sample.suffix.lower() == ".tsv" else ","))
     try:
         whole = json.loads(text)
         records = whole if isinstance(whole, list) else [whole]
@@ -112,6 +114,32 @@ def _records_in(sample: Path) -> list[dict[str, Any]]:
                 raise WrongMapping(f"{sample}, line {number}: not JSON: {error}") from None
     if not records or not all(isinstance(record, dict) for record in records):
         raise WrongMapping(f"{sample}: a sample is one JSON object, an array of them, or one a line")
+    return records
+
+
+def _is_json(sample: Path) -> bool:
+    """True if a sample is JSON, by the ending of its name or by its first byte."""
+    if sample.suffix.lower() in {".json", ".jsonl", ".ndjson"}:
+        return True
+    with sample.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["}
+
+
+def _rows_of(sample: Path) -> list[dict[str, Any]]:
+    """The rows of a table, read as `corrente replay` and `corrente evaluate` read it, without their empty cells."""
+    from stream.ingest.files.columns import WrongFile
+    from stream.ingest.files.reading import read_columns, records_of
+    from stream.ingest.mapping.plan import WrongMapping
+
+    def refuse(line: int, reason: str) -> None:
+        raise WrongMapping(f"{sample}, line {line}: {reason}")
+
+    try:
+        records = [record for _, cells in read_columns(sample, bad_row=refuse) for record in records_of(cells)]
+    except WrongFile as error:
+        raise WrongMapping(str(error)) from None
+    if not records:
+        raise WrongMapping(f"{sample}: no record in it, only the header")
     return records
 
 

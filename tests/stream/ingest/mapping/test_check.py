@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -120,3 +121,24 @@ def test_without_the_library_of_yaml_the_message_names_it(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(WrongMapping, match="pip install pyyaml"):
         plan_of(MAPPING, "shop.yaml")
+
+
+def test_a_sample_that_is_a_table_is_read_as_replay_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text("topics: {clicks: {fields: {item: product, user: who}}}")
+
+    def check(name: str, content: bytes) -> Result:
+        sample = tmp_path / name
+        sample.write_bytes(content)
+        return CliRunner().invoke(app, ["check", str(path), "--sample", str(sample)])
+
+    table = b'\xef\xbb\xbf"who";"product";"note"\r\n"ada";"27"" TV";"a;b"\r\n"bob";"tea";""\r\n'
+    for name, content in {"sample.csv": table, "sample.csv.gz": gzip.compress(table), "sample": table}.items():
+        found = check(name, content)
+        assert found.exit_code == 0, found.output
+        assert "'27\" TV'  from product" in found.stdout
+        assert "2 records: 2 become 2 events" in found.stdout
+    stray = check("stray.csv", b"who,product\nada,tea,1\n")
+    assert stray.exit_code == 1
+    assert "stray.csv, line 2: 3 cells instead of 2" in stray.stderr
+    assert "only the header" in check("empty.csv", b"who,product\n").stderr
