@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,9 @@ import pytest
 from benchmarks.harness.processes import metrics, total
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
-from stream.shard.counters import learned_events
 from tests.integration.checking import assert_every_event_counted_once, ends_of, learned_everything, store_of
-from tests.integration.kafka_client import Message, produce, read_all
+from tests.integration.kafka_client import Message, produce
+from tests.integration.kills import Portion, count_each_event_once_through_kills
 from tests.integration.server_process import running_server
 from tests.integration.worker_process import WorkerProcess
 
@@ -105,15 +102,10 @@ def test_mapped_records_from_kafka_and_http_become_lists(
 def test_every_event_of_every_record_counts_once_through_kills(
     mapped: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess]
 ) -> None:
-    seed = int(os.environ.get("SEED") or time.time_ns())
-    print(f"SEED={seed} repeats the records and the moments of the kills")
-    chance = random.Random(seed)
-    mapped |= {"CORRENTE_SESSION_TIMEOUT_SECONDS": "2", "CORRENTE_KEEP_LAST": "1000000"}
     make_topics(3)
-    mapped["CORRENTE_SHARDS"] = "1"
-    events = broken = 0
-    running = worker()
-    for kill in range(3):
+
+    def portion(chance: random.Random, kill: int) -> Portion:
+        events = broken = 0
         records = []
         for number in range(kill * 2000, (kill + 1) * 2000):
             skus = [f"item {int(chance.paretovariate(0.7)) % 300}" for _ in range(chance.randint(1, 8))]
@@ -123,26 +115,7 @@ def test_every_event_of_every_record_counts_once_through_kills(
                 broken += 1
             else:
                 events += len(skus)
-        before = progress(mapped)
-        sending = threading.Thread(target=produce, args=(mapped["CORRENTE_KAFKA"], list(messages(mapped, records))))
-        sending.start()
-        wait_until(lambda before=before: progress(mapped) > before, "some of them to be in a version", 60.0)
-        time.sleep(chance.uniform(0.0, 0.3))  # a random moment, not a wait for something
-        running.kill()
-        sending.join()
-        running = worker()
-    running.wait_for_log("learning from here on")
-    wait_until(lambda: learned_everything(mapped, ends_of(mapped)), "everything to be learned", 60.0)
-    assert running.stop() == 0
-    assert progress(mapped) == events
-    (shard,) = assert_every_event_counted_once(mapped).values()
-    assert sum(map(learned_events, shard.counters.values())) == events
-    letters = read_all(mapped["CORRENTE_KAFKA"], [mapped["CORRENTE_DEAD_LETTERS_TOPIC"]])
-    assert len({letter.key for letter in letters}) == broken
+        return Portion(lambda: produce(mapped["CORRENTE_KAFKA"], messages(mapped, records)), events, broken)
 
-
-def progress(environment: dict[str, str]) -> int:
-    store = store_of(environment)
-    newest = store.latest()
-    store.close()
-    return newest.events if newest else 0
+    count_each_event_once_through_kills(mapped, worker, portion)
+    assert_every_event_counted_once(mapped)
