@@ -152,7 +152,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: install
 	$(PIP) install uv
 	$(LOCK) pyproject.toml --extra embedded --output-file requirements.lock
-	$(LOCK) pyproject.toml --extra avro --extra embedded --extra parquet --extra plot --extra tune --group dev --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --extra avro --extra embedded --extra parquet --extra plot --extra protobuf --extra tune --group dev --output-file requirements-dev.lock
 	$(LOCK) --group build --output-file requirements-build.lock
 
 clean:

@@ -49,9 +49,15 @@ class RegistrySettings(BaseModel):
         1000, description="Schemas that are kept in memory; those that were looked up first are dropped first."
     )
     schema_formats: list[str] = Field(
-        default_factory=lambda: ["avro", "json"],
-        description="Formats of the schemas, as JSON: `avro` (needs `corrente[avro]`) and `json` (JSON "
-        "Schema). A schema of another format stops its partition.",
+        default_factory=list,
+        description="Formats of the schemas, as JSON: `avro` (needs `corrente[avro]`), `json` (JSON Schema) and "
+        "`protobuf` (needs `corrente[protobuf]`). A worker without the library of a format that stands here refuses "
+        "to start. Empty: every format whose library is installed. A schema of another format stops its partition.",
+    )
+    avro_schemas: list[str] = Field(
+        default_factory=list,
+        description="Files with Avro schemas of your own, as JSON. A record whose schema has the name of one of them "
+        "is read by it: fields that the record lacks take the defaults.",
     )
 
     @field_validator("schema_registry")
@@ -72,6 +78,15 @@ class RegistrySettings(BaseModel):
         if wrong := [each for each in value if each not in FORMATS]:
             raise ValueError(f"there is no format {wrong[0]!r}; there are {', '.join(FORMATS)}")
         return value
+
+    @model_validator(mode="after")
+    def _readable_schemas(self) -> RegistrySettings:
+        for name in self.avro_schemas:
+            try:
+                Path(name).read_bytes()
+            except OSError as error:
+                raise ValueError(f"CORRENTE_AVRO_SCHEMAS: {name!r} can't be read ({error.strerror})") from None
+        return self
 
     @model_validator(mode="after")
     def _complete_registry(self) -> RegistrySettings:

@@ -1,10 +1,11 @@
 """A schema registry on a free port of this machine, for benchmarks and tests: the part that readers ask.
 
 It answers as Confluent's does (https://docs.confluent.io/platform/current/schema-registry/develop/api.html), with the
-same errors, and keeps what is registered in memory. It can be stopped and started again on its port, ask for a user
-and a password, and speak TLS.
+same errors, and keeps what is registered in memory. Producers can register schemas. It can be stopped and started again
+on its port, ask for a user and a password, speak TLS and ask for a certificate.
 
-This file decides which requests it answers. It checks no compatibility, and takes every text for a schema.
+This file decides which requests it answers. It checks no compatibility, and takes every text for a schema. A schema of
+Protobuf is registered as the base64 of its `FileDescriptorProto`, and shown so if that is asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Registered(NamedTuple):
     """A schema of the registry.
 
     Attributes:
-        format: `AVRO` or `JSON`.
+        format: `AVRO`, `JSON` or `PROTOBUF`.
         text: that is answered.
         references: name, subject and version of each schema that it refers to.
         subject, version: under which others refer to it.
@@ -43,19 +44,26 @@ class SchemaRegistry:
     Args:
         path: below which it answers, such as `/apis/registry`.
         user: name and password that it asks for; None for no authentication.
-        certificate: file in PEM with certificate and key; None for no TLS.
+        certificate: files in PEM with certificate and key; None for no TLS.
+        client_ca: file in PEM with the authority of the certificate that clients have to show; None for none.
 
     Attributes:
         asked: path of every request so far.
+        serialises: False for a registry that gives Protobuf as text alone.
         failing: status that every request gets; None while it is well.
     """
 
     def __init__(
-        self, path: str = "", user: tuple[str, str] | None = None, certificate: tuple[str, str] | None = None
+        self,
+        path: str = "",
+        user: tuple[str, str] | None = None,
+        certificate: tuple[str, str] | None = None,
+        client_ca: str | None = None,
     ) -> None:
         self.asked: list[str] = []
+        self.serialises = True
         self.failing: int | None = None
-        self._path, self._user, self._certificate = path, user, certificate
+        self._path, self._user, self._certificate, self._client_ca = path, user, certificate, client_ca
         self._schemas: list[Registered] = []
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
@@ -89,8 +97,13 @@ class SchemaRegistry:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                registry.asked.append(self.path)
-                status, answer = registry.answer(self.path, self.headers.get("Authorization", ""))
+                self._send(*registry.answer(self.path, self.headers.get("Authorization", "")))
+
+            def do_POST(self) -> None:
+                sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._send(*registry.answer(self.path, self.headers.get("Authorization", ""), sent))
+
+            def _send(self, status: int, answer: Any) -> None:
                 body = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
@@ -106,6 +119,9 @@ class SchemaRegistry:
         if self._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self._certificate)
+            if self._client_ca is not None:
+                context.load_verify_locations(self._client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -123,8 +139,9 @@ class SchemaRegistry:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def answer(self, target: str, authorization: str) -> tuple[int, Any]:
-        """Status and JSON of the answer to a request."""
+    def answer(self, target: str, authorization: str, sent: Any = None) -> tuple[int, Any]:
+        """Status and JSON of the answer to a request; `sent` is the JSON object of one that registers a schema."""
+        self.asked.append(target)
         if self.failing is not None:
             return self.failing, {"error_code": self.failing * 100 + 1, "message": "not well"}
         if self._user is not None:
@@ -134,26 +151,50 @@ class SchemaRegistry:
         parts = urlsplit(target)
         if not parts.path.startswith(f"{self._path}/"):
             return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
+        serialized = self.serialises and "format=serialized" in parts.query
         match [unquote(part) for part in parts.path.removeprefix(f"{self._path}/").split("/")]:
+            case ["subjects", subject, "versions"] if sent is not None:
+                return 200, {"id": self._register_sent(subject, sent)}
+            case ["subjects", subject] if sent is not None:
+                found = self._schemas[self._register_sent(subject, sent) - 1]
+                return 200, self._shown(found, serialized=True) | self._named(found)
+            case ["subjects", subject, "versions", "latest"]:
+                for each in reversed(self._schemas):
+                    if each.subject == subject:
+                        return 200, self._shown(each, serialized) | self._named(each)
+                return 404, {"error_code": 40401, "message": f"Subject '{subject}' not found."}
             case ["schemas", "ids", number]:
                 if int(number) > len(self._schemas) or int(number) < 1:
                     return 404, {"error_code": 40403, "message": f"Schema {number} not found"}
-                return 200, self._shown(self._schemas[int(number) - 1])
+                return 200, self._shown(self._schemas[int(number) - 1], serialized)
             case ["schemas", "guids", guid]:
                 of_guid = uuid.UUID(guid).int
                 if of_guid > len(self._schemas) or of_guid < 1:
                     return 404, {"error_code": 40403, "message": f"Schema {guid} not found"}
-                return 200, self._shown(self._schemas[of_guid - 1])
+                return 200, self._shown(self._schemas[of_guid - 1], serialized)
             case ["subjects", subject, "versions", version]:
                 for each in self._schemas:
                     if (each.subject, str(each.version)) == (subject, version):
-                        return 200, self._shown(each) | {"subject": subject, "version": each.version}
+                        return 200, self._shown(each, serialized) | self._named(each)
                 return 404, {"error_code": 40402, "message": f"Version {version} not found."}
         return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
 
+    def _register_sent(self, subject: str, sent: Any) -> int:
+        """The id of a schema that a producer sends, which has one already if it was sent before."""
+        references = tuple((each["name"], each["subject"], each["version"]) for each in sent.get("references") or ())
+        kind = sent.get("schemaType") or "AVRO"
+        for number, each in enumerate(self._schemas, 1):
+            if (each.subject, each.format, each.text, each.references) == (subject, kind, sent["schema"], references):
+                return number
+        return self.register(sent["schema"], kind, references=references, subject=subject)
+
+    def _named(self, schema: Registered) -> dict[str, Any]:
+        return {"subject": schema.subject, "version": schema.version, "id": self._schemas.index(schema) + 1}
+
     @staticmethod
-    def _shown(schema: Registered) -> dict[str, Any]:
-        shown: dict[str, Any] = {"schema": schema.text}
+    def _shown(schema: Registered, serialized: bool) -> dict[str, Any]:
+        of_text = schema.format == "PROTOBUF" and not serialized
+        shown: dict[str, Any] = {"schema": "// as a registry writes it" if of_text else schema.text}
         if schema.format != "AVRO":  # the registry leaves out what it was made for first
             shown["schemaType"] = schema.format
         if schema.references:

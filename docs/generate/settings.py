@@ -61,6 +61,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "SCHEMA_REGISTRY_TIMEOUT_SECONDS",
         "SCHEMA_REGISTRY_MAX_SCHEMAS",
         "SCHEMA_FORMATS",
+        "AVRO_SCHEMAS",
     ),
     "settings-versions": (
         "REDIS",

@@ -18,7 +18,9 @@ def doctor(
         typer.Option(help="URL of a server that has to answer; else the one of CORRENTE_HOST and CORRENTE_PORT may."),
     ] = None,
 ) -> None:
-    """Check settings, Kafka, Redis, kernels, disk and server, and say what to mend. It changes nothing that lasts.
+    """Check settings, Kafka, schema registry, Redis, kernels, disk and server, and say what to mend.
+
+    It changes nothing that lasts.
 
     Ends with 0 if all is well, 1 if something will be lost or late one day, 2 if something doesn't work.
     """
@@ -40,6 +42,7 @@ def _findings(server: str | None) -> list:
     from stream.doctor.installation import check_disk, check_kernels, check_salt, check_settings
     from stream.doctor.kafka import check_kafka
     from stream.doctor.redis import check_redis
+    from stream.doctor.registry import check_registry
     from stream.doctor.server import address_of, check_server
     from stream.settings import WrongSetting, load_settings
 
@@ -57,6 +60,7 @@ def _findings(server: str | None) -> list:
         *check_kernels(os.environ),
         *check_disk(os.environ, settings),
         *asyncio.run(check_kafka(settings)),
+        *check_registry(settings),
         *check_redis(settings, time.time),
         *check_server(
             server.rstrip("/") if server else address_of(settings),

@@ -11,25 +11,25 @@ and may come from several threads.
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from stream.configuration.errors import WrongSetting
-from stream.ingest.schemas.fetched import FetchedSchema, Reference, UnusableSchema
+from stream.ingest.schemas.fetched import AVRO, PROTOBUF, FetchedSchema, Reference, UnusableSchema
 from stream.ingest.schemas.wire import BY_ID, guid_of, id_of
 from stream.registry.errors import NotRegistered, RegistryUnusable
 from stream.registry_settings import PREFIX, RegistrySettings
-
-if TYPE_CHECKING:
-    pass
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Longest answer that is read. Confluent's registry takes schemas of 1 MB."""
 
 MOST_REFERENCES = 200
 """Most schemas that one refers to, in all."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 _MISSING = {40401, 40402, 40403}
 """Error codes of a registry: there is no such subject, version or schema."""
@@ -66,13 +66,39 @@ class RegistryClient:
             RegistryUnusable: the registry can't be asked, or doesn't answer as one.
         """
         path = f"schemas/ids/{id_of(reference)}" if reference[0] == BY_ID else f"schemas/guids/{guid_of(reference)}"
-        answer = self._ask(path)
-        kind = str(answer.get("schemaType") or "AVRO")
-        found: dict[str, Reference] = {}
-        self._add_references(answer, found)
-        return FetchedSchema(kind, _text_of(answer, self.address), tuple(found.values()))
+        return self._complete(self._ask(path), path)
 
-    def _add_references(self, answer: Mapping[str, Any], found: dict[str, Reference]) -> None:
+    def newest_of(self, subject: str) -> FetchedSchema:
+        """The newest schema of a subject; raises as `fetch` does."""
+        path = f"subjects/{quote(subject, safe='')}/versions/latest"
+        return self._complete(self._ask(path), path)
+
+    def _complete(self, answer: Mapping[str, Any], path: str) -> FetchedSchema:
+        """The schema in an answer, with everything that it refers to."""
+        kind = str(answer.get("schemaType") or AVRO)
+        form = {"format": "serialized"} if kind == PROTOBUF else {}
+        text = self._serialized(path) if form else _text_of(answer, self.address)
+        found: dict[str, Reference] = {}
+        self._add_references(answer, found, form)
+        return FetchedSchema(kind, text, tuple(found.values()))
+
+    def _serialized(self, path: str) -> str:
+        """A schema of Protobuf as the base64 of its `FileDescriptorProto`, which needs no parser of Protobuf's text.
+
+        Raises:
+            RegistryUnusable: the registry gives the text alone.
+        """
+        text = _text_of(self._ask(path, {"format": "serialized"}), self.address)
+        if not _BASE64.fullmatch(text):
+            raise RegistryUnusable(
+                f"the schema registry {self.address} gives schemas of Protobuf as text, and not serialised "
+                f"(/{path}?format=serialized)",
+                "use a release of the registry that knows format=serialized (Confluent's, Redpanda from 25.2 on, "
+                "Karapace), or let producers write JSON or Avro",
+            )
+        return text
+
+    def _add_references(self, answer: Mapping[str, Any], found: dict[str, Reference], form: Mapping[str, str]) -> None:
         """Add the schemas to which one refers, each behind those to which it refers itself."""
         for each in answer.get("references") or ():
             name, subject, version = str(each["name"]), str(each["subject"]), int(each["version"])
@@ -82,13 +108,13 @@ class RegistryClient:
                 raise UnusableSchema(f"it refers to more than {MOST_REFERENCES} schemas")
             path = f"subjects/{quote(subject, safe='')}/versions/{version}"
             try:
-                below = self._ask(path, {"deleted": "true"})
+                below = self._ask(path, {"deleted": "true", **form})
             except NotRegistered:
                 raise UnusableSchema(
                     f"it refers to {name!r}, which is version {version} of {subject!r}, and the registry has none"
                 ) from None
             found[name] = Reference(name, "")  # a place, so that a circle ends
-            self._add_references(below, found)
+            self._add_references(below, found, form)
             del found[name]
             found[name] = Reference(name, _text_of(below, self.address))
 
@@ -127,9 +153,8 @@ class RegistryClient:
         said = str(answer.get("message", "")) if answer is not None else ""
         detail = f"{where} answers {response.status_code} {said or response.reason_phrase} to /{path}"[:500]
         if response.status_code in {401, 403}:
-            raise RegistryUnusable(
-                detail, f"check {PREFIX}_USERNAME and {PREFIX}_PASSWORD, and what that user may read"
-            )
+            mend = f"check {PREFIX}_USERNAME and {PREFIX}_PASSWORD, and what that user may read"
+            raise RegistryUnusable(detail, mend, refused=True)
         if response.status_code >= 500 or response.status_code == 429:
             raise RegistryUnusable(detail, "see the registry's own log")
         raise RegistryUnusable(f"{detail}, as no registry does", f"check {PREFIX}, its path included")

@@ -12,11 +12,13 @@ class RegistryUnusable(Exception):
 
     Attributes:
         mend: what mends it.
+        refused: True if the registry answers, and refuses the user.
     """
 
-    def __init__(self, detail: str, mend: str) -> None:
+    def __init__(self, detail: str, mend: str, *, refused: bool = False) -> None:
         super().__init__(detail)
         self.mend = mend
+        self.refused = refused
 
 
 class NotRegistered(LookupError):

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from structlog import get_logger
 
 from stream.configuration.errors import WrongSetting
-from stream.ingest.schemas.fetched import FORMATS, FetchedSchema, UnusableSchema
+from stream.ingest.schemas.avro import OwnSchemas
+from stream.ingest.schemas.fetched import AVRO, FORMATS, FetchedSchema, UnusableSchema
 from stream.ingest.schemas.known import KnownSchemas
 from stream.ingest.schemas.readers import make_reader, missing_library
 from stream.ingest.schemas.wire import describe
@@ -42,12 +44,13 @@ class SchemaLookup:
         known: the schemas that are found, for decoders.
 
     Raises:
-        WrongSetting: a certificate or key can't be used.
+        WrongSetting: a certificate, a key or an Avro schema of one's own can't be used.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.known = KnownSchemas(settings.schema_registry_max_schemas)
-        self._formats = [FORMATS[each] for each in settings.schema_formats]
+        self._formats = formats_of(settings)
+        self._own = own_schemas(settings)
         self._client = RegistryClient(settings)
         self._threads = ThreadPoolExecutor(4, "schemas")
         self._later: set[asyncio.TimerHandle] = set()
@@ -96,20 +99,26 @@ class SchemaLookup:
             return True
         self._check_format(reference, schema)
         try:
-            self.known.note_reader(reference, make_reader(schema))
+            self.known.note_reader(reference, make_reader(schema, self._own))
             log.info("a schema is found", schema=describe(reference), format=schema.format)
         except UnusableSchema as error:
             self._note_unusable(reference, error)
         return True
 
     def _check_format(self, reference: bytes, schema: FetchedSchema) -> None:
-        """Raises `RegistryUnusable` if the settings leave a format out that could be read."""
+        """Raises `RegistryUnusable` if a format is left out that could be read."""
         name = next((name for name, each in FORMATS.items() if each == schema.format), None)
-        if name is not None and schema.format not in self._formats:
+        if name is None or name in self._formats:
+            return
+        what = f"the schema with {describe(reference)} is {schema.format}"
+        if (install := missing_library(schema.format)) is not None:
             raise RegistryUnusable(
-                f"the schema with {describe(reference)} is {schema.format}, and CORRENTE_SCHEMA_FORMATS leaves it out",
-                f"add {name!r} to CORRENTE_SCHEMA_FORMATS, and start the worker again",
+                f"{what}, and its library is not installed", f"{install}, and start the worker again"
             )
+        raise RegistryUnusable(
+            f"{what}, and CORRENTE_SCHEMA_FORMATS leaves it out",
+            f"add {name!r} to CORRENTE_SCHEMA_FORMATS, and start the worker again",
+        )
 
     def _note_unusable(self, reference: bytes, error: UnusableSchema) -> None:
         self.known.note_problem(reference, str(error))
@@ -135,18 +144,46 @@ class SchemaLookup:
         self._client.close()
 
 
-def schema_lookup(settings: RegistrySettings) -> SchemaLookup | None:
-    """The schemas of a worker; None if the settings name no registry.
+def formats_of(settings: RegistrySettings) -> list[str]:
+    """The formats that are read, by their names in settings.
 
     Raises:
-        WrongSetting: the library of a format is not installed, or a certificate can't be used.
+        WrongSetting: the settings name a format whose library is not installed.
     """
-    if not settings.schema_registry:
-        return None
     for name in settings.schema_formats:
         if (install := missing_library(FORMATS[name])) is not None:
             raise WrongSetting(
                 f"CORRENTE_SCHEMA_FORMATS names {name}, and its library is not installed: {install}, or leave the "
                 "format out"
             )
+    return settings.schema_formats or [name for name, each in FORMATS.items() if missing_library(each) is None]
+
+
+def own_schemas(settings: RegistrySettings) -> OwnSchemas:
+    """The Avro schemas of one's own, by which records are read.
+
+    Raises:
+        WrongSetting: a file has none, or fastavro is not installed.
+    """
+    if not settings.avro_schemas:
+        return OwnSchemas()
+    if (install := missing_library(AVRO)) is not None:
+        raise WrongSetting(f"CORRENTE_AVRO_SCHEMAS needs the library of Avro: {install}")
+    own = OwnSchemas()
+    for path in settings.avro_schemas:
+        try:
+            own.add(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, UnusableSchema) as error:
+            raise WrongSetting(f"CORRENTE_AVRO_SCHEMAS: {path}: {error}") from None
+    return own
+
+
+def schema_lookup(settings: RegistrySettings) -> SchemaLookup | None:
+    """The schemas of a worker; None if the settings name no registry.
+
+    Raises:
+        WrongSetting: the library of a format is not installed, or a file that the settings name can't be used.
+    """
+    if not settings.schema_registry:
+        return None
     return SchemaLookup(settings)

@@ -26,6 +26,7 @@ class Message(NamedTuple):
     key: bytes | None = None
     partition: int | None = None
     timestamp_ms: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Stored(NamedTuple):
@@ -82,6 +83,7 @@ def produce(
                     key=message.key,
                     partition=message.partition,
                     timestamp_ms=message.timestamp_ms,
+                    headers=list(message.headers),
                 )
                 for message in messages
             ]

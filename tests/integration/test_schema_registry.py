@@ -1,11 +1,9 @@
-"""Avro records with a schema registry: Kafka, worker, list; a registry that is away; each event once through kills."""
+"""Records with a schema registry: Kafka, worker, list; a registry that is away; each event once through kills."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +15,14 @@ import pytest
 from benchmarks.harness.schema_registry import SchemaRegistry
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
-from stream.shard.counters import learned_events
+from stream.ingest.schemas.wire import HEADER
 from tests.integration.checking import ends_of, learned_everything, store_of
 from tests.integration.kafka_client import Message, produce, read_all
+from tests.integration.kills import Portion, count_each_event_once_through_kills
+from tests.integration.server_process import running_server
 from tests.integration.worker_process import WorkerProcess
-from tests.stream.ingest.schemas.avro_records import encoded, framed
+from tests.stream.ingest.schemas.avro_records import CLICK, encoded, framed
+from tests.stream.ingest.schemas.protobuf_records import serialized, shop
 
 LINE = {
     "type": "record",
@@ -130,6 +131,58 @@ def test_avro_becomes_lists_and_a_registry_that_is_away_stops_the_partition(
     assert letters_of(environment) == ["schema: id 99: the registry has no such schema"]
 
 
+PROTOBUF_MAPPING = """
+topics:
+  purchases:
+    fields: {item: "lines[].sku", quantity: "lines[].count", user: client, event_id: id, timestamp: at}
+"""
+
+
+def test_protobuf_json_schema_and_ids_in_headers_become_lists(
+    environment: dict[str, str],
+    registry: SchemaRegistry,
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(PROTOBUF_MAPPING)
+    environment |= {"CORRENTE_MAPPING": str(path), "CORRENTE_SCHEMA_REGISTRY": registry.url}
+    make_topics(1)
+    kind = shop().message("shop.Envelope.Order")
+    now = int(time.time())
+    orders = [
+        kind(id=f"o{n}", client=n, at={"seconds": now}, lines=[{"sku": sku, "count": 1} for sku in ("teapot", "cups")])
+        for n in range(1, 13)
+    ]
+    messages = [
+        Message("purchases", serialized(registry.url, "purchases", each), str(each.client).encode()) for each in orders
+    ]
+    schema = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item", "user"]}
+    in_json = registry.register(json.dumps(schema), "JSON")
+    messages += [
+        Message("clicks", framed(in_json, b'{"item": "teapot", "user": "bob"}'), b"bob"),
+        Message("clicks", framed(in_json, b'{"item": 7, "user": "bob"}'), b"bob"),
+    ]
+    avro, guid = registry.register(json.dumps(CLICK)), registry.register(json.dumps(CLICK))
+    for header in (framed(avro, b""), b"\1" + registry.guid(guid).bytes):
+        value = encoded(CLICK, {"item": "teapot", "user": "eve", "timestamp": None})
+        messages.append(Message("clicks", value, b"eve", headers=((HEADER, header),)))
+    send(environment, messages)
+    worker()
+    wait_until(lambda: learned_everything(environment, ends_of(environment)), "everything to be learned", 60.0)
+    store = store_of(environment)
+    newest = store.latest()
+    store.close()
+    assert newest.events == 12 * 2 + 1 + 2
+    assert letters_of(environment) == [f'schema: the record doesn\'t fit id {in_json}: item: 7 is not of type "string"']
+    with running_server(environment) as server:
+        server.wait_for_version(newest.id)
+        for visitor in ("bob", "eve"):
+            answer = server.client.get(f"/v1/recommendations/{visitor}?exclude_seen=true").json()
+            assert answer["items"][0]["item"] == "cups"
+
+
 @pytest.mark.fault
 @pytest.mark.unmeasured
 def test_every_event_of_every_avro_record_counts_once_through_kills(
@@ -138,16 +191,10 @@ def test_every_event_of_every_avro_record_counts_once_through_kills(
     make_topics: Callable[..., None],
     worker: Callable[..., WorkerProcess],
 ) -> None:
-    seed = int(os.environ.get("SEED") or time.time_ns())
-    print(f"SEED={seed} repeats the records and the moments of the kills")
-    chance = random.Random(seed)
-    environment = with_schemas
-    environment |= {"CORRENTE_SESSION_TIMEOUT_SECONDS": "2", "CORRENTE_KEEP_LAST": "1000000"}
     make_topics(3)
-    environment["CORRENTE_SHARDS"] = "1"
-    events = broken = 0
-    running = worker()
-    for kill in range(3):
+
+    def portion(chance: random.Random, kill: int) -> Portion:
+        events = broken = 0
         schema = register_order(registry)  # each portion has a schema of its own
         messages = []
         for number in range(kill * 1000, (kill + 1) * 1000):
@@ -160,28 +207,6 @@ def test_every_event_of_every_avro_record_counts_once_through_kills(
             else:
                 events += len(skus)
             messages.append(order(schema, f"visitor {chance.randrange(200)}", number, *skus))
-        before = progress(environment)
-        sending = threading.Thread(target=send, args=(environment, messages))
-        sending.start()
-        wait_until(lambda before=before: progress(environment) > before, "some of them to be in a version", 60.0)
-        time.sleep(chance.uniform(0.0, 0.3))  # a random moment, not a wait for something
-        running.kill()
-        sending.join()
-        running = worker()
-    running.wait_for_log("learning from here on")
-    wait_until(lambda: learned_everything(environment, ends_of(environment)), "everything to be learned", 60.0)
-    assert running.stop() == 0
-    assert progress(environment) == events
-    store = store_of(environment)
-    (shard,) = store.latest().shards.values()
-    store.close()
-    assert sum(map(learned_events, shard.counters.values())) == events
-    letters = read_all(environment["CORRENTE_KAFKA"], [environment["CORRENTE_DEAD_LETTERS_TOPIC"]])
-    assert len({letter.key for letter in letters}) == broken
+        return Portion(lambda: send(with_schemas, messages), events, broken)
 
-
-def progress(environment: dict[str, str]) -> int:
-    store = store_of(environment)
-    newest = store.latest()
-    store.close()
-    return newest.events if newest else 0
+    count_each_event_once_through_kills(with_schemas, worker, portion)

@@ -6,10 +6,12 @@ Bytes become text with a character for each byte, as in Avro's own JSON encoding
 and a decimal is a number: whole if its scale is 0. Types are described in the Avro specification
 (https://avro.apache.org/docs/1.12.0/specification/).
 
-A record is read by the schema that it was written with. A field that this schema doesn't have is missing, as in JSON;
-defaults are for readers with a schema of their own, and this one has none.
+A record is read by the schema that it was written with, and a field that this schema doesn't have is missing, as in
+JSON. If one of the reader's own schemas (`OwnSchemas`) has its name, that one decides which fields there are: those
+that the record lacks take their defaults, those with aliases are found by their old names, and others are passed over.
 
-This file decides which plain values the types of Avro become, and which schemas are refused.
+This file decides which plain values the types of Avro become, which schemas are refused, and by which schema a record
+is read.
 
 >>> text = '{"type": "record", "name": "Cart", "fields": [{"name": "n", "type": "int"}]}'
 >>> avro_reader(FetchedSchema("AVRO", text))(b"\0\0\0\0\7\x2a", 5)
@@ -37,22 +39,90 @@ _OURS = "corrente-"
 """Beginning of the names of logical types that are read by the functions of this file. No schema has such names."""
 
 
-def avro_reader(schema: FetchedSchema) -> Reader:
+class OwnSchemas:
+    """Avro schemas of one's own, by which records are read whose schema has the name of one of them.
+
+    >>> own = OwnSchemas()
+    >>> own.add('{"type": "record", "name": "shop.Cart", "fields": [{"name": "n", "type": "int", "default": 1}]}')
+    >>> own.of("shop.Cart")["fields"][0]["default"], own.of("shop.Order")
+    (1, None)
+    """
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Any] = {}
+
+    def add(self, text: str) -> None:
+        """Add a schema, given as JSON.
+
+        Raises:
+            UnusableSchema: it is no Avro schema of a record, or its name is there already.
+        """
+        named: dict[str, Any] = {}
+        parsed = _parse(FetchedSchema("AVRO", text), named, own=True)
+        if parsed["type"] != "record":
+            raise UnusableSchema("it has no name, and a schema of one's own is found by that")
+        for record in [each for each in named.values() if each["type"] == "record"]:
+            for field in record["fields"]:
+                if "default" in field:
+                    field["default"] = _plain_default(field["type"], field["default"], named)
+        name: str = parsed["name"]
+        aliases: list[str] = parsed.get("aliases", [])
+        space = name.rpartition(".")[0]
+        for each in (name, *(alias if "." in alias or not space else f"{space}.{alias}" for alias in aliases)):
+            if each in self._by_name:
+                raise UnusableSchema(f"another file has a schema of the name {each}")
+            self._by_name[each] = parsed
+
+    def of(self, name: str) -> Any | None:
+        """The parsed schema of this full name, or None."""
+        return self._by_name.get(name)
+
+
+NO_SCHEMAS = OwnSchemas()
+
+
+def avro_reader(schema: FetchedSchema, own: OwnSchemas = NO_SCHEMAS) -> Reader:
     """A reader of an Avro schema.
+
+    Args:
+        schema: by which the records were written.
+        own: the reader's own schemas.
 
     Raises:
         UnusableSchema: it is no Avro schema, or its records aren't events.
         ImportError: fastavro is not installed.
     """
     import fastavro
+
+    parsed = _parse(schema, {})
+    mine = own.of(parsed["name"]) if parsed["type"] == "record" else None
+    read = fastavro.schemaless_reader
+
+    def read_record(value: bytes, start: int) -> dict[str, Any]:
+        stream = BytesIO(value)
+        stream.seek(start)
+        record: Any = read(stream, parsed, mine)
+        if (end := stream.tell()) != len(value):
+            raise InvalidEvent(f"{len(value) - end} bytes are left behind its last field")
+        return record
+
+    return read_record
+
+
+def _parse(schema: FetchedSchema, named: dict[str, Any], *, own: bool = False) -> Any:
+    """A schema as fastavro parses it; the types that it defines are added to `named`.
+
+    Raises:
+        UnusableSchema: it is no Avro schema, or its records aren't events.
+    """
+    import fastavro
     from fastavro.schema import SchemaParseException, UnknownType
 
     _add_logical_types()
-    named: dict[str, Any] = {}
     try:
         for reference in schema.references:
-            fastavro.parse_schema(_plainly(json.loads(reference.text)), named)
-        plain = _plainly(json.loads(schema.text))
+            fastavro.parse_schema(_plainly(json.loads(reference.text), own=own), named)
+        plain = _plainly(json.loads(schema.text), own=own)
         parsed = fastavro.parse_schema(plain, named)
     except UnknownType as error:
         raise UnusableSchema(f"it names the type {error.name}, which neither it nor its references define") from None
@@ -62,35 +132,55 @@ def avro_reader(schema: FetchedSchema) -> Reader:
         kind = parsed.get("type") if isinstance(parsed, dict) else parsed if isinstance(parsed, str) else "union"
         raise UnusableSchema(f"its records are of the type {kind}, and an event is a record with fields")
     _check_sizes(parsed, named)
-    read = fastavro.schemaless_reader
-
-    def read_record(value: bytes, start: int) -> dict[str, Any]:
-        stream = BytesIO(value)
-        stream.seek(start)
-        record: Any = read(stream, parsed, None)
-        if (end := stream.tell()) != len(value):
-            raise InvalidEvent(f"{len(value) - end} bytes are left behind its last field")
-        return record
-
-    return read_record
+    return parsed
 
 
-def _plainly(schema: Any) -> Any:
-    """A schema whose logical types are left out, or are ours if their values are other than the underlying ones."""
+def _plain_default(kind: Any, default: Any, named: Mapping[str, Any]) -> Any:
+    """The default of a field as the value that a record would have; of a union, it is one of the first type."""
+    kind = named.get(kind, kind) if isinstance(kind, str) else kind
+    if isinstance(kind, list):
+        return _plain_default(kind[0], default, named)
+    if not isinstance(kind, dict):
+        return default
+    if kind["type"] == "record":
+        values = {each["name"]: default.get(each["name"], each.get("default")) for each in kind["fields"]}
+        return {each["name"]: _plain_default(each["type"], values[each["name"]], named) for each in kind["fields"]}
+    if kind["type"] == "array":
+        return [_plain_default(kind["items"], each, named) for each in default]
+    if kind["type"] == "map":
+        return {key: _plain_default(kind["values"], each, named) for key, each in default.items()}
+    if kind.get("logicalType") == f"{_OURS}decimal":
+        return _decimal(default.encode("latin-1"), kind)
+    if kind.get("logicalType") == f"{_OURS}uuid":
+        return _uuid(default.encode("latin-1"))
+    return _date(default) if kind.get("logicalType") == f"{_OURS}date" else default
+
+
+def _plainly(schema: Any, *, own: bool = False) -> Any:
+    """A schema whose logical types are left out, or are ours if their values are other than the underlying ones.
+
+    Defaults and aliases are left out of schemas by which records were written: writers may have wrong ones.
+    """
     if isinstance(schema, list):
-        return [_plainly(each) for each in schema]
+        return [_plainly(each, own=own) for each in schema]
     if schema == "bytes":
         return {"type": "bytes", "logicalType": f"{_OURS}bytes"}
     if not isinstance(schema, dict):
         return schema
-    plain = {name: value for name, value in schema.items() if name not in {"logicalType", "default", "aliases", "doc"}}
+    dropped = {"logicalType", "doc"} if own else {"logicalType", "default", "aliases", "doc"}
+    plain = {name: value for name, value in schema.items() if name not in dropped}
     kind, logical = schema.get("type"), schema.get("logicalType")
     if kind in {"record", "error"}:
-        plain["fields"] = [{"name": field["name"], "type": _plainly(field["type"])} for field in schema["fields"]]
+        kept = ("name", "default", "aliases") if own else ("name",)
+        plain["fields"] = [
+            {name: field[name] for name in kept if name == "name" or name in field}
+            | {"type": _plainly(field["type"], own=own)}
+            for field in schema["fields"]
+        ]
     elif kind == "array":
-        plain["items"] = _plainly(schema["items"])
+        plain["items"] = _plainly(schema["items"], own=own)
     elif kind == "map":
-        plain["values"] = _plainly(schema["values"])
+        plain["values"] = _plainly(schema["values"], own=own)
     elif kind in {"bytes", "fixed"}:
         given = logical == "decimal" and isinstance(schema.get("scale", 0), int)
         of_uuid = kind == "fixed" and logical == "uuid" and schema.get("size") == 16
@@ -98,7 +188,7 @@ def _plainly(schema: Any) -> Any:
     elif kind == "int" and logical == "date":
         plain["logicalType"] = f"{_OURS}date"
     elif isinstance(kind, dict | list):  # a type within a type, as some generators write it
-        return _plainly(kind)
+        return _plainly(kind, own=own)
     return plain
 
 

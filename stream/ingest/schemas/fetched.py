@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-AVRO, JSON = "AVRO", "JSON"
+AVRO, JSON, PROTOBUF = "AVRO", "JSON", "PROTOBUF"
 """Formats, as a registry names them."""
 
-FORMATS: dict[str, str] = {"avro": AVRO, "json": JSON}
+FORMATS: dict[str, str] = {"avro": AVRO, "json": JSON, "protobuf": PROTOBUF}
 """Names of formats in settings to those of a registry."""
 
 
@@ -22,7 +22,8 @@ class Reference(NamedTuple):
     """A schema that another one refers to.
 
     Attributes:
-        name: by which it is referred to: a full name (Avro), or an address (JSON Schema).
+        name: by which it is referred to: a full name (Avro), an address (JSON Schema), or the path of an import
+            (Protobuf).
         text: of the schema.
     """
 
@@ -34,8 +35,8 @@ class FetchedSchema(NamedTuple):
     """A schema, with everything that it refers to.
 
     Attributes:
-        format: as the registry names it; `AVRO` and `JSON` are read.
-        text: of the schema, JSON.
+        format: as the registry names it; those of `FORMATS` are read.
+        text: of the schema: JSON, or the base64 of a `FileDescriptorProto` for Protobuf.
         references: each once, before those that refer to it.
     """
 

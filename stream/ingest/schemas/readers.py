@@ -1,8 +1,5 @@
 """Readers of schemas: from the bytes of a record to its fields, whatever the format.
 
-JSON records with a schema are read as JSON. They are not validated against it: their producer's serializer has done
-that, and the rules of events decide here as for every other record.
-
 This file decides how a schema becomes a reader, which schemas can't be used, and what is said of a record that its
 schema doesn't fit.
 """
@@ -12,14 +9,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-import msgspec
-
-from stream.events import MAX_NESTING, check_nesting
-from stream.ingest.schemas.avro import Reader, avro_reader
-from stream.ingest.schemas.fetched import AVRO, FORMATS, JSON, FetchedSchema, UnusableSchema
+from stream.ingest.schemas.avro import NO_SCHEMAS, OwnSchemas, Reader, avro_reader
+from stream.ingest.schemas.fetched import AVRO, FORMATS, JSON, PROTOBUF, FetchedSchema, UnusableSchema
+from stream.ingest.schemas.json_schema import json_reader
+from stream.ingest.schemas.protobuf import protobuf_reader
 from stream.values import InvalidEvent
 
-LIBRARIES = {AVRO: ("fastavro", "avro")}
+LIBRARIES = {AVRO: ("fastavro", "avro"), PROTOBUF: ("google.protobuf", "protobuf")}
 """Module and extra of each format that needs one."""
 
 
@@ -32,20 +28,34 @@ def missing_library(format_name: str) -> str | None:
     if format_name not in LIBRARIES:
         return None
     module, extra = LIBRARIES[format_name]
-    return None if find_spec(module) is not None else f"pip install 'corrente[{extra}]'"
+    return None if _is_there(module) else f"pip install 'corrente[{extra}]'"
 
 
-def make_reader(schema: FetchedSchema) -> Reader:
+def _is_there(module: str) -> bool:
+    """True if a module can be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
+
+
+def make_reader(schema: FetchedSchema, own: OwnSchemas = NO_SCHEMAS) -> Reader:
     """The reader of a schema.
+
+    Args:
+        schema: by which the records were written.
+        own: the Avro schemas by which they are read, if one of them has the name of `schema`.
 
     Raises:
         UnusableSchema: there is none.
         ImportError: a library is missing.
     """
     if schema.format == AVRO:
-        return _guarded(avro_reader(schema))
+        return _guarded(avro_reader(schema, own))
+    if schema.format == PROTOBUF:
+        return _guarded(protobuf_reader(schema))
     if schema.format == JSON:
-        return _read_json
+        return json_reader(schema)
     raise UnusableSchema(f"its format is {schema.format}, and {', '.join(FORMATS.values())} are read")
 
 
@@ -62,16 +72,3 @@ def _guarded(read: Reader) -> Reader:
             raise InvalidEvent(why[:300]) from None
 
     return guarded
-
-
-_decode_json = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-def _read_json(value: bytes, start: int) -> dict[str, Any]:
-    payload = value[start:]
-    if len(payload) > 2 * MAX_NESTING:
-        check_nesting(payload)
-    try:
-        return _decode_json(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidEvent(f"{error}") from None

@@ -77,6 +77,33 @@ def test_a_path_a_password_and_tls(tmp_path: Path) -> None:
         client_of(registry.url, **(whole | {"schema_registry_ca_file": str(files.server_key)}))
 
 
+def test_a_registry_that_asks_for_a_certificate_gets_one(tmp_path: Path) -> None:
+    files = make_certificates(tmp_path)
+    server = (str(files.server), str(files.server_key))
+    with SchemaRegistry(certificate=server, client_ca=str(files.ca)) as registry:
+        number = registry.register(json.dumps(CLICK))
+        whole = {
+            "schema_registry_ca_file": str(files.ca),
+            "schema_registry_certificate_file": str(files.client),
+            "schema_registry_key_file": str(files.client_key),
+        }
+        assert client_of(registry.url, **whole).fetch(framed(number, b"")).text == json.dumps(CLICK)
+        with pytest.raises(RegistryUnusable) as refused:
+            client_of(registry.url, schema_registry_ca_file=str(files.ca)).fetch(framed(number, b""))
+        assert "CORRENTE_SCHEMA_REGISTRY_CERTIFICATE_FILE" in refused.value.mend
+        with pytest.raises(WrongSetting, match="CORRENTE_SCHEMA_REGISTRY_CERTIFICATE_FILE"):
+            client_of(registry.url, **(whole | {"schema_registry_key_file": str(files.server_key)}))
+
+
+def test_the_newest_schema_of_a_subject(registry: SchemaRegistry) -> None:
+    registry.register('"a"', subject="a/b c")
+    registry.register('"b"', subject="a/b c")
+    client = client_of(registry.url)
+    assert client.newest_of("a/b c").text == '"b"'
+    with pytest.raises(NotRegistered):
+        client.newest_of("other")
+
+
 def test_a_schema_that_is_not_there_is_another_answer_than_a_registry_that_is_not_well(
     registry: SchemaRegistry,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,10 @@ from stream.configuration.errors import WrongSetting
 from stream.ingest.schemas.known import SchemasMissing
 from stream.registry import lookup
 from stream.registry.errors import RegistryUnusable
-from stream.registry.lookup import SchemaLookup, schema_lookup
+from stream.registry.lookup import SchemaLookup, formats_of, schema_lookup
 from stream.registry_settings import RegistrySettings
+from stream.settings import WrongSetting as SettingsError
+from stream.settings import load_settings
 from stream.values import InvalidEvent
 from tests.stream.ingest.schemas.avro_records import CLICK, encoded, framed
 
@@ -97,8 +100,45 @@ async def test_a_format_that_the_settings_leave_out_stops_instead_of_making_lett
     found.close()
 
 
-def test_a_worker_without_the_library_of_a_format_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_the_library_of_a_format_that_it_names_refuses_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("stream.ingest.schemas.readers.find_spec", lambda _: None)
-    with pytest.raises(WrongSetting, match=r"names avro, .*pip install 'corrente\[avro\]'"):
-        schema_lookup(RegistrySettings(schema_registry="http://localhost:8081"))
+    for name in ("avro", "protobuf"):
+        with pytest.raises(WrongSetting, match=rf"names {name}, .*pip install 'corrente\[{name}\]'"):
+            schema_lookup(RegistrySettings(schema_registry="http://localhost:8081", schema_formats=["json", name]))
     assert schema_lookup(RegistrySettings()) is None
+
+
+async def test_without_a_setting_the_formats_are_those_whose_library_is_installed(
+    registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RegistrySettings(schema_registry=registry.url)
+    assert formats_of(settings) == ["avro", "json", "protobuf"]
+    monkeypatch.setattr("stream.ingest.schemas.readers.find_spec", lambda _: None)
+    assert formats_of(settings) == ["json"]
+    found = schema_lookup(settings)
+    assert found is not None
+    number = registry.register(json.dumps(CLICK))
+    with pytest.raises(RegistryUnusable, match="is AVRO, and its library is not installed") as missing:
+        await found.look_up([framed(number, b"")])
+    assert "pip install 'corrente[avro]'" in missing.value.mend
+    found.close()
+
+
+async def test_avro_schemas_of_our_own_come_from_files(registry: SchemaRegistry, tmp_path: Path) -> None:
+    more = CLICK | {"fields": [*CLICK["fields"], {"name": "event_id", "type": "string", "default": "none"}]}
+    path = tmp_path / "click.avsc"
+    path.write_text(json.dumps(more))
+    found = schema_lookup(RegistrySettings(schema_registry=registry.url, avro_schemas=[str(path)]))
+    assert found is not None
+    number = registry.register(json.dumps(CLICK))
+    await found.look_up([framed(number, b"")])
+    value = framed(number, encoded(CLICK, {"item": "tea", "user": "ada", "timestamp": None}))
+    assert found.known.read(value) == {"item": "tea", "user": "ada", "timestamp": None, "event_id": "none"}
+    found.close()
+    path.write_text("{")
+    with pytest.raises(WrongSetting, match=r"CORRENTE_AVRO_SCHEMAS: .*click\.avsc: it is no Avro schema"):
+        schema_lookup(RegistrySettings(schema_registry=registry.url, avro_schemas=[str(path)]))
+    with pytest.raises(SettingsError, match=r"CORRENTE_AVRO_SCHEMAS: '/no/file' can't be read"):
+        load_settings({"CORRENTE_AVRO_SCHEMAS": '["/no/file"]'})

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.ingest.schemas.avro import OwnSchemas
 from stream.ingest.schemas.fetched import FetchedSchema, Reference, UnusableSchema
 from stream.ingest.schemas.readers import make_reader
 from stream.values import InvalidEvent
@@ -133,3 +134,85 @@ def test_damaged_records_are_refused_or_read_and_nothing_else(noise: bytes, cut:
 def test_bytes_behind_the_last_field_show_that_the_schema_is_another() -> None:
     with pytest.raises(InvalidEvent, match="1 bytes are left"):
         read(record_of("int"), b"\x02\x02")
+
+
+CART = {
+    "type": "record",
+    "name": "Cart",
+    "namespace": "shop",
+    "aliases": ["Basket"],
+    "fields": [
+        {"name": "sku", "type": "string", "aliases": ["article"]},
+        {"name": "count", "type": "int", "default": 1},
+        {
+            "name": "price",
+            "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+            "default": "\u0004\u00e2",
+        },
+        {"name": "day", "type": [{"type": "int", "logicalType": "date"}, "null"], "default": 20_484},
+        {
+            "name": "from",
+            "type": {
+                "type": "record",
+                "name": "Origin",
+                "fields": [
+                    {"name": "page", "type": "string"},
+                    {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []},
+                ],
+            },
+            "default": {"page": "home"},
+        },
+    ],
+}
+
+
+def own_schemas(*schemas: Any) -> OwnSchemas:
+    own = OwnSchemas()
+    for schema in schemas:
+        own.add(json.dumps(schema))
+    return own
+
+
+@pytest.mark.parametrize("name", ["shop.Cart", "shop.Basket"])
+def test_fields_that_a_record_lacks_take_the_defaults_of_a_schema_of_our_own(name: str) -> None:
+    written = {
+        "type": "record",
+        "name": name,
+        "fields": [{"name": "article", "type": "string"}, {"name": "colour", "type": "string", "default": 7}],
+    }
+    value = encoded(
+        written | {"fields": [{"name": n, "type": "string"} for n in ("article", "colour")]},
+        {"article": "tea", "colour": "red"},
+    )
+    read = make_reader(FetchedSchema("AVRO", json.dumps(written)), own_schemas(CART))
+    expected = {"sku": "tea", "count": 1, "price": 12.5, "day": "2026-01-31", "from": {"page": "home", "tags": []}}
+    assert read(value, 0) == expected
+    other = make_reader(FetchedSchema("AVRO", json.dumps(written | {"name": "shop.Other"})), own_schemas(CART))
+    assert other(value, 0) == {"article": "tea", "colour": "red"}
+
+
+def test_a_record_that_has_all_fields_is_read_as_it_was_written() -> None:
+    without_aliases = json.loads(json.dumps(CART).replace(', "aliases": ["article"]', ""))
+    whole = {
+        "sku": "tea",
+        "count": 3,
+        "price": Decimal("0.99"),
+        "day": None,
+        "from": {"page": "list", "tags": ["a"]},
+    }
+    read = make_reader(FetchedSchema("AVRO", json.dumps(CART)), own_schemas(CART))
+    assert read(encoded(without_aliases, whole), 0) == whole | {"price": 0.99}
+
+
+def test_a_field_without_default_that_a_record_lacks_makes_the_record_a_letter() -> None:
+    written = {"type": "record", "name": "shop.Cart", "fields": [{"name": "count", "type": "int"}]}
+    read = make_reader(FetchedSchema("AVRO", json.dumps(written)), own_schemas(CART))
+    with pytest.raises(InvalidEvent, match="No default value for field"):
+        read(b"\x02", 0)
+
+
+def test_schemas_of_our_own_have_names_and_each_its_own() -> None:
+    with pytest.raises(UnusableSchema, match="has no name"):
+        own_schemas({"type": "map", "values": "int"})
+    with pytest.raises(UnusableSchema, match=r"another file has a schema of the name shop\.Basket"):
+        own_schemas(CART, {"type": "record", "name": "shop.Basket", "fields": []})
