@@ -11,11 +11,75 @@ from __future__ import annotations
 import msgspec
 
 
+class FeaturePart(msgspec.Struct, frozen=True):
+    """Part of a score that one feature has: `value` · `weight`."""
+
+    feature: str
+    value: float
+    weight: float
+
+
+class SourcePart(msgspec.Struct, frozen=True):
+    """Part of a score that one source has.
+
+    Attributes:
+        source: its name.
+        value: the value that it gives the item.
+        rank: place of the item among all candidates by this source alone, from 1.
+        contribution: sum of the parts of its features.
+    """
+
+    source: str
+    value: float
+    rank: int
+    contribution: float
+
+
+class HistoryPart(msgspec.Struct, frozen=True):
+    """Part of a score that one item of the visitor's history stands behind.
+
+    Attributes:
+        item: of the history.
+        contribution: its share of the contributions of `sources`.
+        sources: that led from it to the item of the list.
+    """
+
+    item: str
+    contribution: float
+    sources: list[str]
+
+
+class Reasons(msgspec.Struct, frozen=True):
+    """Sum that a score is: `intercept` + the sum of `value` · `weight` over `features`.
+
+    Attributes:
+        intercept: part that no feature has.
+        features: those that are not 0, the largest part first.
+        sources: those that know the item, the largest contribution first.
+        history: items of the visitor's history behind it.
+        policies: rules that put the item at its place; empty if the score alone did.
+    """
+
+    intercept: float
+    features: list[FeaturePart]
+    sources: list[SourcePart] = []
+    history: list[HistoryPart] = []
+    policies: list[str] = []
+
+
+class ListReasons(msgspec.Struct, frozen=True):
+    """Reasons that hold for a list as a whole: the ranker, and rules that decided which items could be in it."""
+
+    ranker: str
+    policies: list[str]
+
+
 class Scored(msgspec.Struct, frozen=True):
-    """One item of a list, with its score."""
+    """One item of a list, with its score, and its reasons if they were asked for."""
 
     item: str
     score: float
+    reasons: Reasons | None = None
 
 
 class MadeFrom(msgspec.Struct, frozen=True):
@@ -43,6 +107,7 @@ class Recommendations(msgspec.Struct, frozen=True):
         made_from: number of items by where they come from.
         catalogue_revision: number of the last change of the catalogue that the list knows.
         items: the list.
+        explanation: reasons that hold for the whole list, if they were asked for.
     """
 
     answer: str
@@ -53,6 +118,7 @@ class Recommendations(msgspec.Struct, frozen=True):
     made_from: MadeFrom
     catalogue_revision: int
     items: list[Scored]
+    explanation: ListReasons | None = None
 
     @property
     def item_ids(self) -> list[str]:

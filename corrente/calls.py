@@ -22,6 +22,7 @@ from corrente.documents import (
     ItemDocument,
     ItemPage,
     ItemsWritten,
+    ItemWritten,
     Profile,
     ProfileDeleted,
     ProfileDocument,
@@ -89,6 +90,7 @@ def _text(body: bytes) -> str:
 
 _LIST = _json(Recommendations)
 _ITEM = _json(ItemDocument)
+_ITEM_WRITTEN = _json(ItemWritten)
 _PROFILE_WRITTEN = _json(ProfileWritten)
 _PINNED = _json(Pinned)
 _OBJECT = _json(dict[str, Any])
@@ -122,6 +124,7 @@ def recommendations(
     exclude_seen: bool | None = None,
     profiling: bool = True,
     version: Id | None = None,
+    explain: bool | None = None,
     filter: Filter = NO_FILTER,  # noqa: A002  the word of the guide and of the API
 ) -> Call[Recommendations]:
     """Items for a user.
@@ -135,13 +138,14 @@ def recommendations(
         exclude_seen: True leaves out items that the visitor had.
         profiling: False: nothing that is known of the visitor counts.
         version: number, alias or id of the version to answer from.
+        explain: True adds the reasons of each item; with a named visitor the key needs `visitors:read` for them.
         filter: conditions that every item meets.
 
     >>> client.recommendations("bob", n=2).item_ids
     ['cups', 'tea']
     """
     query = {"n": n, "session": session, "include": include, "exclude": exclude, "exclude_seen": exclude_seen}
-    query |= {"profiling": None if profiling else "off", "version": version}
+    query |= {"profiling": None if profiling else "off", "version": version, "explain": explain}
     return Call("GET /v1/recommendations/{user}", _LIST, ids=[user], query=[*_pairs(query), *filter.as_parameters()])
 
 
@@ -157,6 +161,7 @@ def recommendations_for(
     profiling: bool = True,
     n: int | None = None,
     version: Id | None = None,
+    explain: bool | None = None,
     filter: Filter = NO_FILTER,  # noqa: A002  as above
 ) -> Call[Recommendations]:
     """Items for a user, a session or a visitor with recent items, perhaps out of given candidates.
@@ -167,7 +172,7 @@ def recommendations_for(
         recent: items that the visitor just had, oldest first.
         candidates: rank only these, all of them.
         include: only these may be in the list, out of those that the sources propose.
-        exclude, exclude_seen, profiling, n, version, filter: as for `recommendations`.
+        exclude, exclude_seen, profiling, n, version, explain, filter: as for `recommendations`.
 
     >>> client.recommendations_for(recent=["teapot"], candidates=["cups", "spade"]).item_ids
     ['cups', 'spade']
@@ -175,6 +180,7 @@ def recommendations_for(
     fields = {"user": user, "session": session, "recent": recent or None, "candidates": candidates, "n": n}
     fields |= {"include": include, "exclude": exclude or None, "exclude_seen": exclude_seen}
     fields |= {"profiling": None if profiling else "off", "version": None if version is None else str(version)}
+    fields |= {"explain": explain}
     return Call("POST /v1/recommendations", _LIST, body=_encode({**_given(fields), **filter.as_fields()}))
 
 
@@ -183,6 +189,7 @@ def similar(
     *,
     n: int | None = None,
     version: Id | None = None,
+    explain: bool | None = None,
     filter: Filter = NO_FILTER,  # noqa: A002  as above
 ) -> Call[Recommendations]:
     """Items that the same visitors had.
@@ -190,7 +197,7 @@ def similar(
     >>> client.similar("spade").item_ids[0]
     'seeds'
     """
-    query = [*_pairs({"n": n, "version": version}), *filter.as_parameters()]
+    query = [*_pairs({"n": n, "version": version, "explain": explain}), *filter.as_parameters()]
     return Call("GET /v1/items/{item}/similar", _LIST, ids=[item], query=query)
 
 
@@ -198,6 +205,7 @@ def popular(
     *,
     n: int | None = None,
     version: Id | None = None,
+    explain: bool | None = None,
     filter: Filter = NO_FILTER,  # noqa: A002  as above
 ) -> Call[Recommendations]:
     """Items with the most weight over the last weeks.
@@ -205,7 +213,7 @@ def popular(
     >>> client.popular(n=1).item_ids
     ['teapot']
     """
-    query = [*_pairs({"n": n, "version": version}), *filter.as_parameters()]
+    query = [*_pairs({"n": n, "version": version, "explain": explain}), *filter.as_parameters()]
     return Call("GET /v1/popular", _LIST, query=query)
 
 
@@ -213,10 +221,11 @@ def trending(
     *,
     n: int | None = None,
     version: Id | None = None,
+    explain: bool | None = None,
     filter: Filter = NO_FILTER,  # noqa: A002  as above
 ) -> Call[Recommendations]:
     """Items with the most weight over the last hours."""
-    query = [*_pairs({"n": n, "version": version}), *filter.as_parameters()]
+    query = [*_pairs({"n": n, "version": version, "explain": explain}), *filter.as_parameters()]
     return Call("GET /v1/trending", _LIST, query=query)
 
 
@@ -279,14 +288,16 @@ def put_item(item: Id, document: Item, *, revision: int | None = None) -> Call[I
     return Call("PUT /v1/items/{item}", _ITEM, ids=[item], body=_encode(fields), repeatable=revision is None)
 
 
-def patch_item(item: Id, changes: Mapping[str, Any], *, revision: int | None = None) -> Call[ItemDocument]:
+def patch_item(item: Id, changes: Mapping[str, Any], *, revision: int | None = None) -> Call[ItemWritten]:
     """Change some fields of an item; None removes one. The item is made if it isn't there.
 
-    >>> client.patch_item("jug", {"available": True, "brand": None}).available
-    True
+    >>> client.patch_item("jug", {"available": True, "brand": None}).item
+    'jug'
     """
     fields = {**changes, **_given({"revision": revision})}
-    return Call("PATCH /v1/items/{item}", _ITEM, ids=[item], body=_encode(fields), repeatable=revision is None)
+    return Call(
+        "PATCH /v1/items/{item}", _json(ItemWritten), ids=[item], body=_encode(fields), repeatable=revision is None
+    )
 
 
 def item(item: Id) -> Call[ItemDocument]:

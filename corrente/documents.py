@@ -76,6 +76,13 @@ class ItemsWritten(msgspec.Struct, frozen=True):
     revision: int
 
 
+class ItemWritten(msgspec.Struct, frozen=True):
+    """The item is changed."""
+
+    item: str
+    revision: int
+
+
 class ItemDeleted(msgspec.Struct, frozen=True):
     """The item is in no list any more."""
 
