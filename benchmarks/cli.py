@@ -89,12 +89,20 @@ def serve(
     keys: Annotated[
         bool, typer.Option("--keys", help="Instead: a server with keys and limits, beside one without.")
     ] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Instead: lists for several visitors in one call, beside bare scoring.")
+    ] = False,
 ) -> None:
     """A whole list over HTTP, beside a bare FastAPI route that returns a constant."""
-    from benchmarks.legs.serve import measure, measure_keys
+    from benchmarks.legs.lists.serve import measure, measure_keys
 
+    size = (items or [10_000])[0]
+    if batch:
+        from benchmarks.legs.lists.batch import measure as measure_batch
+
+        _report(lambda progress: measure_batch(runs, size, seconds, progress), as_json)
+        return
     if keys:
-        size = (items or [10_000])[0]
         _report(lambda progress: measure_keys(runs, size, seconds, progress), as_json)
         return
     _report(lambda progress: measure(runs, items or [10_000, 100_000, 1_000_000], seconds, progress), as_json)

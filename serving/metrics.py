@@ -41,6 +41,7 @@ class Metrics:
         self.access_refused = counter("access_refused", "Requests refused for want of a key or a scope.", "reason")
         self.limited = counter("limited", "Requests refused with 429 because a limit was used up.", "limit")
         self.shed = counter("shed", "Requests refused with 503 because too much waited.", "reason")
+        self.batch_lists = counter("batch_lists", "Lists that batches asked for, by what became of them.", "outcome")
         self.events_accepted = counter("http_events_accepted", "Events that Kafka acknowledged.", "topic")
         self.events_repeated = counter(
             "http_events_repeated", "Accepted events that repeat an event id of the same post, and count once.", "topic"
@@ -135,6 +136,11 @@ class Metrics:
     def count_answer(self, fallback: str) -> None:
         """Count one answered list by its fallback, `personal` if it has none."""
         self._request_times.answers[fallback] += 1
+
+    def count_batch(self, answered: int, refused: int) -> None:
+        """Count the lists of one batch, and the elements that got none."""
+        self.batch_lists.labels("answered").inc(answered)
+        self.batch_lists.labels("refused").inc(refused)
 
 
 class Totals:

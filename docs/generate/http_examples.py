@@ -95,6 +95,27 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
         Request("GET /v1/items/{item}/similar", "Items beside a product page", "GET", "/v1/items/teapot/similar?n=2"),
         Request("GET /v1/popular", "The two most popular items", "GET", "/v1/popular?n=2"),
         Request("GET /v1/trending", "The same over the last hours", "GET", "/v1/trending?n=2"),
+        Request("GET /v1/new-arrivals", "The two newest items", "GET", "/v1/new-arrivals?n=2"),
+        Request(
+            "GET /v1/users/{user}/recently-viewed",
+            "The items that a user had last, with the times of their last events",
+            "GET",
+            "/v1/users/bob/recently-viewed?n=2",
+        ),
+        Request(
+            "POST /v1/rerank",
+            "Hits of a search in the order of a user; no event of the last one is known",
+            "POST",
+            "/v1/rerank",
+            {"user": "bob", "items": ["spade", "a new lamp", "tea"]},
+        ),
+        Request(
+            "POST /v1/recommendations/batch",
+            "Two lists in one call, and an element that is wrong",
+            "POST",
+            "/v1/recommendations/batch",
+            {"requests": [{"user": "bob", "n": 1}, {"basket": ["teapot"], "n": 1}, {"price_min": 30, "price_max": 20}]},
+        ),
         Request(
             "GET /v1/recommendations/{user}",
             "The same user without profiling",

@@ -87,6 +87,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "SERVER_PROCESSES",
         "MAX_BODY_BYTES",
         "MAX_BODY_EVENTS",
+        "MAX_BATCH_LISTS",
         "MAX_HEAD_BYTES",
         "HEAD_SECONDS",
         "BODY_SECONDS",

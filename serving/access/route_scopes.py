@@ -24,9 +24,13 @@ OPEN = None
 ROUTE_SCOPES: Mapping[str, str | None] = {
     "GET /v1/recommendations/{user}": RECOMMENDATIONS_READ,
     "POST /v1/recommendations": RECOMMENDATIONS_READ,
+    "POST /v1/recommendations/batch": RECOMMENDATIONS_READ,
+    "POST /v1/rerank": RECOMMENDATIONS_READ,
+    "GET /v1/users/{user}/recently-viewed": RECOMMENDATIONS_READ,
     "GET /v1/items/{item}/similar": RECOMMENDATIONS_READ,
     "GET /v1/popular": RECOMMENDATIONS_READ,
     "GET /v1/trending": RECOMMENDATIONS_READ,
+    "GET /v1/new-arrivals": RECOMMENDATIONS_READ,
     "POST /v1/events/clicks": EVENTS_WRITE,
     "POST /v1/events/purchases": EVENTS_WRITE,
     "POST /v1/events/feedback": EVENTS_WRITE,
@@ -60,9 +64,12 @@ BEACON_ROUTES = frozenset({"POST /v1/events/clicks", "POST /v1/events/purchases"
 PUBLIC_ROUTES = BEACON_ROUTES | {
     "GET /v1/recommendations/{user}",
     "POST /v1/recommendations",
+    "POST /v1/rerank",
+    "GET /v1/users/{user}/recently-viewed",
     "GET /v1/items/{item}/similar",
     "GET /v1/popular",
     "GET /v1/trending",
+    "GET /v1/new-arrivals",
 }
 """Routes that a public key opens, with a token. Each keeps the request to the visitor of the token."""
 

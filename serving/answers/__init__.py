@@ -11,10 +11,13 @@ add a policy, add it to `decision` and a row to the table in `tests/serving/answ
 | `filters` | which parameters and fields make up a filter |
 | `decision` | the plan made before scoring and the arrangement made after it: every policy of every list |
 | `explain` | the reasons of each item, and the rules that moved it |
+| `contexts` | the lists that no model ranks: recently viewed, new arrivals |
+| `rankings` | what becomes of scores and counts when a list is cut or added to |
 | `response` | the JSON of a list |
 | `answer_ids` | the id of each answer |
 | `responder` | the steps from a checked request to a counted response, for both HTTP ways |
 | `recommendations` | routes of the lists for a visitor |
-| `item_lists` | routes of the lists that are not about a visitor: similar, popular, trending |
+| `batch` | lists for several visitors in one call |
+| `item_lists` | routes of the lists that are not about a visitor: similar, popular, trending, new arrivals |
 | `fast_path` | which requests are answered inside the HTTP protocol |
 """

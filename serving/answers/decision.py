@@ -31,6 +31,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.answers import rankings
+from serving.answers.contexts import LISTS
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.snapshot import View
 from stream.models.model import Model
@@ -75,6 +77,9 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         half_life: items by decayed counts, one of `HALF_LIFE_NAMES`, instead of items for a visitor. Only `n`, the
             filter and masks apply to such a list.
         explain: give the reasons of each item (`serving.answers.explain`). The list is the same.
+        basket: items in the basket now, in the order in which they were put there; none of them is in the list.
+        keep_all: every candidate is in the list; those that the model doesn't rank come last.
+        context: a list that is not ranked, one of `LISTS`, instead of items for a visitor.
     """
 
     user: str | None = None
@@ -90,6 +95,9 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     item: str | None = None
     half_life: str | None = None
     explain: bool = False
+    basket: Sequence[str] = ()
+    keep_all: bool = False
+    context: str | None = None
 
     def without_profiling(self) -> Ask:
         """The ask of a visitor who wants no profiling: nothing that is known counts, and `exclude_seen` has no effect.
@@ -141,22 +149,26 @@ ArrangementPolicy = Callable[[Ranking, Ask, Context], Ranking]
 
 
 def recent_items(ask: Ask) -> Sequence[str]:
-    """History that comes with the request: for a list of similar items, that item alone.
+    """History that comes with the request: for a list of similar items, that item alone. A basket is newest.
 
-    >>> recent_items(Ask(item="lamp"))
-    ['lamp']
+    >>> recent_items(Ask(item="lamp")), recent_items(Ask(recent=["desk"], basket=["lamp"]))
+    (['lamp'], ['desk', 'lamp'])
     """
-    return ask.recent if ask.item is None else [ask.item]
+    if ask.item is not None:
+        return [ask.item]
+    return [*ask.recent, *ask.basket] if ask.basket else ask.recent
 
 
 def excluded_items(ask: Ask) -> Collection[str]:
-    """Items that must not be in the list; an item is not similar to itself.
+    """Items that must not be in the list; an item is not similar to itself, and what is in the basket is not offered.
 
     >>> sorted(excluded_items(Ask(item="lamp", exclude=["desk"])))
     ['desk', 'lamp']
     """
     if ask.item is not None:
         return {*ask.exclude, ask.item}
+    if ask.basket:
+        return {*ask.exclude, *ask.basket}
     return frozenset(ask.exclude) if ask.exclude else NO_ITEMS
 
 
@@ -227,15 +239,7 @@ def only_shown(ranking: Ranking, _: Ask, context: Context) -> Ranking:
         return ranking
     shown = list(map(view.shows, ranking.items))
     context.violated(len(shown) - sum(shown))
-    added_from = len(ranking.items) - ranking.popular - ranking.newest
-    new_from = len(ranking.items) - ranking.newest
-    return Ranking(
-        [item for item, kept in zip(ranking.items, shown, strict=True) if kept],
-        [score for score, kept in zip(ranking.scores, shown, strict=True) if kept],
-        ranking.fallback,
-        sum(shown[added_from:new_from]),
-        sum(shown[new_from:]),
-    )
+    return rankings.without_hidden(ranking, shown)
 
 
 def fill_with_unmet(ranking: Ranking, ask: Ask, context: Context) -> Ranking:
@@ -244,35 +248,29 @@ def fill_with_unmet(ranking: Ranking, ask: Ask, context: Context) -> Ranking:
     Named candidates come in the order in which they were named. The scores lie below those of the list.
     """
     missing = ask.n - len(ranking.items)
-    if missing <= 0 or context.view is None or not context.view.result.passes.size:
+    if missing <= 0 or ask.context is not None or context.view is None or not context.view.result.passes.size:
         return ranking
     among = ask.candidates if ask.candidates is not None else ask.include
     left_out = excluded_items(ask)
     unmet = (item for item in dict.fromkeys(context.view.unmet(among)) if item not in left_out)
-    added = list(islice(unmet, missing))
-    if not added:
+    return rankings.with_added(ranking, list(islice(unmet, missing)))
+
+
+def keep_candidates(ranking: Ranking, ask: Ask, context: Context) -> Ranking:
+    """End with the candidates that the model didn't rank, as they were named. What the catalogue forbids stays out."""
+    if not ask.keep_all or ask.candidates is None:
         return ranking
-    least = ranking.scores[-1] if ranking.scores else 0.0
-    return Ranking(
-        ranking.items + added,
-        ranking.scores + [least - 1.0 - place for place in range(len(added))],
-        ranking.fallback if ranking.items else "newest",
-        ranking.popular,
-        ranking.newest + len(added),
-    )
+    view, listed = context.view, set(ranking.items)
+    rest = [each for each in dict.fromkeys(ask.candidates) if each not in listed and (view is None or view.shows(each))]
+    return rankings.with_added(ranking, rest)
 
 
 def cut_to_length(ranking: Ranking, ask: Ask, _: Context) -> Ranking:
     """Cut the ranking to the requested length; a plan may score more items than that."""
-    surplus = len(ranking.items) - ask.n
-    if surplus <= 0:
-        return ranking
-    newest = max(0, ranking.newest - surplus)
-    popular = max(0, ranking.popular - max(0, surplus - ranking.newest))
-    return Ranking(ranking.items[: ask.n], ranking.scores[: ask.n], ranking.fallback, popular, newest)
+    return rankings.cut(ranking, ask.n)
 
 
-ARRANGEMENTS: tuple[ArrangementPolicy, ...] = (only_shown, fill_with_unmet, cut_to_length)
+ARRANGEMENTS: tuple[ArrangementPolicy, ...] = (only_shown, fill_with_unmet, keep_candidates, cut_to_length)
 """Policies after scoring, in the order in which they are applied; the last one cuts."""
 
 
@@ -301,5 +299,9 @@ def decide(
     """
     if context is None:
         return EMPTY
-    ranking = EMPTY if context.model is None else score(context.model, plan(ask, context, masks))
+    if ask.context is not None:
+        planned = plan(ask, context, masks)
+        ranking = LISTS[ask.context](context.model, context.view, planned.query, planned.allowed)
+    else:
+        ranking = EMPTY if context.model is None else score(context.model, plan(ask, context, masks))
     return arrange(ranking, ask, context, arrangements)

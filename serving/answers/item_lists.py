@@ -6,7 +6,7 @@ This file decides which routes there are and how each is described in the OpenAP
 from __future__ import annotations
 
 from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
-from serving.answers.requests import ListOfItems, ask_of_counts, ask_of_item
+from serving.answers.requests import ListOfCounts, ListOfItems, NewArrivals, ask_of_arrivals, ask_of_counts, ask_of_item
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
 from serving.web.endpoint import Endpoint
@@ -20,14 +20,22 @@ async def similar_items(responder: Responder, request: ListOfItems, item: str) -
     return await responder.respond_from(request.version, ask_of_item(item, request))
 
 
-async def popular_items(responder: Responder, request: ListOfItems) -> Recommendations:
-    """Items with the most weight over the last weeks."""
+async def popular_items(responder: Responder, request: ListOfCounts) -> Recommendations:
+    """Items with the most weight over the last weeks, or over another window; with `categories`, of a category."""
     return await responder.respond_from(request.version, ask_of_counts(POPULAR_HALF_LIFE, request))
 
 
-async def trending_items(responder: Responder, request: ListOfItems) -> Recommendations:
-    """Items with the most weight over the last hours."""
+async def trending_items(responder: Responder, request: ListOfCounts) -> Recommendations:
+    """Items with the most weight over the last hours, or over another window; with `categories`, of a category."""
     return await responder.respond_from(request.version, ask_of_counts(TRENDING_HALF_LIFE, request))
+
+
+async def new_arrivals(responder: Responder, request: NewArrivals) -> Recommendations:
+    """Items that are new in the shop, the newest first; the score is since when, in seconds.
+
+    An item is as new as its `published_at`, or else as its first event.
+    """
+    return await responder.respond_from(request.version, ask_of_arrivals(request))
 
 
 ROUTES = [
@@ -38,6 +46,7 @@ ROUTES = [
         request_type=ListOfItems,
         response_type=Recommendations,
     ),
-    Endpoint("GET", "/v1/popular", popular_items, request_type=ListOfItems, response_type=Recommendations),
-    Endpoint("GET", "/v1/trending", trending_items, request_type=ListOfItems, response_type=Recommendations),
+    Endpoint("GET", "/v1/popular", popular_items, request_type=ListOfCounts, response_type=Recommendations),
+    Endpoint("GET", "/v1/trending", trending_items, request_type=ListOfCounts, response_type=Recommendations),
+    Endpoint("GET", "/v1/new-arrivals", new_arrivals, request_type=NewArrivals, response_type=Recommendations),
 ]

@@ -7,11 +7,12 @@ The effect of a field on the list is decided by `serving.answers.decision`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from serving.answers.contexts import NEW_ARRIVALS, RECENTLY_VIEWED
 from serving.answers.decision import Ask
 from serving.answers.filters import FilterFields, FilterParameters, filter_of
 from serving.web.problems import Problem
@@ -71,6 +72,8 @@ class RecommendationsFor(FilterFields, forbid_unknown_fields=True, frozen=True, 
     session: Id | None = None
     recent: Ids = msgspec.field(default_factory=list)
     """Items the visitor just had, oldest first: for visitors who are not to be known, or events not yet sent."""
+    basket: Ids = msgspec.field(default_factory=list)
+    """Items in the basket now, in the order in which they were put there: the list is what goes with them."""
     candidates: Ids | None = None
     """Rank only these, all of them."""
     include: Ids | None = None
@@ -88,6 +91,54 @@ class ListOfItems(FilterParameters, forbid_unknown_fields=True, frozen=True, kw_
 
     n: Count = 10
     explain: Explain = False
+    version: VersionName | None = None
+
+
+class ListOfCounts(ListOfItems, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Query of the lists that are made from counts."""
+
+    window: (
+        Annotated[
+            Literal["20m", "2h", "12h", "3d", "30d"],
+            Meta(description="An event that is as old as this counts half, one twice as old a quarter."),
+        ]
+        | None
+    ) = None
+
+
+class NewArrivals(FilterParameters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Query of `GET /v1/new-arrivals`."""
+
+    n: Count = 10
+    version: VersionName | None = None
+
+
+class RecentlyViewed(FilterParameters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Query of `GET /v1/users/{user}/recently-viewed`."""
+
+    n: Count = 10
+    session: (
+        Annotated[
+            str,
+            Meta(description="Of the visitor; its events count beside the user's.", extra_json_schema=dict(ID_SCHEMA)),
+        ]
+        | None
+    ) = None
+    version: VersionName | None = None
+
+
+class Rerank(FilterFields, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Body of `POST /v1/rerank`: items to be put in order for a visitor, such as the hits of a search."""
+
+    items: Annotated[list[Id], Meta(min_length=1, max_length=1000)]
+    """All of them come back, but for those that the catalogue or the filter forbids. Items of which no event is known
+    come last, in this order."""
+    user: Id | None = None
+    session: Id | None = None
+    recent: Ids = msgspec.field(default_factory=list)
+    """Items the visitor just had, oldest first."""
+    profiling: Profiling = "on"
+    n: Annotated[int, Meta(ge=1, le=1000, description="How many items; all of them if it is left out.")] | None = None
     version: VersionName | None = None
 
 
@@ -133,6 +184,7 @@ def ask_of_body(request: RecommendationsFor) -> Ask:
         user=_id("user", request.user),
         session=_id("session", request.session),
         recent=_ids("recent", request.recent),
+        basket=_ids("basket", request.basket),
         candidates=candidates,
         include=include,
         exclude=exclude,
@@ -150,9 +202,43 @@ def ask_of_item(item: str, request: ListOfItems) -> Ask:
     return Ask(item=item, n=request.n, wanted=filter_of(request), explain=_explain(request))
 
 
-def ask_of_counts(half_life: str, request: ListOfItems) -> Ask:
-    """The ask of `GET /v1/popular` and `GET /v1/trending`: items by decayed counts over one half-life."""
-    return Ask(half_life=half_life, n=request.n, wanted=filter_of(request), explain=_explain(request))
+def ask_of_counts(half_life: str, request: ListOfCounts) -> Ask:
+    """The ask of `GET /v1/popular` and `GET /v1/trending`: items by decayed counts over one half-life.
+
+    Args:
+        half_life: if the request names no window.
+        request: the query.
+    """
+    wanted = filter_of(request)
+    return Ask(half_life=request.window or half_life, n=request.n, wanted=wanted, explain=_explain(request))
+
+
+def ask_of_rerank(request: Rerank) -> Ask:
+    """The ask of `POST /v1/rerank`. Raises `Problem` 422, naming the field, for an invalid id."""
+    items = _ids("items", request.items)
+    return Ask(
+        user=_id("user", request.user),
+        session=_id("session", request.session),
+        recent=_ids("recent", request.recent),
+        candidates=items,
+        keep_all=True,
+        profiling=_profiling(request.profiling, exclude_seen=False),
+        n=len(items) if request.n is None else request.n,
+        wanted=filter_of(request),
+    )
+
+
+def ask_of_history(user: str, request: RecentlyViewed) -> Ask:
+    """The ask of `GET /v1/users/{user}/recently-viewed`. Raises `Problem` 422 for an invalid id."""
+    _check("user", user)
+    if request.session is not None:
+        _check("session", request.session)
+    return Ask(user=user, session=request.session, context=RECENTLY_VIEWED, n=request.n, wanted=filter_of(request))
+
+
+def ask_of_arrivals(request: NewArrivals) -> Ask:
+    """The ask of `GET /v1/new-arrivals`."""
+    return Ask(context=NEW_ARRIVALS, n=request.n, wanted=filter_of(request))
 
 
 def _check_exclude(field: str, items: Sequence[str] | None, exclude: Sequence[str]) -> None:

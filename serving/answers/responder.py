@@ -54,6 +54,14 @@ class Responder:
         served = await self._loader.answering(version)
         return self.explain(ask, served) if ask.explain else self.respond(ask, served)
 
+    async def version_named(self, version: str | None) -> LoadedVersion | None:
+        """The served version, or the one of this number, alias or id; raises as `respond_from`."""
+        return await self._loader.answering(version)
+
+    def count_batch(self, answered: int, refused: int) -> None:
+        """Count the lists of a batch, and the elements that got none."""
+        self._metrics.count_batch(answered, refused)
+
     def respond(self, ask: Ask, served: LoadedVersion | None) -> Recommendations:
         """The response from a version in memory; None: no version was ever published."""
         ask = self._as_visitor_wants(ask)

@@ -138,10 +138,52 @@ class Limits:
         if key is None or not key.lists_a_second:
             return
         now = time.time()
-        bucket = self.buckets.bucket(f"lists:{key.id}", key.lists_a_second, key.lists_a_second, now)
+        bucket = self._lists_of(key, now)
         if not self.buckets.take(bucket, 1, now):
             self._count("lists")
             raise TooMany("lists", bucket, 1, f"This key may read {key.lists_a_second} lists a second.", now)
+
+    def take_further_lists(self, key: LimitedKey | None, address: str, count: int) -> None:
+        """Take the lists of a call beyond the first, which was taken when the call was let in.
+
+        Args:
+            key: of the call; None if it needs none.
+            address: of the caller.
+            count: number of further lists.
+
+        Raises:
+            TooMany: not all of them fit. None of the call's lists was taken then.
+        """
+        now = time.time()
+        part = limited_part(address) if self._per_second and (key is None or key.origins) else None
+        of_address = None if part is None else self._bucket_of_address(part, now)
+        if of_address is not None and not self.buckets.take(of_address, count, now):
+            of_address.give_back(1)
+            self._count("address")
+            raise TooMany(
+                "address",
+                of_address,
+                count + 1,
+                f"One address may ask for {of_address.most:g} lists at once without a key of its own "
+                f"(CORRENTE_ADDRESS_REQUESTS_PER_SECOND), and the call asks for {count + 1}. Ask for fewer.",
+                now,
+            )
+        if key is None or not key.lists_a_second:
+            return
+        bucket = self._lists_of(key, now)
+        if not self.buckets.take(bucket, count, now):
+            bucket.give_back(1)
+            if of_address is not None:
+                of_address.give_back(count + 1)
+            self._count("lists")
+            raise TooMany(
+                "lists",
+                bucket,
+                count + 1,
+                f"This key may read {key.lists_a_second} lists a second, and the call asks for {count + 1}. None of "
+                f"them was taken. Ask for at most {key.lists_a_second} at once.",
+                now,
+            )
 
     def take_events(self, key: LimitedKey | None, count: int) -> None:
         """Take posted events of a key; a number below 0 gives them back.
@@ -173,8 +215,7 @@ class Limits:
     def _take_of_address(self, part: str, now: float) -> None:
         if not self._per_second:
             return
-        most = max(1.0, self._per_second * BURST_SECONDS)
-        bucket = self.buckets.bucket(f"address:{part}", self._per_second, most, now)
+        bucket = self._bucket_of_address(part, now)
         if not self.buckets.take(bucket, 1, now):
             self._count("address")
             raise TooMany(
@@ -185,6 +226,13 @@ class Limits:
                 "(CORRENTE_ADDRESS_REQUESTS_PER_SECOND).",
                 now,
             )
+
+    def _bucket_of_address(self, part: str, now: float) -> Bucket:
+        most = max(1.0, self._per_second * BURST_SECONDS)
+        return self.buckets.bucket(f"address:{part}", self._per_second, most, now)
+
+    def _lists_of(self, key: LimitedKey, now: float) -> Bucket:
+        return self.buckets.bucket(f"lists:{key.id}", key.lists_a_second, key.lists_a_second, now)
 
     def _guessed(self, bucket: Bucket, now: float) -> TooMany:
         self._count("guesses")

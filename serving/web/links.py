@@ -45,6 +45,16 @@ LINKS: Mapping[str, Sequence[Link]] = {
     "similar_items": (_SIMILAR,),
     "popular_items": (_SIMILAR,),
     "trending_items": (_SIMILAR,),
+    "new_arrivals": (_SIMILAR,),
+    "recently_viewed": (_SIMILAR,),
+    "rerank_items": (_SIMILAR,),
+    "recommend_to_several": (
+        Link(
+            "similar_items",
+            "Items beside the first one of the first list",
+            {"item": "$response.body#/lists/0/list/items/0/item"},
+        ),
+    ),
     "post_clicks": (_LIST_OF_VISITOR,),
     "post_purchases": (_LIST_OF_VISITOR,),
     "post_feedback": (_LIST_OF_VISITOR,),

@@ -42,7 +42,7 @@ NEVER_SHED = (b"/health/", b"/metrics", b"/v1/versions", b"/v1/pin")
 
 RETRY_SECONDS = 1
 
-PLAIN_STARTS = tuple(b"GET /v1/" + name for name in (b"recommendations/", b"items/", b"popular", b"trending"))
+PLAIN_STARTS = tuple(b"GET /v1/" + name for name in (b"recommendations/", b"items/", b"popular", b"trending", b"new"))
 """Beginnings of requests that may be refused before they are parsed."""
 
 MOST_PLAIN_BYTES = 2048

@@ -17,6 +17,7 @@ Nothing here reads a clock, the environment or the network; documents are stored
 | `label_columns` | how free labels become columns |
 | `filters` | what a filter may ask for, and which filters contradict themselves |
 | `matching` | which items a filter lets through |
+| `arrivals` | which items are the newest |
 | `item_rows` | which row of a model an item of the catalogue has |
 | `snapshot` | the catalogue as one request sees it, and what is kept for a filter that was used |
 """

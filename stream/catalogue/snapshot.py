@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.catalogue.arrivals import Arrivals, newest_first
 from stream.catalogue.columns import Change, Columns
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.item_rows import ItemRows, item_rows
@@ -67,6 +68,7 @@ class FilterResult:
         masks: items that may be in a list, by `Served.same_rows`.
         allowed: items that may be in a list, by version.
         unmet: items that the model has not met, the newest first, by `Served.same_rows`.
+        arrivals: the newest items, by `Served.same_rows`.
     """
 
     def __init__(self, wanted: Filter, passes: NDArray[np.bool_]) -> None:
@@ -77,6 +79,7 @@ class FilterResult:
         self.masks: dict[Hashable, AllowedItems] = {}
         self.allowed: dict[str, AllowedItems] = {}
         self.unmet: dict[Hashable, list[str]] = {}
+        self.arrivals: dict[Hashable, Arrivals] = {}
 
     def shows(self, row: int) -> bool:
         """True if the item of a row passes; -1 is an item that the catalogue doesn't know."""
@@ -144,6 +147,10 @@ class View(NamedTuple):
             among: only these, in this order; None: all, the newest first.
         """
         return self.catalogue.unmet(self) if among is None else self.catalogue.unmet_among(self, among)
+
+    def arrivals(self) -> Arrivals:
+        """The newest items that pass the filter, as `stream.catalogue.arrivals` orders them."""
+        return self.catalogue.arrivals(self)
 
 
 class Catalogue:
@@ -299,6 +306,20 @@ class Catalogue:
                 ordered = rows[np.lexsort((columns.revision[rows], published))[::-1]]
                 found = [columns.items[row] for row in ordered]
             _keep(result.unmet, key, found, KEPT_VERSIONS)
+        return found
+
+    def arrivals(self, view: View) -> Arrivals:
+        """`View.arrivals`."""
+        served, result = view.served, view.result
+        key = None if served is None else served.same_rows
+        found = result.arrivals.get(key)
+        if found is None:
+            with self._lock:
+                rows = None if served is None else self._rows_of(served)
+                model = None if served is None else served.model
+                others = result.wanted is NO_FILTER
+                found = newest_first(self._columns, result.passes, rows, model, others=others)
+            _keep(result.arrivals, key, found, KEPT_VERSIONS)
         return found
 
     def unmet_among(self, view: View, items: Sequence[str]) -> list[str]:

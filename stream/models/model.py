@@ -34,7 +34,7 @@ from stream.models.settings import ModelSettings
 from stream.models.source_names import HALF_LIFE_NAMES, HALF_LIVES_SECONDS, LONGEST
 from stream.models.workspace.item_names import write_names
 from stream.models.workspace.scoring_view import Views, reader_of
-from stream.models.workspace.scratch import Work
+from stream.models.workspace.scratch import HISTORY, UNIQUE, Work
 
 NO_ITEMS = np.empty(0, np.int64)
 NOBODY = np.empty(0, np.uint8)
@@ -190,6 +190,36 @@ class Model:
         ]
         added = ["popular"] * ranking.popular + ["newest"] * ranking.newest
         return ranking, reasons + explain_added(ranking.scores[:ranked], added)
+
+    def history(self, query: Query, allowed: Allowed = None) -> Ranking:
+        """Items that the visitor had, the last one first, each once; scores are the times of their last events.
+
+        Items that the visitor has turned down are left out. Of long histories the last 100 events count.
+
+        Args:
+            query: `user`, `session` and `n`.
+            allowed: as `recommend` takes it.
+
+        Raises:
+            ValueError: `allowed` has another length than the table `items`.
+        """
+        only = self._allowed(allowed)
+        self.recommend(Query(user=query.user, session=query.session, n=1))
+        work = _scratch_of_thread(1).work  # where that list has left the history
+        rows = work.unique[: work.counts[UNIQUE]]
+        if only is not None:
+            rows = rows[only.mask[rows] != 0]
+        rows = rows[: max(0, query.n)]
+        events = work.counts[HISTORY]
+        # The newest event comes first, so it is the last to be written here.
+        last = dict(zip(work.history_items[:events][::-1], work.history_seconds[:events][::-1], strict=True))
+        return Ranking(self.names(rows), [float(last[row]) for row in rows])
+
+    def first_seconds(self) -> NDArray[np.float64]:
+        """(item rows,) time of each item's first event, in seconds since the epoch; NaN in rows without an item."""
+        items, index = self.views["items"]
+        there = (items["key0"][index] != 0) | (items["key1"][index] != 0)
+        return np.where(there, items["first_seconds"][index].astype(np.float64), np.nan)
 
     def similar(self, item: str, n: int, allowed: Allowed = None) -> Ranking:
         """Items for a visitor of whom nothing but this one is known; `allowed` as `recommend` takes it."""

@@ -27,8 +27,7 @@ from benchmarks.harness.model_fixture import publish_model
 from benchmarks.harness.processes import cpu_seconds, served_version
 from benchmarks.harness.servers import RedisServer, free_port
 from benchmarks.harness.waiting import wait_until
-from benchmarks.legs.overload.open_loop import Outcome
-from benchmarks.legs.serve import (
+from benchmarks.legs.lists.serve import (
     CONNECTIONS,
     MODEL_NAME,
     REQUEST_SCRIPT,
@@ -39,6 +38,7 @@ from benchmarks.legs.serve import (
     server_settings,
     wrk_load,
 )
+from benchmarks.legs.overload.open_loop import Outcome
 
 OVERLOAD = 2.0
 """Pace of the open loop, as a multiple of the closed loop's."""

@@ -8,11 +8,12 @@ import pytest
 
 from benchmarks.harness import background
 from benchmarks.harness.events import OTHER_FORMAT
-from benchmarks.legs import ingest, letters, memory, partitions, scale, serve
+from benchmarks.legs import ingest, letters, memory, partitions, scale
 from benchmarks.legs.catalogue import changes, filters
 from benchmarks.legs.freshness import Times, _percentile
 from benchmarks.legs.ingest import Measured, Pace, Seen, _pace
-from benchmarks.legs.serve import Load
+from benchmarks.legs.lists import batch, serve
+from benchmarks.legs.lists.serve import Load
 
 
 def test_memory_compares_medians_before_and_after_the_rollback() -> None:
@@ -166,3 +167,10 @@ def test_changes_of_the_catalogue_are_counted_over_all_runs() -> None:
     figures = result["figures"]
     assert (figures["p50_ms"], figures["longest_ms"], figures["violations"], result["runs"]) == (50.0, 100.0, 0.0, 2)
     assert result["spread"]["p99_ms"] == [50.0, 99.0]
+
+
+def test_batches_are_compared_with_scoring_of_the_same_run() -> None:
+    result = batch.result([(900.0, 1000.0), (400.0, 500.0), (950.0, 1000.0)])
+    assert result["ratios"] == {"batch_to_scoring": 0.9}
+    assert result["figures"]["batch_visitors_per_second"] == 900
+    assert result["spread"]["scoring"] == [500, 1000]

@@ -28,6 +28,8 @@ NOW = time.time()
 ROUTES = sorted(ROUTE_SCOPES)
 BODIES = {
     "POST /v1/recommendations": {},
+    "POST /v1/recommendations/batch": {"requests": [{}]},
+    "POST /v1/rerank": {"items": ["1"]},
     "PUT /v1/items": [{"item": "1"}],
     **{f"{method} /v1/{kind}": {} for method in ("PUT", "PATCH") for kind in ("items/{item}", "users/{user}")},
     "POST /v1/versions/{version}/rollback": {},

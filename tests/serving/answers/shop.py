@@ -62,7 +62,7 @@ class InMemory:
 
 def learned(clicks: list[tuple[str, str]], number: int, **settings: Any) -> Loaded:
     """A version that has learned these (visitor, item) clicks, one a second."""
-    model_settings = ModelSettings(**CAPACITIES, **settings)
+    model_settings = ModelSettings(**{**CAPACITIES, **settings})
     shard = Shard(model_settings, partition=0, shards=1)
     records = [
         Record("clicks", at, 1_700_000_000_000 + 1000 * at, json.dumps({"user": user, "item": item}).encode())

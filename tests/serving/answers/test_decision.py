@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.answers import decision
+from serving.answers import contexts, decision, rankings
 from serving.answers.decision import (
     EMPTY,
     POPULAR_HALF_LIFE,
@@ -116,9 +116,11 @@ def test_the_same_ask_gives_the_same_list(ask: Ask):
 
 
 def test_the_decision_knows_no_loader_no_http_no_clock_and_no_chance():
-    tree = ast.parse(Path(decision.__file__).read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    trees = [ast.parse(Path(module.__file__).read_text()) for module in (decision, contexts, rankings)]
+    imported = {node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        name.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
     assert imported == {
         "__future__",
         "collections.abc",
@@ -126,6 +128,8 @@ def test_the_decision_knows_no_loader_no_http_no_clock_and_no_chance():
         "msgspec",
         "numpy",
         "numpy.typing",
+        "serving.answers",
+        "serving.answers.contexts",
         "stream.catalogue.filters",
         "stream.catalogue.snapshot",
         "stream.models.model",

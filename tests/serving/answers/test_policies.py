@@ -18,10 +18,11 @@ import msgspec
 import pytest
 
 from serving.answers import decision
+from serving.answers.contexts import NEW_ARRIVALS, RECENTLY_VIEWED
 from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide
 from serving.answers.explain import explain
 from serving.answers.fast_path import FastPath
-from serving.answers.requests import ListOfItems, RecommendationsFor, RecommendationsOfUser
+from serving.answers.requests import ListOfCounts, RecommendationsFor, RecommendationsOfUser
 from serving.answers.response import to_response, with_reasons
 from serving.web.fast_protocol import JSON_HEAD
 from stream.catalogue.columns import Change
@@ -53,6 +54,8 @@ class Row(NamedTuple):
     """GET of a list that is not about a visitor."""
     parameters: Mapping[str, Any] = {}
     """Query of `path`."""
+    posted: Mapping[str, Any] | None = None
+    """Body of `path`; None: it is a GET."""
     version: str | None = None
     settings: Mapping[str, Any] = {}
     """Settings of the model."""
@@ -151,6 +154,13 @@ ROWS = [
         functions=("recent_items",),
     ),
     Row(
+        "basket",
+        Ask(user="u1", basket=["item 20", "item 21"]),
+        recommended(user="u1", recent=["item 20", "item 21"], exclude=["item 20", "item 21"]),
+        body={"user": "u1", "basket": ["item 20", "item 21"]},
+        functions=("recent_items", "excluded_items"),
+    ),
+    Row(
         "candidates",
         Ask(user="u1", candidates=["item 3", "item 23", "unknown"]),
         lambda items, _: sorted(items) == ["item 23", "item 3"],
@@ -194,6 +204,35 @@ ROWS = [
         lambda items, model: items == model.popular(5).items,
         path="/v1/popular",
         parameters={"n": 5},
+    ),
+    Row(
+        "popular, of a window",
+        Ask(half_life="12h", n=5),
+        lambda items, model: items == model.popular(5, half_life="12h").items,
+        path="/v1/popular",
+        parameters={"n": 5, "window": "12h"},
+    ),
+    Row(
+        "new arrivals",
+        Ask(context=NEW_ARRIVALS, n=3),
+        lambda items, _: items == ["item 23", "item 22", "item 21"],
+        path="/v1/new-arrivals",
+        parameters={"n": 3},
+    ),
+    Row(
+        "recently viewed",
+        Ask(user="u1", session="v2", context=RECENTLY_VIEWED, n=24),
+        lambda items, model: items == model.history(Query(user="u1", session="v2", n=24)).items != [],
+        path="/v1/users/u1/recently-viewed",
+        parameters={"session": "v2", "n": 24},
+    ),
+    Row(
+        "re-ranking",
+        Ask(user="u1", candidates=["unknown", "item 3", "item 23"], keep_all=True, n=3),
+        lambda items, _: sorted(items[:2]) == ["item 23", "item 3"] and items[2] == "unknown",
+        path="/v1/rerank",
+        posted={"user": "u1", "items": ["unknown", "item 3", "item 23"]},
+        functions=("keep_candidates",),
     ),
     Row(
         "trending",
@@ -390,7 +429,10 @@ async def test_profiling_that_is_neither_on_nor_off_or_that_needs_a_history_is_r
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.path is not None], ids=lambda row: row.policy)
 async def test_the_routes_of_items_answer_with_the_decision(row: Row):
-    answer = await over_http(row, "GET", row.path, params=row.parameters)
+    if row.posted is None:
+        answer = await over_http(row, "GET", row.path, params=row.parameters)
+    else:
+        answer = await over_http(row, "POST", row.path, content=json.dumps(row.posted))
     assert answer.status_code == 200
     assert without_id(answer.content) == decided(row)
 
@@ -400,7 +442,7 @@ async def test_the_routes_of_items_answer_with_the_decision(row: Row):
     [
         (RecommendationsOfUser, [row.query for row in ROWS if row.query is not None]),
         (RecommendationsFor, [row.body for row in ROWS if row.body is not None]),
-        (ListOfItems, [row.parameters for row in ROWS if row.path is not None]),
+        (ListOfCounts, [row.parameters for row in ROWS if row.path in {"/v1/popular", "/v1/items/item%203/similar"}]),
     ],
     ids=["GET for a user", "POST", "lists of items"],
 )

@@ -1,0 +1,42 @@
+"""Lists that no model ranks: what the visitor viewed last, and what is new in the shop.
+
+This file decides which items these lists hold and in which order. They are given a score, too: the time from which the
+order follows, in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stream.catalogue.snapshot import View
+from stream.models.model import Model
+from stream.models.query import Query, Ranking
+from stream.models.ranking.allowed import AllowedItems
+
+RECENTLY_VIEWED = "recently_viewed"
+NEW_ARRIVALS = "new_arrivals"
+
+ListMaker = Callable[[Model | None, View | None, Query, AllowedItems | None], Ranking]
+"""Model, catalogue under the filter, visitor with length, and allowed items to a list; None before there is one."""
+
+
+def recently_viewed(model: Model | None, _: View | None, query: Query, allowed: AllowedItems | None) -> Ranking:
+    """Items of the visitor's history, the last one first, each once, without those that the visitor has turned down."""
+    return Ranking(fallback="empty") if model is None else model.history(query, allowed)
+
+
+def new_arrivals(model: Model | None, view: View | None, query: Query, _: AllowedItems | None) -> Ranking:
+    """The newest items: by `published_at`, and items without one by their first event.
+
+    Items of which neither is known come last, with a score of 0.
+    """
+    if view is None:
+        return Ranking(fallback="empty")
+    items, seconds = view.arrivals()
+    listed = items[: query.n]
+    fallback = "empty" if model is None and not listed else None
+    return Ranking(listed, seconds[: query.n], fallback, newest=len(listed))
+
+
+LISTS: Mapping[str, ListMaker] = {RECENTLY_VIEWED: recently_viewed, NEW_ARRIVALS: new_arrivals}
+"""Makers of these lists by the context that an ask names."""
