@@ -140,7 +140,16 @@ async def test_each_score_can_be_computed_again_from_the_answer(stream: str, opt
     assert "reasons" not in json.dumps(plain)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.policy)
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.explained], ids=lambda row: row.policy)
+async def test_a_list_without_reasons_refuses_to_explain(row: Any) -> None:
+    if row.posted is None:
+        answer = await over_http(row, "GET", row.path, params={**row.parameters, "explain": "true"})
+    else:
+        answer = await over_http(row, "POST", row.path, json={**row.posted, "explain": True})
+    assert (answer.status_code, answer.json()["field"]) == (422, "explain")
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.explained], ids=lambda row: row.policy)
 async def test_every_policy_can_be_explained(row: Any) -> None:
     if row.path is not None:
         answer = await over_http(row, "GET", row.path, params={**row.parameters, "explain": "true"})

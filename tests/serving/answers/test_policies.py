@@ -56,6 +56,8 @@ class Row(NamedTuple):
     """Query of `path`."""
     posted: Mapping[str, Any] | None = None
     """Body of `path`; None: it is a GET."""
+    explained: bool = True
+    """Whether the route gives reasons: it doesn't where no model ranks, and not for re-ranking."""
     version: str | None = None
     settings: Mapping[str, Any] = {}
     """Settings of the model."""
@@ -218,6 +220,7 @@ ROWS = [
         lambda items, _: items == ["item 23", "item 22", "item 21"],
         path="/v1/new-arrivals",
         parameters={"n": 3},
+        explained=False,
     ),
     Row(
         "recently viewed",
@@ -225,6 +228,7 @@ ROWS = [
         lambda items, model: items == model.history(Query(user="u1", session="v2", n=24)).items != [],
         path="/v1/users/u1/recently-viewed",
         parameters={"session": "v2", "n": 24},
+        explained=False,
     ),
     Row(
         "re-ranking",
@@ -232,6 +236,7 @@ ROWS = [
         lambda items, _: sorted(items[:2]) == ["item 23", "item 3"] and items[2] == "unknown",
         path="/v1/rerank",
         posted={"user": "u1", "items": ["unknown", "item 3", "item 23"]},
+        explained=False,
         functions=("keep_candidates",),
     ),
     Row(
