@@ -84,7 +84,7 @@ def named_policies(ask: Ask, context: Context) -> Iterator[str]:
         yield "catalogue"
     if ask.wanted != NO_FILTER:
         yield "filter"
-    for name in ("include", "exclude", "candidates", "exclude_seen"):
+    for name in ("include", "exclude", "basket", "candidates", "exclude_seen"):
         if getattr(ask, name):
             yield name
     if not ask.profiling:

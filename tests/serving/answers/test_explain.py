@@ -175,6 +175,12 @@ async def test_reasons_name_the_history_behind_an_item_and_what_the_request_left
     assert first["sources"] == sorted(first["sources"], key=lambda part: -part["contribution"])
 
 
+async def test_a_basket_is_named_among_the_rules() -> None:
+    row = next(row for row in ROWS if row.policy == "basket")
+    answer = await over_http(row, "POST", "/v1/recommendations", json={**row.body, "explain": True})
+    assert answer.json()["explanation"]["policies"] == ["basket"]
+
+
 async def test_without_profiling_nothing_of_the_visitor_is_behind_an_item() -> None:
     path = "/v1/recommendations/u1?profiling=off"
     _, explained = await both(taught("walks", "as it comes"), "GET", path, None)
