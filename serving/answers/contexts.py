@@ -1,6 +1,7 @@
 """Lists that no model ranks: what the visitor viewed last, and what is new in the shop.
 
-This file decides which items these lists hold and in which order. They are given a score, too: the time from which the
+This file decides which items these lists hold and in which order, and how far popular and trending lists look back. The
+lists made here are given a score, too: the time from which the
 order follows, in seconds since the epoch.
 """
 
@@ -12,6 +13,13 @@ from stream.catalogue.snapshot import View
 from stream.models.model import Model
 from stream.models.query import Query, Ranking
 from stream.models.ranking.allowed import AllowedItems
+from stream.models.source_names import HALF_LIFE_NAMES, LONGEST
+
+POPULAR_HALF_LIFE = HALF_LIFE_NAMES[LONGEST]
+"""Half-life of the counts behind `/v1/popular`: the longest there is."""
+
+TRENDING_HALF_LIFE = "2h"
+"""Half-life of the counts behind `/v1/trending`: an event of two hours ago counts half."""
 
 RECENTLY_VIEWED = "recently_viewed"
 NEW_ARRIVALS = "new_arrivals"

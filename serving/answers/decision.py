@@ -38,14 +38,7 @@ from stream.catalogue.snapshot import View
 from stream.models.model import Model
 from stream.models.query import Query, Ranking
 from stream.models.ranking.allowed import AllowedItems
-from stream.models.source_names import HALF_LIFE_NAMES, LONGEST
 from stream.versions import Version
-
-POPULAR_HALF_LIFE = HALF_LIFE_NAMES[LONGEST]
-"""Half-life of the counts behind `/v1/popular`: the longest there is."""
-
-TRENDING_HALF_LIFE = "2h"
-"""Half-life of the counts behind `/v1/trending`: an event of two hours ago counts half."""
 
 EMPTY = Ranking(items=[], scores=[], fallback="empty")
 """Answer before the first version is published: nothing can be recommended, and a page still has to be rendered."""
@@ -294,14 +287,13 @@ def decide(
     Args:
         ask: the request.
         context: None without a version and a catalogue; the answer is `EMPTY` then.
-        masks: policies before scoring.
-        arrangements: policies after scoring.
+        masks, arrangements: policies before and after scoring.
     """
     if context is None:
         return EMPTY
+    planned = plan(ask, context, masks)
     if ask.context is not None:
-        planned = plan(ask, context, masks)
         ranking = LISTS[ask.context](context.model, context.view, planned.query, planned.allowed)
     else:
-        ranking = EMPTY if context.model is None else score(context.model, plan(ask, context, masks))
+        ranking = EMPTY if context.model is None else score(context.model, planned)
     return arrange(ranking, ask, context, arrangements)

@@ -5,7 +5,7 @@ This file decides which routes there are and how each is described in the OpenAP
 
 from __future__ import annotations
 
-from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
+from serving.answers.contexts import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
 from serving.answers.requests import ListOfCounts, ListOfItems, NewArrivals, ask_of_arrivals, ask_of_counts, ask_of_item
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations

@@ -17,7 +17,8 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.waiting import wait_until
-from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide
+from serving.answers.contexts import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
+from serving.answers.decision import Ask, Context, decide
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.item import Item

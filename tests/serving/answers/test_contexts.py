@@ -142,6 +142,10 @@ def test_recently_viewed_keeps_to_the_catalogue_and_the_filter_and_adds_nothing(
     assert listed(other, catalogue).items == []
 
 
+def test_nothing_is_recently_viewed_by_a_visitor_who_wants_no_profiling() -> None:
+    assert listed(Ask(user="ada", context=RECENTLY_VIEWED).without_profiling()).items == []
+
+
 def test_events_of_the_session_are_recently_viewed_too() -> None:
     ranking = listed(Ask(user="tea 1", session="garden 1", context=RECENTLY_VIEWED, n=9))
     assert set(ranking.items) == {"teapot", "cups", "kettle"}, "a session and a user of one name are two visitors"

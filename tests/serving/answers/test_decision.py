@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 
 from serving.answers import contexts, decision, rankings
-from serving.answers.decision import (
-    EMPTY,
-    POPULAR_HALF_LIFE,
-    TRENDING_HALF_LIFE,
-    Ask,
-    Context,
-    arrange,
-    cut_to_length,
-    decide,
-    plan,
-)
+from serving.answers.contexts import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
+from serving.answers.decision import EMPTY, Ask, Context, arrange, cut_to_length, decide, plan
 from stream.models.query import Ranking
 from tests.serving.answers.shop import ITEMS, shop
 

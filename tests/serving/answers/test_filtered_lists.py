@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide, recent_items
+from serving.answers.contexts import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
+from serving.answers.decision import Ask, Context, decide, recent_items
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.item import Item

@@ -18,8 +18,8 @@ import msgspec
 import pytest
 
 from serving.answers import decision
-from serving.answers.contexts import NEW_ARRIVALS, RECENTLY_VIEWED
-from serving.answers.decision import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE, Ask, Context, decide
+from serving.answers.contexts import NEW_ARRIVALS, POPULAR_HALF_LIFE, RECENTLY_VIEWED, TRENDING_HALF_LIFE
+from serving.answers.decision import Ask, Context, decide
 from serving.answers.explain import explain
 from serving.answers.fast_path import FastPath
 from serving.answers.requests import ListOfCounts, RecommendationsFor, RecommendationsOfUser
