@@ -123,6 +123,9 @@ class LimitSettings(BaseModel):
         description="Requests a minute of one address with a wrong key, after which the address has to wait; "
         "0 for no limit.",
     )
+    max_batch_lists: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        500, description="Most lists that one call of `POST /v1/recommendations/batch` may ask for."
+    )
     max_connections: Annotated[int, Field(ge=16, le=1_000_000)] = Field(
         8192,
         description="Connections of one server process. Beyond it those that have been silent for longest are closed.",

@@ -252,9 +252,6 @@ class Settings(AccessSettings, LimitSettings, RegistrySettings, DocumentTopicSet
     max_body_events: Annotated[int, Field(ge=1)] = Field(
         10_000, description="Most events, or records of a mapped topic, that one body posts."
     )
-    max_batch_lists: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        500, description="Most lists that one call of `POST /v1/recommendations/batch` may ask for."
-    )
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = Field(
         65_536, description="Largest request line with headers that the HTTP server reads."
     )
