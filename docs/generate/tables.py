@@ -52,6 +52,14 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "hashes of visitor and item, for `CORRENTE_MODEL__REPEATS=first`; one row otherwise",
         ("learning/event_loop.py",),
     ),
+    "kept_visitors": Description(
+        "a set of eight visitors whose purchases and dislikes are kept apart from their last events",
+        ("had/kept.py",),
+    ),
+    "kept_items": Description(
+        "eight items that one of these visitors bought or disliked; each place of a set has as many rows, in order",
+        ("had/kept.py",),
+    ),
     "sessions": Description("a session, in a ring: the newest takes the row of the oldest", ("entities/sessions.py",)),
     "session_items": Description(
         "the last 50 items of the session in the same row of `sessions`", ("entities/sessions.py",)
@@ -145,6 +153,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "kind": "number of the kind of event",
         "learned": "1 if the event is in the counts",
     },
+    "kept_visitors": {
+        "key": "first half of the visitor's key; 0 is none",
+        "seconds": "time of the last purchase or dislike",
+        "spare": "unused",
+    },
+    "kept_items": {
+        "item": "row of the item",
+        "check": "upper half of the item's first key; if the row has another key, the entry counts for none",
+        "bought": "time of the last purchase; 0 is never",
+        "disliked": "time of the dislike that stands; 0 is none",
+    },
     "sessions": {
         "key0": "first half of the 128-bit salted hash of the session's id",
         "key1": "second half",
@@ -162,7 +181,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-SIZES = ("max_items", "max_visitors", "max_sessions", "max_event_ids", "repeats")
+SIZES = ("max_items", "max_visitors", "max_sessions", "max_event_ids", "max_kept_visitors", "max_kept_items", "repeats")
 """Model settings that decide how many rows tables have."""
 
 

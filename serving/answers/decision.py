@@ -45,6 +45,16 @@ EMPTY = Ranking(items=[], scores=[], fallback="empty")
 
 NO_ITEMS: frozenset[str] = frozenset()
 
+RECENT_KINDS = {
+    "click": "clicked",
+    "view": "clicked",
+    "cart": "carted",
+    "purchase": "bought",
+    "like": "",
+    "dislike": "",
+}
+"""Kinds of recent events that a request can name, and the word by which `seen_kinds` leaves their items out."""
+
 Mask = NDArray[np.uint8]
 """One byte for each row of the items table: 0 hides the item everywhere in the list, 1 allows it."""
 
@@ -58,10 +68,13 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         user, session: ids of the visitor, as in events; either, both or none.
         recent: items that the visitor just had, oldest first.
+        recent_kinds: kind of the event of each of these, some of `RECENT_KINDS`; empty: all are clicks.
         candidates: rank only these; None: the sources of the model propose.
         include: only these items may be in the list; None: all.
         exclude: items that must not be in the list.
         exclude_seen: leave out every item in the visitor's history.
+        seen_kinds: leave out items of the visitor's events of these kinds, as `Query.exclude_kinds` names them.
+        seen_within: how long ago an event of `seen_kinds` may be, in seconds; None: any time.
         profiling: False leaves out everything that is known of the visitor: the list is made from what the request
             itself names and from what is popular.
         n: length of the list.
@@ -78,10 +91,13 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     user: str | None = None
     session: str | None = None
     recent: Sequence[str] = ()
+    recent_kinds: Sequence[str] = ()
     candidates: Sequence[str] | None = None
     include: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     exclude_seen: bool = False
+    seen_kinds: Sequence[str] = ()
+    seen_within: float | None = None
     profiling: bool = True
     n: int = 10
     wanted: Filter = NO_FILTER
@@ -149,7 +165,34 @@ def recent_items(ask: Ask) -> Sequence[str]:
     """
     if ask.item is not None:
         return [ask.item]
-    return [*ask.recent, *ask.basket] if ask.basket else ask.recent
+    recent = ask.recent
+    if ask.recent_kinds:
+        recent = [item for item, kind in zip(ask.recent, ask.recent_kinds, strict=True) if kind != "dislike"]
+    return [*recent, *ask.basket] if ask.basket else recent
+
+
+def disliked_items(ask: Ask) -> Sequence[str]:
+    """Items that the request says are disliked.
+
+    >>> disliked_items(Ask(recent=["lamp", "desk"], recent_kinds=["dislike", "cart"]))
+    ['lamp']
+    """
+    if not ask.recent_kinds:
+        return ()
+    return [item for item, kind in zip(ask.recent, ask.recent_kinds, strict=True) if kind == "dislike"]
+
+
+def recently_had(ask: Ask) -> Collection[str]:
+    """Recent items whose kind of event is one of those that the list leaves out.
+
+    >>> sorted(recently_had(Ask(recent=["lamp", "desk"], recent_kinds=["cart", "click"], seen_kinds=["carted"])))
+    ['lamp']
+    """
+    if not ask.seen_kinds or not ask.recent:
+        return NO_ITEMS
+    kinds = ask.recent_kinds or ["click"] * len(ask.recent)
+    wanted = {kind for kind, word in RECENT_KINDS.items() if word in ask.seen_kinds or "any" in ask.seen_kinds}
+    return {item for item, kind in zip(ask.recent, kinds, strict=True) if kind in wanted}
 
 
 def excluded_items(ask: Ask) -> Collection[str]:
@@ -160,8 +203,8 @@ def excluded_items(ask: Ask) -> Collection[str]:
     """
     if ask.item is not None:
         return {*ask.exclude, ask.item}
-    if ask.basket:
-        return {*ask.exclude, *ask.basket}
+    if ask.basket or (ask.seen_kinds and ask.recent):
+        return {*ask.exclude, *ask.basket, *recently_had(ask)}
     return frozenset(ask.exclude) if ask.exclude else NO_ITEMS
 
 
@@ -200,6 +243,9 @@ def plan(ask: Ask, context: Context, masks: Sequence[MaskPolicy] = MASKS) -> Pla
         n=ask.n,
         exclude=excluded_items(ask),
         exclude_seen=ask.exclude_seen,
+        exclude_kinds=ask.seen_kinds,
+        seen_within=ask.seen_within,
+        disliked=disliked_items(ask),
         candidates=ask.candidates,
     )
     return Plan(query, ask.half_life, allowed_items(ask, context, masks))

@@ -87,6 +87,8 @@ def named_policies(ask: Ask, context: Context) -> Iterator[str]:
     for name in ("include", "exclude", "basket", "candidates", "exclude_seen"):
         if getattr(ask, name):
             yield name
+    if ask.seen_kinds:
+        yield "exclude_seen"
     if not ask.profiling:
         yield "profiling=off"
     if context.model is not None and context.model.settings.repeats == "first":

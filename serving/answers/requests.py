@@ -15,6 +15,15 @@ from msgspec import Meta
 from serving.answers.contexts import NEW_ARRIVALS, RECENTLY_VIEWED
 from serving.answers.decision import Ask
 from serving.answers.filters import FilterFields, FilterParameters, filter_of
+from serving.answers.seen import (
+    NOTHING,
+    SEEN_PATTERN,
+    RecentEvent,
+    Seen,
+    SeenKind,
+    SeenWithin,
+    seen_of,
+)
 from serving.web.problems import Problem
 from stream.catalogue.filters import Filter
 from stream.events import ID_SCHEMA, Id, check_id, text_of
@@ -59,7 +68,15 @@ class RecommendationsOfUser(FilterParameters, forbid_unknown_fields=True, frozen
     exclude: Annotated[list[TextId], Meta(max_length=100, description="Items not to recommend; may be repeated.")] = (
         msgspec.field(default_factory=list)
     )
-    exclude_seen: Annotated[bool, Meta(description="Leave out items that the visitor had.")] = False
+    exclude_seen: Annotated[
+        str,
+        Meta(
+            pattern=SEEN_PATTERN,
+            description="Leave out items that the visitor had: `true` or `false`, or the kinds of events that "
+            "count, such as `bought,carted`: `clicked`, `carted`, `bought`.",
+        ),
+    ] = "false"
+    seen_within: SeenWithin | None = None
     profiling: Profiling = "on"
     explain: Explain = False
     version: VersionName | None = None
@@ -70,8 +87,9 @@ class RecommendationsFor(FilterFields, forbid_unknown_fields=True, frozen=True, 
 
     user: Id | None = None
     session: Id | None = None
-    recent: Ids = msgspec.field(default_factory=list)
-    """Items the visitor just had, oldest first: for visitors who are not to be known, or events not yet sent."""
+    recent: Annotated[list[Id | RecentEvent], Meta(max_length=1000)] = msgspec.field(default_factory=list)
+    """Items the visitor just had, oldest first: for visitors who are not to be known, or events not yet sent. An id is
+    a click; an object names the kind of event: `{"item": "lamp", "kind": "cart"}`."""
     basket: Ids = msgspec.field(default_factory=list)
     """Items in the basket now, in the order in which they were put there: the list is what goes with them."""
     candidates: Ids | None = None
@@ -79,7 +97,9 @@ class RecommendationsFor(FilterFields, forbid_unknown_fields=True, frozen=True, 
     include: Ids | None = None
     """Only these may be in the list, which holds those that the sources propose first."""
     exclude: Ids = msgspec.field(default_factory=list)
-    exclude_seen: bool = False
+    exclude_seen: bool | Annotated[list[SeenKind], Meta(min_length=1, max_length=3)] = False
+    """Leave out items that the visitor had: all of them, or those of these kinds of events."""
+    seen_within: SeenWithin | None = None
     profiling: Profiling = "on"
     explain: Explain = False
     n: Count = 10
@@ -158,13 +178,16 @@ def ask_of_user(user: str, request: RecommendationsOfUser, wanted: Filter | None
     for item in request.include:
         _check("include", item)
     _check_exclude("include", request.include, request.exclude)
+    had = seen_of(request.exclude_seen, request.seen_within)
     return Ask(
         user=user,
         session=request.session,
         include=request.include or None,
         exclude=request.exclude,
-        exclude_seen=request.exclude_seen,
-        profiling=_profiling(request.profiling, request.exclude_seen),
+        exclude_seen=had.everything,
+        seen_kinds=had.kinds,
+        seen_within=had.within,
+        profiling=_profiling(request.profiling, had),
         n=request.n,
         wanted=filter_of(request) if wanted is None else wanted,
         explain=_explain(request),
@@ -180,16 +203,22 @@ def ask_of_body(request: RecommendationsFor) -> Ask:
     exclude = _ids("exclude", request.exclude)
     _check_exclude("candidates", candidates, exclude)
     _check_exclude("include", include, exclude)
+    had = seen_of(request.exclude_seen, request.seen_within)
+    recent = [each if isinstance(each, RecentEvent) else RecentEvent(each) for each in request.recent]
+    typed = any(each.kind != "click" for each in recent)
     return Ask(
         user=_id("user", request.user),
         session=_id("session", request.session),
-        recent=_ids("recent", request.recent),
+        recent=_ids("recent", [each.item for each in recent]),
+        recent_kinds=[each.kind for each in recent] if typed else (),
         basket=_ids("basket", request.basket),
         candidates=candidates,
         include=include,
         exclude=exclude,
-        exclude_seen=request.exclude_seen,
-        profiling=_profiling(request.profiling, request.exclude_seen),
+        exclude_seen=had.everything,
+        seen_kinds=had.kinds,
+        seen_within=had.within,
+        profiling=_profiling(request.profiling, had),
         n=request.n,
         wanted=filter_of(request),
         explain=_explain(request),
@@ -246,11 +275,11 @@ def _check_exclude(field: str, items: Sequence[str] | None, exclude: Sequence[st
         raise Problem(422, f"exclude: it takes away everything that {field} names", field="exclude")
 
 
-def _profiling(profiling: str, exclude_seen: bool) -> bool:
+def _profiling(profiling: str, had: Seen) -> bool:
     """True unless profiling is off. Raises `Problem` 422 for an option that needs the visitor's history then."""
     if profiling == "on":
         return True
-    if exclude_seen:
+    if had != NOTHING:
         raise Problem(
             422,
             "exclude_seen: it needs the visitor's history, which profiling=off leaves alone; name the items in "

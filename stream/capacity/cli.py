@@ -55,7 +55,7 @@ def size(
     print(f"  {plan.per_item:,} bytes an item, {plan.per_visitor:,} bytes a visitor, in each shard that has them")
     print(f"  {document_bytes():,} bytes a document of the catalogue, in each server process")
     print("\nsettings for it:")
-    for name in ("max_items", "max_visitors", "max_sessions"):
+    for name in ("max_items", "max_visitors", "max_sessions", "max_kept_visitors", "max_kept_items"):
         print(f"  CORRENTE_MODEL__{name.upper()}={getattr(plan.settings, name)}")
 
 

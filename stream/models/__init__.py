@@ -19,6 +19,7 @@ nothing draws a random number whose seed is not an argument or a setting.
 | `sources` | what each source learns and scores |
 | `ranking` | candidates, features and their order |
 | `entities` | life of the rows of items, visitors and sessions |
+| `had` | what a visitor bought and disliked, apart from their last events |
 | `outcomes` | models of what becomes of a click: purchases and ratings |
 | `drift` | quality over time, and when it changes |
 | `learning` | what happens to each event of a batch |

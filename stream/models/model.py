@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stream.events import ID_MAX_BYTES
 from stream.models.batch import ITEM_SALT, session_salt
+from stream.models.had.lists import kinds_of
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels.key_hints import KeyHints
@@ -146,6 +147,9 @@ class Model:
             query.exclude_seen,
             disabled,
             query.now,
+            kinds_of(query.exclude_kinds, everything=query.exclude_seen),
+            -1.0 if query.seen_within is None else query.seen_within,
+            self._items(query.disliked) if query.disliked else NO_ITEMS,
             recent,
             excluded,
             wanted,

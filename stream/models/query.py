@@ -19,13 +19,16 @@ class Query(msgspec.Struct, frozen=True):
         now: the time of the request in seconds; 0 = the time of the last learned event.
         n: length of the list.
         exclude: items that must not be in it.
-        exclude_seen: leave out everything in the visitor's history.
+        exclude_seen: leave out everything in the visitor's history, and everything that they are known to have bought.
+        exclude_kinds: leave out items of the visitor's events of these kinds, some of `had.lists.SEEN_KINDS`.
+        seen_within: how long ago an event may be that counts for `exclude_kinds`, in seconds; None: any time.
+        disliked: items that the visitor turns down now; they are left out, and what lies near them is lowered.
         exclude_last: leave out the visitor's last item.
         candidates: rank these instead of what the sources propose.
 
     >>> Query(user="ada", n=3, exclude=["teapot"])
     Query(user='ada', session=None, recent=(), now=0.0, n=3, exclude=['teapot'], exclude_seen=False,
-          exclude_last=False, candidates=None)
+          exclude_kinds=(), seen_within=None, disliked=(), exclude_last=False, candidates=None)
     """
 
     user: str | None = None
@@ -35,6 +38,9 @@ class Query(msgspec.Struct, frozen=True):
     n: int = 10
     exclude: Collection[str] = ()
     exclude_seen: bool = False
+    exclude_kinds: Sequence[str] = ()
+    seen_within: float | None = None
+    disliked: Sequence[str] = ()
     exclude_last: bool = False
     candidates: Sequence[str] | None = None
 

@@ -45,6 +45,10 @@ POSTING_ENTRIES = 8
 """Session ordinals in a row of `postings`: low words, see `kernels.ordinals`."""
 SESSION_ITEMS = 50
 """Unique items that a session remembers."""
+KEPT_WAYS = 8
+"""Visitors in a row of `kept_visitors`."""
+KEPT_ENTRIES = 8
+"""Entries of a row of `kept_items`."""
 SEEN_WAYS = 8
 """Pairs of visitor and item in a row of `seen`, from the newest to the oldest."""
 CELL_WORDS = 8
@@ -104,6 +108,11 @@ SESSION = np.dtype(
 )
 ENTRY = np.dtype([("item", "<u4"), ("seconds", "<u4"), ("weight", "<i2"), ("kind", "u1"), ("learned", "u1")])
 """One event in a visitor's history. `weight` is in units of 1/WEIGHT_ONE."""
+KEPT_VISITOR = np.dtype([("key", "<u8"), ("seconds", "<u4"), ("spare", "<u4")])
+"""A visitor whose purchases and dislikes are kept: the first half of their key, 0 for none, and their latest time."""
+KEPT_ITEM = np.dtype([("item", "<u4"), ("check", "<u4"), ("bought", "<u4"), ("disliked", "<u4")])
+"""An item that a visitor bought or disliked, and when: the last time of each in seconds, 0 for never. `check` is a part
+of the item's key. If the item was evicted, its row has another key, and the entry counts for no item."""
 STREAM_CLOCK = np.dtype(
     [
         ("seconds", "<f8"),  # the stream clock; 0 before the first event
@@ -178,6 +187,7 @@ NAME_CELLS = 30
 NAME_FREE = 31
 NAME_CELLS_FREE = 32
 SESSION_KEYS = 34  # 1 if sessions have keys of their own (`batch.session_salt`); 0 in states of older programs
+KEPT_VISITORS = 35  # visitors whose purchases and dislikes are kept
 POOL_PAIRS = 40  # pools: POOL_CELLS each
 POOL_POSTINGS = 48
 POOL_HISTORY = 56
@@ -225,11 +235,14 @@ class Capacities(NamedTuple):
     postings: int
     history: int
     seen: int
+    kept_visitors: int
+    kept_items: int
 
 
 def capacities(settings: ModelSettings) -> Capacities:
     """Rows that each table gets: every item and visitor can have a short run, and the busiest 20,000 the longest."""
     items, visitors = settings.max_items + 1, settings.max_visitors + 1
+    kept = 1 + -(-min(settings.max_visitors, settings.max_kept_visitors) // KEPT_WAYS)
     return Capacities(
         items=items,
         visitors=visitors,
@@ -240,6 +253,8 @@ def capacities(settings: ModelSettings) -> Capacities:
         postings=_pool(settings.max_items),
         history=_pool(settings.max_visitors),
         seen=max(64, settings.max_visitors * 2) if settings.repeats == "first" else 1,
+        kept_visitors=kept,
+        kept_items=kept * KEPT_WAYS * settings.max_kept_items // KEPT_ENTRIES,
     )
 
 
@@ -265,6 +280,8 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("visitors", rows.visitors, VISITOR, 48),
         TableSpec("history", rows.history, _wide(ENTRY, HISTORY_ENTRIES), 48),
         TableSpec("seen", rows.seen, _wide("<u8", SEEN_WAYS), 64),
+        TableSpec("kept_visitors", rows.kept_visitors, _wide(KEPT_VISITOR, KEPT_WAYS), 16),
+        TableSpec("kept_items", rows.kept_items, _wide(KEPT_ITEM, KEPT_ENTRIES), 32),
         TableSpec("sessions", rows.sessions + 1, SESSION, 32),
         TableSpec("session_items", rows.sessions + 1, _wide("<u4", SESSION_ITEMS), 40),
         TableSpec("postings", rows.postings, _wide("<u4", POSTING_ENTRIES), 32),

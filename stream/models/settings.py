@@ -24,7 +24,7 @@ RENAMED: Mapping[str, str] = {
 """Today's names of model settings by their names in release 0.1."""
 
 
-CAPACITIES = ("max_items", "max_visitors", "max_sessions", "max_event_ids")
+CAPACITIES = ("max_items", "max_visitors", "max_sessions", "max_event_ids", "max_kept_visitors", "max_kept_items")
 """Settings from which the number of rows of tables follows. A model that has versions may get larger ones
 (`stream.models.migration`)."""
 
@@ -85,6 +85,16 @@ class ModelSettings(BaseModel):
     )
     max_event_ids: Annotated[int, Field(ge=64, le=1_000_000_000)] = Field(
         1_000_000, description="Newest event ids among which a repeated event is recognised."
+    )
+    max_kept_visitors: Annotated[int, Field(ge=64, le=100_000_000)] = Field(
+        100_000,
+        description="Most visitors whose purchases and dislikes a shard keeps apart from their last events, but never "
+        "more than `max_visitors`; if there are more, those who bought and disliked nothing for longest are evicted.",
+    )
+    max_kept_items: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = Field(
+        32,
+        description="Most items that each of these visitors bought or disliked; the oldest are forgotten. A multiple "
+        "of 8.",
     )
     repeats: Literal["all", "first"] = Field(
         "all",

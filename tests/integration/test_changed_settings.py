@@ -64,7 +64,8 @@ def test_a_worker_goes_on_with_larger_tables_and_every_event_counts_once(
     small = learned(store, 400)
     assert running.stop() == 0
 
-    larger = {f"CORRENTE_MODEL__{name.upper()}": "70000" for name in CAPACITIES}
+    larger = {f"CORRENTE_MODEL__{name.upper()}": "70000" for name in CAPACITIES if "kept" not in name}
+    larger |= {"CORRENTE_MODEL__MAX_KEPT_VISITORS": "200000", "CORRENTE_MODEL__MAX_KEPT_ITEMS": "40"}
     running = worker(**larger)
     running.wait_for_log("the model goes on with a larger capacity")
     write(environment, 400, 300)

@@ -18,6 +18,7 @@ from stream.models.batch import AGGREGATE, CLICK, PURCHASE, RETURN, VIEW, EventB
 from stream.models.entities import items, sessions, visitors
 from stream.models.entities.row_lifecycle import no_row_left
 from stream.models.feature_names import FEATURES
+from stream.models.had import kept
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word, remove_word
 from stream.models.kernels.hashing import mixed
@@ -288,6 +289,8 @@ def learn_event(
     if held:
         held_events.make_room(state, visitor, seconds)
     visitors.remember(state, visitor, item, seconds, batch.weights[event], batch.kinds[event], np.uint8(learned))
+    if kept.may_note(batch.kinds[event]):
+        kept.note(state, batch.visitors[event, 0], item, seconds, batch.weights[event], batch.kinds[event])
     remember_session(state, visitor, session)
     if held:
         held_events.hold(state, visitor, batch.seconds[event], learned, new_item)

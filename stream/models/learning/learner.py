@@ -17,6 +17,7 @@ from stream.models.drift.detectors import Detectors
 from stream.models.drift.prequential import Prequential
 from stream.models.entities import sessions, visitors
 from stream.models.feature_names import FEATURES
+from stream.models.had import kept
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import Keys
@@ -130,6 +131,7 @@ class Learner:
         state, emptied = self.state, 0
         for key in visitors_and_sessions:
             stream_clock.forget(state, key[0])
+            kept.erase(state, key[0])
             if visitor := find(state.visitor_cells, state.visitors, *key):
                 visitors.erase(state, visitor)
                 emptied += 1

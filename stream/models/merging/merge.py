@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from stream.models.had.kept import copy_kept
 from stream.models.merging.counts import copy_seen, merge_scalars, merge_sums
 from stream.models.merging.histories import merge_visitors
 from stream.models.merging.items import merge_items, name_cells
@@ -33,12 +34,15 @@ from stream.models.merging.sessions import merge_postings, merge_sessions
 from stream.models.merging.top import fill_top_lists
 from stream.models.merging.weights import merge_weights
 from stream.models.ranking.rank import Options, options_of
-from stream.models.schema import table_specs
+from stream.models.schema import KEPT_VISITORS, table_specs
 from stream.models.settings import ModelSettings
 from stream.state.tables import Tables
 
 MIN_ROWS = 64
 """Smallest capacity that settings allow."""
+
+KEPT_ROOM = 2
+"""Places for each visitor whose purchases and dislikes are kept: with two, hardly any set of eight overflows."""
 
 
 def merged(
@@ -59,11 +63,13 @@ def merged(
     parts = [ShardRows(shards[partition]) for partition in sorted(shards)]
     found = number_rows(parts)
     names = int(name_cells(parts, found.items).sum())
+    kept = int(sum(part.scalars[KEPT_VISITORS] for part in parts)) * KEPT_ROOM
     capacities = {
         "max_items": max(MIN_ROWS, found.items.count + room, names // 2 + room),  # two cells of names an item
-        "max_visitors": max(MIN_ROWS, found.visitors.count + room),
+        "max_visitors": max(MIN_ROWS, found.visitors.count + room, kept),
         "max_sessions": max(MIN_ROWS, found.sessions.count + room),
         "max_event_ids": MIN_ROWS,
+        "max_kept_visitors": max(MIN_ROWS, kept),
     }
     tables = Tables(table_specs(settings.model_copy(update=capacities)))
     fill(
@@ -119,6 +125,9 @@ def fill(
     merge_visitors(tables, parts, visitors, items, ordinals, visitor_order, visitor_owners)
     fill_top_lists(tables, items)
     merge_weights(tables, parts, items)
+    for part, numbers in zip(parts, items.of, strict=True):
+        into = (tables["kept_visitors"].data, tables["kept_items"].data, tables["scalars"].data[0])
+        copy_kept(*into, *part.kept, numbers)
     if settings.repeats == "first":
         for part in parts:
             copy_seen(tables["seen"].data, part.seen)

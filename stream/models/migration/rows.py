@@ -1,7 +1,7 @@
 """Rows of larger tables: each row of a state, in the place where a model with that capacity would have it.
 
-Most tables hand their rows out in order, so an old row keeps its number, and the new rows follow. Four tables find a
-place by arithmetic with their size: sessions and event ids are rings, pairs that visitors had lie in sets, and a
+Most tables hand their rows out in order, so an old row keeps its number, and the new rows follow. Some find a place by
+arithmetic with their size: sessions and event ids are rings, what visitors had, bought or disliked lies in sets, and a
 visitor names the row of their session.
 
 A ring of sessions that has turned has forgotten its oldest. A larger ring would take their ordinals, which the lists of
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.entities.eviction import POSITION
+from stream.models.had.kept import copy_kept
 from stream.models.kernels.ordinals import LOW_MASK, whole_column
 from stream.models.kernels.row_pool import CLASS_SHIFT, ROW_MASK
 from stream.models.merging.counts import copy_seen
-from stream.models.schema import EVENT_IDS_SEEN, EVICT_ITEMS, EVICT_VISITORS, SESSIONS_BEGUN
+from stream.models.schema import EVENT_IDS_SEEN, EVICT_ITEMS, EVICT_VISITORS, KEPT_VISITORS, SESSIONS_BEGUN
 from stream.state.tables import Table, Tables
 
 PART_BYTES = 1 << 20
@@ -29,8 +30,11 @@ PART_BYTES = 1 << 20
 ROWS_AT_ONCE = 1 << 16
 """Rows of lists that are looked through at once."""
 
-PLACED = ("sessions", "session_items", "event_ids", "seen")
+PLACED = ("sessions", "session_items", "event_ids", "seen", "kept_visitors", "kept_items")
 """Tables that find a place by arithmetic with their size."""
+
+KEPT = ("kept_visitors", "kept_items")
+"""Tables of which each place of one belongs to a place of the other."""
 
 
 def grow(old: Tables, new: Tables) -> None:
@@ -50,6 +54,8 @@ def grow(old: Tables, new: Tables) -> None:
         _turn_event_ids(old, new)
     if old["seen"].spec != new["seen"].spec:
         copy_seen(new["seen"].data, old["seen"].data)
+    if any(old[name].spec != new[name].spec for name in KEPT):
+        _move_kept(old, new)
 
 
 def _copy(old: Table, new: Table) -> None:
@@ -83,6 +89,21 @@ def _turn_sessions(old: Tables, new: Tables) -> None:
     begun = int(new["scalars"].data[0, SESSIONS_BEGUN])
     listed = _rows_of_runs(new["items"].data["postings"], new["postings"].spec.rows)
     _drop_forgotten(new["postings"].data, listed, begun, len(sessions) - 1)
+
+
+def _move_kept(old: Tables, new: Tables) -> None:
+    """Give every visitor whose purchases and dislikes are kept a place in the larger tables."""
+    scalars = new["scalars"].data[0]
+    scalars[KEPT_VISITORS] = 0
+    for name in KEPT:
+        new[name].data[:] = np.zeros(1, new[name].data.dtype)
+    into = (new["kept_visitors"].data, new["kept_items"].data, scalars)
+    same_rows = np.arange(old["items"].spec.rows)
+    copy_kept(*into, *_with_rows(old["kept_visitors"]), *_with_rows(old["kept_items"]), same_rows)
+
+
+def _with_rows(table: Table) -> tuple[NDArray, NDArray[np.int32]]:
+    return table.data, np.arange(table.spec.rows, dtype=np.int32)
 
 
 def _ring_rows(ordinals: NDArray[np.int64], rows: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.models.had import lists as had
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.hashing import mixed
 from stream.models.ranking import challenger
@@ -17,7 +18,7 @@ from stream.models.ranking.rank import Options, order, order_these
 from stream.models.schema import NEWEST, NEWEST_WRITTEN, TOP_SIZES, TOP_WIDTH
 from stream.models.source_names import LONGEST
 from stream.models.workspace.scoring_view import Reader
-from stream.models.workspace.scratch import CANDIDATE, EXCLUDED, Work, known_local, local_of
+from stream.models.workspace.scratch import CANDIDATE, DISLIKED, EXCLUDED, Work, known_local, local_of
 from stream.models.workspace.visitor_context import was_seen
 
 
@@ -29,6 +30,9 @@ def answer(
     who: NDArray[np.int64],
     seen_by: np.uint64,
     now: float,
+    kinds: int,
+    since: float,
+    turned_down: NDArray[np.int64],
     recent: NDArray[np.int64],
     excluded: NDArray[np.int64],
     wanted: NDArray[np.int64],
@@ -41,8 +45,10 @@ def answer(
     """Fill in the best candidates and their scores, best first; returns how many there are.
 
     Args:
-        who: rows of the visitor, of the session as a visitor, and of the session.
+        who: rows of the visitor, of the session as a visitor, and of the session, then the places of visitor and
+            session among those whose purchases and dislikes are kept; 0 for none.
         seen_by: as `rank` takes it.
+        kinds, since, turned_down: as `had.leave_out` takes them.
         recent, excluded, wanted: rows of items that came with the request.
         allowed: bits over item rows, as `propose` takes them; empty = all may be in the list.
         popular: as `propose` takes it.
@@ -50,6 +56,8 @@ def answer(
         rows, scores: room for the answer.
     """
     gather(reader, work, who[0], who[1], who[2], recent, now)
+    if kinds or who[3] or who[4] or turned_down.size:
+        had.leave_out(reader, work, who, kinds, since, turned_down)
     for item in excluded:
         local = local_of(work, item)
         if local >= 0:
@@ -60,6 +68,8 @@ def answer(
         order(reader, work, options, seen_by, allowed, popular)
     if by_challenger:
         challenger.score(reader, work)
+    if work.counts[DISLIKED]:
+        had.lower(reader, work, by_challenger)
     held = 0
     for number in range(work.counts[CANDIDATE]):
         score = work.challenger[number] if by_challenger else np.float64(work.scores[number])

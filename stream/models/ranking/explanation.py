@@ -49,7 +49,7 @@ from stream.models.source_names import (
 )
 from stream.models.sources import cosine, embedding, vsknn
 from stream.models.workspace.scoring_view import Reader
-from stream.models.workspace.scratch import CANDIDATE, LOCAL, MET, SESSION, TOUCHED, UNIQUE, Work
+from stream.models.workspace.scratch import CANDIDATE, DISLIKED, LOCAL, MET, SESSION, TOUCHED, UNIQUE, Work
 
 BY_PAIRS = (TRANSITION, TRANSITION_FAST, TRANSITIONS, COSINE, COSINE_FLAT)
 BY_NEIGHBOURS = (VSKNN, STAN)
@@ -62,6 +62,10 @@ history itself; it goes with the last item of the history."""
 
 PLACE = "place_added"
 """Name of the feature of an item that was added behind the ranked ones: its place among them, from 0."""
+
+
+DISLIKED_NEARBY = "disliked_nearby"
+"""Name of the feature of an item that lies near one that the visitor disliked: the amount that this took."""
 
 
 class FeaturePart(msgspec.Struct, frozen=True):
@@ -155,10 +159,13 @@ def explain_candidates(
     for place, (row, number) in enumerate(chosen):
         contributions = values[place] * weights[place]
         by_source = contributions[: SOURCE_PARTS * SOURCE_COUNT].reshape(SOURCE_COUNT, SOURCE_PARTS).sum(axis=1)
+        lowered = float(work.lowered[number]) if work.counts[DISLIKED] else 0.0
+        by_dislikes = [FeaturePart(DISLIKED_NEARBY, _short(lowered), -1.0)] if lowered else []
         reasons = Reasons(
             _short(intercepts[place]),
-            _features(values[place], weights[place], contributions),
+            _features(values[place], weights[place], contributions) + by_dislikes,
             _sources(source_values, number, by_source),
+            policies=["dislikes"] if lowered else [],
         )
         found[row] = Explained(reasons, _history(unique, row, parts[:, :, place], by_source, contributions))
     return found

@@ -27,6 +27,9 @@ FALLBACKS = ("trending", "session", None)
 NAME_ROOM = 64
 """Bytes of room for each id, with the byte after it; longer ones are written by a second call."""
 
+WHO = 5
+"""Places of a visitor in tables."""
+
 LEAST_ROOM = 64
 """Items that the room of a thread holds at least."""
 
@@ -51,7 +54,7 @@ class Room(NamedTuple):
     """Room for one list.
 
     Attributes:
-        who: rows of the visitor, of the session as a visitor, and of the session.
+        who: the places of the visitor, as `answer` takes them.
         seen_by: one word: the key of the visitor whose remembered items are left out; 0: none are.
         rows: of the items, best first.
         scores: of the same.
@@ -82,7 +85,7 @@ class Scratch:
         """Make room for so many items."""
         self.room = packed(
             Room(
-                np.zeros(3, np.int64),
+                np.zeros(WHO, np.int64),
                 np.zeros(1, np.uint64),
                 np.zeros(items, np.int64),
                 np.zeros(items),
@@ -120,6 +123,9 @@ def make_list(
     exclude_had: bool,
     disabled: int,
     now: float,
+    kinds: int,
+    within: float,
+    turned_down: NDArray[np.int64],
     recent: NDArray[np.int64],
     excluded: NDArray[np.int64],
     wanted: NDArray[np.int64],
@@ -136,6 +142,8 @@ def make_list(
         has_session: a session is named.
         only_first, by_session, exclude_last, exclude_had, disabled: `Options`.
         now: moment of the list, in seconds; 0: of the last learned event.
+        kinds, turned_down: as `answer` takes them.
+        within: how long before that moment an event may be that counts for `kinds`; negative: any time.
         recent, excluded, wanted, allowed, popular, by_challenger: as `answer` takes them.
         most: length of the list; the room has as much.
 
@@ -152,13 +160,17 @@ def make_list(
         )
         if only_first:
             room.seen_by[0] = key
+    moment = now if now != 0.0 else reader.scalars[CLOCK]
     held = answer(
         reader,
         work,
         Options(only_first, by_session, exclude_last, exclude_had, disabled),
         room.who,
         room.seen_by[0],
-        now if now != 0.0 else reader.scalars[CLOCK],
+        moment,
+        kinds,
+        moment - within if within >= 0.0 else 0.0,
+        turned_down,
         recent,
         excluded,
         wanted,

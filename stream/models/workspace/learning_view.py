@@ -50,6 +50,10 @@ class State(NamedTuple):
     history_dirty: NDArray
     seen: NDArray
     seen_dirty: NDArray
+    kept_visitors: NDArray
+    kept_visitors_dirty: NDArray
+    kept_items: NDArray
+    kept_items_dirty: NDArray
     sessions: NDArray
     sessions_dirty: NDArray
     session_items: NDArray

@@ -37,6 +37,10 @@ class Reader(NamedTuple):
     history_index: NDArray
     seen: NDArray
     seen_index: NDArray
+    kept_visitors: NDArray
+    kept_visitors_index: NDArray
+    kept_items: NDArray
+    kept_items_index: NDArray
     sessions: NDArray
     sessions_index: NDArray
     session_items: NDArray

@@ -43,6 +43,9 @@ OWN = 12
 OWN_SUM_COUNT, OWN_SUM_FORWARD, OWN_SUM_FAST = range(3)
 """Columns of `own_sums`: parts of `COUNT`, `FORWARD_SUM` and `FAST_SUM` of an item."""
 
+DISLIKES = 8
+"""Disliked items of a visitor that lower what lies near them; the newest count."""
+
 # Cells of `counts`.
 HISTORY = 0
 UNIQUE = 1
@@ -51,6 +54,7 @@ LOCAL = 3
 CANDIDATE = 4
 OWN_ITEMS = 5
 MET = 6
+DISLIKED = 9
 TOUCHED = 8
 MASK = 7
 """Cells of the index of local numbers that are in use, less one."""
@@ -112,6 +116,8 @@ class Work(NamedTuple):
         weights, dense, hidden, vector: of the ranker: summed linear weights, the network's weights by unit, (units,
             candidates) activations, biases.
         scores, challenger: by candidate, the scores of champion and challenger.
+        disliked, disliked_seconds: disliked items that lower others, the newest first, and their times.
+        lowered: by candidate, the amount that dislikes took from its score; filled in only if there are any.
         visit: one record of `VISIT`.
         decays: by half-life, the factor from stored to current popularity.
         chosen, slopes, slope, back: of one update of the ranker.
@@ -168,6 +174,9 @@ class Work(NamedTuple):
     scores: NDArray[np.float32]
     challenger: NDArray[np.float64]
     vector: NDArray[np.float32]
+    disliked: NDArray[np.int64]
+    disliked_seconds: NDArray[np.int64]
+    lowered: NDArray[np.float64]
     visit: NDArray
     decays: NDArray[np.float64]
     spread: NDArray[np.int64]
@@ -232,6 +241,9 @@ def new_work() -> Work:
             scores=np.zeros(CANDIDATES, np.float32),
             challenger=np.zeros(CANDIDATES),
             vector=np.zeros(64, np.float32),
+            disliked=np.zeros(DISLIKES, np.int64),
+            disliked_seconds=np.zeros(DISLIKES, np.int64),
+            lowered=np.zeros(CANDIDATES),
             visit=np.zeros(1, VISIT),
             decays=np.zeros(HALF_LIVES),
             spread=np.zeros(64, np.int64),

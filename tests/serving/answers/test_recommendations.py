@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from stream.models.query import Query
+from tests.serving.answers.shop import application, shop
 from tests.serving.awaiting import served_version
 from tests.serving.conftest import Publisher, RedisServer, running, settings_for
 
@@ -170,3 +172,26 @@ async def test_unknown_paths_and_methods_are_problems(redis_server: RedisServer)
             assert answer.status_code in {404, 405}
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "field"),
+    [
+        ("seen_within=30d", {"seen_within": "30d"}, "seen_within"),
+        ("exclude_seen=false&seen_within=30d", {"exclude_seen": False, "seen_within": "30d"}, "seen_within"),
+        ("exclude_seen=true&seen_within=30", {"exclude_seen": True, "seen_within": "30"}, "seen_within"),
+        ("exclude_seen=sold", {"exclude_seen": ["sold"]}, "exclude_seen"),
+        ("exclude_seen=bought,", {"exclude_seen": []}, "exclude_seen"),
+        ("exclude_seen=bought&profiling=off", {"exclude_seen": ["bought"], "profiling": "off"}, "exclude_seen"),
+        (None, {"recent": [{"item": "cup", "kind": "sale"}]}, "recent"),
+    ],
+)
+async def test_what_leaves_out_nothing_or_is_no_kind_of_event_is_refused(query: str | None, body: dict, field: str):
+    transport = httpx.ASGITransport(application(shop()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        answers = [await client.post("/v1/recommendations", json={"user": "u1", **body})]
+        if query is not None:
+            answers.append(await client.get(f"/v1/recommendations/u1?{query}"))
+    for answer in answers:
+        assert answer.status_code == 422, answer.text
+        assert field in answer.json()["field"]

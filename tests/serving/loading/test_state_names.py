@@ -124,7 +124,9 @@ def test_lists_follow_workers_whose_sources_come_and_go(store: VersionStore, pub
 def test_lists_follow_a_worker_with_larger_capacities(store: VersionStore, publisher: Publisher):
     memory = VersionMemory(store, MODEL.visitor_salt, None)
     first, _ = memory.load(publisher.learn(*CLICKS), [])
-    large = MODEL.model_copy(update=dict.fromkeys(CAPACITIES, 500))
+    large = MODEL.model_copy(
+        update=dict.fromkeys(CAPACITIES, 500) | {"max_kept_visitors": 200_000, "max_kept_items": 64}
+    )
     tables = tables_for(store, large, first.version, 0, first.version.shards[0])
     state = store.load(0, publisher.claim.head, TableWriter(tables))
     publisher.shard = Shard.restore(large, tables, state)

@@ -23,6 +23,7 @@ BEYOND_SCHEMAS = tuple(
         r"price_m(in|ax): ",  # one goes with the other
         r"exclude_seen: it needs the visitor's history",  # rules about two parameters
         r"n: reasons are given for at most",
+        r"seen_within: it says how long ago",
         r"include: candidates are given too",
         r"exclude: it takes away everything",
         r"(categories|tags|brands)_none: (.* is in \w+ too|it takes away everything)",

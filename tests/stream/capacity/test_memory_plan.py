@@ -127,4 +127,5 @@ def test_the_printed_settings_are_settings_that_load():
     variables = dict(re.findall(r"^  (CORRENTE_\w+)=(\d+)$", printed, re.MULTILINE))
     model = load_settings(variables).model
     assert (model.max_items, model.max_visitors, model.max_sessions) == (500, 500, 500)
-    assert len(variables) == 3
+    assert (model.max_kept_visitors, model.max_kept_items) == (100_000, 32)
+    assert len(variables) == 5

@@ -39,7 +39,7 @@ SETTINGS = Settings(
     purchases_topic="shop-purchases",
     feedback_topic="shop-feedback",
     session_timeout_seconds=8.0,
-    model=ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64),
+    model=ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64, max_kept_visitors=64),
 )
 ASSIGNMENT = ShardAssignment(3, 8, TOPICS)
 

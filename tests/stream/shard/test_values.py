@@ -128,7 +128,7 @@ def test_a_living_model_is_upgraded_users_keep_their_histories_and_open_sessions
     shard.apply(records_of({"item": "pot", "user": "bob", "session": "tuesday"}, first=20), 0.0)
     assert rows_of(shard, "ada", None) == before, "the user's row, and their last session"
     assert shard.model().recommend(Query(user="ada", n=1)).items == ["cup"]
-    assert rows_of(shard, None, "nameless") == (0, 0, 0), "a session that was open begins anew"
+    assert not any(rows_of(shard, None, "nameless")), "a session that was open begins anew"
     shard.apply(records_of({"item": "tea", "session": "nameless"}, first=30), 0.0)
     assert shard.model().recommend(Query(session="nameless", n=1)).items == ["cup"]
     assert rows_of(restored_from(shard), None, "nameless") == rows_of(shard, None, "nameless")

@@ -15,7 +15,7 @@ from stream.models.kernels.ordinals import whole_column
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query
-from stream.models.schema import SESSION_KEYS, SESSIONS_BEGUN, table_specs
+from stream.models.schema import KEPT_VISITORS, SESSION_KEYS, SESSIONS_BEGUN, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import RELEASE_0_1
 from stream.models.workspace.scoring_view import views_of
@@ -157,7 +157,7 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store, monkeypatch):
         shard = restored(store, partition, claim)
         assert shard.apply(later_records(partition), rate=0.5) == []
         assert shard.tables["scalars"].data[0, SESSION_KEYS] == 1
-        shard.tables["scalars"].data[0, SESSION_KEYS] = 0
+        shard.tables["scalars"].data[0, [SESSION_KEYS, KEPT_VISITORS]] = 0
         later, expected = checksums(shard.tables), fixture()["later_tables"][partition]
         learned[partition] = later
         disliked = any(b"dislike" in record.value for record in later_records(partition))
@@ -169,9 +169,9 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store, monkeypatch):
     assert version.settings["visitor_salt_digest"] == salt_digest(SALT)
     assert settings_of(version.settings, SALT) == settings_today()
     changed = {each["name"].partition(".")[0] for each in store.diff(old.number, version.number)["settings"]}
-    assert changed == {"consent_default", "null_ids", "quantity_exponent", "rating_scale"}, (
-        "old names and an old salt are no difference; these are new settings"
-    )
+    assert changed == {
+        *("consent_default", "null_ids", "quantity_exponent", "rating_scale", "max_kept_visitors", "max_kept_items")
+    }, "old names and an old salt are no difference; these are new settings"
     for partition in range(2):
         compact(store, partition, Policy(keep_last=2, keep_minutes=0, keep_hours=0, keep_days=0), 1_700_001_010.0)
     assert [version.number for version in store.versions()] == [30, 29, 7]

@@ -7,7 +7,7 @@ import pytest
 from stream.models.migration.growth import Refusal, refusals
 from stream.models.settings import CAPACITIES, FIXED, ModelSettings
 
-SMALL = ModelSettings(max_items=100, max_visitors=100, max_sessions=100, max_event_ids=100)
+SMALL = ModelSettings(**dict.fromkeys(CAPACITIES, 100) | {"max_kept_items": 96})
 
 
 def changed(**values) -> list[Refusal]:
@@ -17,8 +17,9 @@ def changed(**values) -> list[Refusal]:
 
 @pytest.mark.parametrize("name", CAPACITIES)
 def test_a_larger_capacity_is_taken_and_a_smaller_one_refused(name):
-    assert changed(**{name: 100}) == changed(**{name: 101}) == []
-    assert changed(**{name: 99}) == [Refusal(name, 99, "100 or more")]
+    now = getattr(SMALL, name)
+    assert changed(**{name: now}) == changed(**{name: now + 8}) == []
+    assert changed(**{name: now - 8}) == [Refusal(name, now - 8, f"{now} or more")]
 
 
 def test_every_setting_that_does_not_fit_is_named():

@@ -16,8 +16,12 @@ from stream.shard.shard import Shard, UnknownState
 from stream.state.tables import differing_tables
 from tests.stream.restoring import tables_of
 
-SMALL = ModelSettings(max_items=64, max_visitors=128, max_sessions=128, max_event_ids=256)
-LARGE = ModelSettings(max_items=200, max_visitors=640, max_sessions=500, max_event_ids=3000)
+SMALL = ModelSettings(
+    max_items=64, max_visitors=128, max_sessions=128, max_event_ids=256, max_kept_visitors=128, max_kept_items=16
+)
+LARGE = ModelSettings(
+    max_items=200, max_visitors=640, max_sessions=500, max_event_ids=3000, max_kept_visitors=640, max_kept_items=40
+)
 START = 1_700_000_000
 SEEDS = [1, 2]
 
@@ -170,8 +174,10 @@ def test_capacities_can_grow_again():
 @pytest.mark.parametrize("name", CAPACITIES)
 def test_a_smaller_capacity_is_refused_by_name(name):
     shard = learned(LARGE, records(9, 0, 50))
-    small = LARGE.model_copy(update={name: 64})
-    with pytest.raises(UnknownState, match=f"{name} is 64, and would have to be {getattr(LARGE, name)} or more"):
+    small = LARGE.model_copy(update={name: getattr(SMALL, name)})
+    with pytest.raises(
+        UnknownState, match=f"{name} is {getattr(SMALL, name)}, and would have to be {getattr(LARGE, name)} or more"
+    ):
         restored(shard, small)
 
 

@@ -1,0 +1,32 @@
+"""Places in the tables of kept purchases and dislikes, by arithmetic with the sizes of the tables.
+
+A row of `kept_visitors` is a set of `KEPT_WAYS` places; the visitor's key gives the set, and set 0 is no visitor's. A
+place is a number: its row times `KEPT_WAYS`, plus its column. Every place has as many rows of `kept_items`, in order.
+
+This file decides where a visitor's place and the entries of a place are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream.models.kernels.compile import inlined
+from stream.models.schema import KEPT_WAYS
+
+
+@inlined
+def set_of(visitor_rows: int, key: np.uint64) -> int:
+    """The row of `kept_visitors` in which a visitor has a place."""
+    return np.int64(1) + np.int64(key % np.uint64(visitor_rows - 1))  # type: ignore[return-value]  # Numba gives an int
+
+
+@inlined
+def rows_each(visitor_rows: int, entry_rows: int) -> int:
+    """Rows of `kept_items` that belong to a place, from the rows of both tables."""
+    return entry_rows // (visitor_rows * KEPT_WAYS)
+
+
+@inlined
+def check_of(key0: np.uint64) -> np.uint32:
+    """The part of an item's key that its entries carry."""
+    return np.uint32(key0 >> np.uint64(32))
