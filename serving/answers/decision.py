@@ -114,7 +114,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         >>> Ask(user="ada", exclude_seen=True, n=5).without_profiling() == Ask(user="ada", profiling=False, n=5)
         True
         """
-        return msgspec.structs.replace(self, profiling=False, exclude_seen=False)
+        return msgspec.structs.replace(self, profiling=False, exclude_seen=False, seen_kinds=(), seen_within=None)
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):

@@ -251,7 +251,7 @@ def ask_of_rerank(request: Rerank) -> Ask:
         recent=_ids("recent", request.recent),
         candidates=items,
         keep_all=True,
-        profiling=_profiling(request.profiling, exclude_seen=False),
+        profiling=_profiling(request.profiling, NOTHING),
         n=len(items) if request.n is None else request.n,
         wanted=filter_of(request),
     )
