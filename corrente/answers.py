@@ -126,6 +126,34 @@ class Recommendations(msgspec.Struct, frozen=True):
         return [each.item for each in self.items]
 
 
+class ListProblem(msgspec.Struct, frozen=True):
+    """Reason why one request of several got no list: `detail` says what would be right, `field` where."""
+
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+class ListOrProblem(msgspec.Struct, frozen=True):
+    """The list of one request of several, or its problem."""
+
+    list: Recommendations | None = None
+    problem: ListProblem | None = None
+
+
+class RecommendationsForMany(msgspec.Struct, frozen=True):
+    """Lists for several visitors.
+
+    Attributes:
+        refused: number of requests that got a problem.
+        lists: one for each request, in the same order.
+    """
+
+    refused: int
+    lists: list[ListOrProblem]
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """Kafka has all events.
 

@@ -99,12 +99,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         country: two letters, as in ISO 3166.
         tags: words of your own.
         labels: names of your own, each with true or false, a number or a text.
+        profiling: `off`: this visitor's lists are made without what is known of the visitor.
     """
 
     language: str | None = None
     country: str | None = None
     tags: list[str] = msgspec.field(default_factory=list)
     labels: Labels = msgspec.field(default_factory=dict)
+    profiling: str = "on"
 
 
 class ProfileDocument(Profile, frozen=True, kw_only=True):

@@ -51,6 +51,10 @@ class Routes:
 
     recommendations = Route(calls.recommendations)
     recommendations_for = Route(calls.recommendations_for)
+    recommendations_for_many = Route(calls.recommendations_for_many)
+    rerank = Route(calls.rerank)
+    recently_viewed = Route(calls.recently_viewed)
+    new_arrivals = Route(calls.new_arrivals)
     similar = Route(calls.similar)
     popular = Route(calls.popular)
     trending = Route(calls.trending)

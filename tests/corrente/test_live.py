@@ -103,6 +103,9 @@ def routes() -> dict[str, Route]:
 
 ARGUMENTS: dict[str, tuple] = {
     "recommendations": ("bob",),
+    "recommendations_for_many": ([{"user": "bob"}],),
+    "rerank": (["teapot", "spade"],),
+    "recently_viewed": ("bob",),
     "similar": ("teapot",),
     "put_items": ({"a/b": Item(title="One"), 7: Item(categories=["home/kitchen"], labels={"size": 40})},),
     "put_item": ("..", Item(tags=["new"], published_at="2026-01-01T00:00:00Z")),
