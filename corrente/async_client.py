@@ -17,7 +17,8 @@ import httpx
 import msgspec
 
 from corrente.answers import Accepted
-from corrente.calls import Call, post_events
+from corrente.calls.call import Call
+from corrente.calls.events import post_events
 from corrente.client import TIMEOUT_SECONDS
 from corrente.errors import CorrenteError
 from corrente.event_queue import CLOSED, Delivery, EventQueue

@@ -19,7 +19,8 @@ import httpx
 import msgspec
 
 from corrente.answers import Accepted
-from corrente.calls import Call, post_events
+from corrente.calls.call import Call
+from corrente.calls.events import post_events
 from corrente.errors import CorrenteError
 from corrente.event_queue import CLOSED, Delivery, EventQueue
 from corrente.events import Event, by_topic

@@ -100,6 +100,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         tags: words of your own.
         labels: names of your own, each with true or false, a number or a text.
         profiling: `off`: this visitor's lists are made without what is known of the visitor.
+        hidden_brands, hidden_categories: this visitor's lists hold no items of them.
     """
 
     language: str | None = None
@@ -107,6 +108,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: list[str] = msgspec.field(default_factory=list)
     labels: Labels = msgspec.field(default_factory=dict)
     profiling: str = "on"
+    hidden_brands: list[str] = msgspec.field(default_factory=list)
+    hidden_categories: list[str] = msgspec.field(default_factory=list)
 
 
 class ProfileDocument(Profile, frozen=True, kw_only=True):

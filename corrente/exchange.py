@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from corrente.calls import Call
+from corrente.calls.call import Call
 from corrente.errors import CorrenteError, UnexpectedAnswer, Unreachable, refusal
 
 T = TypeVar("T")

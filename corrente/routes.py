@@ -12,7 +12,8 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from corrente import calls
+from corrente.calls import catalogue, lists, operations
+from corrente.calls.call import Call
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Route(Generic[P, T]):
         make: gets the arguments of the method.
     """
 
-    def __init__(self, make: Callable[P, calls.Call[T]]) -> None:
+    def __init__(self, make: Callable[P, Call[T]]) -> None:
         self.make = make
         self.__doc__ = make.__doc__
 
@@ -49,40 +50,40 @@ class Route(Generic[P, T]):
 class Routes:
     """Every route of the API but those of events, which `send` and `enqueue` have."""
 
-    recommendations = Route(calls.recommendations)
-    recommendations_for = Route(calls.recommendations_for)
-    recommendations_for_many = Route(calls.recommendations_for_many)
-    rerank = Route(calls.rerank)
-    recently_viewed = Route(calls.recently_viewed)
-    new_arrivals = Route(calls.new_arrivals)
-    similar = Route(calls.similar)
-    popular = Route(calls.popular)
-    trending = Route(calls.trending)
+    recommendations = Route(lists.recommendations)
+    recommendations_for = Route(lists.recommendations_for)
+    recommendations_for_many = Route(lists.recommendations_for_many)
+    rerank = Route(lists.rerank)
+    recently_viewed = Route(lists.recently_viewed)
+    new_arrivals = Route(lists.new_arrivals)
+    similar = Route(lists.similar)
+    popular = Route(lists.popular)
+    trending = Route(lists.trending)
 
-    put_items = Route(calls.put_items)
-    items = Route(calls.items)
-    put_item = Route(calls.put_item)
-    patch_item = Route(calls.patch_item)
-    item = Route(calls.item)
-    delete_item = Route(calls.delete_item)
+    put_items = Route(catalogue.put_items)
+    items = Route(catalogue.items)
+    put_item = Route(catalogue.put_item)
+    patch_item = Route(catalogue.patch_item)
+    item = Route(catalogue.item)
+    delete_item = Route(catalogue.delete_item)
 
-    users = Route(calls.users)
-    put_user = Route(calls.put_user)
-    patch_user = Route(calls.patch_user)
-    user = Route(calls.user)
-    delete_user = Route(calls.delete_user)
+    users = Route(catalogue.users)
+    put_user = Route(catalogue.put_user)
+    patch_user = Route(catalogue.patch_user)
+    user = Route(catalogue.user)
+    delete_user = Route(catalogue.delete_user)
 
-    versions = Route(calls.versions)
-    version = Route(calls.version)
-    diff = Route(calls.diff)
-    roll_back = Route(calls.roll_back)
-    follow_newest = Route(calls.follow_newest)
+    versions = Route(operations.versions)
+    version = Route(operations.version)
+    diff = Route(operations.diff)
+    roll_back = Route(operations.roll_back)
+    follow_newest = Route(operations.follow_newest)
 
-    transparency = Route(calls.transparency)
-    transparency_page = Route(calls.transparency_page)
-    live = Route(calls.live)
-    ready = Route(calls.ready)
-    metrics = Route(calls.metrics)
+    transparency = Route(operations.transparency)
+    transparency_page = Route(operations.transparency_page)
+    live = Route(operations.live)
+    ready = Route(operations.ready)
+    metrics = Route(operations.metrics)
 
 
 class SyncRoutes(Routes):

@@ -8,8 +8,7 @@ add a policy, add it to `decision` and a row to the table in `tests/serving/answ
 | file | decides |
 |---|---|
 | `requests` | which parameters and fields a request for a list may have, and which ids are refused |
-| `filters` | which parameters and fields make up a filter |
-| `seen` | which parameters and fields leave out what the visitor had |
+| `parameters` | parts of a request that several routes take: filters, what the visitor had |
 | `decision` | the plan made before scoring and the arrangement made after it: every policy of every list |
 | `explain` | the reasons of each item, and the rules that moved it |
 | `contexts` | the lists that no model ranks: recently viewed, new arrivals |

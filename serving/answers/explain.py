@@ -13,7 +13,7 @@ import msgspec
 
 from serving.answers.decision import ARRANGEMENTS, EMPTY, ArrangementPolicy, Ask, Context, Plan, plan, score
 from serving.answers.response import Explanation, ListReasons
-from stream.catalogue.filters import NO_FILTER
+from stream.catalogue.filters import HIDDEN
 from stream.models.model import Model
 from stream.models.query import Ranking
 from stream.models.ranking.explanation import FeaturePart, Reasons, explain_counts
@@ -82,8 +82,11 @@ def named_policies(ask: Ask, context: Context) -> Iterator[str]:
     """Names of the rules that decided which items could be in the list, in the words of the request."""
     if context.view is not None and context.view.allowed is not None:
         yield "catalogue"
-    if ask.wanted != NO_FILTER:
+    if not ask.wanted.passes_unknown:
         yield "filter"
+    for name in HIDDEN:
+        if getattr(ask.wanted, name):
+            yield name
     for name in ("include", "exclude", "basket", "candidates", "exclude_seen"):
         if getattr(ask, name):
             yield name

@@ -17,7 +17,7 @@ import structlog
 from serving.access.guard import Guard
 from serving.access.refusals import Refused
 from serving.access.visitors import require_own_list
-from serving.answers.filters import filter_of
+from serving.answers.parameters.filters import filter_of
 from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
 from serving.limits.too_many import TooMany

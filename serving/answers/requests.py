@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from serving.answers.contexts import NEW_ARRIVALS, RECENTLY_VIEWED
 from serving.answers.decision import Ask
-from serving.answers.filters import FilterFields, FilterParameters, filter_of
-from serving.answers.seen import (
+from serving.answers.parameters.filters import FilterFields, FilterParameters, filter_of
+from serving.answers.parameters.seen import (
     NOTHING,
     SEEN_PATTERN,
     RecentEvent,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from serving.answers.answer_ids import AnswerIds
 from serving.answers.decision import Ask, Context, decide
 from serving.answers.explain import explain
@@ -90,6 +92,9 @@ class Responder:
 
     def _as_visitor_wants(self, ask: Ask) -> Ask:
         """The ask under the rules that the visitor has set."""
-        if ask.user is not None and not self._rules_of(ask.user).profiled:
-            return ask.without_profiling()
-        return ask
+        rules = NO_RULES if ask.user is None else self._rules_of(ask.user)
+        if rules is NO_RULES:
+            return ask
+        if not rules.profiled:
+            ask = ask.without_profiling()
+        return msgspec.structs.replace(ask, wanted=rules.applied_to(ask.wanted))

@@ -58,6 +58,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         available: True: the catalogue knows the item, and it can be bought.
         published_after: seconds since the epoch; the item was published then or later.
         labels: conditions on labels.
+        hidden_brands, hidden_categories: the visitor doesn't want to see them. Unlike the other parts they let items
+            through of which the catalogue knows nothing.
     """
 
     categories: tuple[str, ...] = ()
@@ -74,6 +76,17 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     available: bool | None = None
     published_after: float | None = None
     labels: tuple[LabelCondition, ...] = ()
+    hidden_brands: tuple[str, ...] = ()
+    hidden_categories: tuple[str, ...] = ()
+
+    @property
+    def passes_unknown(self) -> bool:
+        """True if items pass of which the catalogue knows nothing: the request itself asks for nothing.
+
+        >>> Filter(hidden_brands=("Acme",)).passes_unknown, Filter(brands_none=("Acme",)).passes_unknown
+        (True, False)
+        """
+        return msgspec.structs.replace(self, hidden_brands=(), hidden_categories=()) == NO_FILTER
 
     @property
     def key(self) -> bytes:
@@ -85,8 +98,11 @@ _encode = msgspec.json.Encoder().encode
 
 NO_FILTER = Filter()
 
-PARTS = Filter.__struct_fields__
-"""Names of the parts of a filter, which are also those of the parameters of a request."""
+HIDDEN = ("hidden_brands", "hidden_categories")
+"""Names of the parts that come from a visitor's profile."""
+
+PARTS = tuple(name for name in Filter.__struct_fields__ if name not in HIDDEN)
+"""Names of the other parts, which are also those of the parameters of a request."""
 
 
 def check(wanted: Filter) -> None:

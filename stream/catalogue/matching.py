@@ -43,10 +43,13 @@ def matching(wanted: Filter, columns: Columns, rows: Rows) -> Bools:
             passes &= _has_any(table, numbers, [text])
         if texts[2]:
             passes &= ~_has_any(table, numbers, texts[2])
+    if wanted.hidden_categories:
+        texts_hidden = _names(wanted.hidden_categories, "categories")
+        passes &= ~_has_any(columns.categories[rows], columns.category_names, texts_hidden)
     if wanted.brands:
         passes &= np.isin(columns.brand[rows], _known(columns.brands, wanted.brands))
-    if wanted.brands_none:
-        passes &= ~np.isin(columns.brand[rows], _known(columns.brands, wanted.brands_none))
+    if not_these := wanted.brands_none + wanted.hidden_brands:
+        passes &= ~np.isin(columns.brand[rows], _known(columns.brands, not_these))
     if wanted.price_min is not None:
         passes &= columns.price[rows] >= wanted.price_min
     if wanted.price_max is not None:

@@ -1,8 +1,8 @@
 """A user's document: what a shop says about a user, beside what the user does.
 
-The profile is kept for the shop's pages and for later models. Lists are not made from it, but for one field: a visitor
-who wants no `profiling` gets lists without it. Deleting the profile deletes this document and nothing else: what was
-learned from the user's events is in the model.
+The profile is kept for the shop's pages and for later models. Lists are not made from it, but for the visitor's rules:
+who wants no `profiling` gets lists without it, and hidden brands and categories stay out. Deleting the profile deletes
+this document and nothing else: what was learned from the user's events is in the model.
 
 This file decides the fields of a profile and their limits.
 """
@@ -17,6 +17,8 @@ from msgspec import Meta
 from stream.catalogue.item import Name
 from stream.catalogue.labels import Labels
 
+CategoryPath = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"[^\s/]")]
+
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Everything that a shop says about one user."""
@@ -29,3 +31,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Literal["on", "off"],
         Meta(description="`off`: lists without what is known of the user, whose events are counted as `aggregate`."),
     ] = "on"
+    hidden_brands: Annotated[
+        list[Name], Meta(max_length=100, description="The user's lists hold no items of these brands.")
+    ] = []
+    hidden_categories: Annotated[
+        list[CategoryPath],
+        Meta(max_length=100, description="Nor items of these categories, or of what lies below them."),
+    ] = []

@@ -62,6 +62,7 @@ class FilterResult:
 
     Attributes:
         wanted: the filter.
+        passes_unknown: items pass of which the catalogue knows nothing.
         passes: bool by row of the catalogue.
         flags: `passes`, for reading one row at a time.
         used: True once a request has used it at this revision.
@@ -73,6 +74,7 @@ class FilterResult:
 
     def __init__(self, wanted: Filter, passes: NDArray[np.bool_]) -> None:
         self.wanted = wanted
+        self.passes_unknown = wanted.passes_unknown
         self.passes = passes
         self.flags = passes.view(np.uint8).data
         self.used = False
@@ -84,7 +86,7 @@ class FilterResult:
     def shows(self, row: int) -> bool:
         """True if the item of a row passes; -1 is an item that the catalogue doesn't know."""
         flags = self.flags
-        return flags[row] != 0 if 0 <= row < len(flags) else self.wanted is NO_FILTER
+        return flags[row] != 0 if 0 <= row < len(flags) else self.passes_unknown
 
 
 class Snapshot(NamedTuple):
@@ -127,13 +129,13 @@ class View(NamedTuple):
     served: Served | None
 
     def shows(self, item: str) -> bool:
-        """True if an item may be in the list. An item that the catalogue doesn't know passes the empty filter alone."""
+        """True if an item may be in the list. One that the catalogue doesn't know passes if no part asks for more."""
         return self.result.shows(self.catalogue.row_of(item))
 
     def shows_all(self, items: Sequence[str]) -> bool:
         """True if all of these items may be in the list: `shows` for each of them, in a fifth of the time."""
         find, flags = self.catalogue.find_row, self.result.flags
-        known, others = len(flags), self.result.wanted is NO_FILTER
+        known, others = len(flags), self.result.passes_unknown
         for item in items:
             row = find(item, -1)
             if not (flags[row] if 0 <= row < known else others):
@@ -317,7 +319,7 @@ class Catalogue:
             with self._lock:
                 rows = None if served is None else self._rows_of(served)
                 model = None if served is None else served.model
-                others = result.wanted is NO_FILTER
+                others = result.passes_unknown
                 found = newest_first(self._columns, result.passes, rows, model, others=others)
             _keep(result.arrivals, key, found, KEPT_VERSIONS)
         return found
@@ -343,7 +345,7 @@ class Catalogue:
                 rows = self._rows_of(served)[: len(result.passes)]
                 met = rows > 0
                 model_rows = len(served.model.views["items"][1])
-                mask = np.full(model_rows, result.wanted == NO_FILTER, np.uint8)
+                mask = np.full(model_rows, result.passes_unknown, np.uint8)
                 mask[rows[met]] = result.passes[met]
                 mask[0] = 0
                 same = AllowedItems(mask)

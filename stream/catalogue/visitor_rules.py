@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stream.catalogue.filters import Filter
 from stream.catalogue.item import Item
 from stream.catalogue.profile import Profile
 
@@ -21,6 +22,20 @@ class VisitorRules(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Wishes of one visitor. Every field is a field of the profile, with the same name and meaning."""
 
     profiling: str = "on"
+    hidden_brands: tuple[str, ...] = ()
+    hidden_categories: tuple[str, ...] = ()
+
+    def applied_to(self, wanted: Filter) -> Filter:
+        """The filter of a request, with what this visitor has hidden.
+
+        >>> VisitorRules(hidden_brands=("Acme",)).applied_to(Filter(tags=("new",)))
+        Filter(tags=('new',), hidden_brands=('Acme',))
+        """
+        if not self.hidden_brands and not self.hidden_categories:
+            return wanted
+        return msgspec.structs.replace(
+            wanted, hidden_brands=self.hidden_brands, hidden_categories=self.hidden_categories
+        )
 
     @property
     def profiled(self) -> bool:
@@ -41,7 +56,9 @@ def encoded_rules(document: Item | Profile | None) -> bytes:
     """
     if not isinstance(document, Profile):
         return b""
-    rules = VisitorRules(document.profiling)
+    # In order and each once, so that visitors who hide the same share what is kept for a filter.
+    brands, categories = sorted(set(document.hidden_brands)), sorted(set(document.hidden_categories))
+    rules = VisitorRules(document.profiling, tuple(brands), tuple(categories))
     return b"" if rules == NO_RULES else _encode(rules)
 
 

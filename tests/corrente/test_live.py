@@ -30,10 +30,10 @@ from corrente import (
     NotFound,
     Profile,
     answers,
-    calls,
     documents,
     visitor_token,
 )
+from corrente.calls.events import post_events
 from corrente.routes import Route, Routes
 from serving.access.route_scopes import ROUTE_SCOPES
 from stream.access.acts import Caller
@@ -127,7 +127,7 @@ CALLS = {name: route.make(*ARGUMENTS.get(name, ())) for name, route in routes().
 
 def test_every_route_of_the_server_has_a_method(document: dict[str, Any]) -> None:
     found = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
-    posted = {calls.post_events(topic, [], {}).route for topic in ("clicks", "purchases", "feedback")}
+    posted = {post_events(topic, [], {}).route for topic in ("clicks", "purchases", "feedback")}
     assert {call.route for call in CALLS.values()} | posted == found == set(ROUTE_SCOPES)
 
 

@@ -297,6 +297,49 @@ async def test_a_visitor_who_wants_no_profiling_gets_lists_without_it(
             await eventually(lambda way=way: _is(lists(way), personal), "the deletion is followed", patience)
 
 
+async def test_what_a_visitor_hides_is_in_no_list_of_this_visitor_until_it_is_shown_again(
+    redis_server: RedisServer, publisher: Publisher
+) -> None:
+    """Items of which the catalogue knows nothing stay, and other visitors' lists are as they were."""
+    publisher.learn(*((f"u{number % 7}", f"i{number % 9}") for number in range(200)))
+    patience = 20.0
+    documents = [{"item": f"i{number}", "brand": "Acme", "categories": ["toys/cars"]} for number in (0, 1)]
+    documents += [{"item": "i2", "brand": "Bolt", "categories": ["toys/dolls"]}]
+    async with running(settings_for(redis_server)) as (_, client), running(settings_for(redis_server)) as (_, other):
+        for way in (client, other):
+            await served_version(way, 1)
+        assert (await client.put("/v1/items", json=documents)).status_code == 200
+
+        async def listed(way: httpx.AsyncClient, user: str, **more: object) -> set[str]:
+            answers = [
+                await way.get(f"/v1/recommendations/{user}", params={"n": 20, **more}),
+                await way.post("/v1/recommendations", json={"user": user, "n": 20, **more}),
+                await way.get(f"/v1/recommendations/{user}", params={"n": 20, "explain": True, **more}),
+            ]
+            sets = [{each["item"] for each in answer.json()["items"]} for answer in answers]
+            assert sets[0] == sets[1] == sets[2]
+            return sets[0]
+
+        everything = {f"i{number}" for number in range(9)}
+        for hidden, rest in (
+            ({"hidden_brands": ["Acme"]}, everything - {"i0", "i1"}),
+            ({"hidden_categories": ["toys"]}, everything - {"i0", "i1", "i2"}),
+            ({"hidden_categories": [" toys / dolls"], "hidden_brands": ["Nobody"]}, everything - {"i2"}),
+        ):
+            assert (await client.put("/v1/users/ada", json=hidden)).status_code == 200
+            for way in (client, other):
+                await eventually(lambda way=way, rest=rest: _is(listed(way, "ada"), rest), "the rules hold", patience)
+        reasons = (await client.get("/v1/recommendations/ada", params={"explain": True})).json()["explanation"]
+        assert {"hidden_brands", "hidden_categories"} <= set(reasons["policies"])
+        assert await listed(client, "ada", brands=["Bolt"]) == set(), "the filter of a request holds as well"
+        assert await listed(client, "bob") == everything
+        assert (await client.patch("/v1/users/ada", json=dict.fromkeys(hidden))).status_code == 200
+        for way in (client, other):
+            await eventually(lambda way=way: _is(listed(way, "ada"), everything), "all is shown again", patience)
+        refused = await client.put("/v1/users/ada", json={"hidden_categories": [" / "]})
+        assert (refused.status_code, "hidden_categories" in refused.text) == (422, True)
+
+
 async def _is(made, expected: object) -> bool:
     return await made == expected
 
