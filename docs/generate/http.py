@@ -253,6 +253,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
             return f"list{inner}{most}"
         case "object":
             return "object"
+        case None:
+            return "anything"
         case kind:
             limits = [schema.get(name) for name in ("minimum", "maximum", "minLength", "maxLength")]
             least, most, shortest, longest = limits

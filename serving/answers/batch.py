@@ -32,8 +32,8 @@ TURN_SECONDS = 0.002
 read_element = BodyReader(RecommendationsFor)
 
 
-Element = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/RecommendationsFor"})]
-"""One request, read by itself, so that a wrong one spoils no other."""
+Element = Annotated[msgspec.Raw, Meta(description="A body of `POST /v1/recommendations`.", examples=[{"user": "ada"}])]
+"""One request, read by itself, so that a wrong one spoils no other: the document lets anything stand here."""
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -17,7 +17,10 @@ from msgspec import Meta
 from stream.catalogue.item import Name
 from stream.catalogue.labels import Labels
 
-CategoryPath = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"[^\s/]")]
+BLANK = r"/\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+"""Characters of which no step of a path can consist alone; Python and JSON Schema disagree about what `\\s` is."""
+
+CategoryPath = Annotated[str, Meta(min_length=1, max_length=200, pattern=f"[^{BLANK}]")]
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -13,7 +13,17 @@ from typing import Any
 from stream.models.settings import ModelSettings
 
 NOT_TUNED = frozenset(
-    {"max_items", "max_visitors", "max_sessions", "max_event_ids", "drift_burn_in", "seed", "quantity_exponent"}
+    {
+        "max_items",
+        "max_visitors",
+        "max_sessions",
+        "max_event_ids",
+        "max_kept_visitors",
+        "max_kept_items",
+        "drift_burn_in",
+        "seed",
+        "quantity_exponent",
+    }
 )
 """Numbers between bounds that follow from how much there is to remember or to watch, not from the quality of lists; and
 one that says nothing about most histories, which have no quantities."""
