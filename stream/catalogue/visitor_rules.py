@@ -28,8 +28,8 @@ class VisitorRules(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     def applied_to(self, wanted: Filter) -> Filter:
         """The filter of a request, with what this visitor has hidden.
 
-        >>> VisitorRules(hidden_brands=("Acme",)).applied_to(Filter(tags=("new",)))
-        Filter(tags=('new',), hidden_brands=('Acme',))
+        >>> VisitorRules(hidden_brands=("Acme",)).applied_to(Filter(tags=("new",))).hidden_brands
+        ('Acme',)
         """
         if not self.hidden_brands and not self.hidden_categories:
             return wanted
@@ -56,7 +56,7 @@ def encoded_rules(document: Item | Profile | None) -> bytes:
     """
     if not isinstance(document, Profile):
         return b""
-    # In order and each once, so that visitors who hide the same share what is kept for a filter.
+    # Sorted and each once, so that visitors who hide the same share what is kept for a filter.
     brands, categories = sorted(set(document.hidden_brands)), sorted(set(document.hidden_categories))
     rules = VisitorRules(document.profiling, tuple(brands), tuple(categories))
     return b"" if rules == NO_RULES else _encode(rules)

@@ -138,7 +138,7 @@ def make_list(
 
     Args:
         reader_address, lookup_address, work_address, room_address: of the packed arrays.
-        named: the user, the session, or both with NUL between them; empty: nobody.
+        named: the user, the session, or both with NUL between them; empty: neither.
         has_session: a session is named.
         only_first, by_session, exclude_last, exclude_had, disabled: `Options`.
         now: moment of the list, in seconds; 0: of the last learned event.
