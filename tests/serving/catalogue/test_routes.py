@@ -310,15 +310,15 @@ async def test_what_a_visitor_hides_is_in_no_list_of_this_visitor_until_it_is_sh
             await served_version(way, 1)
         assert (await client.put("/v1/items", json=documents)).status_code == 200
 
-        async def listed(way: httpx.AsyncClient, user: str, **more: object) -> set[str]:
+        async def listed(way: httpx.AsyncClient, user: str, **more: object) -> set[str] | None:
+            """The items of all three ways to a list; None while they differ because the rules arrive."""
             answers = [
                 await way.get(f"/v1/recommendations/{user}", params={"n": 20, **more}),
                 await way.post("/v1/recommendations", json={"user": user, "n": 20, **more}),
                 await way.get(f"/v1/recommendations/{user}", params={"n": 20, "explain": True, **more}),
             ]
             sets = [{each["item"] for each in answer.json()["items"]} for answer in answers]
-            assert sets[0] == sets[1] == sets[2]
-            return sets[0]
+            return sets[0] if sets[0] == sets[1] == sets[2] else None
 
         everything = {f"i{number}" for number in range(9)}
         for hidden, rest in (
