@@ -187,7 +187,7 @@ class Terminal:
                 return False
             if health.json()["access"] == "keys":
                 return True  # a page about keys, which says by itself what to wait for
-            # What is learned is asked for first and what is served last: each may only have gone on meanwhile.
+            # Ask for the learned version first and for the served one last: each may only have gone on meanwhile.
             metrics = httpx.get(f"{address}/metrics").text
             with Client(address) as client:
                 read = counters(client)["read"]

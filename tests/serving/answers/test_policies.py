@@ -57,7 +57,7 @@ class Row(NamedTuple):
     posted: Mapping[str, Any] | None = None
     """Body of `path`; None: it is a GET."""
     explained: bool = True
-    """Whether the route gives reasons: it doesn't where no model ranks, and not for re-ranking."""
+    """True if the route gives reasons: not where no model ranks, and not for re-ranking."""
     version: str | None = None
     settings: Mapping[str, Any] = {}
     """Settings of the model."""
