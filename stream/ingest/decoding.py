@@ -99,6 +99,7 @@ class Decoder:
         self._decoders = DecoderByOrigin({topic: decoder(topic, fields).decode for topic in TOPIC_TYPES})
         self._settings = settings
         self._weights = settings.weights
+        self._click_weight = _stored(settings.weights.get("click", 1.0))
         self._quantity_exponent = settings.quantity_exponent
         self._scale = settings.scale
         self._id_keys = IdKeys(settings)
@@ -275,54 +276,57 @@ class Decoder:
 
     def _kinds(self, events: Sequence[Event], records: Sequence[Record], bad: set[int]) -> tuple[Any, Any, Any, Any]:
         """Weights (int16), kinds (uint8), values of ratings (float32, else NaN) and id scopes (uint64)."""
-        weights = np.full(len(events), self._weights.get("click", 1.0))
+        weights = np.full(len(events), self._click_weight, np.int16)
         kinds = np.full(len(events), CLICK, np.uint8)
         values = np.full(len(events), np.nan, np.float32)
         scopes = np.zeros(len(events), np.uint64)
-        purchase, returned, scale = self._weights.get("purchase", 1.0), return_weight(self._weights), self._scale
         topics = {origin: topic_of(origin) for origin in set(map(_origin, records))}
-        if set(topics.values()) <= {"clicks"}:
-            return _stored(weights), kinds, values, scopes
-        others = [origin for origin, topic in topics.items() if topic != "clicks"]
-        for place in compress(range(len(records)), map(frozenset(others).__contains__, map(_origin, records))):
+        others = frozenset(origin for origin, topic in topics.items() if topic != "clicks")
+        if not others:
+            return weights, kinds, values, scopes
+        purchase, returned, scale = self._weights.get("purchase", 1.0), return_weight(self._weights), self._scale
+        places = list(compress(range(len(records)), map(others.__contains__, map(_origin, records))))
+        given = []
+        for place in places:
             topic = topics[records[place].origin]
             event: Any = events[place]
             scopes[place] = ID_SCOPES[topic]
+            weight = 1.0
             if topic == "purchases":
-                weights[place] = purchase
+                weight = purchase
                 kinds[place] = PURCHASE
                 quantity, price = event.quantity, event.price
                 if quantity.__class__ is str or price.__class__ is str:
                     quantity, price = _number(quantity), _number(price)
                 if not (_finite(quantity) and _finite(price)) or quantity == 0:
                     bad.add(place)
-                elif quantity is not None and quantity < 0:
-                    weights[place] = returned
-                    kinds[place] = RETURN
-                if self._quantity_exponent and quantity is not None:
-                    weights[place] *= abs(quantity) ** self._quantity_exponent
-                continue
-            kind, value = event.kind, event.value
-            if value.__class__ is str:
-                value = _number(value)
-            if not _finite(value):
-                bad.add(place)
-                continue
-            kinds[place] = KINDS.get(kind, OTHER_KIND)
-            if kind == RATING and value is not None:
-                if not scale.low <= value <= scale.high:
-                    bad.add(place)
-                    continue
-                weights[place] = rating_weight(value, scale)
-                values[place] = value
+                elif quantity is not None:
+                    if quantity < 0:
+                        weight = returned
+                        kinds[place] = RETURN
+                    if self._quantity_exponent:
+                        weight *= abs(quantity) ** self._quantity_exponent
             else:
-                weights[place] = self._weights.get(kind, 1.0)
-        return _stored(weights), kinds, values, scopes
+                kind, value = event.kind, event.value
+                if value.__class__ is str:
+                    value = _number(value)
+                rated = kind == RATING and value is not None
+                if not _finite(value) or (rated and not scale.low <= value <= scale.high):
+                    bad.add(place)
+                elif rated:
+                    weight = rating_weight(value, scale)
+                    values[place] = value
+                else:
+                    weight = self._weights.get(kind, 1.0)
+                kinds[place] = KINDS.get(kind, OTHER_KIND)
+            given.append(_stored(weight))
+        weights[places] = given
+        return weights, kinds, values, scopes
 
 
-def _stored(weights: NDArray[np.float64]) -> NDArray[np.int16]:
-    """Weights as the tables keep them, in steps of `1 / WEIGHT_ONE`."""
-    return np.rint(np.clip(weights, -WEIGHT_MOST, WEIGHT_MOST) * WEIGHT_ONE).astype(np.int16)
+def _stored(weight: float) -> int:
+    """A weight as the tables keep it, in steps of `1 / WEIGHT_ONE`."""
+    return round(max(-WEIGHT_MOST, min(WEIGHT_MOST, weight)) * WEIGHT_ONE)
 
 
 def return_weight(weights: Mapping[str, float]) -> float:
@@ -372,7 +376,8 @@ def _seconds(
         bad: the rows without a time, or with one outside the bounds, are added to it.
     """
     texts: dict[int, float] = {}
-    if str in set(map(type, timestamps)):
+    given_types = set(map(type, timestamps))
+    if str in given_types:
         timestamps = list(timestamps)
         for place, stamp in enumerate(timestamps):
             if isinstance(stamp, str):
@@ -382,7 +387,7 @@ def _seconds(
                     timestamps[place] = texts[place] = 0.0
                     bad.add(place)
     given = np.array(timestamps, np.float64)  # None becomes NaN, which JSON can't express
-    seconds = np.where(np.isnan(given), arrived, given)
+    seconds = np.where(np.isnan(given), arrived, given) if given_types != {float} else given
     if ((seconds > LAST_DATE) & (seconds <= latest)).all():
         return seconds
     seconds = seconds_of_numbers(given).copy()

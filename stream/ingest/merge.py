@@ -234,7 +234,10 @@ class _Queue:
             return
         del self._records[: self._start]  # once for a fetch: the list is moved when the front is deleted
         self._start = 0
-        sizes = np.fromiter((len(value) if value else 0 for value in map(_VALUE, records)), np.int64, len(records))
+        try:
+            sizes = np.fromiter(map(len, map(_VALUE, records)), np.int64, len(records))
+        except TypeError:  # a tombstone has no value
+            sizes = np.array([len(record.value or b"") for record in records], np.int64)
         self._records.extend(records)
         self.times = np.concatenate([self.times, np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))])
         self.sizes = np.concatenate([self.sizes, sizes])

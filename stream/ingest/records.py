@@ -6,7 +6,7 @@ Kafka gets for a rejection is a `DeadLetter` (`stream.kafka.dead_letters`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -67,6 +67,25 @@ Place = tuple[str, int]
 """A record's place in the logs of one shard: its origin and the offset."""
 
 NO_PLACES: Mapping[Place, str] = MappingProxyType({})
+
+
+def first_offsets(records: Iterable[Record], origins: int) -> dict[str, int]:
+    """Offset of the first record of each origin.
+
+    >>> records = [Record("clicks", 7, 0, b""), Record("purchases", 2, 0, b""), Record("clicks", 8, 0, b"")]
+    >>> first_offsets(records, 2), first_offsets(reversed(records), 2)
+    ({'clicks': 7, 'purchases': 2}, {'clicks': 8, 'purchases': 2})
+
+    Args:
+        records: of whatever origins.
+        origins: number of different ones; with the last of them the search ends.
+    """
+    found: dict[str, int] = {}
+    for record in records:
+        if len(found) == origins:
+            break
+        found.setdefault(record.origin, record.offset)
+    return found
 
 
 def failure_of(error: BaseException) -> str:

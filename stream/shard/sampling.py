@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from stream.ingest.origins import partition_of, topic_of
 from stream.ingest.records import Record
+from stream.models.kernels.compile import kernel
 from stream.models.settings import ModelSettings
 
 _origin, _offset = itemgetter(0), itemgetter(1)
@@ -48,11 +49,18 @@ def sample_hashes(seeds: Mapping[str, int], records: Sequence[Record]) -> NDArra
     OOPSLA 2014).
     """
     hashes = np.fromiter(map(seeds.__getitem__, map(_origin, records)), np.uint64, len(records))
-    hashes ^= np.fromiter(map(_offset, records), np.uint64, len(records)) * np.uint64(0x9E3779B97F4A7C15)
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    hashes ^= hashes >> np.uint64(31)
+    _mix_in(hashes, np.fromiter(map(_offset, records), np.int64, len(records)))
     return hashes
+
+
+@kernel
+def _mix_in(hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
+    """Mix the offset of each record into the seed of its origin. One call takes less time than nine of NumPy."""
+    for number in range(hashes.size):
+        mixed = hashes[number] ^ (np.uint64(offsets[number]) * np.uint64(0x9E3779B97F4A7C15))
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        hashes[number] = mixed ^ (mixed >> np.uint64(31))
 
 
 def of_events(hashes: NDArray[np.uint64], records: Sequence[Record]) -> NDArray[np.uint64]:

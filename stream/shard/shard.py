@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
 from stream.ingest.mapping.plan import MappingPlan
-from stream.ingest.records import NO_PLACES, Place, Record, Rejection
+from stream.ingest.records import NO_PLACES, Place, Record, Rejection, first_offsets
 from stream.ingest.schemas.known import KnownSchemas
 from stream.ingest.schemas.schema_decoder import decoder_of
 from stream.models.batch import EventBatch, session_salt
@@ -51,7 +51,7 @@ from stream.state.tables import Delta, Tables
 
 __all__ = ["Batch", "Checkpoint", "LearnResult", "Record", "Rejection", "Shard"]
 
-_ORIGIN, _PLACE = itemgetter(0), itemgetter(0, 1)
+_ORIGIN = itemgetter(0)
 
 STATE_FORMAT = 2
 """Format of a state. 1, of release 0.1, has one offset for each topic, says nothing of the log and carries no names."""
@@ -231,15 +231,16 @@ class Shard:
         left_out: Counter[tuple[str, str]] = Counter()
         events, event_records, rejections = self._decoder.decode(records, isolated, unknown_kinds, left_out)
         hashes = sample_hashes(self._sample_seeds, event_records)
+        read = Counter(map(_ORIGIN, records))
         return Batch(
             records=records,
             event_records=event_records,
             rejections=rejections,
             events=events,
             sample_hashes=of_events(hashes, event_records) if self._cut_topics else hashes,
-            read=Counter(map(_ORIGIN, records)),
-            first=dict(map(_PLACE, reversed(records))),
-            last=dict(map(_PLACE, records)),
+            read=read,
+            first=first_offsets(records, len(read)),
+            last=first_offsets(reversed(records), len(read)),
             isolated=isolated,
             unknown_kinds=unknown_kinds,
             left_out=left_out,

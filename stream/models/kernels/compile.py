@@ -14,6 +14,7 @@ Functions that allocate, and the rule for machine code on disk, are in `stream.s
 
 from __future__ import annotations
 
+import ctypes
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
@@ -142,15 +143,16 @@ class Packed:
     def __init__(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         self.__dict__.update(arrays)
         words: list[int] = []
-        fields = []
-        for field, array in arrays.items():
-            if not array.flags.c_contiguous:
+        kinds: list[Any] = []
+        for field, each in arrays.items():
+            if not each.flags.c_contiguous:
                 raise ValueError(f"{name}.{field} is not contiguous; kernels take whole arrays")
-            fields.append((field, array.dtype, array.ndim, len(words)))
-            words += [array.ctypes.data, *array.shape]
+            kinds += (field, each.dtype, each.ndim)
+            words.append(_address(each))
+            words += each.shape
         self._block = np.array(words, np.int64)
-        self.address = self._block.ctypes.data
-        self._numba_type_ = _packed_type(name, tuple(fields))
+        self.address = _address(self._block)
+        self._numba_type_ = _packed_type((name, tuple(kinds)), arrays)
 
     def __getattr__(self, name: str) -> Any:
         there = ", ".join(
@@ -198,18 +200,23 @@ class PackedType(types.Type):
 _types: dict[Any, PackedType] = {}
 
 
-def _packed_type(name: str, fields: tuple[tuple[str, np.dtype, int, int], ...]) -> PackedType:
-    key = (name, tuple((field, str(dtype.descr), ndim, at) for field, dtype, ndim, at in fields))
-    if key not in _types:
+def _packed_type(kinds: tuple[str, Any], arrays: Mapping[str, np.ndarray]) -> PackedType:
+    """The type of packed arrays: made once for each name with the names, types and dimensions of the arrays."""
+    if (known := _types.get(kinds)) is not None:
+        return known
+    fields, at = [], 0
+    for field, each in arrays.items():
         # Read-only arrays get the type of writable ones, so that read-only arenas need no kernels of their own.
-        _types[key] = PackedType(
-            name,
-            tuple(
-                (field, types.Array(numpy_support.from_dtype(dtype), ndim, "C"), at)
-                for field, dtype, ndim, at in fields
-            ),
-        )
-    return _types[key]
+        fields.append((field, types.Array(numpy_support.from_dtype(each.dtype), each.ndim, "C"), at))
+        at += 1 + each.ndim
+    return _types.setdefault(kinds, PackedType(kinds[0], tuple(fields)))
+
+
+def _address(each: np.ndarray) -> int:
+    """The address of an array's first element. `ctypes.data` takes four times as long, and batches have many arrays."""
+    if each.size and each.flags.writeable:
+        return ctypes.addressof(ctypes.c_char.from_buffer(each.data))
+    return int(each.ctypes.data)
 
 
 register_model(PackedType)(models.OpaqueModel)

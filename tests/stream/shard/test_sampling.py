@@ -24,6 +24,14 @@ def test_the_sample_has_the_share_of_its_rate(rate: float) -> None:
     assert chosen.mean() == pytest.approx(rate, abs=0.01)
 
 
+def test_a_hash_is_that_of_splitmix64() -> None:
+    seed, offset, word = SampleSeeds(ModelSettings(seed=4), 0)["clicks"], 12_345, 2**64 - 1
+    mixed = seed ^ (offset * 0x9E3779B97F4A7C15 & word)
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & word
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & word
+    assert int(hashes(seed=4)[offset]) == mixed ^ mixed >> 31
+
+
 def test_a_record_is_chosen_by_its_offset_whatever_batch_it_comes_in() -> None:
     seeds = SampleSeeds(ModelSettings(), 0)
     parts = np.concatenate(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 import pytest
+from numba import typeof
 from numba.core import imputils
 from numba.core.cpu import CPUTargetOptions
 from numba.core.typing import templates
@@ -29,6 +30,14 @@ def sum_of_both(fields):
     return total
 
 
+@kernel
+def sum_of_seconds(fields):
+    total = 0.0
+    for at in range(len(fields.second)):
+        total += fields.second[at, 1]
+    return total
+
+
 def test_a_kernel_reads_and_writes_packed_arrays_in_place():
     fields = Fields(np.array([1, 2]), np.array([[0.0, 0.5], [0.0, 0.25]]))
     more = {"extra": np.array([10, 20], np.uint8)}
@@ -43,6 +52,22 @@ def test_packed_arrays_say_that_they_are_no_tuple():
         fields._replace(first=np.zeros(1))
     with pytest.raises(TypeError):
         fields[0]
+
+
+@pytest.mark.parametrize("change", ["read-only", "empty"])
+def test_arrays_that_no_one_may_write_and_arrays_without_elements_are_packed(change):
+    first, second = np.array([7.0, 2.0]), np.array([[0.0, 0.5], [0.0, 0.25]])
+    if change == "empty":
+        first = first[:0]
+    second.flags.writeable = change == "empty"
+    assert sum_of_seconds(packed(Fields(first, second))) == 0.75
+
+
+def test_arrays_of_the_same_types_share_their_packed_type():
+    one, other = (packed(Fields(np.zeros(size), np.zeros((size, 2)))) for size in (2, 5))
+    different = packed(Fields(np.zeros(2, np.float32), np.zeros((2, 2))))
+    assert typeof(one) is typeof(other)
+    assert typeof(one) is not typeof(different)
 
 
 def test_arrays_that_are_not_contiguous_are_refused():
