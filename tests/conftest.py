@@ -1,5 +1,7 @@
 """Rules for every test: no setting of the machine reaches it, and the reasons why tests did not run are listed.
 
+No property fails because the machine is busy: Hypothesis limits neither the time of an example nor that of making one.
+
 Coverage is paused in tests that are marked `unmeasured`, and in the processes that they start: they run only lines that
 other tests run too, many times or for a long time, and the interpreter's trace function would make them up to half
 slower. Tests that are marked `long` run in `make faults` alone, which names a file for their numbers in `FAULTS`.
@@ -13,6 +15,10 @@ from collections.abc import Iterator
 
 import coverage
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("corrente", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("corrente")
 
 MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 """Variable by which coverage measures the Python processes that are started (its patch `subprocess`)."""
