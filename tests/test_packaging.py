@@ -1,10 +1,15 @@
-"""Packaging: locks with hashes and without addresses, a wheel that is complete, commands that exist."""
+"""Packaging: locks with hashes and without addresses, a wheel that is complete, commands that exist.
+
+This file decides what the environment of a wheel takes over from the checkout: machine code of the kernels in
+`KERNELS_TAKEN`, whose sources are the same. All other kernels are compiled there, at its first start.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,11 +23,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.compile_kernels import nobody_else_compiles
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 CHECKOUT_VARIABLES = {"PYTHONPATH", "VIRTUAL_ENV"}
 LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))
+KERNELS_TAKEN = "stream/models"
+"""Room of most kernels. Worker and server would compile them at the same time, for two minutes."""
 
 
 def names_in(lock: str) -> set[str]:
@@ -171,6 +180,12 @@ class Installed:
             check=False,
         )
 
+    def pip(self, *arguments: str | Path) -> None:
+        """Run the pip of the tests on this environment, which has none of its own."""
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.programs / "python"]
+        run = subprocess.run([*pip, *arguments], env=self.environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{arguments}: {run.stdout[-2000:]}{run.stderr[-2000:]}"
+
     def output_of(self, *command: str | Path) -> str:
         run = self.run(*command)
         assert run.returncode == 0, f"{command}: {run.stdout[-2000:]}{run.stderr[-2000:]}"
@@ -179,20 +194,35 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """An environment with nothing but the locked packages and the wheel."""
+    """An environment with nothing but the locked packages and the wheel, and kernels that the checkout has compiled."""
     installed = Installed(tmp_path_factory.mktemp("installed"))
-    venv.create(installed.folder / "venv", with_pip=True)
+    venv.create(installed.folder / "venv")
     # Modules are compiled to bytecode as they are imported, which few of them are.
-    pip = ("python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
-    installed.output_of(*pip, "--require-hashes", "--requirement", ROOT / "requirements.lock")
-    installed.output_of(*pip, "--no-deps", wheel)
+    installed.pip("install", "--quiet", "--no-compile", "--require-hashes", "--requirement", ROOT / "requirements.lock")
+    installed.pip("install", "--quiet", "--no-compile", "--no-deps", wheel)
+    with nobody_else_compiles():  # `make test` compiles them meanwhile
+        take_kernels(installed)
     return installed
+
+
+def take_kernels(installed: Installed) -> None:
+    """Lay the machine code of `KERNELS_TAKEN` beside the installed modules, and give these the times that it names."""
+    packages = Path(
+        installed.output_of("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    )
+    for module in (ROOT / KERNELS_TAKEN).rglob("*.py"):
+        there = packages / module.relative_to(ROOT)
+        times = module.stat()
+        os.utime(there, ns=(times.st_atime_ns, times.st_mtime_ns))
+        for code in (module.parent / "__pycache__").glob(f"{module.stem}.*.nb[ic]"):
+            (there.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy2(code, there.parent / "__pycache__")
 
 
 @pytest.mark.packaging
 @pytest.mark.timeout(1500)
 def test_a_fresh_environment_with_only_the_wheel_runs_help_and_the_demo(installed: Installed) -> None:
-    installed.output_of("python", "-m", "pip", "check")
+    installed.pip("check")
     help_text = installed.output_of("corrente", "--help")
     for command in PROJECT["project"]["entry-points"]["corrente.commands"]:
         assert command in help_text
