@@ -125,6 +125,7 @@ class KafkaServer(ServerProcess):
         settings: further broker properties, by name.
         cluster_id: 22 characters of base64.
         users: passwords of SCRAM users, by name; the data are formatted with them, for both mechanisms.
+        brief: compile its code quickly instead of well: for one that runs for seconds and isn't measured.
 
     Attributes:
         settings: the further properties, which may be changed until the first start.
@@ -139,12 +140,14 @@ class KafkaServer(ServerProcess):
         *,
         cluster_id: str = CLUSTER_ID,
         users: Mapping[str, str] | None = None,
+        brief: bool = False,
     ) -> None:
         super().__init__(folder)
         self.controller_port = free_port()
         self.settings = dict(settings or {})
         self._cluster_id = cluster_id
         self._users = dict(users or {})
+        self._brief = brief
 
     @property
     def bootstrap(self) -> str:
@@ -156,7 +159,8 @@ class KafkaServer(ServerProcess):
         if not properties.exists():
             properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
             _format_data(properties, self._cluster_id, self._users)
-        return [*_java("-Xmx512m", "-XX:+UseSerialGC"), "kafka.Kafka", str(properties)]
+        compiling = [_COMPILED_QUICKLY] if self._brief else []
+        return [*_java("-Xmx512m", "-XX:+UseSerialGC", *compiling), "kafka.Kafka", str(properties)]
 
     def _properties(self) -> dict[str, str]:
         return {
@@ -242,6 +246,10 @@ def free_port() -> int:
     raise RuntimeError(f"no free port found between {PORTS.start} and {PORTS.stop}")
 
 
+_COMPILED_QUICKLY = "-XX:TieredStopAtLevel=1"
+"""Option of Java: without its second compiler, which spends seconds on code that then runs for hours."""
+
+
 def _java(*options: str) -> list[str]:
     return ["java", *options, "-cp", f"{kafka_jars()}/*"]
 
@@ -255,7 +263,7 @@ def _format_data(properties: Path, cluster_id: str, users: Mapping[str, str]) ->
     ]
     run = subprocess.run(
         [
-            *_java("-Xmx128m", "-XX:TieredStopAtLevel=1"),
+            *_java("-Xmx128m", _COMPILED_QUICKLY),
             "kafka.tools.StorageTool",
             "format",
             "-t",

@@ -136,7 +136,7 @@ class SecuredKafka:
         self.tokens = TokenServer()
         self.certificates = make_certificates(folder / "certificates")
         self._ports = {name: free_port() for name in ("TLS", "MTLS", "PLAIN", "SCRAM", "OAUTH", "LOST")}
-        self.server = KafkaServer(folder / "kafka", users={USER: PASSWORD, STRANGER: PASSWORD})
+        self.server = KafkaServer(folder / "kafka", users={USER: PASSWORD, STRANGER: PASSWORD}, brief=True)
         self.server.settings |= self._listeners(session_seconds)
 
     def __enter__(self) -> Self:

@@ -61,7 +61,7 @@ def _servers_or_skip() -> None:
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """One Kafka for all tests. A test that stops it starts it again."""
     large_records = {"message.max.bytes": "33554432", "replica.fetch.max.bytes": "33554432"}
-    with KafkaServer(tmp_path_factory.mktemp("kafka"), large_records) as server:
+    with KafkaServer(tmp_path_factory.mktemp("kafka"), large_records, brief=True) as server:
         yield server
 
 

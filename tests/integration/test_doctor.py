@@ -102,7 +102,7 @@ def test_rights_that_are_missing_are_named_with_the_command_that_gives_them(sett
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "true",
     }
-    with KafkaServer(tmp_path / "kafka", authorizer) as server:
+    with KafkaServer(tmp_path / "kafka", authorizer, brief=True) as server:
         own = settings.model_copy(update={"kafka": server.bootstrap})
         names = [*settings.topics.values(), settings.dead_letters_topic]
         kafka_client.make_topics(server.bootstrap, dict.fromkeys(names, 1))

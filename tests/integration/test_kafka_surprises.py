@@ -211,7 +211,7 @@ def test_a_model_of_another_cluster_is_refused_and_its_workers_go_on(
     worker()
     produce(environment["CORRENTE_KAFKA"], [click(0, topic)])
     wait_until(lambda: learned(metrics(port)) == 1, "the event to be learned", 60.0)
-    with KafkaServer(tmp_path / "staging", cluster_id="corrente-other-cluster") as staging:
+    with KafkaServer(tmp_path / "staging", cluster_id="corrente-other-cluster", brief=True) as staging:
         refused = worker(CORRENTE_KAFKA=staging.bootstrap, CORRENTE_METRICS_PORT="0")
         assert refused.wait_for_end(60.0) == 1
     assert "learns from the Kafka cluster 'corrente-test-cluster0'" in refused.last_line()
