@@ -12,7 +12,10 @@ and until then tests no events.
 from __future__ import annotations
 
 import importlib
+import sys
 import time
+from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -82,7 +85,19 @@ def compile_kernels(settings: ModelSettings) -> None:
     merged(small, views)
 
 
+NOT_NEEDED = ("sklearn", "sqlalchemy")
+"""Packages that River imports, for readers of other data, where something else has installed them."""
+
+
 def import_river() -> None:
-    """Import the packages of River that tested events and drift detectors need."""
-    for part in ("drift", "linear_model", "optim", "preprocessing", "reco", "utils"):
-        importlib.import_module(f"river.{part}")
+    """Import the packages of River that tested events and drift detectors need, and nothing that is `NOT_NEEDED`.
+
+    SQLAlchemy would take a quarter of its time. River goes on without it, and is then without its reader of databases.
+    """
+    absent = [name for name in NOT_NEEDED if sys.modules.setdefault(name, cast(ModuleType, None)) is None]
+    try:
+        for part in ("drift", "linear_model", "optim", "preprocessing", "reco", "utils"):
+            importlib.import_module(f"river.{part}")
+    finally:
+        for name in absent:
+            del sys.modules[name]
