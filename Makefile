@@ -7,7 +7,7 @@ SECONDS ?= 90
 PYTEST ?=
 
 .PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench aging quality faults
-.PHONY: api connections picture wheel lock neural clean
+.PHONY: jars pages guides served api connections picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
@@ -41,42 +41,60 @@ install: .venv/installed
 demo: install
 	@$(BIN)/corrente demo --seconds $(SECONDS)
 
-# Every test, in four parts; some tests alone with PYTEST="tests/... -k ...". Three parts run at a time on two cores,
+# Every test, in seven parts; some tests alone with PYTEST="tests/... -k ...". Three parts run at a time on two cores,
 # because those that start programs wait half of their time.
-# Kernels are compiled by one process while the linters run: the tests' processes then load what lies beside the modules,
-# and no two of them compile the same kernels. `packaged` doesn't need them: its environment has kernels of its own.
-# `integration` has the only Kafka, `programs` starts systems on the embedded broker, and `in-process` is the rest.
-PARTS := packaged integration in-process programs
+# Kernels are compiled by one process, while the linters run, Maven downloads Kafka and the tests of pages run, which call
+# two of them: all later processes load what lies beside the modules, and no two of them compile the same kernels.
+# `packaged` installs its environment meanwhile, and then waits for them.
+# `integration` has a Kafka, `guides` are typed with another one, `programs` starts systems on the embedded broker,
+# and `in-process` is the rest. The longest begin first.
+PARTS := pages packaged integration in-process guides served programs
 ifeq ($(strip $(PYTEST)),)
 test: install
 	rm -rf .cache/coverage
-	$(MAKE) --jobs=3 --output-sync=line --keep-going FIRST="lint kernels" lint kernels $(PARTS)
+	$(MAKE) --jobs=3 --output-sync=line --keep-going FIRST="lint kernels jars" kernels lint jars $(PARTS)
 	$(MAKE) coverage
 else
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
 endif
 
+# What is missing is said by the tests that need it.
+jars: install
+	@$(BIN)/python -c "from benchmarks.harness.servers import missing_servers; missing_servers()"
+
 kernels: install
 	$(BIN)/python -m tests.compile_kernels
 
 # Each part names its files, so that no part imports those of the others; `in-process` takes all that none of them names.
 PACKAGED := tests/test_packaging.py
-INTEGRATION := tests/integration tests/connections
-PROGRAMS := tests/docs/test_guides.py tests/examples tests/simulators tests/stream/models/sources/test_custom.py
+GUIDES := tests/docs/test_guides.py tests/integration/test_guides.py tests/integration/test_quickstart.py
+INTEGRATION := tests/integration
+PAGES := tests/docs/test_decisions.py tests/docs/test_reference.py tests/docs/test_site.py tests/test_habits.py
+PROGRAMS := tests/connections tests/examples tests/simulators tests/stream/models/sources/test_custom.py
+SERVED := tests/serving
 MEASURED := $(BIN)/python -m coverage run -m pytest
+
+pages: install
+	$(MEASURED) $(PAGES) $(PYTEST)
 
 packaged: install
 	$(BIN)/python -m pytest -m packaging $(PACKAGED) $(PYTEST)
 
 integration: install $(FIRST)
-	$(MEASURED) $(INTEGRATION) $(PYTEST)
+	$(MEASURED) $(INTEGRATION) $(addprefix --ignore=,$(GUIDES)) $(PYTEST)
+
+guides: install $(FIRST)
+	$(MEASURED) $(GUIDES) $(PYTEST)
 
 programs: install $(FIRST)
 	$(MEASURED) $(PROGRAMS) $(PYTEST)
 
+served: install $(FIRST)
+	$(MEASURED) $(SERVED) $(PYTEST)
+
 in-process: install $(FIRST)
-	$(MEASURED) -m "not packaging" $(addprefix --ignore=,$(INTEGRATION) $(PROGRAMS)) $(PYTEST)
+	$(MEASURED) -m "not packaging" $(addprefix --ignore=,$(PAGES) $(INTEGRATION) $(GUIDES) $(SERVED) $(PROGRAMS)) $(PYTEST)
 
 # Share of the lines outside compiled functions that the last `make test` ran, and the floor (see pyproject.toml). Where
 # servers are missing, tests of them are skipped, and the floor says nothing.

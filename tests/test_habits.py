@@ -212,14 +212,17 @@ def recipe_of(target: str) -> str:
 
 
 def test_every_test_is_in_one_part_of_make_test() -> None:
-    assert make_variable("PARTS") == ["packaged", "integration", "in-process", "programs"]
+    parts = ["pages", "packaged", "integration", "in-process", "guides", "served", "programs"]
+    assert make_variable("PARTS") == parts
     assert "$(PARTS)" in recipe_of("test")
-    named = [*make_variable("INTEGRATION"), *make_variable("PROGRAMS")]
-    assert all((ROOT / path).exists() for path in named), "a path that is missing would leave its tests out"
-    assert "-m pytest $(INTEGRATION)" in recipe_of("integration").replace("$(MEASURED)", "-m pytest")
-    assert "-m pytest $(PROGRAMS)" in recipe_of("programs").replace("$(MEASURED)", "-m pytest")
-    rest = recipe_of("in-process")
-    assert rest.split(None, 1)[1].startswith('-m "not packaging" $(addprefix --ignore=,$(INTEGRATION) $(PROGRAMS)) ')
+    named = {part: make_variable(part.upper()) for part in ("pages", "integration", "guides", "served", "programs")}
+    for part, paths in named.items():
+        assert all((ROOT / path).exists() for path in paths), "a path that is missing would leave its tests out"
+        assert recipe_of(part).startswith(f"\t$(MEASURED) $({part.upper()}) ")
+    assert recipe_of("integration").startswith("\t$(MEASURED) $(INTEGRATION) $(addprefix --ignore=,$(GUIDES)) ")
+    rest = recipe_of("in-process").split(None, 1)[1]
+    elsewhere = " ".join(f"$({part.upper()})" for part in named)
+    assert rest.startswith(f'-m "not packaging" $(addprefix --ignore=,{elsewhere}) ')
     assert "-m packaging $(PACKAGED)" in recipe_of("packaged")
     marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.packaging" in path.read_text()]
     marked.remove(Path(__file__))  # which names the mark in this test
