@@ -20,6 +20,9 @@ from benchmarks.harness.servers import KafkaServer, RedisServer, missing_servers
 from tests.integration import fault_record, kafka_client
 from tests.integration.worker_process import WorkerProcess
 
+MEASURED = {f"test_{name}" for name in ("bench", "doctor", "fetch_by_id", "replay", "worker")}
+"""Files whose tests are measured. All others run a dozen lines more, in processes that are mostly killed."""
+
 _HOW_TO_INSTALL = "get Java 17, Maven and redis-server (.ci/run shows how), then: make test"
 _here = Path(__file__).parent
 _numbers = itertools.count(1)
@@ -30,6 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _here in item.path.parents:
             item.add_marker(pytest.mark.integration)
+            if item.path.stem not in MEASURED:
+                item.add_marker(pytest.mark.unmeasured)
 
 
 @pytest.hookimpl(wrapper=True)

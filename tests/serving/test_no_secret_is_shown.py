@@ -161,6 +161,7 @@ def trouble(side: RedisSide, closing: str, request: pytest.FixtureRequest) -> tu
     }
 
 
+@pytest.mark.unmeasured
 def test_no_command_that_uses_kafka_shows_a_password(trouble: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     kind, environment = trouble
     history = tmp_path / "history.jsonl"

@@ -104,6 +104,7 @@ def bytes_of(address: str, version: Version, revision: int, *, by_name: bool = F
     return found
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("shards", [1, 2])
 def test_the_same_version_and_catalogue_give_the_same_bytes_on_two_servers_and_after_a_restart(
     redis_server: RedisServer, store: VersionStore, shards: int
