@@ -176,7 +176,8 @@ class Terminal:
             self._shell.stdin.flush()
 
     def _wait_as_a_reader(self) -> None:
-        wait_until(self._posted_events_are_served, "posted events to be served", READER_SECONDS)
+        # Asked less often than usual: five requests of each question would keep a core busy that the system needs.
+        wait_until(self._posted_events_are_served, "posted events to be served", READER_SECONDS, every=0.1)
 
     def _posted_events_are_served(self) -> bool:
         """True if no server answers on the page's port, or it has nothing left to wait for."""

@@ -37,6 +37,8 @@ from tests.integration.kafka_client import acknowledged, read_all
 from tests.integration.worker_process import WorkerProcess
 
 EVENTS_A_SECOND = 1500
+KILLS = 5 if "FAULTS" in os.environ else 3
+"""Kills at random moments: the longer form is that of `make faults`."""
 BROKEN = b"{broken"
 
 
@@ -183,7 +185,7 @@ def test_every_event_counts_once_through_kills_pauses_rebalances_and_a_restart_o
     first = start()
     wait_for_progress(environment)
 
-    for _ in range(5):  # killed at random moments under load: while it learns, takes a checkpoint or publishes
+    for _ in range(KILLS):  # killed at random moments under load: while it learns, takes a checkpoint or publishes
         time.sleep(chance.uniform(0.05, 0.6))  # a random moment, not a wait for something
         first.kill()
         first = start()
