@@ -99,8 +99,10 @@ def _help(parameter: Any) -> str:
 
 
 def overview() -> str:
+    """Every command with the first paragraph of its help, because a cell of a table is one line."""
     rows = [
-        [f"[{code(name)}](#{name.replace(' ', '-')})", _paragraphs(each.help or "")] for name, each in found_commands()
+        [f"[{code(name)}](#{name.replace(' ', '-')})", _paragraphs(each.help or "").partition("\n\n")[0]]
+        for name, each in found_commands()
     ]
     return table(["command", "does"], rows)
 

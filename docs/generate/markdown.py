@@ -14,7 +14,7 @@ _TITLES = {"Args": "Arguments", "Returns": "Returns", "Raises": "Raises", "Attri
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""A table; bars in cells are escaped.
+    r"""A table; bars in cells are escaped. A cell is one line, because a line break would end the table.
 
     >>> print(table(["a", "b"], [["1", "x|y"]]))
     | a | b |
@@ -22,6 +22,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     | 1 | x\|y |
     """
     lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    broken = [cell for line in lines for cell in line if "\n" in cell]
+    if broken:
+        raise ValueError(f"a cell of a table is one line, not {broken[0]!r}")
     return "\n".join(
         "|" + "|".join(line) + "|" if line[0] == "---" else "| " + " | ".join(line) + " |" for line in lines
     )
