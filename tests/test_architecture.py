@@ -122,7 +122,14 @@ ROOMS = (
 
 MOST_FILES = 14
 MOST_LINES = 450
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "tests/serving/answers/test_policies.py": "one table of all policies of lists, and what every row is put through",
+    "tests/stream/kafka/test_transport.py": "one transport between two fakes, which every test needs",
+    "tests/stream/runner/test_messages.py": "one table of all messages, beside what provokes each of them",
+    "tests/stream/runner/test_task.py": "one runner, from its start to its end",
+    "tests/stream/versions/test_store.py": "one suite of behaviour for the whole interface of the store",
+    "tests/test_architecture.py": "one list of rooms, and the rules that read it",
+}
 """Files of more than `MOST_LINES` lines, each with the reason why it isn't two."""
 
 
@@ -253,7 +260,7 @@ def test_no_folder_is_too_full_to_find_anything_in() -> None:
 def test_no_file_is_long_without_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     long = {
         path.relative_to(ROOT).as_posix(): lines
-        for path in modules().values()
+        for path in (*modules().values(), *files_of("tests/"))
         if (lines := len(path.read_text().splitlines())) > MOST_LINES
     }
     with capsys.disabled():
@@ -261,6 +268,12 @@ def test_no_file_is_long_without_a_reason(capsys: pytest.CaptureFixture[str]) ->
         for name, lines in long.items():
             print(f"  {name}: {lines} lines; {LONG_FILES.get(name, 'no reason')}")
     assert set(long) == set(LONG_FILES), "a long file needs its reason in LONG_FILES, a short one none"
+
+
+def test_tests_lie_where_the_code_lies_that_they_test() -> None:
+    folders = {path.parent.relative_to(ROOT / "tests") for path in files_of(*(f"tests/{each}/" for each in PACKAGES))}
+    assert len(folders) > 50
+    assert [folder.as_posix() for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
 
 
 def doors() -> list[Path]:
@@ -374,6 +387,18 @@ def test_only_the_version_store_imports_redis_but_for_its_errors() -> None:
         return is_of(name, "redis") and not is_of(name, "redis.exceptions")
 
     assert offences(others, wrong) == []
+
+
+def test_other_rooms_know_only_intervals_and_records_of_the_storage() -> None:
+    """Keys that are written and scripts that are called elsewhere would bypass fences and checks."""
+    others = [
+        path
+        for path in files_of("corrente/", "stream/", "serving/", "simulators/")
+        if not path.relative_to(ROOT).as_posix().startswith(("stream/versions/", "stream/access/"))
+    ]
+    known = ("stream.versions.storage.reports", "stream.versions.storage.limit_scripts.LimitRow")
+    known += ("stream.versions.storage.limit_scripts.DAY_SECONDS",)
+    assert offences(others, lambda name: is_of(name, "stream.versions.storage") and not is_of(name, *known)) == []
 
 
 def test_only_its_command_imports_the_worker() -> None:

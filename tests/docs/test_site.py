@@ -31,20 +31,32 @@ def site() -> Path:
 
 
 class Links(HTMLParser):
-    """Anchors and links of one page, and the addresses from which a browser loads something at once."""
+    """Anchors and links of one page, the addresses from which a browser loads something at once, and its sentences."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.sentences: list[str] = []
+        self._inside: list[str] = []
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loaded: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"p", "code"}:
+            self._inside.append(tag)
         given = {name: value for name, value in attrs if value is not None}
         self.anchors |= {given[name] for name in ("id", "name") if name in given}
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
         self.loaded += [given[name] for name in ("src", "href") if name in given and tag in {"script", "img", "link"}]
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and self._inside[-1] == tag:
+            self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == ["p"]:
+            self.sentences.append(data)
 
 
 @cache
@@ -81,6 +93,18 @@ def test_every_link_within_the_site_leads_to_a_page_and_an_anchor(site: Path) ->
                 broken.append(f"{page.relative_to(site)}: {link}")
     assert broken == []
     assert checked > 500
+
+
+def test_no_row_of_a_table_has_become_a_sentence(site: Path) -> None:
+    """A blank line in a table ends it, and the rows behind are shown as text with bars, without a warning."""
+    rows = [
+        f"{page.relative_to(site)}: {text.strip()[:60]}"
+        for page in pages_of(site)
+        for text in links_of(page).sentences
+        if " | " in text or "|\n" in text
+    ]
+    assert rows == []
+    assert sum(len(links_of(page).sentences) for page in pages_of(site)) > 1000
 
 
 def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:

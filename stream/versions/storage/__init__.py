@@ -1,6 +1,7 @@
 """Low-level Redis of the version store: names of keys, atomic scripts, and tables as chunks of at most a MiB.
 
-Nothing outside `stream.versions` and `stream.access` imports from here, apart from benchmarks and tests.
+Programs use `stream.versions.store` and `stream.access`. Of what is here, other rooms import only the intervals and
+records of `reports` and `limit_scripts`.
 
 | file | decides |
 |---|---|

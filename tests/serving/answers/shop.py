@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from collections.abc import Mapping
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from serving.answers.decision import Context
 from serving.answers.responder import Responder
 from serving.app import Server, create_app
 from stream.catalogue.snapshot import Catalogue, Served
+from stream.catalogue.visitor_rules import NO_RULES, VisitorRules
 from stream.ingest.records import Record
 from stream.models.model import Model
 from stream.models.settings import ModelSettings
@@ -23,6 +25,7 @@ CLICKS = [
     *((f"u{number % 7}", ITEMS[number % 11]) for number in range(120)),
     *((f"v{number % 5}", ITEMS[11 + number % 13]) for number in range(60)),
 ]
+NO_VISITORS: Mapping[str, VisitorRules] = MappingProxyType({})
 EARLY_CLICKS = 90
 """Clicks that the first version has learned; the second one has learned all."""
 
@@ -77,9 +80,17 @@ def shop(**settings: Any) -> InMemory:
     return InMemory(learned(CLICKS[:EARLY_CLICKS], 1, **settings), learned(CLICKS, 2, **settings))
 
 
-def application(loader: InMemory, catalogue: Catalogue | None = None) -> Server:
-    """An application that answers from these versions. It is not started, so it connects to nothing."""
+def application(
+    loader: InMemory, catalogue: Catalogue | None = None, rules: Mapping[str, VisitorRules] = NO_VISITORS
+) -> Server:
+    """An application that answers from these versions. It is not started, so it connects to nothing.
+
+    Args:
+        loader: the versions.
+        catalogue: of the items; an empty one if None.
+        rules: of visitors, by the id of the user.
+    """
     app = create_app(load_settings({}))
     app.state.loader = loader
-    app.state.responder = Responder(loader, app.state.metrics, catalogue)
+    app.state.responder = Responder(loader, app.state.metrics, catalogue, lambda user: rules.get(user, NO_RULES))
     return app

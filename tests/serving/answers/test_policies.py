@@ -24,11 +24,13 @@ from serving.answers.explain import explain
 from serving.answers.fast_path import FastPath
 from serving.answers.requests import ListOfCounts, RecommendationsFor, RecommendationsOfUser
 from serving.answers.response import to_response, with_reasons
+from serving.app import Server
 from serving.web.fast_protocol import JSON_HEAD
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter, LabelCondition
 from stream.catalogue.item import Item
 from stream.catalogue.snapshot import Catalogue
+from stream.catalogue.visitor_rules import NO_RULES, VisitorRules
 from stream.models.query import Query
 from tests.serving.answers.shop import CLICKS, EARLY_CLICKS, ITEMS, InMemory, application, shop
 
@@ -61,6 +63,8 @@ class Row(NamedTuple):
     version: str | None = None
     settings: Mapping[str, Any] = {}
     """Settings of the model."""
+    rules: VisitorRules = NO_RULES
+    """Rules that the visitor of the ask has set; the ask is what they make of the request."""
     functions: tuple[str, ...] = ()
     """Functions of `decision` that make up the policy."""
 
@@ -354,6 +358,59 @@ ROWS.append(
         functions=("included_items",),
     )
 )
+HIDDEN = VisitorRules(hidden_brands=("brand 1",), hidden_categories=("all/even",))
+WITHOUT_HIDDEN = Filter(hidden_brands=HIDDEN.hidden_brands, hidden_categories=HIDDEN.hidden_categories)
+
+
+def shown_to_visitor(number: int) -> bool:
+    return number % 3 != 1 and number % 2 == 1
+
+
+ROWS += [
+    Row(
+        "hidden by the visitor",
+        Ask(user="u1", n=24, wanted=WITHOUT_HIDDEN),
+        lets_through(shown_to_visitor),
+        body={"user": "u1", "n": 24},
+        query={"n": 24},
+        rules=HIDDEN,
+        functions=("only_shown",),
+    ),
+    Row(
+        "hidden by the visitor, beside a filter",
+        Ask(user="u1", n=24, wanted=msgspec.structs.replace(WITHOUT_HIDDEN, price_min=12.0)),
+        lets_through(lambda number: shown_to_visitor(number) and number >= 12),
+        body={"user": "u1", "n": 24, "price_min": 12},
+        query={"n": 24, "price_min": 12},
+        rules=HIDDEN,
+    ),
+    Row(
+        "re-ranking, hidden by the visitor",
+        Ask(user="u1", candidates=["item 1", "item 2", "item 3"], keep_all=True, n=3, wanted=WITHOUT_HIDDEN),
+        lambda items, _: items == ["item 3"],
+        path="/v1/rerank",
+        posted={"user": "u1", "items": ["item 1", "item 2", "item 3"]},
+        explained=False,
+        rules=HIDDEN,
+    ),
+    Row(
+        "profiling refused by the visitor",
+        Ask(user="u1", session="v2", profiling=False),
+        lambda items, model: items == model.recommend(Query()).items != model.recommend(Query(user="u1")).items,
+        body={"user": "u1", "session": "v2", "exclude_seen": True},
+        query={"session": "v2", "exclude_seen": "bought", "seen_within": "1h"},
+        rules=VisitorRules(profiling="off"),
+    ),
+    Row(
+        "recently viewed, profiling refused by the visitor",
+        Ask(user="u1", profiling=False, context=RECENTLY_VIEWED, n=24),
+        lambda items, _: items == [],
+        path="/v1/users/u1/recently-viewed",
+        parameters={"n": 24},
+        explained=False,
+        rules=VisitorRules(profiling="off"),
+    ),
+]
 NAMES = [row.policy for row in ROWS]
 
 
@@ -387,6 +444,10 @@ def context_of(row: Row) -> Context:
     return Context(loaded.version, loaded.model, catalogue_of(row).view(row.ask.wanted, loaded.for_catalogue))
 
 
+def application_of(row: Row) -> Server:
+    return application(versions_of(row), catalogue_of(row), {} if row.ask.user is None else {row.ask.user: row.rules})
+
+
 def decided(row: Row) -> bytes:
     context = context_of(row)
     response = to_response("-", "shop", context.version, decide(row.ask, context), context.view.revision)
@@ -400,7 +461,7 @@ def target_of(row: Row) -> str:
 
 
 async def over_http(row: Row, method: str, path: str, **request: Any) -> httpx.Response:
-    transport = httpx.ASGITransport(app=application(versions_of(row), catalogue_of(row)))
+    transport = httpx.ASGITransport(app=application_of(row))
     async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
         return await client.request(method, path, **request)
 
@@ -414,7 +475,7 @@ def test_the_decision_keeps_the_promise_of_the_policy(row: Row):
 @pytest.mark.parametrize("row", [row for row in ROWS if row.query is not None], ids=lambda row: row.policy)
 def test_the_fast_path_answers_with_the_decision(row: Row):
     target = httpx.URL(f"http://corrente{target_of(row)}", params=row.query).raw_path
-    answer = FastPath(application(versions_of(row), catalogue_of(row)).state)(target)
+    answer = FastPath(application_of(row).state)(target)
     if row.version is not None or row.ask.explain:
         assert answer is None, (
             "a version that is asked for by name may have to be loaded, and reasons may need Redis to know a key: "
@@ -492,6 +553,11 @@ def test_every_field_of_an_ask_has_a_row():
     fields, default = Ask.__struct_fields__, Ask()
     changed = {name for row in ROWS for name in fields if getattr(row.ask, name) != getattr(default, name)}
     assert changed == set(fields)
+
+
+def test_every_rule_of_a_visitor_has_a_row():
+    fields = VisitorRules.__struct_fields__
+    assert {name for row in ROWS for name in fields if getattr(row.rules, name) != getattr(NO_RULES, name)} == {*fields}
 
 
 def test_every_policy_function_has_a_row():
