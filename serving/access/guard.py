@@ -281,8 +281,8 @@ class Guard:
             raise Refused(
                 503,
                 "redis away",
-                f"Redis does not answer, so nobody knows whether this key still holds. Calls with the scope {needed} "
-                "wait for Redis.",
+                "Redis does not answer, so it is not known whether this key still holds. Calls with the scope "
+                f"{needed} wait for Redis.",
                 RETRY_SOON,
             ) from None
 

@@ -1,8 +1,8 @@
 """Lists that no model ranks: what the visitor viewed last, and what is new in the shop.
 
-This file decides which items these lists hold and in which order, and how far popular and trending lists look back. The
-lists made here are given a score, too: the time from which the
-order follows, in seconds since the epoch.
+Items of the lists made here have a score, too: the time from which the order follows, in seconds since the epoch.
+
+This file decides which items these lists hold and in which order, and how far popular and trending lists look back.
 """
 
 from __future__ import annotations

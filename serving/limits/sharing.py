@@ -64,7 +64,7 @@ class SharedBuckets:
             if len(self._buckets) >= MOST_BUCKETS:
                 del self._buckets[next(iter(self._buckets))]
             found = self._buckets[name] = Bucket(self._redis_name(name), rate, most, now)
-            self.report(found)  # Redis may know better
+            self.report(found)  # others may have spent from it
         return found
 
     def take(self, bucket: Bucket, count: float, now: float) -> bool:

@@ -86,7 +86,7 @@ class Outbox:
             try:
                 send(self._connection, message, files)
             except OSError as error:
-                if error.errno in _GONE:  # whoever reads from the connection notices it too
+                if error.errno in _GONE:  # the reader of the connection notices it too
                     return False
                 if not complained:
                     complained = True

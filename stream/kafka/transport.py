@@ -74,7 +74,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             ids = {tp: self._topic_ids.get(tp, b"") for tp in asked}
             sent = FetchById(request, ids) if all(ids.values()) else None
             found = bool(await by_name(assignment, node, sent or request))
-            for tp in asked:  # nobody else has run since the records arrived
+            for tp in asked:  # no other task has run since the records arrived
                 if self._topic_ids.get(tp, b"") != ids[tp]:
                     fetcher._records.pop(tp, None)  # fetched before the seek, perhaps from another topic
                 elif tp in fetcher._records and not (sent and sent.used):

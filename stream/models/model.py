@@ -38,7 +38,7 @@ from stream.models.workspace.scoring_view import Views, reader_of
 from stream.models.workspace.scratch import HISTORY, UNIQUE, Work
 
 NO_ITEMS = np.empty(0, np.int64)
-NOBODY = np.empty(0, np.uint8)
+NO_VISITOR = np.empty(0, np.uint8)
 ALL_ITEMS = np.empty(0, np.uint8)
 NO_ROWS = np.empty((0, 0), np.uint32)
 
@@ -350,7 +350,7 @@ def _named(query: Query) -> NDArray[np.uint8]:
     user, session = query.user, query.session
     if user is None:
         if session is None:
-            return NOBODY
+            return NO_VISITOR
         named = session
     else:
         named = user if session is None else f"{user}{SEPARATOR}{session}"

@@ -1,15 +1,18 @@
-"""No answer over HTTP has the visitor salt, not even where a manifest of release 0.1 in Redis carries it."""
+"""No answer over HTTP has the visitor salt, not even if a manifest of release 0.1 has it, and no byte in Redis."""
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from docs.generate.http_examples import recorded
 from serving.app import Server
 from stream.versions.salt import salt_digest
 from tests.serving.awaiting import served_version
 from tests.serving.conftest import MODEL, Publisher, RedisServer, running, settings_for
+from tests.stream.versions.redis_bytes import every_byte
 from tests.stream.versions.release_0_1 import MODEL as OLD_MODEL
 from tests.stream.versions.release_0_1 import fixture, restore
 
@@ -45,6 +48,24 @@ def salted(settings, salt: str, **more):
     return settings.model_copy(update={"model": MODEL.model_copy(update={"visitor_salt": salt}), **more})
 
 
+async def every_written_answer(client) -> dict[str, str]:
+    """Headers and body of every route that takes something or changes something, by the requests of the reference."""
+    document = (await client.get("/openapi.json")).json()
+    routes = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    answers = {}
+    for example in recorded():
+        if example["method"] == "GET" or not example["route"]:
+            continue
+        body = None if example["body"] is None else json.dumps(example["body"])
+        headers = {"content-type": "application/json"} if example["json"] else {}
+        answer = await client.request(example["method"], example["path"], content=body, headers=headers)
+        no_kafka = answer.status_code == 503 and example["route"].startswith("POST /v1/events/")
+        assert answer.status_code == example["status"] or no_kafka, (example["route"], answer.text)
+        answers[example["route"]] = f"{answers.get(example['route'], '')} {answer.headers} {answer.text}"
+    assert set(answers) == {route for route in routes if not route.startswith("GET ")}
+    return answers
+
+
 async def test_no_answer_has_the_salt(redis_server: RedisServer, store):
     publisher = Publisher(store, MODEL.model_copy(update={"visitor_salt": SALT}))
     publisher.learn(("u", "a"), ("v", "b"))
@@ -53,7 +74,13 @@ async def test_no_answer_has_the_salt(redis_server: RedisServer, store):
         await served_version(client, latest.number)
         answers = await every_answer(client, VALUES)
         recommended = await client.get("/v1/recommendations/u")
+        written = await every_written_answer(client)
     assert recommended.json()["fallback"] is None, "the visitor is recognised: the server hashes with the salt"
+    assert [route for route, text in written.items() if SALT in text] == []
+    stored = every_byte(redis_server.client)
+    assert any(b"Garden spade" in value for value in stored), "the catalogue is among what was searched"
+    assert any(salt_digest(SALT).encode() in value for value in stored), "and manifests"
+    assert [value for value in stored if SALT.encode() in value] == []
     assert salt_digest(SALT) in answers["/v1/versions/1"][1]
     assert {page: status for page, (status, _) in answers.items() if status >= 500} == {}
     assert [page for page, (_, text) in answers.items() if SALT in text] == []
