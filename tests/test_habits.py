@@ -166,6 +166,33 @@ def test_both_code_hosts_have_the_same_templates() -> None:
     assert request == (ROOT / ".github/pull_request_template.md").read_text()
 
 
+# ---- private parts of libraries
+
+
+def private_parts(path: Path) -> set[str]:
+    """Private names of libraries that a file uses: those that ruff would report without a remark of ours."""
+    lines = path.read_text().splitlines()
+    everywhere = any(line.startswith("# ruff: noqa: SLF001") for line in lines)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and ast.unparse(node.value) != "self":
+            marked = " ".join(lines[node.lineno - 1 : node.end_lineno])
+            ours = re.search("of this file|of a class above", marked)
+            if (everywhere or "SLF001" in marked) and not ours:
+                found.add(node.attr)
+    return found
+
+
+def test_every_private_part_of_a_library_has_a_canary() -> None:
+    """A canary names the release and the place to look at, so that an upgrade does not fail far from its cause."""
+    told = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    canaries = " ".join(text for text in told if re.search(r"look at\b", text) and re.search("version|release", text))
+    packages = ("corrente", "stream", "serving", "simulators")
+    used = {name for package in packages for path in (ROOT / package).rglob("*.py") for name in private_parts(path)}
+    assert len(used) > 20
+    assert [name for name in sorted(used) if not re.search(rf"\b{name}\b", canaries)] == []
+
+
 # ---- documents
 
 

@@ -8,7 +8,9 @@ from importlib.metadata import version
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, client, conn
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
+from aiokafka.protocol import fetch
 from faust.assignor import PartitionAssignor
 from faust.tables.manager import TableManager
 from faust.transport import consumer as base
@@ -19,12 +21,18 @@ ASSIGNED = [
     (AIOKafkaConsumer, "_closed", "says that a consumer was closed"),
     (AIOKafkaConsumer, "_isolation_level", "leaves out records of transactions that are open or aborted"),
     (AIOKafkaConsumer, "_coordinator", "knows committed texts, and why the group can't be joined"),
+    (AIOKafkaConsumer, "_client", "learns of partitions without subscribing to them"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms", "longest wait of the broker; Faust has no setting for it"),
     (fetcher.Fetcher, "_closed", "says that a fetcher was closed"),
     (fetcher.Fetcher, "_subscriptions", "knows the assignment and its positions"),
     (fetcher.Fetcher, "_records", "results that wait, by topic-partition"),
     (fetcher.FetchResult, "_partition_records", "packed records of a result"),
     (fetcher.FetchResult, "_topic_partition", "names the topic of a result"),
+    (fetch.FetchRequest, "_max_wait_ms", "is taken over by a request by ids"),
+    (fetch.FetchRequest, "_min_bytes", "is taken over by a request by ids"),
+    (fetch.FetchRequest, "_max_bytes", "is taken over by a request by ids"),
+    (fetch.FetchRequest, "_isolation_level", "is taken over by a request by ids"),
+    (fetch.FetchRequest, "_rack_id", "is taken over by a request by ids"),
     (subscription_state.Assignment, "_tp_state", "positions by topic-partition"),
     (driver.AIOKafkaConsumerThread, "_consumer", "is None before a consumer is started"),
     (conn.AIOKafkaConnection, "_requests", "requests that wait for their answers"),
@@ -36,6 +44,7 @@ ASSIGNED = [
 
 DEFINED = [
     (fetcher.Fetcher, "_create_fetch_waiter", "wakes the transport when records arrive"),
+    (fetcher.Fetcher, "_proc_fetch_request", "sends a fetch; a request that names topics by their ids takes its place"),
     (fetcher.Fetcher, "fetched_records", "hands out whole fetches"),
     (group_coordinator.GroupCoordinator, "fetch_committed_offsets", "gives offsets with the committed text"),
     (group_coordinator.GroupCoordinator, "check_errors", "hands out an error of joining, and tries again then"),
@@ -63,6 +72,7 @@ DEFINED = [
     (faust.App, "on_partitions_assigned", "says that nothing was assigned, which makes no seek"),
     (faust.App, "_new_transport", "makes our transport instead of Faust's"),
     (faust.App, "_create_directories", "would write to disk"),
+    (AIOKafkaAdminClient, "_send_request", "sends the question about the rights of this account"),
     (client, "create_conn", "opens every connection, and is replaced by ours"),
     (conn.AIOKafkaConnection, "connected", "decides whether a client takes another connection"),
     (conn.AIOKafkaConnection, "_handle_frame", "is called when a request is answered"),
@@ -74,7 +84,8 @@ DEFINED = [
 def where_to_look(owner: object, name: str, purpose: str) -> str:
     of = getattr(owner, "__module__", getattr(owner, "__name__", ""))
     packages = f"Faust {version('faust-streaming')} with aiokafka {version('aiokafka')}"
-    return f"{packages}: {of} has no {name}, which {purpose}; look at stream/kafka and stream/worker.py"
+    ours = "stream/kafka, stream/doctor, stream/tail and stream/worker.py"
+    return f"{packages}: {of} has no {name}, which {purpose}; look at {ours}"
 
 
 @pytest.mark.parametrize(("owner", "name", "purpose"), DEFINED, ids=[name for _, name, _ in DEFINED])

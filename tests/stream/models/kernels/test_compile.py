@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 import pytest
 from numba import typeof
-from numba.core import imputils
+from numba.core import cgutils, imputils
 from numba.core.cpu import CPUTargetOptions
 from numba.core.typing import templates
 from numba.np import arrayobj
@@ -87,6 +87,7 @@ CANARIES = [
     (imputils, "impl_ret_borrowed", "returns such a field without counting a reference"),
     (templates, "infer_getattr", "types such a field"),
     (arrayobj, "make_array", "builds such a field's array"),
+    (cgutils.DataStructProxy, "_getvalue", "gives the built array"),
     (arrayobj, "populate_array", "fills in such a field's address and shape"),
 ]
 
