@@ -10,6 +10,7 @@ from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stream.ingest.records import Record
+from stream.kafka.fetch import Fetch, Position
 from stream.runner.task import ShardRunner
 from stream.shard.shard import Shard
 from stream.versions import CorruptVersion, WrongSalt
@@ -133,6 +134,33 @@ async def test_records_that_retention_removed_are_counted_as_lost_and_the_rest_i
     assert bench.metric("lost_records_total", topic="clicks") == 15
     (line,) = bench.logged("Kafka's retention removed records")
     assert (line["first_lost"], line["first_kept"]) == (30, 45)
+
+
+async def test_records_that_retention_removes_while_a_shard_learns_are_lost_and_the_rest_is_learned(
+    bench: Bench,
+) -> None:
+    await bench.open()
+    await bench.learn(20)
+    bench.write(30)
+    session, log = bench.kafka.sessions[CLICKS], bench.kafka.logs[CLICKS]
+    bench.runner.deliver(Fetch(CLICKS, session, 20, log[35:], 50, 50, lost=15))
+    bench.kafka.positions[CLICKS] = 50
+    bench.poll()
+    await eventually(lambda: bench.metric("records_total", topic="clicks", outcome="learned") == 35)
+    assert bench.metric("lost_records_total", topic="clicks") == 15
+    bench.runner.note_position(Position(CLICKS, session, 50, 60, 60, lost=10))
+    assert bench.metric("lost_records_total", topic="clicks") == 25, "none came after them"
+    bench.runner.note_position(Position(CLICKS, session - 1, 50, 70, 70, lost=10))
+    assert bench.metric("lost_records_total", topic="clicks") == 25, "of an earlier session"
+    await bench.publish()
+    assert bench.store.published[-1].state["counters"]["clicks"]["lost"] == 15
+    said = [(line["first_lost"], line["first_kept"]) for line in bench.logged("Kafka's retention removed records")]
+    assert said == [(20, 35), (50, 60)]
+
+
+async def test_a_runner_without_a_shard_confirms_no_topics(bench: Bench) -> None:
+    await bench.runner.confirm_topics()
+    assert bench.topic_ids.questions == 0
 
 
 async def test_a_new_shard_on_an_old_topic_starts_at_its_first_record_and_nothing_counts_as_lost(bench: Bench) -> None:
