@@ -108,6 +108,9 @@ def test_the_page_on_deployment_gives_every_variable_that_compose_needs() -> Non
     assert {each["environment"] for each in COMPOSE["secrets"].values()} == set(SECRETS.values())
     line = line_for_secrets()
     assert line.removeprefix("printf") in (ROOT / "docker-compose.yml").read_text(), "the same line in both"
+    counts = ["no", "one", "two", "three", "four", "five", "six"]
+    for page in ("README.md", "docs/operations/deploy.md", "docker-compose.yml"):
+        assert f"{counts[len(needed)]} secrets" in (ROOT / page).read_text().lower().replace("\n", " "), page
     assert ".env\n" in (ROOT / ".gitignore").read_text(), "secrets are not committed"
 
 
