@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks.harness.processes import metrics, total
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
+from stream.ingest.mapping.loading import load_mapping, ready_names
 from tests.integration.checking import assert_every_event_counted_once, ends_of, learned_everything, store_of
 from tests.integration.kafka_client import Message, produce
 from tests.integration.kills import Portion, count_each_event_once_through_kills
 from tests.integration.server_process import running_server
 from tests.integration.worker_process import WorkerProcess
+from tests.stream.ingest.mapping.ready_records import (
+    cloud_event,
+    ga4,
+    rocket,
+    row,
+    segment,
+    shopify,
+    snowplow,
+)
 
 MAPPING = """
 topics:
@@ -95,6 +107,82 @@ def test_mapped_records_from_kafka_and_http_become_lists(
     assert (counts["unlearned:unmapped"], counts["unlearned:empty_list"]) == (1, 1)
     assert total(metrics(port), "corrente_worker_events_total", 'outcome="learned"') == newest.events
     assert_every_event_counted_once(mapped)
+
+
+BUYERS = 12
+
+
+def ready_made_together() -> str:
+    """A mapping with the rules of all ready-made ones, so that one worker reads the records of all producers."""
+    rules = defaultdict(list)
+    for name in ready_names():
+        for topic, described in load_mapping(name).document.topics.items():
+            for rule in described.rules or [described]:
+                fields, kind = {**described.fields, **rule.fields}, rule.kind or described.kind
+                rules[topic].append({"when": getattr(rule, "when", {}), "kind": kind, "fields": fields})
+    topics = {topic: {"otherwise": "leave_out", "rules": those} for topic, those in rules.items()}
+    return msgspec.json.encode({"topics": topics}).decode()  # JSON is YAML
+
+
+def bought(name: str, visitor: int, items: Sequence[int]) -> list[dict[str, Any]]:
+    """The records in which a producer says that a visitor bought these items."""
+    ours = f"{name}-{visitor}"
+    match name:
+        case "ga4":
+            lines = [{"item_id": f"ga4-{item}"} for item in items]
+            return [ga4("purchase", *lines, user_pseudo_id=ours, ecommerce={"transaction_id": ours})]
+        case "segment":
+            products = [{"product_id": f"segment-{item}", "quantity": 1, "price": 4.5} for item in items]
+            return [segment("Order Completed", products=products) | {"userId": ours, "messageId": ours}]
+        case "snowplow":
+            lines = [{"id": f"snowplow-{item}", "quantity": 1} for item in items]
+            return [snowplow("transaction", *lines, domain_userid=ours, domain_sessionid=ours, event_id=ours)]
+        case "shopify":
+            return [shopify(*({"product_id": item} for item in items), customer=visitor) | {"id": visitor}]
+        case "cloudevents":
+            made = (cloud_event("purchased", item=f"cloudevents-{item}", user=ours) for item in items)
+            return [each | {"id": f"{ours}-{n}"} for n, each in enumerate(made)]
+        case "debezium":
+            after = ({"id": 10 * visitor + n, "user_id": ours, "item_id": f"debezium-{i}"} for n, i in enumerate(items))
+            return [row("c", after=each | {"created_at": 1_767_225_600_000_000}) for each in after]
+        case "retailrocket":
+            return [rocket("transaction") | {"visitorid": ours, "itemid": f"retailrocket-{item}"} for item in items]
+    raise AssertionError(name)
+
+
+LEFT_OUT = [ga4("page_view"), segment("Promotion Viewed"), snowplow("checkout_step"), row("u"), cloud_event("deleted")]
+"""Records of these producers that are about no event of ours."""
+
+
+def test_records_of_every_ready_made_mapping_become_lists(
+    environment: dict[str, str], make_topics: Callable[..., None], worker: Callable[..., WorkerProcess], tmp_path: Path
+) -> None:
+    (tmp_path / "all.yaml").write_text(ready_made_together())
+    environment["CORRENTE_MAPPING"] = str(tmp_path / "all.yaml")
+    make_topics(1)
+    worker()
+    sent = []
+    for name in ready_names():
+        topic = environment["CORRENTE_PURCHASES_TOPIC" if name == "shopify" else "CORRENTE_CLICKS_TOPIC"]
+        for visitor in range(1, BUYERS + 2):
+            items = (1, 2) if visitor <= BUYERS else (1,)
+            sent += [Message(topic, json.dumps(record).encode()) for record in bought(name, visitor, items)]
+    clicks = environment["CORRENTE_CLICKS_TOPIC"]
+    sent += [Message(clicks, json.dumps(record).encode()) for record in LEFT_OUT]
+    sent += [Message(clicks, None, b"a deleted row")]
+    produce(environment["CORRENTE_KAFKA"], sent)
+    with running_server(environment) as server:
+        wait_until(lambda: learned_everything(environment, ends_of(environment)), "everything to be learned", 60.0)
+        store = store_of(environment)
+        newest = store.latest()
+        store.close()
+        assert newest.events == len(ready_names()) * (2 * BUYERS + 1)
+        assert newest.shards[0].counters["clicks"]["unlearned:unmapped"] == len(LEFT_OUT) + 1
+        server.wait_for_version(newest.id)
+        for name in ready_names():
+            prefix = "" if name == "shopify" else f"{name}-"
+            answer = server.client.get(f"/v1/recommendations/{prefix}{BUYERS + 1}?exclude_seen=true").json()
+            assert (name, answer["items"][0]["item"]) == (name, f"{prefix}2")
 
 
 @pytest.mark.fault

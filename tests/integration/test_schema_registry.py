@@ -107,7 +107,7 @@ def test_avro_becomes_lists_and_a_registry_that_is_away_stops_the_partition(
     registry.stop()
     port = free_port()
     worker(CORRENTE_METRICS_PORT=str(port))
-    click = Message("clicks", b'{"item": "spade", "user": "ada"}', b"ada")
+    click = Message("clicks", b'{"item": "teapot", "user": "ada"}', b"ada")
     orders = [order(schema, f"v{n}", n, "teapot", "cups", "tray") for n in range(12)]
     unknown = Message("purchases", framed(99, b"\x02"), b"x")
     send(environment, [*orders, click, unknown])
@@ -129,6 +129,10 @@ def test_avro_becomes_lists_and_a_registry_that_is_away_stops_the_partition(
     store.close()
     assert newest.events == 12 * 3 + 1
     assert letters_of(environment) == ["schema: id 99: the registry has no such schema"]
+    with running_server(environment) as server:
+        server.wait_for_version(newest.id)
+        answer = server.client.get("/v1/recommendations/ada?exclude_seen=true").json()
+        assert {each["item"] for each in answer["items"][:2]} == {"cups", "tray"}
 
 
 PROTOBUF_MAPPING = """
@@ -183,30 +187,54 @@ def test_protobuf_json_schema_and_ids_in_headers_become_lists(
             assert answer["items"][0]["item"] == "cups"
 
 
+def avro_orders(registry: SchemaRegistry) -> Callable[[str, int, list[str]], Message]:
+    """Makes orders in Avro, whose schema is registered anew."""
+    schema = register_order(registry)
+    return lambda visitor, number, skus: order(schema, visitor, number, *skus)
+
+
+def protobuf_orders(registry: SchemaRegistry) -> Callable[[str, int, list[str]], Message]:
+    """Makes orders in Protobuf, behind the prefix that Confluent's serializer writes before every one of them."""
+    kind = shop().message("shop.Envelope.Order")
+    prefix = serialized(registry.url, "purchases", kind())
+
+    def make(visitor: str, number: int, skus: list[str]) -> Message:
+        made = kind(id=f"o{number}", client=int(visitor), lines=[{"sku": sku, "count": 1} for sku in skus])
+        made.at.GetCurrentTime()
+        return Message("purchases", prefix + made.SerializeToString(), visitor.encode())
+
+    return make
+
+
 @pytest.mark.fault
 @pytest.mark.unmeasured
-def test_every_event_of_every_avro_record_counts_once_through_kills(
+@pytest.mark.parametrize(
+    ("mapping", "orders"),
+    [pytest.param(MAPPING, avro_orders, id="avro"), pytest.param(PROTOBUF_MAPPING, protobuf_orders, id="protobuf")],
+)
+def test_every_event_of_every_record_with_a_schema_counts_once_through_kills(
+    mapping: str,
+    orders: Callable[[SchemaRegistry], Callable[[str, int, list[str]], Message]],
     with_schemas: dict[str, str],
     registry: SchemaRegistry,
     make_topics: Callable[..., None],
     worker: Callable[..., WorkerProcess],
 ) -> None:
+    Path(with_schemas["CORRENTE_MAPPING"]).write_text(mapping)
     make_topics(3)
 
     def portion(chance: random.Random, kill: int) -> Portion:
         events = broken = 0
-        schema = register_order(registry)  # each portion has a schema of its own
+        make = orders(registry)
         messages = []
         for number in range(kill * 1000, (kill + 1) * 1000):
-            skus: list[str | None] = [
-                f"item {int(chance.paretovariate(0.7)) % 300}" for _ in range(chance.randint(1, 8))
-            ]
+            skus = [f"item {int(chance.paretovariate(0.7)) % 300}" for _ in range(chance.randint(1, 8))]
             if chance.random() < 0.01:
-                skus.append(None)
+                skus.append("")
                 broken += 1
             else:
                 events += len(skus)
-            messages.append(order(schema, f"visitor {chance.randrange(200)}", number, *skus))
+            messages.append(make(str(chance.randrange(1, 200)), number, skus))
         return Portion(lambda: send(with_schemas, messages), events, broken)
 
     count_each_event_once_through_kills(with_schemas, worker, portion)
