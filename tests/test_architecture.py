@@ -33,6 +33,7 @@ ROOMS = (
     "stream/models/settings.py",
     "stream/models/schema.py",
     "stream/models/kernels/",
+    "stream/models/event_codes.py",
     "stream/models/batch.py",
     "stream/models/had/places.py",
     "stream/models/workspace/",

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import machine
-from stream.models.batch import CLICK, ITEM_SALT, PURCHASE, RATING, RETURN, EventBatch
+from stream.models.batch import ITEM_SALT, EventBatch
+from stream.models.event_codes import CLICK, PURCHASE, RATING, RETURN
 from stream.models.kernels.hashing import SEPARATOR, hash_joined, salt_key
 from stream.models.learning.event_loop import TEST, UPDATE, Outcomes
 from stream.models.learning.learner import Learner

@@ -18,7 +18,8 @@ from stream.events import ID_MAX_BYTES, TOPIC_TYPES, Event
 from stream.ingest.decoding import MAX_RATING_WEIGHT, RECORD_MAX_BYTES, Decoder
 from stream.ingest.records import Record
 from stream.kafka.dead_letters import DeadLetter, encode_letter
-from stream.models.batch import KINDS, WEIGHT_MOST
+from stream.models.batch import WEIGHT_MOST
+from stream.models.event_codes import KINDS
 from stream.models.settings import ModelSettings
 from stream.settings import Settings
 

@@ -40,15 +40,8 @@ from stream.ingest.record_checks import (
     without_mark,
 )
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection, failure_of
-from stream.models.batch import (
-    CLICK,
-    KINDS,
-    OTHER_KIND,
-    PURCHASE,
-    RETURN,
-    WEIGHT_MOST,
-    EventBatch,
-)
+from stream.models.batch import WEIGHT_MOST, EventBatch
+from stream.models.event_codes import CLICK, KINDS, OTHER_KIND, PURCHASE, RETURN
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 from stream.values import (
@@ -187,7 +180,7 @@ class Decoder:
             places = np.delete(np.arange(len(records)), undecoded).tolist() if undecoded else range(len(records))
             for row in bad:
                 rejections[places[row]] = unlearnable(
-                    good[row], events[row], self._max_future_seconds, self._settings, self._left_out
+                    good[row], events[row], self._max_future_seconds, self._settings.scale, self._left_out
                 )
             rising = sorted(bad)
             batch = _kept(batch, rising)

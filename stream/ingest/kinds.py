@@ -1,6 +1,6 @@
 """Kinds of events: which are known, and which known one another name seems to mean.
 
-This file decides when a kind is unknown: it is neither one of ours (`stream.models.batch.KINDS`) nor one that the
+This file decides when a kind is unknown: it is neither one of ours (`stream.models.event_codes.KINDS`) nor one that the
 settings give a weight. An event of an unknown kind is learned with weight 1 and said to be unknown, because
 `addtocart` and `transaction` of weight 1 are more often names that should have been mapped than a wish. It also decides
 when a purchase in a file is a return.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 
-from stream.models.batch import KINDS
+from stream.models.event_codes import KINDS
 from stream.values import number_of
 
 _MEANING: Mapping[str, str] = {

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import Event, text_of
-from stream.models.batch import AGGREGATE, LEARN
+from stream.models.event_codes import AGGREGATE, LEARN
 from stream.values import COUNTED, NO_CONSENT, PERSONAL, InvalidEvent, bot_of, consent_of, number_of
 
 NULL_ID = "null_id"

@@ -16,8 +16,7 @@ from stream.events import BOM, TOPIC_TYPES, Event, check_event, check_nesting, i
 from stream.ingest.left_out import LeftOut
 from stream.ingest.origins import topic_of
 from stream.ingest.records import Record, Rejection, failure_of
-from stream.models.settings import ModelSettings
-from stream.values import LATEST_SECONDS, InvalidEvent, has_time
+from stream.values import LATEST_SECONDS, InvalidEvent, RatingScale, has_time
 
 RECORD_MAX_BYTES = 1_048_576
 """Longest record that is decoded. Ids, numbers and a small context fit into a fraction of it."""
@@ -68,7 +67,7 @@ def undecodable(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) ->
 
 
 def unlearnable(
-    record: Record, event: Event, max_future_seconds: float, settings: ModelSettings, left_out: LeftOut
+    record: Record, event: Event, max_future_seconds: float, scale: RatingScale, left_out: LeftOut
 ) -> Rejection:
     """The rejection of an event that the check of its batch refused. An event that is bad is never left out.
 
@@ -76,12 +75,12 @@ def unlearnable(
         record: of the event.
         event: as it was decoded.
         max_future_seconds: the largest allowed lead of an event's time over its record's.
-        settings: of the model, which have the scale of ratings.
+        scale: of ratings.
         left_out: the good events that are not learned.
     """
     try:
         check_value(record.value or b"")
-        check_event(event, math.inf, scale=settings.scale)
+        check_event(event, math.inf, scale=scale)
         check_record_time(record, event)
     except InvalidEvent as error:
         return Rejection(record, str(error))

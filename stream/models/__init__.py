@@ -14,6 +14,7 @@ nothing draws a random number whose seed is not an argument or a setting.
 | `settings` | what may be set about a model |
 | `schema` | tables, their rows and their capacities |
 | `kernels` | how hot loops are compiled, and the data structures they share |
+| `event_codes` | numbers of the kinds of events, and of the ways in which one is learned |
 | `batch` | what a batch of events is to a model |
 | `workspace` | the tables and scratch arrays as kernels take them |
 | `sources` | what each source learns and scores |

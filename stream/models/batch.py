@@ -1,12 +1,11 @@
 """Event batch: events as arrays, one array for each field, one row for each event.
 
-This file decides what a model gets to know of an event, the numbers of the kinds of events, the ways in which one is
-learned, and the salts under which ids of items and events are hashed.
+This file decides what a model gets to know of an event, and the salts under which ids of items and events are hashed.
+The numbers in its columns are those of `stream.models.event_codes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,23 +16,6 @@ from stream.models.kernels.hashing import SEPARATOR, Keys, salt_key
 ITEM_SALT = "corrente items"
 EVENT_SALT = "corrente events"
 """Fixed salts: the keys of items and events are equal in every model."""
-
-CLICK, PURCHASE, VIEW, RATING, RETURN, OTHER_KIND = 1, 2, 3, 7, 8, 15
-KINDS: Mapping[str, int] = {
-    "click": CLICK,
-    "purchase": PURCHASE,
-    "view": VIEW,
-    "cart": 4,
-    "like": 5,
-    "dislike": 6,
-    "rating": RATING,
-    "return": RETURN,
-}
-"""Number of each kind of event in a visitor's history; other kinds are `OTHER_KIND`."""
-
-CONTEXT, LEARN, AGGREGATE = 0, 1, 2
-"""Values of `EventBatch.learned`: the event goes into the visitor's history and changes no counts; it is learned; it is
-counted for its item, and nothing is kept under its visitor (`learning.aggregate`)."""
 
 WEIGHT_MOST = 100.0
 """Largest weight of an event; the smallest is its negative."""
@@ -57,7 +39,7 @@ class EventBatch(NamedTuple):
         event_ids: (n,) uint64 hashes; 0 for an event without id.
         seconds: (n,) float64, Unix time.
         weights: (n,) int16 in 1/WEIGHT_ONE; negative takes weight back.
-        kinds: (n,) uint8, see `KINDS`.
+        kinds: (n,) uint8, see `event_codes.KINDS`.
         values: (n,) float32, the value of a rating, else NaN.
         learned: (n,) uint8, `CONTEXT`, `LEARN` or `AGGREGATE`.
         tested: (n,) uint8, bits of `learning.event_loop`: `TEST` and `UPDATE`; 0 for an event that is not tested.

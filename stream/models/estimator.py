@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from river.reco.base import Ranker
 
 from stream.events import check_id
-from stream.models.batch import ITEM_SALT, KINDS, OTHER_KIND, WEIGHT_MOST, EventBatch, session_salt
+from stream.models.batch import ITEM_SALT, WEIGHT_MOST, EventBatch, session_salt
+from stream.models.event_codes import KINDS, OTHER_KIND
 from stream.models.kernels.hash_index import find
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.learning.event_loop import TEST, UPDATE

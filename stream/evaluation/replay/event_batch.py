@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from stream.evaluation.protocol import Action, Plan, ranker_sample
 from stream.evaluation.replay.history import History
 from stream.ingest.files.dataset import Coded, Dataset
-from stream.models.batch import AGGREGATE, ITEM_SALT, KINDS, LEARN, OTHER_KIND, WEIGHT_MOST, EventBatch, session_salt
+from stream.models.batch import ITEM_SALT, WEIGHT_MOST, EventBatch, session_salt
+from stream.models.event_codes import AGGREGATE, KINDS, LEARN, OTHER_KIND
 from stream.models.kernels.hashing import SEPARATOR, Keys, hash_ids, salt_key
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings

@@ -15,7 +15,8 @@ from stream.evaluation.protocol import Action
 from stream.evaluation.replay.event_batch import NO_EVENTS
 from stream.evaluation.replay.learner import SpanOutcomes
 from stream.evaluation.replay.replay_kernel import new_buffers, replay_events
-from stream.models.batch import CLICK, PURCHASE, EventBatch
+from stream.models.batch import EventBatch
+from stream.models.event_codes import CLICK, PURCHASE
 from stream.models.kernels.compile import packed
 from stream.models.learning import learner as model
 from stream.models.ranking.rank import Options

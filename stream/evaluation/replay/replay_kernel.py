@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import CLICK, PURCHASE, VIEW, EventBatch
+from stream.models.batch import EventBatch
+from stream.models.event_codes import CLICK, PURCHASE, VIEW
 from stream.models.feature_names import FEATURES
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import find

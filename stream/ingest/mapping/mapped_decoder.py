@@ -194,7 +194,7 @@ class MappedDecoder(Decoder):
             if place in rejections:
                 continue
             verdict = unlearnable(
-                row_records[row], events[row], self._max_future_seconds, self._settings, self._left_out
+                row_records[row], events[row], self._max_future_seconds, self._settings.scale, self._left_out
             )._replace(record=records[place])
             if not verdict.unlearned:
                 which = f" (event {row - first_row[place]} of the record)" if rows_of[place] > 1 else ""

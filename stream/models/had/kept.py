@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import CLICK, OTHER_KIND, PURCHASE, RETURN, VIEW
+from stream.models.event_codes import CLICK, OTHER_KIND, PURCHASE, RETURN, VIEW
 from stream.models.had.places import check_of, rows_each, set_of
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.schema import KEPT_ENTRIES, KEPT_VISITORS, KEPT_WAYS

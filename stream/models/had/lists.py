@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import KINDS, PURCHASE
+from stream.models.event_codes import KINDS, PURCHASE
 from stream.models.had.places import check_of, rows_each
 from stream.models.kernels.compile import kernel
 from stream.models.schema import COUNT, KEPT_ENTRIES, SET_SLOTS

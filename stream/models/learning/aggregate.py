@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.batch import RETURN, EventBatch
+from stream.models.batch import EventBatch
 from stream.models.entities import items
+from stream.models.event_codes import RETURN
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.learning import stream_clock
 from stream.models.schema import CLOCK, COUNT, FAST_LANDMARK, POPULARITY_LANDMARK, STARTED, WEIGHT_ONE

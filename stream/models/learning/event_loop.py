@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import AGGREGATE, CLICK, PURCHASE, RETURN, VIEW, EventBatch
+from stream.models.batch import EventBatch
 from stream.models.entities import items, sessions, visitors
 from stream.models.entities.row_lifecycle import no_row_left
+from stream.models.event_codes import AGGREGATE, CLICK, PURCHASE, RETURN, VIEW
 from stream.models.feature_names import FEATURES
 from stream.models.had import kept
 from stream.models.kernels.compile import inlined, kernel

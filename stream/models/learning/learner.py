@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.batch import LEARN, RATING, EventBatch
+from stream.models.batch import EventBatch
 from stream.models.drift.detectors import Detectors
 from stream.models.drift.prequential import Prequential
 from stream.models.entities import sessions, visitors
+from stream.models.event_codes import LEARN, RATING
 from stream.models.feature_names import FEATURES
 from stream.models.had import kept
 from stream.models.kernels.compile import packed

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.models.batch import PURCHASE
 from stream.models.entities import visitors
+from stream.models.event_codes import PURCHASE
 from stream.models.kernels.compile import kernel
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.learning import stream_clock

@@ -13,7 +13,8 @@ import pytest
 from stream.ingest.decoding import FEW, Decoder, rating_weight
 from stream.ingest.record_checks import RECORD_MAX_BYTES
 from stream.ingest.records import Record
-from stream.models.batch import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, RETURN, WEIGHT_MOST, EventBatch
+from stream.models.batch import WEIGHT_MOST, EventBatch
+from stream.models.event_codes import CLICK, KINDS, OTHER_KIND, PURCHASE, RATING, RETURN
 from stream.models.schema import WEIGHT_ONE
 from stream.models.settings import ModelSettings
 from stream.values import RatingScale

@@ -9,7 +9,7 @@ from typing import Any
 from stream.ingest.mapping.mapped_decoder import MappedDecoder
 from stream.ingest.mapping.plan import plan_of
 from stream.ingest.records import Record
-from stream.models.batch import AGGREGATE, LEARN
+from stream.models.event_codes import AGGREGATE, LEARN
 from stream.models.settings import ModelSettings
 
 FLAT = """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.models.batch import CLICK, KINDS, PURCHASE, RETURN
+from stream.models.event_codes import CLICK, KINDS, PURCHASE, RETURN
 from stream.models.schema import COUNT, FORWARD_SUM, SUMS
 from stream.models.source_names import HALF_LIVES, HALF_LIVES_SECONDS
 from tests.stream.models.conftest import Happened, Shop, columns_of
