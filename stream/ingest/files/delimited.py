@@ -27,18 +27,17 @@ by themselves: as many cells as the header, with a time in the column of times.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from stream.ingest.files.at_once import FIELD_MAX_CHARACTERS, columns_at_once, quoted_rows_at_once, rows_at_once
 from stream.ingest.files.columns import WrongFile
 from stream.values import seconds_of
 
 BATCH_ROWS = 8_192
-FIELD_MAX_CHARACTERS = 1 << 20
 
 ANYWHERE = -1
 """Place of a column of times that isn't known."""
@@ -114,6 +113,21 @@ class Batch(NamedTuple):
     flawed: dict[int, list[int]]
 
 
+class Columns(NamedTuple):
+    """Some rows of a table as the cells of each column: rows of one line, as wide as the header and without a flaw."""
+
+    lines: list[int]
+    columns: list[list[str]]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        return list(map(list, zip(*self.columns, strict=True)))
+
+    @property
+    def flawed(self) -> dict[int, list[int]]:
+        return {}
+
+
 class _Scan(NamedTuple):
     """The cells of one line, or of several that belong together.
 
@@ -174,7 +188,7 @@ class Table:
         self._lines_read = 0
         self.header = list(header) if header is not None else self._first_line()
 
-    def batches(self, time_place: int | None) -> Iterator[Batch]:
+    def batches(self, time_place: int | None) -> Iterator[Batch | Columns]:
         """Rows in file order, without blank lines.
 
         Args:
@@ -223,20 +237,22 @@ class Table:
             raise self._doubtful(self._lines_read + 1)
         return width + 1 in widths
 
-    def _batch(self, lines: list[str], first: int, time_place: int | None) -> Batch:
+    def _batch(self, lines: list[str], first: int, time_place: int | None) -> Batch | Columns:
         """The rows of some lines. A cell that goes on behind them takes further lines, which are added to `lines`."""
         text = "".join(lines)
         with_quotes = '"' in text
         if with_quotes and self._quotes is None:
             self._quotes = self._quotes_mean_something(lines, first, time_place)
+        numbers = range(first, first + len(lines))
         rows: list[list[str]] | None
         if with_quotes and self._quotes:
-            rows = None if ESCAPED in text else _whole_rows(lines, self._separator)
+            rows = None if ESCAPED in text else quoted_rows_at_once(lines, self._separator)
             if rows is None:
                 return self._one_by_one(lines, first, time_place)
+        elif columns := columns_at_once(text, self._separator, len(lines), len(self.header)):
+            return Columns(list(numbers), columns)
         else:
-            rows = _split(lines, self._separator)
-        numbers = range(first, first + len(lines))
+            rows = rows_at_once(lines, self._separator)
         if all(rows):
             return Batch(list(numbers), rows, {})
         kept = [index for index, row in enumerate(rows) if row]
@@ -401,24 +417,3 @@ class Table:
             f"{self.path}: line {line}: a quote opens a cell and {why}; close it in its line, or, if it belongs to the "
             'text, quote the cell and double the quote ("27"" TV")'
         )
-
-
-def _split(lines: list[str], separator: str) -> list[list[str]]:
-    """The cells of lines in which quotes mean nothing; none of a blank line."""
-    if len(separator) == 1:
-        try:  # quicker than to split each line
-            return list(csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE))
-        except csv.Error:  # a cell is too long for it
-            pass
-    bare = (line.rstrip("\r\n") for line in lines)
-    return [line.split(separator) if line else [] for line in bare]
-
-
-def _whole_rows(lines: list[str], separator: str) -> list[list[str]] | None:
-    """A row of each line; None if a line isn't one, or isn't well quoted. Many times as fast as line by line."""
-    csv.field_size_limit(FIELD_MAX_CHARACTERS)
-    try:
-        rows = list(csv.reader(lines, delimiter=separator, strict=True))
-    except csv.Error:
-        return None
-    return rows if len(rows) == len(lines) else None

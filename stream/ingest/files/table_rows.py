@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from stream.ingest.files.columns import Choose
-from stream.ingest.files.delimited import ANYWHERE, Batch, Table
+from stream.ingest.files.delimited import ANYWHERE, Batch, Columns, Table
 from stream.ingest.files.row_checks import BadRow, Rows
 
 
@@ -30,6 +30,9 @@ def table_rows(
     width = len(table.header)
     time = time_column(table.header)
     for batch in table.batches(table.header.index(time) if time is not None else ANYWHERE):
+        if isinstance(batch, Columns):
+            yield batch.lines, {key: batch.columns[place] for key, place in places.items()}
+            continue
         all_good = not batch.flawed and set(map(len, batch.rows)) <= {width}
         good = batch if all_good else _without_bad(batch, places, width, bad_row)
         yield good.lines, {key: list(map(itemgetter(place), good.rows)) for key, place in places.items()}
