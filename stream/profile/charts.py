@@ -9,8 +9,11 @@ import html
 import math
 from collections.abc import Sequence
 
-WIDTH, HEIGHT = 720, 220
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 10, 34
+WIDTH, HEIGHT = 720, 240
+LEFT, RIGHT, TOP, BOTTOM = 92, 12, 12, 54
+"""Margins, in which labels fit at the size that they have on a phone."""
+NAME_CHARACTERS = 18
+"""Longest name before a bar; of a longer one the beginning is shown, and all of it under the pointer."""
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -38,15 +41,16 @@ def bars(values: Sequence[float], titles: Sequence[str], ends: tuple[str, str], 
 def named_bars(values: Sequence[float], names: Sequence[str]) -> str:
     """A horizontal bar for each value, with its name in front and the value behind it."""
     most = max([*values, 1e-12])
-    row, front, behind = 24, 200, 90
+    row, front, behind = 28, 230, 100
     parts = []
     for place, (value, name) in enumerate(zip(values, names, strict=True)):
         y, width = place * row, (WIDTH - front - behind) * value / most
-        short = name if len(name) <= 28 else name[:27] + "…"
+        short = name if len(name) <= NAME_CHARACTERS else name[: NAME_CHARACTERS - 1] + "…"
+        title = f"<title>{html.escape(name)}</title>"
         parts += [
-            f'<text class="label" x="{front - 8}" y="{y + 16}" text-anchor="end">{html.escape(short)}</text>',
-            f'<rect class="bar" x="{front}" y="{y + 4}" width="{max(1.0, width):.2f}" height="{row - 8}"/>',
-            f'<text class="label" x="{front + max(1.0, width) + 6:.2f}" y="{y + 16}">{value:,.0f}</text>',
+            f'<text class="label" x="{front - 8}" y="{y + 20}" text-anchor="end">{html.escape(short)}{title}</text>',
+            f'<rect class="bar" x="{front}" y="{y + 5}" width="{max(1.0, width):.2f}" height="{row - 10}"/>',
+            f'<text class="label" x="{front + max(1.0, width) + 6:.2f}" y="{y + 20}">{value:,.0f}</text>',
         ]
     return _svg(parts, "events by name", height=max(1, len(values)) * row)
 
@@ -62,15 +66,15 @@ def curve(points: Sequence[tuple[float, float]], x_label: str, y_label: str) -> 
     parts = _levels(1.0, y_label, percent=True)
     for exponent in range(math.ceil(least), 1):
         x, anchor = LEFT + PLOT_WIDTH * (1 - exponent / least), "middle" if exponent else "end"
-        label = f"{10.0**exponent * 100:g} %"
+        label = f"{10.0**exponent * 100:g}%"
         parts += [
             f'<line class="grid" x1="{x:.2f}" x2="{x:.2f}" y1="{TOP}" y2="{TOP + PLOT_HEIGHT}"/>',
-            f'<text class="label" x="{x:.2f}" y="{HEIGHT - 18}" text-anchor="{anchor}">{label}</text>',
+            f'<text class="label" x="{x:.2f}" y="{HEIGHT - 30}" text-anchor="{anchor}">{label}</text>',
         ]
     parts.append(f'<polyline class="line" points="{" ".join(place(x, y) for x, y in points)}"/>')
     parts += [f'<circle class="dot" cx="{x}" cy="{y}" r="2.5"/>' for x, y in (place(*p).split(",") for p in points)]
     parts.append(
-        f'<text class="label" x="{LEFT + PLOT_WIDTH / 2:.0f}" y="{HEIGHT - 2}" text-anchor="middle">'
+        f'<text class="label" x="{LEFT + PLOT_WIDTH / 2:.0f}" y="{HEIGHT - 5}" text-anchor="middle">'
         f"{html.escape(x_label)}</text>"
     )
     return _svg(parts, f"{y_label} by {x_label}")
@@ -90,7 +94,7 @@ def _levels(most: float, unit: str, *, percent: bool = False) -> list[str]:
 
 
 def _ends(ends: tuple[str, str]) -> list[str]:
-    y = HEIGHT - 12
+    y = HEIGHT - 30
     return [
         f'<text class="label" x="{LEFT}" y="{y}">{html.escape(ends[0])}</text>',
         f'<text class="label" x="{WIDTH - RIGHT}" y="{y}" text-anchor="end">{html.escape(ends[1])}</text>',

@@ -35,7 +35,8 @@ pre { background: color-mix(in srgb, var(--rule) 40%, transparent); padding: 0.8
 svg { width: 100%; height: auto; } .bar { fill: var(--bar); } .dot { fill: var(--bar); }
 .line { fill: none; stroke: var(--bar); stroke-width: 2; } .grid { stroke: var(--rule); }
 .label { fill: var(--soft); font-size: 15px; }
-@media (max-width: 30rem) { .plots { grid-template-columns: 1fr; } }
+.values td:last-child { white-space: nowrap; }
+@media (max-width: 30rem) { .plots { grid-template-columns: 1fr; } .label { font-size: 22px; } }
 """
 
 
@@ -120,4 +121,4 @@ def _columns(document: Document) -> str:
         )
         rows.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
     note = f'<p class="soft">By the first {document.sampled:,} rows.</p>'
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>{note}'
+    return f'<div class="wide values"><table><tr>{head}</tr>{"".join(rows)}</table></div>{note}'

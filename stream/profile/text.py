@@ -62,7 +62,7 @@ def figures(measured: Measured) -> Iterator[tuple[str, str]]:
         "session lengths",
         (
             f"{sessions.count:,} ({how}); events: {_quantiles(sessions.events)}; "
-            f"half are shorter than {span(sessions.seconds[0])}, the longest has {span(sessions.seconds[-1])}"
+            f"half last up to {span(sessions.seconds[0])}, the longest {span(sessions.seconds[-1])}"
         ),
     )
     again, ids_again = measured.repeated, measured.repeated_ids
@@ -70,7 +70,7 @@ def figures(measured: Measured) -> Iterator[tuple[str, str]]:
     top = measured.top_shares
     yield (
         "popularity",
-        f"the top 1 % of the items have {top[0]:.1%} of the events, 10 % {top[1]:.1%}, half {top[2]:.1%}",
+        f"the top 1% of the items have {top[0]:.1%} of the events, 10% {top[1]:.1%}, half {top[2]:.1%}",
     )
     for name, busiest in (("busiest item", measured.busiest_item), ("busiest visitor", measured.busiest_visitor)):
         yield name, f"{shortened(busiest.name)}: {busiest.events:,} events, {busiest.share:.1%}"
@@ -124,7 +124,7 @@ def shortened(text: str) -> str:
 
 
 def _quantiles(counts: Sequence[int]) -> str:
-    names = ("half up to", "90 % up to", "99 % up to", "at most")
+    names = ("half up to", "90% up to", "99% up to", "at most")
     return ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=False))
 
 
