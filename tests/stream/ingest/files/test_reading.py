@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -289,3 +291,9 @@ def test_a_blank_number_is_none_and_one_with_a_comma_is_refused(tmp_path: Path) 
     assert np.array_equal(read.value, [4, np.nan], equal_nan=True)
     with pytest.raises(WrongFile, match=r"line 2: value: '4,5' is not a finite number, such as 9\.99"):
         read_dataset(written(tmp_path / "b.tsv", f"{head}5\tu\ta\trating\t4,5\n"))
+
+
+def test_a_file_is_read_without_compiled_code_and_without_settings() -> None:
+    look = "print([name for name in ('numba', 'pydantic') if name in sys.modules])"
+    program = f"import sys, stream.ingest.files.dataset; {look}"
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout == "[]\n"
