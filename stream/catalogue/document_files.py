@@ -43,6 +43,8 @@ LIST_SEPARATOR = "|"
 LABELS = "labels."
 """Beginning of the name of a column that is a label."""
 LISTS = ("categories", "tags")
+UNREAD = ("-", "")
+"""Names of columns that are not read: ours for them, and the empty one over the row names of R and of pandas."""
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -147,7 +149,7 @@ def _table_rows(
     known = (*documents.names, identifier)
     header = [named.get(name, name) for name in table.header]
     for name in header:
-        if name not in known and not name.startswith(LABELS) and name != "-" and not ignore_others:
+        if name not in known and not name.startswith(LABELS) and name not in UNREAD and not ignore_others:
             raise WrongFile(
                 f"{path}: no document has a field {name!r}. {suggestion(name, known)} A column of your own is a label "
                 "if its name begins with `labels.`; --others ignore leaves it out"
@@ -182,7 +184,7 @@ def _fields(cells: Mapping[str, str]) -> dict[str, Any]:
             if cell.lower() not in TRUTHS:
                 raise InvalidEvent(f"{name}: {cell[:80]!r} is neither true nor false")
             fields[name] = TRUTHS[cell.lower()]
-        elif name != "-":
+        elif name not in UNREAD:
             fields[name] = cell
     return fields | ({"labels": labels} if labels else {})
 
