@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +94,10 @@ def test_orders_of_several_lines_are_replayed_by_a_mapping_and_each_line_counts_
     make_topics: Callable[..., None],
     worker: Callable[..., WorkerProcess],
 ) -> None:
-    """The system itself maps nothing: a file in a producer's form is sent as events in ours."""
+    """The system itself maps nothing: a file in a producer's form is sent as events in ours.
+
+    The command is the one with which `corrente profile` ends.
+    """
     make_topics(1)
     worker()
     server.wait_for_kafka()
@@ -107,11 +111,20 @@ def test_orders_of_several_lines_are_replayed_by_a_mapping_and_each_line_counts_
     ]
     records = [*orders, orders[0], {"what": "login"}, {**orders[0], "lines": [{"n": 1}]}]
     (tmp_path / "orders.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    command = [sys.executable, "-m", "stream.cli", "replay", "orders.jsonl", "--mapping", "shop.yaml"]
-    command += ["--check", "--json", "--address", str(server.client.base_url)]
-    run = subprocess.run(
-        command, env={**os.environ, **environment}, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+
+    def corrente(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stream.cli", *words],
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    described = corrente("profile", "orders.jsonl", "--mapping", "shop.yaml").stdout.splitlines()[-1]
+    assert described == "corrente replay orders.jsonl --mapping shop.yaml --check"
+    run = corrente(*shlex.split(described)[1:], "--json", "--address", str(server.client.base_url))
     assert run.returncode == 0, run.stderr
     summary: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     assert (summary["rows"], summary["unreadable"], summary["sent"]) == (43, 1, 82)
