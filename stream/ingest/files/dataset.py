@@ -93,7 +93,7 @@ def read_dataset(
     form: TableForm = UNKNOWN_FORM,
     mapping: RecordMapping | None = None,
 ) -> Dataset:
-    """Read a whole file as numbers: about 1.5 s for a million rows of five columns, 3 s for gzipped JSON lines.
+    """Read a whole file as numbers: about 1 s for a million rows of five columns, 3 s for gzipped JSON lines.
 
     Args:
         path: the file. Its ending, or else its first line, decides the format; its first bytes decide whether it is
