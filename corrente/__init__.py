@@ -18,6 +18,7 @@ The package needs `httpx` and `msgspec`, and nothing else of Corrente.
 | `events` | fields of events, and their ids |
 | `exchange` | headers of a request, and what counts as an answer |
 | `filters` | how a filter of lists is written |
+| `queueing` | what both clients have in common: an event before it is queued, and what was dropped |
 | `retries` | which failed requests are sent again, and after how long |
 | `routes` | names of the methods of both clients |
 | `tokens` | tokens of visitors, for public keys |

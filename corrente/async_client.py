@@ -14,23 +14,22 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
-import msgspec
 
 from corrente.answers import Accepted
 from corrente.calls.call import Call
-from corrente.calls.events import post_events
 from corrente.client import TIMEOUT_SECONDS
 from corrente.errors import CorrenteError
-from corrente.event_queue import CLOSED, Delivery, EventQueue
-from corrente.events import Event, by_topic
-from corrente.exchange import Exchange, Text
+from corrente.event_queue import Delivery
+from corrente.events import Event
+from corrente.exchange import Text
+from corrente.queueing import QueueingClient, as_list, together
 from corrente.retries import Retries
 from corrente.routes import AsyncRoutes
 
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncRoutes):
+class AsyncClient(QueueingClient, AsyncRoutes):
     """A client of one server, for one event loop. Its methods are those of `Client`, and are awaited.
 
     Args:
@@ -64,10 +63,18 @@ class AsyncClient(AsyncRoutes):
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._queue = EventQueue(queue_events, batch_events)
-        self._exchange = Exchange(address, key, token, origin, names or {}, clock)
-        self._retries = retries
-        self._batch_seconds = batch_seconds
+        super().__init__(
+            address,
+            key=key,
+            token=token,
+            origin=origin,
+            retries=retries,
+            queue_events=queue_events,
+            batch_events=batch_events,
+            batch_seconds=batch_seconds,
+            names=names,
+            clock=clock,
+        )
         self._own_http = http is None
         self._http = httpx.AsyncClient(timeout=TIMEOUT_SECONDS) if http is None else http
         self._sleep = sleep
@@ -75,11 +82,7 @@ class AsyncClient(AsyncRoutes):
         self._came = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closing = False
         self._task: asyncio.Task[None] | None = None
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._exchange.address!r})"
 
     # ---- calls
 
@@ -105,16 +108,8 @@ class AsyncClient(AsyncRoutes):
 
     async def send(self, events: Event | Iterable[Event]) -> Accepted:
         """Send events and return when Kafka has them; as `Client.send`."""
-        given = [events] if isinstance(events, Event) else list(events)
-        accepted = [
-            await self.call(post_events(topic, body, self._exchange.names))
-            for topic, body in by_topic(given, self._queue.batch)
-        ]
-        return Accepted(
-            sum(each.accepted for each in accepted),
-            [str(event.event_id) for event in given],
-            sum(each.repeated for each in accepted),
-        )
+        given = as_list(events)
+        return together(given, [await self.call(post) for post in self._posts(given)])
 
     async def _attempt(self, call: Call[T]) -> T:
         try:
@@ -125,28 +120,13 @@ class AsyncClient(AsyncRoutes):
 
     # ---- queued events
 
-    @property
-    def dropped(self) -> int:
-        """Number of events that were dropped, because the queue was full, the server refused them, or it was closed."""
-        return sum(self._queue.drops.values())
-
-    @property
-    def drops(self) -> dict[str, int]:
-        """Number of dropped events by reason: `queue full`, `refused`, `closed`."""
-        return dict(self._queue.drops)
-
     def enqueue(self, event: Event) -> bool:
         """Put an event into the queue, and return at once. A task sends it, with others. It is not awaited.
 
         Returns:
             False if the event is dropped, because the queue is full or the client is closed. `dropped` counts it.
         """
-        if event.timestamp is None:
-            event = msgspec.structs.replace(event, timestamp=self._exchange.clock())
-        if self._closing:
-            self._queue.drop(1, CLOSED)
-            return False
-        if not self._queue.offer(event):
+        if not self._offer(self._with_time(event)):
             return False
         self._idle.clear()
         self._came.set()
@@ -209,7 +189,7 @@ class AsyncClient(AsyncRoutes):
             while delivery.bodies:
                 topic, body = delivery.bodies[0]
                 try:
-                    await self._attempt(post_events(topic, body, self._exchange.names))
+                    await self._attempt(self._post(topic, body))
                 except CorrenteError as error:
                     wait = delivery.failed(error)
                 except Exception as error:  # a key or an event of the caller's own making: the task goes on

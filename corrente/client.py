@@ -16,15 +16,14 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
-import msgspec
 
 from corrente.answers import Accepted
 from corrente.calls.call import Call
-from corrente.calls.events import post_events
 from corrente.errors import CorrenteError
-from corrente.event_queue import CLOSED, Delivery, EventQueue
-from corrente.events import Event, by_topic
-from corrente.exchange import Exchange, Text
+from corrente.event_queue import Delivery, EventQueue
+from corrente.events import Event
+from corrente.exchange import Text
+from corrente.queueing import QueueingClient, as_list, together
 from corrente.retries import Retries
 from corrente.routes import SyncRoutes
 
@@ -34,7 +33,7 @@ TIMEOUT_SECONDS = 5.0
 """Longest time of one attempt, unless an own `httpx` client says otherwise."""
 
 
-class Client(SyncRoutes):
+class Client(QueueingClient, SyncRoutes):
     """A client of one server. It may be used by several threads.
 
     Args:
@@ -79,23 +78,27 @@ class Client(SyncRoutes):
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._queue = EventQueue(queue_events, batch_events)
-        self._exchange = Exchange(address, key, token, origin, names or {}, clock)
-        self._retries = retries
-        self._batch_seconds = batch_seconds
+        super().__init__(
+            address,
+            key=key,
+            token=token,
+            origin=origin,
+            retries=retries,
+            queue_events=queue_events,
+            batch_events=batch_events,
+            batch_seconds=batch_seconds,
+            names=names,
+            clock=clock,
+        )
         self._own_http = http is None
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS) if http is None else http
         self._sleep = sleep
         self._changed = threading.Condition()
         self._given_up = threading.Event()
-        self._closing = False
         self._flushing = 0
         self._busy = False
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
-
-    def __repr__(self) -> str:
-        return f"Client({self._exchange.address!r})"
 
     # ---- calls
 
@@ -128,16 +131,8 @@ class Client(SyncRoutes):
             Refused: as `call`; `index` is the number of the wrong event in its body.
             Unreachable: as `call`.
         """
-        given = [events] if isinstance(events, Event) else list(events)
-        accepted = [
-            self.call(post_events(topic, body, self._exchange.names))
-            for topic, body in by_topic(given, self._queue.batch)
-        ]
-        return Accepted(
-            sum(each.accepted for each in accepted),
-            [str(event.event_id) for event in given],
-            sum(each.repeated for each in accepted),
-        )
+        given = as_list(events)
+        return together(given, map(self.call, self._posts(given)))
 
     def _attempt(self, call: Call[T]) -> T:
         try:
@@ -148,31 +143,17 @@ class Client(SyncRoutes):
 
     # ---- queued events
 
-    @property
-    def dropped(self) -> int:
-        """Number of events that were dropped, because the queue was full, the server refused them, or it was closed."""
-        return sum(self._queue.drops.values())
-
-    @property
-    def drops(self) -> dict[str, int]:
-        """Number of dropped events by reason: `queue full`, `refused`, `closed`."""
-        return dict(self._queue.drops)
-
     def enqueue(self, event: Event) -> bool:
         """Put an event into the queue, and return at once. A thread sends it, with others.
 
         Returns:
             False if the event is dropped, because the queue is full or the client is closed. `dropped` counts it.
         """
-        if event.timestamp is None:
-            event = msgspec.structs.replace(event, timestamp=self._exchange.clock())
+        event = self._with_time(event)
         if self._process != os.getpid():
             self._after_fork()
         with self._changed:
-            if self._closing:
-                self._queue.drop(1, CLOSED)
-                return False
-            if not self._queue.offer(event):
+            if not self._offer(event):
                 return False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_queued, name="corrente events", daemon=True)
@@ -237,7 +218,7 @@ class Client(SyncRoutes):
         while delivery.bodies:
             topic, body = delivery.bodies[0]
             try:
-                self._attempt(post_events(topic, body, self._exchange.names))
+                self._attempt(self._post(topic, body))
             except CorrenteError as error:
                 wait = delivery.failed(error)
             except Exception as error:  # a key or an event of the caller's own making: the thread goes on with others
