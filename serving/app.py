@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -33,6 +34,7 @@ from serving.intake.mapped_reader import MappedReader
 from serving.intake.producer import EventProducer
 from serving.intake.visitor_wishes import VisitorWishes
 from serving.limits.limits import Limits
+from serving.limits.rate_headers import headers_of, noted_limits
 from serving.loading.loader import Loader
 from serving.loading.shared import SnapshotClient
 from serving.metrics import Metrics
@@ -106,6 +108,8 @@ class Server(FastAPI):
                 status = message["status"]
                 if cors:
                     message["headers"] = [*message.get("headers", ()), *cors.headers_for(scope["headers"])]
+                if status != HTTPStatus.TOO_MANY_REQUESTS and (limited := noted_limits(scope)):  # a refusal has its own
+                    message["headers"] = [*message.get("headers", ()), *headers_of(limited, time.time())]
             await send(message)
 
         try:
@@ -168,7 +172,10 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
     )
     state.limits = Limits(settings, LimitStore(state.store.space), state.metrics.count_limit)
     state.guard = Guard(
-        state.key_ring, state.metrics.count_access_refusal, state.limits, settings.metrics_token.get_secret_value()
+        state.key_ring,
+        state.metrics.count_access_refusal,
+        state.limits,
+        settings.metrics_token.get_secret_value(),
     )
     state.catalogue_store = CatalogueStore(state.store)
     state.catalogue = LiveCatalogue(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from hmac import compare_digest
@@ -33,7 +33,9 @@ from serving.access.visitors import (
     require_own_list,
     token_of,
 )
+from serving.limits.bucket import Bucket
 from serving.limits.limits import Limits
+from serving.limits.rate_headers import note_limits
 from serving.limits.too_many import TooMany
 from serving.web.body import read_body
 from serving.web.problems import RETRY_SOON
@@ -71,7 +73,11 @@ class Guard:
     """
 
     def __init__(
-        self, ring: KeyRing, count_refusal: Callable[[str], None], limits: Limits, metrics_token: str = ""
+        self,
+        ring: KeyRing,
+        count_refusal: Callable[[str], None],
+        limits: Limits,
+        metrics_token: str = "",
     ) -> None:
         self.ring = ring
         self.limits = limits
@@ -172,13 +178,30 @@ class Guard:
             Refused: 403 without the scope; 503 if Redis can't say whether the key still holds.
         """
         key = scope[KEY]
-        named = (scope["path_params"].get("user"), getattr(request, "user", None), getattr(request, "session", None))
-        if key is None or key.visitor is not None or not any(each is not None for each in named):
+        user = scope["path_params"].get("user", getattr(request, "user", None))
+        session = getattr(request, "session", None)
+        if key is None or key.visitor is not None or (user is None and session is None):
             return
         with self.counted():
             self.check(scope["headers"], VISITORS_READ)
             await self._look_again(VISITORS_READ)
             self.check(scope["headers"], VISITORS_READ)
+
+    def take_reasons(self, scope: Mapping[str, Any], items: int) -> None:
+        """Take the reasons of a list from the limits of the caller of a request that was admitted.
+
+        Those of an item take a server as long as a list, so they count as one (measured with a model of 10,000 items: a
+        list of 10 takes 0.12 ms, its reasons 1.4 ms; those of 100 items take 11 ms).
+
+        Args:
+            scope: of the request.
+            items: number of items whose reasons are asked for.
+
+        Raises:
+            TooMany: they don't fit.
+        """
+        asks = f"a list with the reasons of {items} items counts as {items + 1}"
+        self.limits.take_further_lists(scope[KEY], scope[CALLER].origin, items, asks, divisible=False)
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -226,9 +249,9 @@ class Guard:
             key = await self._let_in(scope, f"{method} {template}", needed, receive)
         except Refused as refused:
             self._count_refusal(refused.reason)
-            self.limits.note_refusal(refused.reason, address)
+            note_limits(scope, self.limits.note_refusal(refused.reason, address))
             raise
-        self.take(key, address, needed)
+        note_limits(scope, *self.take(key, address, needed))
         scope[KEY] = key
         scope[CALLER] = Caller(f"key {key.id} of {key.owner}" if key else "anyone on this machine", address)
 
@@ -256,20 +279,25 @@ class Guard:
             scope[VISITOR] = key.visitor
         return key
 
-    def take(self, key: HeldKey | None, address: str, needed: str) -> None:
+    def take(self, key: HeldKey | None, address: str, needed: str) -> Sequence[Bucket]:
         """Take a request that was let in from the limits of its key and its address. It waits for nothing.
+
+        Returns:
+            The buckets that it took from.
 
         Raises:
             TooMany: one of them is used up.
         """
         try:
-            self.limits.take_request(key, address, self.ring.used_before)
+            of_address = self.limits.take_request(key, address, self.ring.used_before)
         except TooMany as refusal:
             if key is not None and refusal.limit == "guesses":
                 self.ring.uses.pop(key.id, None)  # it was not let in, so it was not used
             raise
-        if needed == RECOMMENDATIONS_READ:
-            self.limits.take_list(key)
+        of_lists = self.limits.take_list(key) if needed == RECOMMENDATIONS_READ else None
+        if of_address is None:
+            return () if of_lists is None else (of_lists,)
+        return (of_address,) if of_lists is None else (of_address, of_lists)
 
     async def _look_again(self, needed: str) -> None:
         """Read the keys from Redis now. Raises `Refused` 503 if that is impossible, or takes too long."""

@@ -83,7 +83,8 @@ class BatchEndpoint(Endpoint):
                 field="requests",
             )
         limits: Limits = state.guard.limits
-        limits.take_further_lists(key_of(scope), (scope.get("client") or ("",))[0], count - 1)
+        address = (scope.get("client") or ("",))[0]
+        limits.take_further_lists(key_of(scope), address, count - 1, f"the call asks for {count:,}")
 
 
 async def recommend_to_several(responder: Responder, request: Batch) -> BatchAnswer:

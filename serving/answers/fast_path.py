@@ -20,11 +20,12 @@ from serving.access.visitors import require_own_list
 from serving.answers.parameters.filters import filter_of
 from serving.answers.requests import RecommendationsOfUser, ask_of_user
 from serving.answers.responder import Responder
+from serving.limits.rate_headers import lines_of
 from serving.limits.too_many import TooMany
 from serving.loading.served import VersionSource
 from serving.metrics import Metrics
 from serving.web.body import Headers
-from serving.web.fast_protocol import RawRefusal
+from serving.web.fast_protocol import JSON_HEAD
 from serving.web.parsing import QueryReader
 from serving.web.problems import STORE_PROBLEMS, Problem
 from stream.access.scopes import RECOMMENDATIONS_READ
@@ -69,8 +70,8 @@ class FastPath:
         self._count_request = metrics.request_counter("GET", ROUTE, 200)
         self._meanings: dict[bytes, tuple[RecommendationsOfUser, Filter]] = {}
 
-    def __call__(self, target: bytes, headers: Headers = (), peer: str = "") -> bytes | RawRefusal | None:
-        """The JSON body of status 200, a refusal, or None to leave the request to the full path.
+    def __call__(self, target: bytes, headers: Headers = (), peer: str = "") -> bytes | tuple[bytes, bytes] | None:
+        """The JSON body of status 200, with its head if limits were taken from; a refusal; None for the full path.
 
         Args:
             target: path and query of a GET as they were sent.
@@ -96,7 +97,7 @@ class FastPath:
             # An address is looked up if it matters: a key of a backend has no limit of addresses.
             limited = key is None or key.origins or self._limits.guesses.blocked
             address = self._limits.address_of(peer, headers) if limited else ""
-            self._take(key, address, RECOMMENDATIONS_READ)
+            taken = self._take(key, address, RECOMMENDATIONS_READ)
             body = _encode(self._respond(ask, served))
         except TooMany as refusal:
             return self._refuse(refusal, started)
@@ -108,7 +109,7 @@ class FastPath:
             log.exception("the fast path failed; the full path answers", target=target.decode("ascii", "replace"))
             return None
         self._count_request(time.perf_counter() - started)
-        return body
+        return (JSON_HEAD + lines_of(taken), body) if taken else body
 
     def _read(self, query: bytes) -> tuple[RecommendationsOfUser, Filter]:
         request = _read_query(query)
@@ -119,7 +120,7 @@ class FastPath:
             self._meanings[query] = meaning
         return meaning
 
-    def _refuse_guesser(self, peer: str, headers: Headers, started: float) -> RawRefusal | None:
+    def _refuse_guesser(self, peer: str, headers: Headers, started: float) -> tuple[bytes, bytes] | None:
         """Refuse a request with a wrong key at once if its address has to wait; otherwise the full path counts it."""
         if not self._limits.guesses.blocked:
             return None
@@ -129,6 +130,6 @@ class FastPath:
             return self._refuse(refusal, started)
         return None
 
-    def _refuse(self, refusal: TooMany, started: float) -> RawRefusal:
+    def _refuse(self, refusal: TooMany, started: float) -> tuple[bytes, bytes]:
         self._count_too_many(time.perf_counter() - started)
-        return RawRefusal(*refusal.raw())
+        return refusal.raw()

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from serving.access.guard import BEACON_EVENTS, VISITOR, key_of
 from serving.intake.event_intake import EventIntake
+from serving.limits.rate_headers import note_limits
 from serving.web.body import read_body
 from serving.web.endpoint import problem_responses
 from serving.web.unknown_parameters import refuse_unknown_parameters
@@ -39,7 +40,7 @@ async def accept(topic: str, request: Request, intake: EventIntake) -> Response:
     key, limits = key_of(scope), request.app.state.limits
 
     def take(count: int) -> None:
-        limits.take_events(key, count)
+        note_limits(scope, limits.take_events(key, count))
 
     with request.app.state.guard.counted():
         accepted = await intake.accept(topic, body, time.time(), take, scope.get(VISITOR))

@@ -8,6 +8,7 @@ itself.
 |---|---|
 | `bucket` | when something fits into a limit, and how long it has to wait until it does |
 | `addresses` | which address a request counts for |
+| `rate_headers` | the headers that say how much of a limit is left |
 | `too_many` | the text and the headers of a refusal |
 | `sharing` | when buckets are reported to Redis, and which are forgotten |
 | `guesses` | when an address has guessed keys too often, and what the audit trail keeps of it |

@@ -8,28 +8,48 @@ This file decides when something fits into a limit, and how long it has to wait 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from stream.versions.storage.limit_scripts import DAY_SECONDS
+
+
+class Shown(NamedTuple):
+    """Parts of the headers about a bucket that stay the same.
+
+    Attributes:
+        policy: its limit.
+        lines: headers of an answer, with places for what is left and for seconds.
+        seconds: longest time until it is full.
+    """
+
+    policy: bytes
+    lines: bytes
+    seconds: int
 
 
 class Bucket:
     """Allowance of one key or address.
 
     Args:
+        limit: name of the limit.
         name: of the bucket in Redis.
         rate: what it gains each second; 0 for a quota of a day.
         most: what it holds when full, or the quota.
         now: seconds since the epoch.
 
     Attributes:
+        shown: what `serving.limits.rate_headers` makes once for each bucket.
         left: what may be done, as of `at`; less than 0 after several servers have spent the same.
         spent: what was taken and is not in Redis yet.
         waits: True while the bucket waits to be reported to Redis.
     """
 
-    __slots__ = ("at", "left", "most", "name", "rate", "spent", "waits")
+    __slots__ = ("at", "left", "limit", "most", "name", "rate", "shown", "spent", "waits")
 
-    def __init__(self, name: str, rate: float, most: float, now: float) -> None:
+    def __init__(self, limit: str, name: str, rate: float, most: float, now: float) -> None:
+        self.limit = limit
         self.name = name
+        self.shown: Shown | None = None
         self.rate = rate
         self.most = most
         self.left = most
@@ -40,7 +60,7 @@ class Bucket:
     def take(self, count: float, now: float) -> bool:
         """Take from the bucket; False if there is not enough, and nothing is taken then.
 
-        >>> bucket = Bucket("a", rate=2.0, most=4.0, now=0.0)
+        >>> bucket = Bucket("lists", "a", rate=2.0, most=4.0, now=0.0)
         >>> [bucket.take(3, 0.0), bucket.take(3, 0.0), bucket.take(3, 1.0)]
         [True, False, True]
         """
@@ -59,7 +79,7 @@ class Bucket:
     def seconds_until(self, count: float, now: float) -> float:
         """Time until so much fits, if nothing else is taken; for a quota, until the day ends.
 
-        >>> Bucket("a", rate=0, most=100, now=86_400.0 - 60).seconds_until(101, 86_400.0 - 60)
+        >>> Bucket("lists", "a", rate=0, most=100, now=86_400.0 - 60).seconds_until(101, 86_400.0 - 60)
         60.0
         """
         if self.rate == 0:

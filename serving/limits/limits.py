@@ -78,26 +78,29 @@ class Limits:
 
     # ---- before a key is known
 
-    def note_refusal(self, reason: str, address: str) -> None:
+    def note_refusal(self, reason: str, address: str) -> Bucket | None:
         """Count a request that was refused for its key.
 
         Args:
             reason: of the refusal.
             address: of the caller.
 
+        Returns:
+            The bucket that it took from and may know about.
+
         Raises:
             TooMany: it is one of too many guesses, or of too many requests without a key.
         """
         part = limited_part(address)
         if part is None:
-            return
+            return None
         now = time.time()
-        if reason in GUESSES:
-            bucket = self.guesses.note(part, now)
-            if bucket is not None:
-                raise self._guessed(bucket, now)
-        else:
-            self._take_of_address(part, now)
+        if reason not in GUESSES:
+            return self._take_of_address(part, now)
+        bucket = self.guesses.note(part, now)
+        if bucket is not None:
+            raise self._guessed(bucket, now)
+        return None
 
     def refuse_guesser(self, address: str) -> None:
         """Refuse a request with a wrong key of an address that has to wait, before anything else is done.
@@ -113,7 +116,7 @@ class Limits:
 
     # ---- once a key is known
 
-    def take_request(self, key: LimitedKey | None, address: str, used_before: Container[str]) -> None:
+    def take_request(self, key: LimitedKey | None, address: str, used_before: Container[str]) -> Bucket | None:
         """Take one request of an address, if the address is limited.
 
         Args:
@@ -121,35 +124,45 @@ class Limits:
             address: of the caller.
             used_before: ids of keys that go on working from an address that guesses.
 
+        Returns:
+            The bucket of the address.
+
         Raises:
             TooMany: there were too many.
         """
         if self.guesses.blocked and key is not None and key.id not in used_before:
             self.refuse_guesser(address)
         if self._per_second and (key is None or key.origins) and (part := limited_part(address)) is not None:
-            self._take_of_address(part, time.time())
+            return self._take_of_address(part, time.time())
+        return None
 
-    def take_list(self, key: LimitedKey | None) -> None:
-        """Take one list of a key.
+    def take_list(self, key: LimitedKey | None) -> Bucket | None:
+        """Take one list of a key, if its lists are limited; return its bucket.
 
         Raises:
             TooMany: there were too many.
         """
         if key is None or not key.lists_a_second:
-            return
+            return None
         now = time.time()
         bucket = self._lists_of(key, now)
         if not self.buckets.take(bucket, 1, now):
             self._count("lists")
-            raise TooMany("lists", bucket, 1, f"This key may read {key.lists_a_second} lists a second.", now)
+            raise TooMany(bucket, 1, f"This key may read {key.lists_a_second} lists a second.", now)
+        return bucket
 
-    def take_further_lists(self, key: LimitedKey | None, address: str, count: int) -> None:
+    def take_further_lists(
+        self, key: LimitedKey | None, address: str, count: int, asks: str, *, divisible: bool = True
+    ) -> None:
         """Take the lists of a call beyond the first, which was taken when the call was let in.
 
         Args:
             key: of the call; None if it needs none.
             address: of the caller.
             count: number of further lists.
+            asks: what the call asks for, for the text of a refusal.
+            divisible: True if the caller can ask for fewer; otherwise a call takes no more than a full bucket holds, so
+                that it fits at some time.
 
         Raises:
             TooMany: not all of them fit. None of the call's lists was taken then.
@@ -157,75 +170,69 @@ class Limits:
         now = time.time()
         part = limited_part(address) if self._per_second and (key is None or key.origins) else None
         of_address = None if part is None else self._bucket_of_address(part, now)
-        if of_address is not None and not self.buckets.take(of_address, count, now):
-            of_address.give_back(1)
-            self._count("address")
-            raise TooMany(
-                "address",
-                of_address,
-                count + 1,
-                f"One address may ask for {of_address.most:g} lists at once without a key of its own "
-                f"(CORRENTE_ADDRESS_REQUESTS_PER_SECOND), and the call asks for {count + 1}. Ask for fewer.",
-                now,
-            )
-        if key is None or not key.lists_a_second:
-            return
-        bucket = self._lists_of(key, now)
-        if not self.buckets.take(bucket, count, now):
-            bucket.give_back(1)
-            if of_address is not None:
-                of_address.give_back(count + 1)
-            self._count("lists")
-            raise TooMany(
-                "lists",
-                bucket,
-                count + 1,
-                f"This key may read {key.lists_a_second} lists a second, and the call asks for {count + 1}. None of "
-                f"them was taken. Ask for at most {key.lists_a_second} at once.",
-                now,
-            )
+        of_key = self._lists_of(key, now) if key is not None and key.lists_a_second else None
+        limiting = [bucket for bucket in (of_address, of_key) if bucket is not None]
+        taken = [1] * len(limiting)
+        for place, bucket in enumerate(limiting):
+            more = count if divisible else min(count, int(bucket.most) - 1)
+            if self.buckets.take(bucket, more, now):
+                taken[place] += more
+                continue
+            for each, lists in zip(limiting, taken, strict=True):
+                each.give_back(lists)
+            self._count(bucket.limit)
+            if bucket is of_key:
+                detail = f"This key may read {bucket.most:.0f} lists a second, and {asks}."
+            else:
+                detail = (
+                    f"One address may ask for {bucket.most:g} lists at once without a key of its own "
+                    f"(CORRENTE_ADDRESS_REQUESTS_PER_SECOND), and {asks}."
+                )
+            if divisible:
+                detail += f" None of them was taken. Ask for at most {bucket.most:.0f} at once."
+            raise TooMany(bucket, more + 1, detail, now)
 
-    def take_events(self, key: LimitedKey | None, count: int) -> None:
-        """Take posted events of a key; a number below 0 gives them back.
+    def take_events(self, key: LimitedKey | None, count: int) -> Bucket | None:
+        """Take posted events of a key, if they are limited; return its bucket. A number below 0 gives them back.
 
         Raises:
             TooMany: not all of them fit. None was taken then.
         """
         if key is None or not key.events_a_day:
-            return
+            return None
         now = time.time()
         bucket = self.buckets.bucket(f"events:{key.id}", 0.0, key.events_a_day, now)
         if count <= 0:
             bucket.give_back(-count)
-            return
+            return bucket
         if not self.buckets.take(bucket, count, now):
             self._count("events")
             left = max(0, int(bucket.left))
             raise TooMany(
-                "events",
                 bucket,
                 count,
                 f"This key may post {key.events_a_day} events on a day (UTC), of which {left} are left, and the body "
                 f"has {count}. None of them was taken.",
                 now,
             )
+        return bucket
 
     # ---- inside
 
-    def _take_of_address(self, part: str, now: float) -> None:
+    def _take_of_address(self, part: str, now: float) -> Bucket | None:
         if not self._per_second:
-            return
+            return None
         bucket = self._bucket_of_address(part, now)
         if not self.buckets.take(bucket, 1, now):
             self._count("address")
             raise TooMany(
-                "address",
                 bucket,
                 1,
                 f"One address may send {self._per_second:g} requests a second without a key of its own "
                 "(CORRENTE_ADDRESS_REQUESTS_PER_SECOND).",
                 now,
             )
+        return bucket
 
     def _bucket_of_address(self, part: str, now: float) -> Bucket:
         most = max(1.0, self._per_second * BURST_SECONDS)
@@ -237,7 +244,6 @@ class Limits:
     def _guessed(self, bucket: Bucket, now: float) -> TooMany:
         self._count("guesses")
         return TooMany(
-            "guesses",
             bucket,
             bucket.most / 2,
             f"This address has sent more than {self.guesses.per_minute:g} wrong keys a minute "

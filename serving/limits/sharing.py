@@ -58,12 +58,17 @@ class SharedBuckets:
     # ---- for requests
 
     def bucket(self, name: str, rate: float, most: float, now: float) -> Bucket:
-        """The bucket of a name; a new one is full. One whose limit was changed starts anew."""
+        """The bucket of a name; a new one is full. One whose limit was changed starts anew.
+
+        Args:
+            name: name of the limit, a colon, and whose bucket it is.
+            rate, most, now: as for `Bucket`.
+        """
         found = self._buckets.get(name)
         if found is None or found.rate != rate or found.most != most:
             if len(self._buckets) >= MOST_BUCKETS:
                 del self._buckets[next(iter(self._buckets))]
-            found = self._buckets[name] = Bucket(self._redis_name(name), rate, most, now)
+            found = self._buckets[name] = Bucket(name.partition(":")[0], self._redis_name(name), rate, most, now)
             self.report(found)  # others may have spent from it
         return found
 

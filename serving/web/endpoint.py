@@ -83,9 +83,9 @@ class Endpoint:
                 refuse_unknown(query, ())
             request = self._read_body(await read_body(scope, receive, state.settings.max_body_bytes))
         state.guard.keep_to_visitor(scope, request)
+        self.take(state, scope, request)
         if getattr(request, "explain", False):
             await state.guard.admit_reasons(scope, request)
-        self.take(state, scope, request)
         body = _encode(await self.handle(state.responder, request, **scope["path_params"]))
         await send(
             {
@@ -98,6 +98,8 @@ class Endpoint:
 
     def take(self, state: Any, scope: Mapping[str, Any], request: Any) -> None:
         """Take more of the caller's limits than one list, if a request asks for more. Raises what limits raise."""
+        if getattr(request, "explain", False):
+            state.guard.take_reasons(scope, request.n)
 
     def operation(self, schema_of: Callable[[type], dict[str, Any]], components: Mapping[str, Any]) -> dict[str, Any]:
         """This route as an OpenAPI operation.
@@ -191,9 +193,15 @@ _PROBLEMS: Mapping[str, tuple[str, str]] = {
 }
 """Meaning of each status of an error, and the `detail` of an example."""
 
+RATE_HEADERS: Mapping[str, str] = {
+    "RateLimit-Policy": "Limits that the request counted for: name, quota `q`, seconds `w`. Left out without any.",
+    "RateLimit": "What is left of them: `r`, and the seconds `t` after which there is more.",
+}
+"""Headers of draft-ietf-httpapi-ratelimit-headers-10, with a sentence about each."""
+
 _HEADERS: Mapping[str, Mapping[str, str]] = {
     "401": {"WWW-Authenticate": "How a key is sent (RFC 6750)."},
-    "429": {"Retry-After": "Seconds after which trying again helps."},
+    "429": {"Retry-After": "Seconds after which trying again helps.", **RATE_HEADERS},
     "503": {"Retry-After": "Seconds after which trying again helps."},
 }
 """Headers of some of these answers, with a sentence about each."""
@@ -208,10 +216,13 @@ def problem_response(status: str, description: str, detail: str) -> dict[str, An
         "content": {"application/problem+json": {"schema": schema, "example": problem}},
     }
     if status in _HEADERS:
-        response["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS[status].items()
-        }
+        response["headers"] = described_headers(_HEADERS[status])
     return response
+
+
+def described_headers(texts: Mapping[str, str]) -> dict[str, Any]:
+    """OpenAPI description of headers, for a sentence about each by its name."""
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}
 
 
 def problem_responses(*statuses: str) -> dict[str, Any]:

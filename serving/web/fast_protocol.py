@@ -15,7 +15,7 @@ if it is gone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from serving.web.body import Headers
 from serving.web.connection import DEFAULT_LIMITS, Connection, ConnectionLimits
@@ -24,27 +24,16 @@ from serving.web.endpoint import PERSONAL_HEADERS
 from serving.web.shedding import NEVER_SHED, Shedder, is_plain_get
 
 _PERSONAL = b"".join(b"\r\n%s: %s" % header for header in PERSONAL_HEADERS)
-JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json" + _PERSONAL + b"\r\ncontent-length: "
-"""Beginning of an answer, up to its length. The answers that are given here are lists for visitors."""
-
-
-class RawRefusal(NamedTuple):
-    """Answer of another status than 200.
-
-    Attributes:
-        head: status line and headers, without the length of the body and without an end.
-        body: the body.
-    """
-
-    head: bytes
-    body: bytes
-
-
-FastAnswer = Callable[[bytes, Headers, str], bytes | RawRefusal | None]
-"""Target (path and query as they were sent), headers and peer's address of a GET to a JSON body of status 200, to a
-refusal, or to None: not answered here."""
+JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json" + _PERSONAL
+"""Beginning of an answer. The answers that are given here are lists for visitors."""
 
 LENGTH = b"\r\ncontent-length: "
+"""Beginning of the header with the length of an answer."""
+
+
+FastAnswer = Callable[[bytes, Headers, str], bytes | tuple[bytes, bytes] | None]
+"""Target (path and query as they were sent), headers and peer's address of a GET to a JSON body of status 200, to a
+head and a body, or to None: not answered here. A head has neither the length of the body nor an end."""
 
 
 class Protocol(Connection):
@@ -118,17 +107,17 @@ class Protocol(Connection):
         if isinstance(answer, bytes):
             self.write_answer(JSON_HEAD, answer)
         else:
-            self.write_answer(answer.head + LENGTH, answer.body)
+            self.write_answer(*answer)
 
     def write_answer(self, head_start: bytes, body: bytes) -> None:
         """Write a whole answer, and go on with the connection as the client asked.
 
         Args:
-            head_start: status line and headers up to the number that says how long the body is.
+            head_start: status line and headers, without the length of the body.
             body: the body.
         """
         keep_alive = self.keeps_alive()
-        head = [head_start, b"%d" % len(body), self.default_lines.of(self.server_state.default_headers)]
+        head = [head_start, LENGTH, b"%d" % len(body), self.default_lines.of(self.server_state.default_headers)]
         if self.cors:
             for name, value in self.cors.headers_for(self.headers):
                 head += [b"\r\n", name, b": ", value]

@@ -18,7 +18,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from serving.web.endpoint import Endpoint, problem_response, problem_responses
+from serving.web.endpoint import RATE_HEADERS, Endpoint, described_headers, problem_response, problem_responses
 from serving.web.examples import add_examples
 from serving.web.links import add_links
 
@@ -109,6 +109,9 @@ def document(
                     *[{}] * is_open,
                 ]
                 responses = {**problem_responses("401", "403", "429", "503"), **responses}
+                for status in (status for status in responses if status.startswith("2")):
+                    headers = {**responses[status].get("headers", {}), **described_headers(RATE_HEADERS)}
+                    responses[status] = {**responses[status], "headers": headers}
             operation["responses"] = {status: responses[status] for status in sorted(responses)}
             add_examples(route, operation, field_names if path.startswith("/v1/events/") else {})
             add_links(operation)

@@ -140,14 +140,14 @@ async def test_before_the_first_version_every_list_is_empty() -> None:
 # ---- limits
 
 
-def with_key(lists_a_second: int) -> Server:
+def with_key(lists_a_second: int, *origins: bytes) -> Server:
     app = application(SHOP)
     key = HeldKey(
         id="k1",
         owner="shop",
         digest=b"",
         scopes=frozenset({RECOMMENDATIONS_READ}),
-        origins=frozenset(),
+        origins=frozenset(origins),
         expires_at=math.inf,
         revoked=False,
         events_a_day=0,
@@ -175,6 +175,45 @@ async def test_every_list_of_a_batch_counts_for_an_address_without_a_key() -> No
     async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
         statuses = [(await client.post(PATH, json={"requests": [{}] * count})).status_code for count in (8, 8, 2, 1)]
     assert statuses == [200, 429, 200, 429], "ten fit at once: what two seconds allow"
+
+
+async def test_a_batch_that_its_address_may_not_have_takes_nothing_from_its_key() -> None:
+    app = with_key(100, b"https://shop.example")
+    app.state.guard.limits._per_second = 5.0
+    transport = httpx.ASGITransport(app=app, client=("203.0.113.9", 1234))
+    async with httpx.AsyncClient(transport=transport, base_url="http://corrente") as client:
+        refused = await client.post(PATH, json={"requests": [{}] * 50})
+        assert refused.status_code == 429
+        assert "One address may ask for 10 lists at once" in refused.json()["detail"]
+        answer = await client.post(PATH, json={"requests": [{}] * 10})
+    assert answer.status_code == 200
+    assert answer.headers["ratelimit-policy"] == '"address";q=10;w=2, "lists";q=100;w=1'
+    buckets = app.state.guard.limits.buckets._buckets.values()
+    assert {bucket.limit: bucket.spent for bucket in buckets} == {"address": 10, "lists": 10}
+
+
+async def test_the_reasons_of_a_list_count_as_the_lists_that_they_cost() -> None:
+    app = with_key(500)
+    explained = await posted({"recent": ["a"], "n": 20, "explain": True}, app, "/v1/recommendations")
+    assert explained.status_code == 200
+    (bucket,) = app.state.guard.limits.buckets._buckets.values()
+    assert bucket.spent == 21, "the list, and one for each item whose reasons are asked for"
+    await posted({"recent": ["a"], "n": 20}, app, "/v1/recommendations")
+    assert bucket.spent == 22
+    async with client_of(app) as client:
+        await client.get("/v1/popular?n=3&explain=true")
+    assert bucket.spent == 26
+
+
+async def test_reasons_take_no_more_than_a_whole_quota_so_that_a_small_one_has_room_for_them() -> None:
+    app = with_key(4)
+    assert (await posted({"n": 100, "explain": True}, app, "/v1/recommendations")).status_code == 200
+    refused = await posted({"n": 100, "explain": True}, app, "/v1/recommendations")
+    assert refused.status_code == 429
+    says = refused.json()["detail"]
+    assert says.startswith("This key may read 4 lists a second")
+    (bucket,) = app.state.guard.limits.buckets._buckets.values()
+    assert bucket.spent == 4, "what is refused takes nothing"
 
 
 def test_a_public_key_asks_for_no_batch_and_another_needs_the_scope_of_lists() -> None:

@@ -507,7 +507,7 @@ async def test_no_cache_may_keep_a_list_for_a_visitor(query: str):
         await over_http(ROWS[0], "POST", "/v1/recommendations", json={"user": "u1"}),
     ]
     assert {answer.headers["cache-control"] for answer in answers} == {"private, no-store"}
-    assert b"\r\ncache-control: private, no-store\r\n" in JSON_HEAD, "on the fast path too"
+    assert JSON_HEAD.endswith(b"\r\ncache-control: private, no-store"), "on the fast path too"
     assert "cache-control" not in (await over_http(ROWS[0], "GET", "/v1/popular")).headers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -258,7 +259,7 @@ def test_buckets_that_several_servers_spend_at_once_owe_what_was_too_much(store:
 
 
 def test_a_bucket_of_a_day_is_full_again_with_the_next_day() -> None:
-    bucket = Bucket("a", 0, 5, now=86_400.0 - 1)
+    bucket = Bucket("events", "a", 0, 5, now=86_400.0 - 1)
     assert bucket.take(5, 86_400.0 - 1)
     assert not bucket.take(1, 86_400.0 - 0.5)
     assert bucket.take(5, 86_400.0)
@@ -273,3 +274,60 @@ async def test_only_so_many_buckets_are_kept(store: VersionStore, monkeypatch: p
         assert buckets.take(bucket, 1, 0.0)
     assert len(buckets) == 10
     assert len(buckets._waiting) <= 20
+
+
+@pytest.mark.parametrize("target", [FAST, SLOW])
+async def test_a_list_of_a_limited_caller_says_how_many_are_left(
+    redis_server: RedisServer, store: VersionStore, target: str
+) -> None:
+    """So that the caller can slow down before it is refused. A caller without limits is told of none."""
+    limited, unlimited = made(store, lists_a_second=500), made(store)
+    page = made(store, "recommendations:read", origins=["https://shop.example"], lists_a_second=500)
+    async with shop(redis_server, store) as served, served.connected() as client:
+        rests = []
+        for _ in range(3):
+            answer = await client.ask(target, bearer(limited))
+            assert answer.status == 200
+            assert answer.headers["ratelimit-policy"] == '"lists";q=500;w=1'
+            found = re.fullmatch(r'"lists";r=(\d+);t=1', answer.headers["ratelimit"])
+            assert found
+            rests.append(int(found[1]))
+        assert rests[0] == 499
+        assert max(rests) < 500
+        both = await client.ask(target, bearer(page), "origin: https://shop.example", STRANGER)
+        assert both.headers["ratelimit-policy"] == '"address";q=200;w=2, "lists";q=500;w=1'
+        assert re.fullmatch(r'"address";r=\d+;t=1, "lists";r=\d+;t=1', both.headers["ratelimit"])
+        free = await client.ask(target, bearer(unlimited))
+        assert free.status == 200
+        assert not {"ratelimit", "ratelimit-policy"} & set(free.headers)
+
+
+async def test_an_answer_to_posted_events_says_how_many_are_left_of_the_day(
+    redis_server: RedisServer, store: VersionStore, broker: Broker
+) -> None:
+    key = made(store, events_a_day=100)
+    async with live(settings_for(redis_server, broker)) as served, served.connected() as client:
+
+        async def post(body: bytes) -> Answer:
+            return await client.ask("/v1/events/clicks", bearer(key), method="POST", body=body)
+
+        async def accepted() -> bool:
+            return (await post(b'{"user": "u", "item": "a"}')).status == 202
+
+        await eventually(accepted, "Kafka takes events; what it did not take was given back")
+        answer = await post(b'[{"user": "u", "item": "a"}, {"user": "u", "item": "b"}]')
+        assert answer.status == 202
+        assert answer.headers["ratelimit-policy"] == '"events";q=100;w=86400'
+        assert re.fullmatch(r'"events";r=97;t=\d+', answer.headers["ratelimit"])
+
+
+async def test_a_request_without_a_key_learns_what_its_address_may_do(
+    redis_server: RedisServer, store: VersionStore
+) -> None:
+    async with shop(redis_server, store) as served, served.connected() as client:
+        answer = await client.ask(SLOW, STRANGER)
+        assert answer.status == 401
+        assert answer.headers["ratelimit-policy"] == '"address";q=200;w=2'
+        guess = await client.ask(SLOW, bearer("corrente_" + "0f" * 32), STRANGER)
+        assert guess.status == 401
+        assert "ratelimit" not in guess.headers, "nobody is told how many guesses are left"
