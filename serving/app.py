@@ -21,7 +21,7 @@ from fastapi import Depends, FastAPI
 
 from serving.access.guard import Guard, require_scope
 from serving.access.key_ring import KeyRing
-from serving.access.route_scopes import PUBLIC_ROUTES, ROUTE_SCOPES
+from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, ROUTE_SCOPES
 from serving.answers import item_lists, recommendations
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
@@ -250,6 +250,7 @@ def _document(app: FastAPI) -> None:
                 event_types,
                 ROUTE_SCOPES,
                 public_routes=PUBLIC_ROUTES,
+                beacon_routes=BEACON_ROUTES,
                 is_open=is_open,
                 field_names=app.state.settings.fields,
             )

@@ -45,6 +45,9 @@ SECURITY_SCHEMES: Mapping[str, Any] = {
 }
 """Two headers that bring a key, and two that bring a public key with a token."""
 
+BEACON_TYPE = "text/plain"
+"""Media type of a beacon: that of a text which a page gives to `navigator.sendBeacon`."""
+
 PUBLIC: Mapping[str, list[str]] = {"publicKey": [], "visitorToken": []}
 """Both together open the routes for web pages."""
 
@@ -67,6 +70,7 @@ def document(
     scopes: Mapping[str, str | None],
     *,
     public_routes: Collection[str],
+    beacon_routes: Collection[str],
     is_open: bool,
     field_names: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -79,6 +83,8 @@ def document(
         renamed_structs: Structs by the name to show them under; the events, whose fields may be renamed, are such.
         scopes: `METHOD template` of each route to the scope that it needs; None for an open one.
         public_routes: those of `scopes` that a public key opens, with a token.
+        beacon_routes: those of them that take key and token in a body of plain text. An open server has no public keys,
+            so its document has no beacons.
         is_open: True while calls need no key.
         field_names: our name of an event's field to the one that producers use.
     """
@@ -114,8 +120,34 @@ def document(
                     responses[status] = {**responses[status], "headers": headers}
             operation["responses"] = {status: responses[status] for status in sorted(responses)}
             add_examples(route, operation, field_names if path.startswith("/v1/events/") else {})
+            if route in beacon_routes and not is_open:
+                content = operation["requestBody"]["content"]
+                content[BEACON_TYPE] = _beacon(content["application/json"])
             add_links(operation)
     return whole_document
+
+
+def _beacon(events: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a beacon, for the content of a body of JSON."""
+    schema = {
+        "title": "Beacon",
+        "type": "object",
+        "description": "JSON that a page gives to `navigator.sendBeacon` as a text, because that sets no headers. "
+        "It has at most 65,536 bytes, and no key stands in the headers beside it.",
+        "additionalProperties": False,
+        "required": ["key", "token", "events"],
+        "properties": {
+            "key": {"type": "string", "description": "Public key of the page."},
+            "token": {"type": "string", "description": "Token of the visitor, whom all events are about."},
+            "events": events["schema"],
+        },
+    }
+    example = {
+        "key": "corrente_…",
+        "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.…",
+        "events": events.get("example", []),
+    }
+    return {"schema": schema, "example": example}
 
 
 def _with_visitor(kind: type, schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Checks of `schemathesis run` beside its own: reasons to refuse a fitting request, deletions, and methods."""
+"""Checks of `schemathesis run` beside its own: reasons to refuse a fitting request, deletions, and methods; beacons."""
 
 from __future__ import annotations
 
+import json
 import re
 from http import HTTPStatus
 
@@ -30,6 +31,22 @@ BEYOND_SCHEMAS = tuple(
     )
 )
 """Beginnings of the details of such refusals."""
+
+KEY_HEADERS = ("x-api-key", "authorization")
+
+
+@schemathesis.serializer("text/plain")
+def beacon(ctx, value) -> bytes:
+    """The only bodies of plain text are beacons, which hold JSON."""
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs) -> None:
+    """A body of plain text is a beacon if no key stands in the headers; the one in it opens nothing here."""
+    if case.media_type == "text/plain":
+        for name in [name for name in case.headers if name.lower() in KEY_HEADERS]:
+            del case.headers[name]
 
 
 @schemathesis.check

@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from serving.access.route_scopes import PUBLIC_ROUTES, ROUTE_SCOPES
+from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, ROUTE_SCOPES
+from serving.access.visitors import Beacon
 from serving.app import create_app
 from serving.web.links import LINKS
 from serving.web.openapi import ANYWHERE
@@ -111,6 +112,35 @@ def test_every_error_is_a_problem_with_an_example(route: str, operation: Mapping
         assert content["example"]["title"] == HTTPStatus(int(status)).phrase
         assert ("WWW-Authenticate" in answer.get("headers", {})) is (status == "401")
         assert ("Retry-After" in answer.get("headers", {})) is (status in {"429", "503"})
+
+
+@EACH
+def test_answers_that_limits_apply_to_say_what_is_left(route: str, operation: Mapping[str, Any]) -> None:
+    for answer in (success(operation), operation["responses"].get("429")):
+        names = set((answer or {}).get("headers", {}))
+        assert ({"RateLimit", "RateLimit-Policy"} <= names) is (ROUTE_SCOPES[route] is not None)
+
+
+@EACH
+def test_a_body_of_plain_text_is_a_beacon(route: str, operation: Mapping[str, Any]) -> None:
+    content = operation.get("requestBody", {}).get("content", {})
+    assert ("text/plain" in content) is (route in BEACON_ROUTES)
+    if route in BEACON_ROUTES:
+        schema = schema_of(content["text/plain"]["schema"])
+        assert list(schema["properties"]) == schema["required"] == list(Beacon.__struct_fields__)
+        event = content["application/json"]["example"]
+        for events in (event, [event, event]):
+            jsonschema.validate({"key": "a", "token": "b", "events": events}, schema)
+        for wrong in ({"key": "a", "events": event}, {"key": "a", "token": "b", "events": {}}, event):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate(wrong, schema)
+
+
+def test_an_open_server_takes_no_beacons() -> None:
+    """A beacon brings a public key, and with its first key a server is no longer open."""
+    for methods in create_app(load_settings({})).openapi()["paths"].values():
+        for operation in methods.values():
+            assert "text/plain" not in operation.get("requestBody", {}).get("content", {})
 
 
 @EACH
