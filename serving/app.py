@@ -45,6 +45,7 @@ from serving.web.cors import Cors
 from serving.web.endpoint import Endpoint, Send
 from serving.web.path_ids import route_by_raw_path
 from serving.web.problems import ProblemDetails, answer_problems
+from stream.access.audit import AuditTrail
 from stream.access.key_store import KeyStore
 from stream.access.limit_store import LimitStore
 from stream.catalogue.visitor_rules import VisitorRules
@@ -175,6 +176,8 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
         state.key_ring,
         state.metrics.count_access_refusal,
         state.limits,
+        AuditTrail(state.store.space),
+        settings.model.visitor_salt,
         settings.metrics_token.get_secret_value(),
     )
     state.catalogue_store = CatalogueStore(state.store)

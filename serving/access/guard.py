@@ -39,15 +39,17 @@ from serving.limits.rate_headers import note_limits
 from serving.limits.too_many import TooMany
 from serving.web.body import read_body
 from serving.web.problems import RETRY_SOON
-from stream.access.acts import Caller
+from stream.access.acts import READ_VISITORS, Caller, hidden_visitor
+from stream.access.audit import AuditTrail
 from stream.access.scopes import ADMINISTRATIVE, METRICS_READ, RECOMMENDATIONS_READ, VISITORS_READ
 from stream.access.visitor_token import Visitor, WrongToken, verify
+from stream.events import Id, text_of
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 REALM = 'Bearer realm="corrente"'
 LOOK_SECONDS = 1.0
-"""Longest time that an administrative call waits for Redis to say whether its key still holds."""
+"""Longest time that an administrative call waits for Redis to say whether its key still holds, or to record it."""
 
 CALLER = "corrente_caller"
 """Place of the caller in the scope of a request that was let in."""
@@ -69,6 +71,8 @@ class Guard:
         ring: the keys in memory.
         count_refusal: is called with the reason of each refusal.
         limits: how much a caller may do.
+        trail: takes records of readings of personal data.
+        visitor_salt: under which the trail hides visitors.
         metrics_token: text that opens what `metrics:read` opens, beside keys; empty for none.
     """
 
@@ -77,10 +81,14 @@ class Guard:
         ring: KeyRing,
         count_refusal: Callable[[str], None],
         limits: Limits,
+        trail: AuditTrail,
+        visitor_salt: str,
         metrics_token: str = "",
     ) -> None:
         self.ring = ring
         self.limits = limits
+        self._trail = trail
+        self._visitor_salt = visitor_salt
         self._count_refusal = count_refusal
         self._token_digest = sha256(metrics_token.encode()).digest() if metrics_token else None
 
@@ -168,14 +176,15 @@ class Guard:
     async def admit_reasons(self, scope: Mapping[str, Any], request: Any) -> None:
         """Let a request see the reasons of a list. They name what a visitor had, which `visitors:read` opens.
 
-        The visitor of a token sees their own. A list that names no visitor has nothing of one.
+        The visitor of a token sees their own. A list that names no visitor has nothing of one. Any other reading is
+        recorded.
 
         Args:
             scope: of a request that was admitted.
             request: query or body.
 
         Raises:
-            Refused: 403 without the scope; 503 if Redis can't say whether the key still holds.
+            Refused: 403 without the scope; 503 if Redis can't say whether the key still holds, or takes no record.
         """
         key = scope[KEY]
         user = scope["path_params"].get("user", getattr(request, "user", None))
@@ -186,6 +195,7 @@ class Guard:
             self.check(scope["headers"], VISITORS_READ)
             await self._look_again(VISITORS_READ)
             self.check(scope["headers"], VISITORS_READ)
+        await self._record_reading(scope, "reasons of a list", user, session)
 
     def take_reasons(self, scope: Mapping[str, Any], items: int) -> None:
         """Take the reasons of a list from the limits of the caller of a request that was admitted.
@@ -254,6 +264,8 @@ class Guard:
         note_limits(scope, *self.take(key, address, needed))
         scope[KEY] = key
         scope[CALLER] = Caller(f"key {key.id} of {key.owner}" if key else "anyone on this machine", address)
+        if needed == VISITORS_READ:
+            await self._record_reading(scope, f"{method} {template}", scope["path_params"].get("user"))
 
     async def _let_in(
         self,
@@ -313,6 +325,33 @@ class Guard:
                 f"{needed} wait for Redis.",
                 RETRY_SOON,
             ) from None
+
+    async def _record_reading(
+        self, scope: Mapping[str, Any], what: str, user: Id | None, session: Id | None = None
+    ) -> None:
+        """Record that a key reads personal data, before it does. On an open server nobody is known, and none is made.
+
+        Raises:
+            Refused: 503 if Redis takes no record.
+        """
+        if scope[KEY] is None:
+            return
+        named = [
+            f"{kind} {hidden_visitor(text_of(given), self._visitor_salt)}"
+            for kind, given in (("user", user), ("session", session))
+            if given is not None
+        ]
+        act = scope[CALLER].act(READ_VISITORS, " of ".join([what, *([" and ".join(named)] if named else [])]))
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._trail.note, act), LOOK_SECONDS)
+        except (redis.exceptions.RedisError, TimeoutError):
+            with self.counted():
+                raise Refused(
+                    503,
+                    "redis away",
+                    "Redis takes no record of this reading, and personal data is read with a record only.",
+                    RETRY_SOON,
+                ) from None
 
 
 async def require_scope(request: Request) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stream.access.acts import Act
+from stream.access.acts import READ_VISITORS, Act
 from stream.versions.storage import access_scripts
 from stream.versions.storage.namespace import Namespace, text
 from stream.versions.storage.requests import ActRequest
@@ -54,6 +54,20 @@ class AuditTrail:
     def newest(self, limit: int) -> list[AuditRecord]:
         """The newest records, newest first."""
         return [_record(*entry) for entry in self._redis.xrevrange(self._key, count=limit)]
+
+    def newest_readings(self, visitor: str, limit: int) -> list[AuditRecord]:
+        """The newest records of readings of what is known of a visitor, newest first. The whole trail is read.
+
+        Args:
+            visitor: as `hidden_visitor` gives it.
+            limit: most records.
+        """
+        found = [
+            record
+            for record in self.since(0.0)
+            if record.act.what == READ_VISITORS and visitor in record.act.target.split()
+        ]
+        return found[: -limit - 1 : -1]
 
     def since(self, moment: float) -> Iterator[AuditRecord]:
         """Records from a moment on (seconds since the epoch), oldest first, read page by page."""

@@ -1,4 +1,4 @@
-"""`corrente audit`: the trail of administrative acts, for people and for archives.
+"""`corrente audit`: the trail of administrative acts and readings of personal data, for people and for archives.
 
 This file decides how acts look in a terminal and in an export. What is kept of them: `stream.access.audit`.
 """
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stream.access.acts import hidden_visitor
 from stream.access.audit import AuditRecord
 from stream.access.command_line import AsJson, ModelName, RedisUrl, model_space, show, table_of
 
@@ -22,15 +23,25 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="See who did 
 def list_acts(
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows, newest first.")] = 30,
+    visitor: Annotated[
+        str | None,
+        typer.Option(
+            "--visitor",
+            help="Only readings of what is known of this user or session, found by CORRENTE_MODEL__VISITOR_SALT.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     redis: RedisUrl = None,
     model: ModelName = None,
 ) -> None:
-    """Newest administrative acts: changes of keys, pins, rollbacks and other moves of aliases."""
+    """Newest acts: changes of keys, pins, rollbacks and other moves of aliases, and readings of personal data."""
     from stream.access.audit import AuditTrail
+    from stream.settings import load_settings
 
+    hidden = None if visitor is None else hidden_visitor(visitor, load_settings().model.visitor_salt)
     with model_space(redis, model) as space:
-        records = AuditTrail(space).newest(limit)
+        trail = AuditTrail(space)
+        records = trail.newest(limit) if hidden is None else trail.newest_readings(hidden, limit)
     if as_json:
         print(json.dumps([_row(record) for record in records]))
         return

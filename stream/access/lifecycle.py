@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from hmac import compare_digest
 from typing import NamedTuple
 
 import msgspec
@@ -230,7 +231,7 @@ def ensure_first_key(store: KeyStore, text: str, *, now: float, caller: Caller) 
     A first key that was revoked stays revoked.
     """
     digest = digest_of(text.encode()).hex()
-    if any(record.digest == digest for record in store.records()):
+    if any(compare_digest(record.digest, digest) for record in store.records()):
         return False
     try:
         create_key(

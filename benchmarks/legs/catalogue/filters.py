@@ -35,6 +35,7 @@ from serving.limits.limits import Limits
 from serving.loading.loader import Loader
 from serving.metrics import Metrics
 from serving.upstream_health import UpstreamHealth
+from stream.access.audit import AuditTrail
 from stream.access.key_store import KeyStore
 from stream.access.limit_store import LimitStore
 from stream.catalogue.columns import Change
@@ -108,7 +109,7 @@ def open_guard(store: VersionStore, redis_url: str, metrics: Metrics) -> Guard:
     settings = load_settings({}, redis=redis_url, model_name=MODEL_NAME)
     limits = Limits(settings, LimitStore(store.space), metrics.count_limit)
     ring = KeyRing(KeyStore(store.space), may_open=True, stale_seconds=settings.keys_stale_seconds)
-    return Guard(ring, metrics.count_access_refusal, limits)
+    return Guard(ring, metrics.count_access_refusal, limits, AuditTrail(store.space), settings.model.visitor_salt)
 
 
 def fill(catalogue: Catalogue, size: int) -> None:

@@ -1,10 +1,14 @@
-"""Administrative calls over HTTP are recorded with the key, and those that are refused change nothing."""
+"""Administrative calls and readings of personal data over HTTP are recorded with the key; what is refused is not."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from stream.access.acts import Act, Caller
+import httpx
+
+from stream.access.acts import READ_VISITORS, Act, Caller, hidden_visitor
 from stream.access.audit import AuditTrail
 from stream.access.key_store import KeyStore
 from stream.access.lifecycle import create_key
@@ -46,3 +50,67 @@ async def test_on_an_open_server_the_record_says_that_anyone_did_it(
     (record,) = AuditTrail(store.space).newest(10)
     assert (record.act.who, record.act.called, record.act.why) == ("anyone on this machine", "Ada", "bad lists")
     assert abs(record.at - time.time()) < 600
+
+
+@asynccontextmanager
+async def supported(
+    redis_server: RedisServer, store: VersionStore, publisher: Publisher
+) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
+    """A client with the key of people who help visitors, and the name of that key."""
+    version = publisher.learn(("u", "a"), ("v", "b"))
+    key = create_key(
+        KeyStore(store.space),
+        scopes=["recommendations:read", "visitors:read", "catalogue:write", "metrics:read"],
+        owner="support",
+        now=time.time(),
+        caller=Caller("a"),
+    )
+    async with running(settings_for(redis_server)) as (_, client):
+        client.headers["authorization"] = f"Bearer {key.text}"
+        await served_version(client, version.number)
+        yield client, f"key {key.record.id} of support"
+
+
+def readings(store: VersionStore) -> list[Act]:
+    acts = [record.act for record in AuditTrail(store.space).newest(100)]
+    return [act for act in acts if act.what == READ_VISITORS][::-1]
+
+
+async def test_every_reading_of_personal_data_is_recorded_with_the_key_and_without_the_visitors_id(
+    redis_server: RedisServer, store: VersionStore, publisher: Publisher
+) -> None:
+    salt = settings_for(redis_server).model.visitor_salt
+    async with supported(redis_server, store, publisher) as (client, who):
+        assert (await client.put("/v1/users/visitor-u", json={"labels": {"tier": "gold"}})).status_code == 200
+        assert (await client.get("/v1/users/visitor-u")).json()["labels"] == {"tier": "gold"}
+        assert (await client.get("/v1/users")).status_code == 200
+        assert (await client.get("/v1/recommendations/u?explain=true")).status_code == 200
+        body = {"user": "u", "session": "s", "explain": True}
+        assert (await client.post("/v1/recommendations", json=body)).status_code == 200
+        for path in ("/v1/recommendations/u", "/v1/users/u/recently-viewed", "/v1/popular?explain=true"):
+            assert (await client.get(path)).status_code == 200, "lists that pages show are no look-up of a visitor"
+    of_u = f"user {hidden_visitor('u', salt)}"
+    assert [act.target for act in readings(store)] == [
+        f"GET /v1/users/{{user}} of user {hidden_visitor('visitor-u', salt)}",
+        "GET /v1/users",
+        f"reasons of a list of {of_u}",
+        f"reasons of a list of {of_u} and session {hidden_visitor('s', salt)}",
+    ]
+    assert {(act.who, act.origin) for act in readings(store)} == {(who, "127.0.0.1")}
+    assert "visitor-u" not in str(readings(store))
+
+
+async def test_a_reading_that_can_not_be_recorded_is_refused(
+    redis_server: RedisServer, store: VersionStore, publisher: Publisher
+) -> None:
+    async with supported(redis_server, store, publisher) as (client, _):
+        await client.put("/v1/users/u", json={"labels": {"tier": "gold"}})
+        redis_server.client.delete(store.keys.audit)
+        redis_server.client.set(store.keys.audit, "no stream")
+        for path in ("/v1/users/u", "/v1/users", "/v1/recommendations/u?explain=true"):
+            answer = await client.get(path)
+            assert answer.status_code == 503, path
+            assert "personal data is read with a record only" in answer.json()["detail"]
+            assert "gold" not in answer.text
+            assert "items" not in answer.json()
+        assert (await client.get("/v1/recommendations/u")).status_code == 200

@@ -204,6 +204,31 @@ async def test_reasons_of_a_visitors_list_need_the_scope_of_visitors_too(
         assert (await client.get("/v1/recommendations/u?explain=true", headers=bearer(both.text))).status_code == 401
 
 
+async def test_what_is_known_of_a_visitor_is_in_no_answer_to_a_key_that_reads_lists(
+    redis_server: RedisServer, store: VersionStore
+) -> None:
+    """What a page shows to its visitor needs `recommendations:read`, what is looked up about one `visitors:read`."""
+    async with shop(redis_server, store) as (_, client, keys):
+        write = {"labels": {"tier": "gold"}}
+        lists, profiles = (bearer(keys.by_scope[scope]) for scope in ("recommendations:read", "visitors:read"))
+        assert (
+            await client.put("/v1/users/u", json=write, headers=bearer(keys.by_scope["catalogue:write"]))
+        ).status_code == 200
+        viewed = await client.get("/v1/users/u/recently-viewed", headers=lists)
+        assert [each["item"] for each in viewed.json()["items"]] == ["a"]
+        for answer in (viewed, await client.get("/v1/recommendations/u", headers=lists)):
+            assert all(set(each) == {"item", "score"} for each in answer.json()["items"]), "items and nothing else"
+            assert "gold" not in answer.text
+        looked_up = ("/v1/users/u", "/v1/users", "/v1/recommendations/u?explain=true")
+        for path in looked_up:
+            assert (await client.get(path, headers=lists)).status_code == 403, path
+        assert (await client.get("/v1/users/u", headers=profiles)).json()["labels"] == write["labels"]
+        assert (await client.get("/v1/users/u/recently-viewed", headers=profiles)).status_code == 403
+        redis_server.stop()
+        assert (await client.get("/v1/users/u/recently-viewed", headers=lists)).status_code == 200
+        assert (await client.get("/v1/users/u", headers=profiles)).status_code == 503
+
+
 async def test_refusals_are_counted_by_reason_and_no_metric_has_a_key(
     redis_server: RedisServer, store: VersionStore
 ) -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from serving.app import create_app
 from serving.web.shedding import is_plain_get
 from stream.access.acts import Caller
 from stream.access.key_store import KeyStore
@@ -176,3 +177,61 @@ async def test_a_bomb_of_json_is_refused_in_no_time(
     async with shop(redis_server, store, **more) as served, served.connected() as client:
         answer = await client.ask("/v1/events/clicks", method="POST", body=body)
         assert answer.status == status, answer.body
+
+
+BODIES = [
+    ("POST", "/v1/events/purchases"),
+    ("POST", "/v1/recommendations"),
+    ("POST", "/v1/recommendations/batch"),
+    ("POST", "/v1/rerank"),
+    ("PUT", "/v1/items"),
+    ("PUT", "/v1/items/a"),
+    ("PATCH", "/v1/items/a"),
+    ("PUT", "/v1/users/u"),
+    ("PATCH", "/v1/users/u"),
+    ("POST", "/v1/versions/1/rollback"),
+    ("DELETE", "/v1/pin"),
+]
+"""Further routes that take a body."""
+
+DEEP = b"[" * 50_000 + b"]" * 50_000
+BOMBS = {
+    "depth": DEEP,
+    "depth of objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "depth in fields": b"{" + b", ".join(b'"%s": %s' % (name, DEEP) for name in (b"labels", b"user", b"who")) + b"}",
+    "depth in an element": b'[{"item": "a", "labels": {"a": ' + DEEP + b"}}]",
+    "digits": b'{"revision": ' + b"9" * 1_000_000 + b', "n": ' + b"9" * 1_000_000 + b"}",
+    "an element's digits": b'[{"item": "a", "price": 1' + b"0" * 1_000_000 + b"}]",
+    "exponent": b'{"price": 1e999999999, "n": 1e999999999, "why": 1e999999999}',
+    "no end": b'{"requests": [' + b"{}, " * 100_000,
+}
+
+
+async def test_a_bomb_of_json_is_refused_on_every_route_that_takes_a_body(
+    redis_server: RedisServer, store: VersionStore
+) -> None:
+    documented = create_app(settings_for(redis_server)).openapi()["paths"]
+    taking = {
+        (method.upper(), path)
+        for path, methods in documented.items()
+        for method, operation in methods.items()
+        if "requestBody" in operation
+    }
+    assert len(taking) == len(BODIES) + 2, "those of clicks and feedback are read as that of purchases"
+    async with shop(redis_server, store) as served:
+        for method, target in BODIES:
+            for name, body in BOMBS.items():
+                async with served.connected() as client:
+                    headers = ("content-type: application/json",)
+                    answer = await client.ask(target, *headers, method=method, body=body)
+                    assert answer.status in {400, 422}, (method, target, name, answer)
+                    assert answer.body["status"] == answer.status
+
+
+async def test_a_bomb_in_a_parameter_is_refused(redis_server: RedisServer, store: VersionStore) -> None:
+    async with shop(redis_server, store) as served:
+        for bomb in ("%5B" * 5_000, "%7B%22a%22:" * 2_000, "1e999999999", "9" * 10_000):
+            for name in ("labels", "n", "price_min", "published_after", "window"):
+                async with served.connected() as client:
+                    answer = await client.ask(f"/v1/popular?{name}={bomb}")
+                    assert answer.status == 422, (name, bomb[:20], answer)

@@ -8,9 +8,12 @@ import time
 import pytest
 from typer.testing import CliRunner, Result
 
+from stream.access.acts import READ_VISITORS, Caller, hidden_visitor
+from stream.access.audit import AuditTrail
 from stream.access.audit_cli import app as audit
 from stream.access.keys_cli import app as keys
 from stream.access_settings import KEY_FORM
+from stream.settings import load_settings
 from stream.versions import PINNED, VersionStore
 from tests.stream.access.conftest import RedisAt
 
@@ -131,6 +134,23 @@ def test_an_export_is_a_line_of_json_for_each_act_oldest_first(
     assert typed(audit, "export", "--since", "2999-01-01").stdout == ""
     assert len(typed(audit, "export", "--since", "2020-01-01T00:00:00Z").stdout.splitlines()) == 5
     assert "2026-01-31" in typed(audit, "export", "--since", "yesterday", code=2).stderr
+
+
+def test_readings_of_one_visitor_are_found_by_the_id(redis_at: RedisAt) -> None:
+    store = VersionStore.connect(redis_at.url, "shop")
+    trail, salt = AuditTrail(store.space), load_settings().model.visitor_salt
+    support = Caller("key 1 of support", "192.0.2.1")
+    for visitor in ("ada", "eve", "ada"):
+        target = f"GET /v1/users/{{user}} of user {hidden_visitor(visitor, salt)}"
+        trail.note(support.act(READ_VISITORS, target))
+    trail.note(support.act("alias.move", f"not a reading of {hidden_visitor('ada', salt)}"))
+    store.close()
+    found = json.loads(typed(audit, "list", "--visitor", "ada", "--json").stdout)
+    assert [row["what"] for row in found] == [READ_VISITORS] * 2
+    assert found[0]["id"] > found[1]["id"], "the newest first"
+    assert json.loads(typed(audit, "list", "--visitor", "ada", "--limit", "1", "--json").stdout) == found[:1]
+    assert json.loads(typed(audit, "list", "--visitor", "bob", "--json").stdout) == []
+    assert len(json.loads(typed(audit, "list", "--json").stdout)) == 4
 
 
 def test_moves_of_aliases_and_rollbacks_by_commands_are_in_the_trail(redis_at: RedisAt) -> None:
