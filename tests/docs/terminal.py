@@ -32,7 +32,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
-from simulators.client import Client
+from simulators.client import Client, key_header
 from simulators.replay import counters
 from tests.docs.guide_page import Block, blocks_of
 
@@ -72,6 +72,9 @@ class Terminal:
             "CORRENTE_PORT": str(self._port),
             **(environment or {}),
         }
+        self.key_file = folder / "operators.key"
+        self.waits_with_key = False
+        """True if the reader has that key; otherwise a page about keys says by itself what to wait for."""
         self._output = surroundings / "output"
         self._output.touch()
         self._blocks = surroundings / "blocks"
@@ -186,14 +189,18 @@ class Terminal:
             health = httpx.get(f"{address}/health/ready")
             if not health.is_success:
                 return False
+            key = ""
             if health.json()["access"] == "keys":
-                return True  # a page about keys, which says by itself what to wait for
+                if not self.waits_with_key:
+                    return True  # a page about keys, which says by itself what to wait for
+                key = self.key_file.read_text().strip()
+            headers = key_header(key)
             # Ask for the learned version first and for the served one last: each may only have gone on meanwhile.
-            metrics = httpx.get(f"{address}/metrics").text
-            with Client(address) as client:
+            metrics = httpx.get(f"{address}/metrics", headers=headers).text
+            with Client(address, key=key) as client:
                 read = counters(client)["read"]
-            versions = httpx.get(f"{address}/v1/versions").json()
-            served = httpx.get(f"{address}/health/ready").json()["version"]
+            versions = httpx.get(f"{address}/v1/versions", headers=headers).json()
+            served = httpx.get(f"{address}/health/ready", headers=headers).json()["version"]
         except httpx.TransportError:
             return True
         accepted = sum(
