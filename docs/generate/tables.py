@@ -60,6 +60,9 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "eight items that one of these visitors bought or disliked; each place of a set has as many rows, in order",
         ("had/kept.py",),
     ),
+    "bought": Description(
+        "an item: up to sixteen others that are bought together with it", ("had/bought_together.py",)
+    ),
     "sessions": Description("a session, in a ring: the newest takes the row of the oldest", ("entities/sessions.py",)),
     "session_items": Description(
         "the last 50 items of the session in the same row of `sessions`", ("entities/sessions.py",)
@@ -163,6 +166,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "check": "upper half of the item's first key; if the row has another key, the entry counts for none",
         "bought": "time of the last purchase; 0 is never",
         "disliked": "time of the dislike that stands; 0 is none",
+    },
+    "bought": {
+        "other": "row of the other item",
+        "check": "upper half of the other item's first key; if the row has another key, the slot counts for none",
+        "weight": "decayed number of baskets that hold both, as it was at `seconds`",
+        "seconds": "time of that number",
     },
     "sessions": {
         "key0": "first half of the 128-bit salted hash of the session's id",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stream.events import ID_MAX_BYTES
 from stream.models.batch import ITEM_SALT, session_salt
+from stream.models.had.bought_together import bought_with
 from stream.models.had.lists import kinds_of
 from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key
@@ -60,7 +61,7 @@ class Model:
     >>> from stream.state.tables import Tables
     >>> settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
     >>> Model(settings, views_of(Tables(table_specs(settings)))).recommend(Query(user="ada"))
-    Ranking(items=[], scores=[], fallback='trending', popular=0, newest=0)
+    Ranking(items=[], scores=[], fallback='trending', popular=0, newest=0, together=None)
     """
 
     HINTED = ("items", "visitors", "sessions")
@@ -228,6 +229,42 @@ class Model:
     def similar(self, item: str, n: int, allowed: Allowed = None) -> Ranking:
         """Items for a visitor of whom nothing but this one is known; `allowed` as `recommend` takes it."""
         return self.recommend(Query(n=n, recent=[item], exclude=[item]), allowed)
+
+    def bought_together(self, query: Query, allowed: Allowed = None) -> Ranking:
+        """Items that are bought together with one, those of the most baskets first; then items that are similar to it.
+
+        The score of the former is the decayed number of baskets. If there are none, the list is that of `similar`.
+
+        Args:
+            query: `recent` ends with the item; `n`; `exclude` names the item, too.
+            allowed: as `recommend` takes it.
+
+        Raises:
+            ValueError: `allowed` has another length than the table `items`.
+        """
+        only = self._allowed(allowed)
+        known = self._items(query.recent[-1:])
+        names, scores = list[str](), list[float]()
+        if known.size:
+            rows, baskets = bought_with(self.views, int(known[0]), self.clock)
+            for row, name, count in zip(rows, self.names(rows), baskets.tolist(), strict=True):
+                if len(names) < query.n and name not in query.exclude and (only is None or only.mask[row]):
+                    names.append(name)
+                    scores.append(count)
+        rest = self.recommend(
+            Query(recent=query.recent, n=query.n - len(names), exclude={*query.exclude, *names}), only
+        )
+        if names:
+            least = scores[-1] - 1.0
+            scores += [least - place for place in range(len(rest.items))]
+        return Ranking(
+            names + rest.items,
+            scores if names else rest.scores,
+            None if names else rest.fallback,
+            rest.popular,
+            rest.newest,
+            len(names),
+        )
 
     def popular(self, n: int, now: float = 0.0, half_life: str | None = None, allowed: Allowed = None) -> Ranking:
         """The items with the largest decayed counts.

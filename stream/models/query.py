@@ -56,6 +56,7 @@ class Ranking(msgspec.Struct, frozen=True):
         popular: number of items at the end of the list (but for the newest) that no source proposed, and that were
             added by their counts.
         newest: number of items at its end that were added because they are new.
+        together: number of items at its beginning that are bought together with an item; None in other lists.
     """
 
     items: list[str] = []
@@ -63,3 +64,4 @@ class Ranking(msgspec.Struct, frozen=True):
     fallback: str | None = None
     popular: int = 0
     newest: int = 0
+    together: int | None = None

@@ -49,6 +49,8 @@ KEPT_WAYS = 8
 """Visitors in a row of `kept_visitors`."""
 KEPT_ENTRIES = 8
 """Entries of a row of `kept_items`."""
+BOUGHT_SLOTS = 16
+"""Slots of a row of `bought`: other items that are bought together with the item."""
 SEEN_WAYS = 8
 """Pairs of visitor and item in a row of `seen`, from the newest to the oldest."""
 CELL_WORDS = 8
@@ -113,6 +115,9 @@ KEPT_VISITOR = np.dtype([("key", "<u8"), ("seconds", "<u4"), ("spare", "<u4")])
 KEPT_ITEM = np.dtype([("item", "<u4"), ("check", "<u4"), ("bought", "<u4"), ("disliked", "<u4")])
 """An item that a visitor bought or disliked, and when: the last time of each in seconds, 0 for never. `check` is a part
 of the item's key. If the item was evicted, its row has another key, and the entry counts for no item."""
+BOUGHT = np.dtype([("other", "<u4"), ("check", "<u4"), ("weight", "<f4"), ("seconds", "<u4")])
+"""An item that was bought together with another: how many baskets held both, as that was worth at `seconds`. `check` is
+as in `kept_items`."""
 STREAM_CLOCK = np.dtype(
     [
         ("seconds", "<f8"),  # the stream clock; 0 before the first event
@@ -282,6 +287,7 @@ def table_specs(settings: ModelSettings) -> list[TableSpec]:
         TableSpec("seen", rows.seen, _wide("<u8", SEEN_WAYS), 64),
         TableSpec("kept_visitors", rows.kept_visitors, _wide(KEPT_VISITOR, KEPT_WAYS), 16),
         TableSpec("kept_items", rows.kept_items, _wide(KEPT_ITEM, KEPT_ENTRIES), 32),
+        TableSpec("bought", rows.items, _wide(BOUGHT, BOUGHT_SLOTS), 64),
         TableSpec("sessions", rows.sessions + 1, SESSION, 32),
         TableSpec("session_items", rows.sessions + 1, _wide("<u4", SESSION_ITEMS), 40),
         TableSpec("postings", rows.postings, _wide("<u4", POSTING_ENTRIES), 32),

@@ -18,6 +18,7 @@ import numpy as np
 from stream.models.entities import eviction, sessions
 from stream.models.entities.eviction import FREE_STEPS, LEAVING, POSITION, WANTED
 from stream.models.entities.row_lifecycle import give_back_row, no_row_left, take_row
+from stream.models.had import bought_together
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find, remove
 from stream.models.kernels.row_pool import run_row, run_rows
@@ -200,6 +201,7 @@ def forget(state, row):
     embedding.forget(state, row)
     item_bias.forget(state, row)
     custom.forget(state, row)
+    bought_together.forget(state, row)
     drop_name(state, row)
     state.item_tastes[row] = 0.0
     state.item_tastes_dirty[row] = 1

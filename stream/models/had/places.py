@@ -9,6 +9,7 @@ This file decides where a visitor's place and the entries of a place are.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.models.kernels.compile import inlined
 from stream.models.schema import KEPT_WAYS
@@ -30,3 +31,12 @@ def rows_each(visitor_rows: int, entry_rows: int) -> int:
 def check_of(key0: np.uint64) -> np.uint32:
     """The part of an item's key that its entries carry."""
     return np.uint32(key0 >> np.uint64(32))
+
+
+def checks_of(keys: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """`check_of` of many keys.
+
+    >>> checks_of(np.array([7 << 32 | 1, 1], np.uint64)).tolist()
+    [7, 0]
+    """
+    return (keys >> np.uint64(32)).astype(np.uint32)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from stream.models.batch import EventBatch
 from stream.models.entities import items, sessions, visitors
 from stream.models.entities.row_lifecycle import no_row_left
-from stream.models.event_codes import AGGREGATE, CLICK, PURCHASE, RETURN, VIEW
+from stream.models.event_codes import AGGREGATE, CLICK, LEARN, PURCHASE, RETURN, VIEW
 from stream.models.feature_names import FEATURES
-from stream.models.had import kept
+from stream.models.had import bought_together, kept
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter_word, find, find_word, remove_word
 from stream.models.kernels.hashing import mixed
@@ -291,6 +291,8 @@ def learn_event(
         held_events.make_room(state, visitor, seconds)
     visitors.remember(state, visitor, item, seconds, batch.weights[event], batch.kinds[event], np.uint8(learned))
     if kept.may_note(batch.kinds[event]):
+        if batch.kinds[event] == PURCHASE and weight > 0 and batch.learned[event] == LEARN:
+            bought_together.learn(state, batch.visitors[event, 0], item, seconds)
         kept.note(state, batch.visitors[event, 0], item, seconds, batch.weights[event], batch.kinds[event])
     remember_session(state, visitor, session)
     if held:

@@ -12,6 +12,7 @@ never learns.
 | `items` | what is known of an item, and its name |
 | `counts` | how events, decayed counts and remembered items add up |
 | `pairs` | how pair counts add up, and which pairs of an item stay |
+| `bought` | how baskets add up, and which items that are bought together stay |
 | `sessions` | in which order sessions are neighbours, and which sessions an item is found by |
 | `histories` | which events a visitor's history holds |
 | `top` | which items are in the top lists |

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stream.models.had.kept import copy_kept
+from stream.models.merging.bought import merge_bought
 from stream.models.merging.counts import copy_seen, merge_scalars, merge_sums
 from stream.models.merging.histories import merge_visitors
 from stream.models.merging.items import merge_items, name_cells
@@ -128,6 +129,7 @@ def fill(
     for part, numbers in zip(parts, items.of, strict=True):
         into = (tables["kept_visitors"].data, tables["kept_items"].data, tables["scalars"].data[0])
         copy_kept(*into, *part.kept, numbers)
+    merge_bought(tables, parts, items)
     if settings.repeats == "first":
         for part in parts:
             copy_seen(tables["seen"].data, part.seen)

@@ -71,6 +71,7 @@ class ShardRows:
         self.history = used("history", self.scalars[POOL_HISTORY + POOL_USED])
         self.seen = rows("seen", len(views["seen"][1]))
         self.kept = (*views["kept_visitors"], *views["kept_items"])
+        self.bought = views["bought"]
         self.linear = rows("linear", len(views["linear"][1]))
         self.network = rows("network", len(views["network"][1]))
         self.challenger = rows("challenger", 1)

@@ -64,6 +64,8 @@ PLACE = "place_added"
 """Name of the feature of an item that was added behind the ranked ones: its place among them, from 0."""
 
 
+BASKETS = "bought_together"
+"""Name of the source of items that are bought together with an item."""
 DISLIKED_NEARBY = "disliked_nearby"
 """Name of the feature of an item that lies near one that the visitor disliked: the amount that this took."""
 
@@ -190,6 +192,14 @@ def explain_counts(scores: Sequence[float], half_life: str) -> list[Reasons]:
     source = f"popular_{half_life}"
     return [
         Reasons(0.0, [FeaturePart(f"{source}.count", score, 1.0)], [SourcePart(source, score, place, score)])
+        for place, score in enumerate(scores, 1)
+    ]
+
+
+def explain_baskets(scores: Sequence[float]) -> list[Reasons]:
+    """The reasons of items that are listed by the number of baskets that they share with an item."""
+    return [
+        Reasons(0.0, [FeaturePart(f"{BASKETS}.count", score, 1.0)], [SourcePart(BASKETS, score, place, score)])
         for place, score in enumerate(scores, 1)
     ]
 

@@ -54,6 +54,8 @@ class State(NamedTuple):
     kept_visitors_dirty: NDArray
     kept_items: NDArray
     kept_items_dirty: NDArray
+    bought: NDArray
+    bought_dirty: NDArray
     sessions: NDArray
     sessions_dirty: NDArray
     session_items: NDArray

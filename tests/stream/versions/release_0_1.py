@@ -74,7 +74,7 @@ def read_as_release_0_1(manifest: bytes) -> dict[str, Any]:
     return fields
 
 
-LATER_TABLES = {"clock", "kept_visitors", "kept_items"}
+LATER_TABLES = {"clock", "kept_visitors", "kept_items", "bought"}
 """Tables that the release did not have."""
 
 
