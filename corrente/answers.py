@@ -89,11 +89,13 @@ class MadeFrom(msgspec.Struct, frozen=True):
         ranked: candidates in the order of the model.
         popular: items that were added by their counts alone.
         newest: items that were added because they are new.
+        bought_together: items that are in one basket with the item of the list; None in lists that are not about it.
     """
 
     ranked: int
     popular: int
     newest: int
+    bought_together: int | None = None
 
 
 class Recommendations(msgspec.Struct, frozen=True):

@@ -57,6 +57,7 @@ class Routes:
     recently_viewed = Route(lists.recently_viewed)
     new_arrivals = Route(lists.new_arrivals)
     similar = Route(lists.similar)
+    bought_together = Route(lists.bought_together)
     popular = Route(lists.popular)
     trending = Route(lists.trending)
 

@@ -114,6 +114,25 @@ def similar(
     return Call("GET /v1/items/{item}/similar", _LIST, ids=[item], query=query)
 
 
+def bought_together(
+    item: Id,
+    *,
+    n: int | None = None,
+    version: Id | None = None,
+    explain: bool | None = None,
+    filter: Filter = NO_FILTER,  # noqa: A002  as above
+) -> Call[Recommendations]:
+    """Items that visitors bought within a day of this one, those of the most baskets first; then similar items.
+
+    `made_from.bought_together` is the number of the former.
+
+    >>> client.bought_together("spade", n=2).made_from.bought_together
+    0
+    """
+    query = [*pairs_of({"n": n, "version": version, "explain": explain}), *filter.as_parameters()]
+    return Call("GET /v1/items/{item}/bought-together", _LIST, ids=[item], query=query)
+
+
 def recommendations_for_many(
     requests: Sequence[Mapping[str, Any]], *, version: Id | None = None
 ) -> Call[RecommendationsForMany]:

@@ -93,6 +93,12 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
             {"user": "bob", "candidates": ["spade", "tea"]},
         ),
         Request("GET /v1/items/{item}/similar", "Items beside a product page", "GET", "/v1/items/teapot/similar?n=2"),
+        Request(
+            "GET /v1/items/{item}/bought-together",
+            "What was bought within a day of an item, then similar items",
+            "GET",
+            "/v1/items/tea/bought-together?n=3",
+        ),
         Request("GET /v1/popular", "The two most popular items", "GET", "/v1/popular?n=2"),
         Request("GET /v1/trending", "The same over the last hours", "GET", "/v1/trending?n=2"),
         Request("GET /v1/new-arrivals", "The two newest items", "GET", "/v1/new-arrivals?n=2"),

@@ -18,6 +18,6 @@ add a policy, add it to `decision` and a row to the table in `tests/serving/answ
 | `responder` | the steps from a checked request to a counted response, for both HTTP ways |
 | `recommendations` | routes of the lists for a visitor |
 | `batch` | lists for several visitors in one call |
-| `item_lists` | routes of the lists that are not about a visitor: similar, popular, trending, new arrivals |
+| `item_lists` | routes of the lists that are not about a visitor: similar, bought together, popular, trending, new |
 | `fast_path` | which requests are answered inside the HTTP protocol |
 """

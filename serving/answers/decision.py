@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.answers import rankings
-from serving.answers.contexts import LISTS
+from serving.answers.contexts import FILLED, LISTS
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.snapshot import View
 from stream.models.model import Model
@@ -85,7 +85,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         explain: give the reasons of each item (`serving.answers.explain`). The list is the same.
         basket: items in the basket now, in the order in which they were put there; none of them is in the list.
         keep_all: every candidate is in the list; those that the model doesn't rank come last.
-        context: a list that is not ranked, one of `LISTS`, instead of items for a visitor.
+        context: a list that no ranker orders, one of `LISTS`, instead of items for a visitor. That of what is bought
+            together is about `item`.
     """
 
     user: str | None = None
@@ -287,7 +288,7 @@ def fill_with_unmet(ranking: Ranking, ask: Ask, context: Context) -> Ranking:
     Named candidates come in the order in which they were named. The scores lie below those of the list.
     """
     missing = ask.n - len(ranking.items)
-    if missing <= 0 or ask.context is not None or context.view is None or not context.view.result.passes.size:
+    if missing <= 0 or ask.context not in FILLED or context.view is None or not context.view.result.passes.size:
         return ranking
     among = ask.candidates if ask.candidates is not None else ask.include
     left_out = excluded_items(ask)

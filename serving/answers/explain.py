@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from serving.answers.contexts import BOUGHT_TOGETHER
 from serving.answers.decision import ARRANGEMENTS, EMPTY, ArrangementPolicy, Ask, Context, Plan, plan, score
 from serving.answers.response import Explanation, ListReasons
 from stream.catalogue.filters import HIDDEN
 from stream.models.model import Model
 from stream.models.query import Ranking
-from stream.models.ranking.explanation import FeaturePart, Reasons, explain_counts
+from stream.models.ranking.explanation import FeaturePart, Reasons, explain_added, explain_baskets, explain_counts
 
 NAMES = {"fill_with_unmet": "without_events"}
 """Names of policies in answers, where they are not those of the functions."""
@@ -39,8 +40,12 @@ def explain(
     ranker = "counts"
     if context.model is not None:
         planned = plan(ask, context)
-        ranking, reasons = explain_scores(context.model, planned)
-        ranker = ranker if planned.half_life is not None else context.model.settings.ranker
+        if ask.context == BOUGHT_TOGETHER:
+            ranking, reasons = explain_bought_together(context.model, planned)
+        else:
+            ranking, reasons = explain_scores(context.model, planned)
+        counted = planned.half_life is not None or ranking.together
+        ranker = ranker if counted else context.model.settings.ranker
     for policy in arrangements:
         arranged = policy(ranking, ask, context)
         name = NAMES.get(policy.__name__, policy.__name__)
@@ -55,6 +60,18 @@ def explain_scores(model: Model, planned: Plan) -> tuple[Ranking, list[Reasons]]
         return model.explain(planned.query, planned.allowed)
     ranking = score(model, planned)
     return ranking, explain_counts(ranking.scores, planned.half_life)
+
+
+def explain_bought_together(model: Model, planned: Plan) -> tuple[Ranking, list[Reasons]]:
+    """The list of what is bought together, as `decision.decide` gets it, and the reasons of each of its items."""
+    ranking = model.bought_together(planned.query, planned.allowed)
+    if not ranking.together:
+        similar, reasons = model.explain(planned.query, planned.allowed)
+        return msgspec.structs.replace(similar, together=0), reasons
+    added = len(ranking.items) - ranking.together - ranking.popular - ranking.newest
+    policies = ["similar"] * added + ["popular"] * ranking.popular + ["newest"] * ranking.newest
+    baskets = ranking.scores[: ranking.together]
+    return ranking, explain_baskets(baskets) + explain_added(baskets, policies)
 
 
 def after_policy(policy: str, before: Ranking, reasons: Sequence[Reasons], after: Ranking) -> list[Reasons]:

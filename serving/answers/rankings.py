@@ -19,7 +19,7 @@ def without_hidden(ranking: Ranking, shown: Sequence[bool]) -> Ranking:
         shown: for each of its items, whether it stays.
 
     >>> without_hidden(Ranking(["a", "b", "c"], [3.0, 2.0, 1.0], popular=1), [True, False, True])
-    Ranking(items=['a', 'c'], scores=[3.0, 1.0], fallback=None, popular=1, newest=0)
+    Ranking(items=['a', 'c'], scores=[3.0, 1.0], fallback=None, popular=1, newest=0, together=None)
     """
     added_from = len(ranking.items) - ranking.popular - ranking.newest
     new_from = len(ranking.items) - ranking.newest
@@ -29,6 +29,7 @@ def without_hidden(ranking: Ranking, shown: Sequence[bool]) -> Ranking:
         ranking.fallback,
         sum(shown[added_from:new_from]),
         sum(shown[new_from:]),
+        None if ranking.together is None else sum(shown[: ranking.together]),
     )
 
 
@@ -36,7 +37,7 @@ def with_added(ranking: Ranking, added: list[str]) -> Ranking:
     """The list, with items at its end that the model has not ranked. Their scores lie below those of the list.
 
     >>> with_added(Ranking(["a"], [3.0]), ["b", "c"])
-    Ranking(items=['a', 'b', 'c'], scores=[3.0, 2.0, 1.0], fallback=None, popular=0, newest=2)
+    Ranking(items=['a', 'b', 'c'], scores=[3.0, 2.0, 1.0], fallback=None, popular=0, newest=2, together=None)
     """
     if not added:
         return ranking
@@ -47,6 +48,7 @@ def with_added(ranking: Ranking, added: list[str]) -> Ranking:
         ranking.fallback if ranking.items else "newest",
         ranking.popular,
         ranking.newest + len(added),
+        ranking.together,
     )
 
 
@@ -54,11 +56,12 @@ def cut(ranking: Ranking, n: int) -> Ranking:
     """The first `n` items; the very same ranking if there are no more.
 
     >>> cut(Ranking(["a", "b", "c"], [3.0, 2.0, 1.0], popular=1, newest=1), 2)
-    Ranking(items=['a', 'b'], scores=[3.0, 2.0], fallback=None, popular=1, newest=0)
+    Ranking(items=['a', 'b'], scores=[3.0, 2.0], fallback=None, popular=1, newest=0, together=None)
     """
     surplus = len(ranking.items) - n
     if surplus <= 0:
         return ranking
     newest = max(0, ranking.newest - surplus)
     popular = max(0, ranking.popular - max(0, surplus - ranking.newest))
-    return Ranking(ranking.items[:n], ranking.scores[:n], ranking.fallback, popular, newest)
+    together = None if ranking.together is None else min(ranking.together, n)
+    return Ranking(ranking.items[:n], ranking.scores[:n], ranking.fallback, popular, newest, together)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from serving.answers.contexts import NEW_ARRIVALS, RECENTLY_VIEWED
+from serving.answers.contexts import BOUGHT_TOGETHER, NEW_ARRIVALS, RECENTLY_VIEWED
 from serving.answers.decision import Ask
 from serving.answers.parameters.filters import FilterFields, FilterParameters, filter_of
 from serving.answers.parameters.seen import (
@@ -229,6 +229,12 @@ def ask_of_item(item: str, request: ListOfItems) -> Ask:
     """The ask of `GET /v1/items/{item}/similar`. Raises `Problem` 422 for an invalid id."""
     _check("item", item)
     return Ask(item=item, n=request.n, wanted=filter_of(request), explain=_explain(request))
+
+
+def ask_of_bought_together(item: str, request: ListOfItems) -> Ask:
+    """The ask of `GET /v1/items/{item}/bought-together`. Raises `Problem` 422 for an invalid id."""
+    _check("item", item)
+    return Ask(item=item, context=BOUGHT_TOGETHER, n=request.n, wanted=filter_of(request), explain=_explain(request))
 
 
 def ask_of_counts(half_life: str, request: ListOfCounts) -> Ask:

@@ -42,6 +42,8 @@ class MadeFrom(msgspec.Struct):
     """Items that were added, or listed, by their counts alone."""
     newest: int
     """Items that were added because they are new, those included that have no event yet."""
+    bought_together: int | UnsetType = UNSET
+    """Items that are in one basket with the item of the list; only in lists of what is bought together."""
 
 
 class Recommendations(msgspec.Struct):
@@ -85,10 +87,18 @@ def to_response(
         version.number if version is not None else None,
         version.id if version is not None else None,
         ranking.fallback,
-        MadeFrom(len(ranking.items) - ranking.popular - ranking.newest, ranking.popular, ranking.newest),
+        made_from(ranking),
         catalogue_revision,
         list(map(Scored, ranking.items, ranking.scores)),
     )
+
+
+def made_from(ranking: Ranking) -> MadeFrom:
+    """Number of items of a ranking by where they come from."""
+    ranked = len(ranking.items) - ranking.popular - ranking.newest
+    if ranking.together is None:
+        return MadeFrom(ranked, ranking.popular, ranking.newest)
+    return MadeFrom(ranked - ranking.together, ranking.popular, ranking.newest, ranking.together)
 
 
 def with_reasons(response: Recommendations, explanation: Explanation) -> Recommendations:

@@ -43,6 +43,7 @@ LINKS: Mapping[str, Sequence[Link]] = {
     ),
     "recommend_for": (_SIMILAR,),
     "similar_items": (_SIMILAR,),
+    "items_bought_together": (_SIMILAR,),
     "popular_items": (_SIMILAR,),
     "trending_items": (_SIMILAR,),
     "new_arrivals": (_SIMILAR,),

@@ -107,6 +107,7 @@ ARGUMENTS: dict[str, tuple] = {
     "rerank": (["teapot", "spade"],),
     "recently_viewed": ("bob",),
     "similar": ("teapot",),
+    "bought_together": ("teapot",),
     "put_items": ({"a/b": Item(title="One"), 7: Item(categories=["home/kitchen"], labels={"size": 40})},),
     "put_item": ("..", Item(tags=["new"], published_at="2026-01-01T00:00:00Z")),
     "patch_item": ("..", {"brand": "Bodum", "tags": None}),

@@ -17,7 +17,7 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from benchmarks.harness.waiting import wait_until
-from serving.answers.contexts import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
+from serving.answers.contexts import BOUGHT_TOGETHER, POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
 from serving.answers.decision import Ask, Context, decide
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter
@@ -143,6 +143,7 @@ ASKS: Mapping[str, Ask] = {
     "filter": Ask(user=VISITORS[1], wanted=Filter(tags=("tea",), price_max=12.0), n=50),
     "all there is": Ask(user=VISITORS[2], n=70),
     "similar": Ask(item=ITEMS[2]),
+    "bought together": Ask(item=ITEMS[2], context=BOUGHT_TOGETHER, n=30),
     "popular": Ask(half_life=POPULAR_HALF_LIFE, n=30),
     "trending": Ask(half_life=TRENDING_HALF_LIFE),
 }
@@ -154,7 +155,8 @@ def answers_of(server: ServerProcess, **more: Any) -> dict[str, list[tuple[str, 
     found = {}
     for name, ask in ASKS.items():
         if ask.item is not None:
-            answer = server.client.get(f"/v1/items/{quote(ask.item, safe='')}/similar", params=more)
+            path = f"/v1/items/{quote(ask.item, safe='')}/{'bought-together' if ask.context else 'similar'}"
+            answer = server.client.get(path, params={"n": ask.n, **more})
         elif ask.half_life is not None:
             path = "/v1/popular" if ask.half_life == POPULAR_HALF_LIFE else "/v1/trending"
             answer = server.client.get(path, params={"n": ask.n, **more})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.answers import contexts, decision, rankings
-from serving.answers.contexts import POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
+from serving.answers.contexts import BOUGHT_TOGETHER, POPULAR_HALF_LIFE, TRENDING_HALF_LIFE
 from serving.answers.decision import EMPTY, Ask, Context, arrange, cut_to_length, decide, plan
 from stream.models.query import Ranking
 from tests.serving.answers.shop import ITEMS, shop
@@ -27,6 +27,7 @@ ASKS = {
     "exclude": Ask(user="u1", exclude=ITEMS[:3], n=24),
     "candidates": Ask(user="u1", candidates=ITEMS, n=24),
     "similar": Ask(item="item 20", n=24),
+    "bought together": Ask(item="item 20", context=BOUGHT_TOGETHER, n=24),
     "popular": Ask(half_life=POPULAR_HALF_LIFE, n=24),
     "trending": Ask(half_life=TRENDING_HALF_LIFE, n=24),
 }

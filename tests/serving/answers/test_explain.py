@@ -100,6 +100,7 @@ LISTS: Mapping[str, tuple[str, str, Any]] = {
     "candidates": ("POST", "/v1/recommendations", {"user": "u1", "candidates": [*ITEMS, "new 1"], "n": 40}),
     "include": ("POST", "/v1/recommendations", {"user": "u1", "include": ITEMS[:6]}),
     "similar": ("GET", "/v1/items/item%203/similar?n=40", None),
+    "bought together": ("GET", "/v1/items/item%203/bought-together?n=40", None),
     "popular": ("GET", "/v1/popular?n=40", None),
     "trending": ("GET", "/v1/trending?n=40", None),
 }

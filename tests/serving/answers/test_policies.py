@@ -18,7 +18,13 @@ import msgspec
 import pytest
 
 from serving.answers import decision
-from serving.answers.contexts import NEW_ARRIVALS, POPULAR_HALF_LIFE, RECENTLY_VIEWED, TRENDING_HALF_LIFE
+from serving.answers.contexts import (
+    BOUGHT_TOGETHER,
+    NEW_ARRIVALS,
+    POPULAR_HALF_LIFE,
+    RECENTLY_VIEWED,
+    TRENDING_HALF_LIFE,
+)
 from serving.answers.decision import Ask, Context, decide
 from serving.answers.explain import explain
 from serving.answers.fast_path import FastPath
@@ -228,6 +234,13 @@ ROWS = [
         path="/v1/items/item%2020/similar",
         parameters={"n": 24},
         functions=("recent_items", "excluded_items"),
+    ),
+    Row(
+        "bought together",
+        Ask(item="item 20", context=BOUGHT_TOGETHER, n=24),
+        lambda items, model: items == model.similar("item 20", 24).items,
+        path="/v1/items/item%2020/bought-together",
+        parameters={"n": 24},
     ),
     Row(
         "similar, from a version",

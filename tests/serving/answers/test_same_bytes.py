@@ -54,6 +54,7 @@ def requests() -> Iterator[tuple[str, str, dict[str, Any] | None]]:
         yield "POST", "/v1/recommendations", {"user": user, "candidates": [*ITEMS[::2], "new 1"], "n": 50}
         yield "POST", "/v1/recommendations", {"user": user, "recent": ITEMS[5:8], "include": ITEMS[:30], "n": 50}
     yield "GET", f"/v1/items/{item}/similar?n=50", None
+    yield "GET", f"/v1/items/{item}/bought-together?n=50", None
     yield "GET", "/v1/popular?n=60", None
     yield "GET", "/v1/trending?n=60&tags=even", None
 

@@ -20,6 +20,7 @@ ROUTES = {
     ("get", "/v1/users/{user}/recently-viewed"),
     ("get", "/v1/new-arrivals"),
     ("get", "/v1/items/{item}/similar"),
+    ("get", "/v1/items/{item}/bought-together"),
     ("put", "/v1/items"),
     ("get", "/v1/items"),
     *((method, "/v1/items/{item}") for method in ("put", "patch", "get", "delete")),

@@ -65,7 +65,8 @@ def documents_that_are_deleted_stay_deleted(ctx, response, case) -> bool | None:
 
     A PUT or PATCH of what was deleted makes it anew.
     """
-    if case.operation.path == "/v1/items/{item}/similar" or case.method in {"PUT", "PATCH"}:
+    beside = case.operation.path in {"/v1/items/{item}/similar", "/v1/items/{item}/bought-together"}
+    if beside or case.method in {"PUT", "PATCH"}:
         return None
     return use_after_free(ctx, response, case)
 

@@ -22,6 +22,7 @@ OPERATION_IDS = {
     "GET /v1/recommendations/{user}": "recommend_to_user",
     "POST /v1/recommendations": "recommend_for",
     "GET /v1/items/{item}/similar": "similar_items",
+    "GET /v1/items/{item}/bought-together": "items_bought_together",
     "GET /v1/popular": "popular_items",
     "GET /v1/trending": "trending_items",
     "GET /v1/new-arrivals": "new_arrivals",

@@ -74,6 +74,7 @@ TAKEN = {
     "/v1/popular": set(ListOfItems.__struct_encode_fields__),
     "/v1/trending": set(ListOfItems.__struct_encode_fields__),
     "/v1/items/1/similar": set(ListOfItems.__struct_encode_fields__),
+    "/v1/items/1/bought-together": set(ListOfItems.__struct_encode_fields__),
 }
 
 
