@@ -35,6 +35,9 @@ MOST_SPARE = 2
 ENTRY_BYTES = 104
 """Most bytes of an entry in a dictionary of ids, with its number: measured with Python 3.11, right after it grew."""
 
+ORDERED_BYTES = 4
+"""Bytes of a row in the order of brands, and of a category in that of categories, if visitors hide some."""
+
 RESULT_BYTES = 3
 """Bytes that the result of a filter takes for each document: a truth value, and a byte and a bit of a mask. Row numbers
 are kept only for filters so narrow that they fit into the rest."""
@@ -46,7 +49,8 @@ def document_bytes() -> int:
     first = sum(column.nbytes for column in vars(columns).values() if isinstance(column, np.ndarray)) // FIRST_ROWS
     numbers = 2 * (PLANNED_STEPS - FIRST_WIDTH) * columns.tags.itemsize
     row = first + numbers + PLANNED_LABELS * LABEL_BYTES
-    return MOST_SPARE * row + sys.getsizeof("") + ID_BYTES + ENTRY_BYTES
+    ordered = (1 + PLANNED_STEPS) * ORDERED_BYTES
+    return MOST_SPARE * row + ordered + sys.getsizeof("") + ID_BYTES + ENTRY_BYTES
 
 
 def plan_catalogue(documents: int) -> dict[str, int]:

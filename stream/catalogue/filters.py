@@ -86,7 +86,17 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         >>> Filter(hidden_brands=("Acme",)).passes_unknown, Filter(brands_none=("Acme",)).passes_unknown
         (True, False)
         """
-        return msgspec.structs.replace(self, hidden_brands=(), hidden_categories=()) == NO_FILTER
+        return self.without_hidden() is NO_FILTER
+
+    @property
+    def hides(self) -> bool:
+        """True if the visitor hides something."""
+        return bool(self.hidden_brands or self.hidden_categories)
+
+    def without_hidden(self) -> Filter:
+        """This filter for visitors who hide nothing; `NO_FILTER` itself if nothing is left."""
+        rest = msgspec.structs.replace(self, hidden_brands=(), hidden_categories=())
+        return NO_FILTER if rest == NO_FILTER else rest
 
     @property
     def key(self) -> bytes:

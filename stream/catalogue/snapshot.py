@@ -23,13 +23,18 @@ from numpy.typing import NDArray
 from stream.catalogue.arrivals import Arrivals, newest_first
 from stream.catalogue.columns import Change, Columns
 from stream.catalogue.filters import NO_FILTER, Filter
-from stream.catalogue.item_rows import ItemRows, item_rows
-from stream.catalogue.matching import matching
+from stream.catalogue.item_rows import ItemRows, KnownRows
+from stream.catalogue.matching import HiddenRows, matching
+from stream.models.kernels.compile import packed
 from stream.models.model import Model
-from stream.models.ranking.allowed import AllowedItems
+from stream.models.ranking.allowed import AllowedItems, ListCheck
 
 KEPT_FILTERS = 64
 """Filters whose result is kept. With a million items each of them takes about 2 MB."""
+
+KEPT_HIDING = 16
+"""Those of them by which single visitors hide something. They are made quickly, and must not push out the filters that
+many requests share."""
 
 KEPT_CHANGES = 1000
 """Changes after which the result of a filter that isn't used is forgotten."""
@@ -167,11 +172,15 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._columns = Columns()
+        self._hidden = HiddenRows(self._columns)
         self._lock = threading.Lock()
-        self._rows: dict[Hashable, ItemRows] = {}
+        self._rows = KnownRows(KEPT_VERSIONS)
         self.current = self._after_all(0)
         self._open_view = View(0, None, self.current.unfiltered, self, None)
         """The view of a request without a filter while nothing is blocked; most requests get the one of the last."""
+        self._views: tuple[Served | None, dict[int, tuple[Filter, View]]] = None, {}
+        """Views of one version at the current revision, by the identity of their filter, which a server keeps for each
+        query. Views of another version are dropped, because they keep its tables in memory."""
 
     @property
     def find_row(self) -> Callable[[str, int], int]:
@@ -193,7 +202,9 @@ class Catalogue:
         """
         with self._lock:
             rows = self._columns.put(changes)
+            self._hidden.note(rows)
             self.current = self._after(rows, revision)
+            self._views = None, {}
 
     def replace(self, columns: Columns, revision: int) -> None:
         """Take over a whole catalogue in place of this one.
@@ -204,8 +215,17 @@ class Catalogue:
         """
         with self._lock:
             self._columns = columns
+            self._hidden = HiddenRows(columns)
             self._rows.clear()
             self.current = self._after_all(revision)
+            self._views = None, {}
+
+    def order_rows(self) -> None:
+        """Make what visitors hide quick to find, if it is not. Call it in the thread that writes, now and then."""
+        if self._hidden.due:
+            ordered = self._hidden.order()
+            with self._lock:
+                self._hidden.take(ordered)
 
     def _after(self, rows: Rows, revision: int) -> Snapshot:
         """The snapshot after a change of these rows.
@@ -244,7 +264,7 @@ class Catalogue:
                 changed = allowed.mask.copy()
                 met = known[rows] > 0
                 changed[known[rows][met]] = passes[rows][met]
-                renewed.masks[same_rows] = AllowedItems(changed)
+                renewed.masks[same_rows] = self._allowed_items(changed, renewed, same_rows)
         return renewed
 
     # ---- reading
@@ -262,6 +282,23 @@ class Catalogue:
             if view.result is not current.unfiltered or view.served is not served:
                 view = self._open_view = View(current.revision, None, current.unfiltered, self, served)
             return view
+        kept_for, views = self._views
+        if kept_for is not served:
+            views = {}
+            self._views = served, views
+        kept = views.get(id(wanted))
+        if kept is not None and kept[0] is wanted:
+            kept[1].result.used = True
+            return kept[1]
+        if len(views) >= KEPT_FILTERS:
+            views.clear()
+        view = self._made_view(wanted, served)
+        if view.revision == self.current.revision:
+            views[id(wanted)] = wanted, view
+        return view
+
+    def _made_view(self, wanted: Filter, served: Served | None) -> View:
+        current = self.current
         key = b"" if wanted is NO_FILTER else wanted.key
         result = current.results.get(key) if key else current.unfiltered
         if result is not None and served is not None:
@@ -270,20 +307,48 @@ class Catalogue:
                 result.used = True
                 return View(current.revision, allowed, result, self, served)
         with self._lock:
-            current = self.current
-            wanted = NO_FILTER if wanted == NO_FILTER else wanted
-            result = current.results.get(key) if key else current.unfiltered
-            if result is None:
-                before, changes = current.older.pop(key, (None, []))
-                if before is not None:
-                    result = self._renewed(before, np.unique(np.concatenate(changes)))
-                else:
-                    result = FilterResult(wanted, matching(wanted, self._columns, slice(len(self._columns))))
-                _keep(current.results, key, result, KEPT_FILTERS)
-                _forget(current.older, len(current.older) + len(current.results) - KEPT_FILTERS)
-            result.used = True
+            result = self._result(wanted, served)
             allowed = None if served is None else self._allowed(result, served)
-            return View(current.revision, allowed, result, self, served)
+            return View(self.current.revision, allowed, result, self, served)
+
+    def _result(self, wanted: Filter, served: Served | None) -> FilterResult:
+        """The result of a filter, which is kept from now on. The caller holds the lock."""
+        current = self.current
+        if wanted == NO_FILTER:
+            current.unfiltered.used = True
+            return current.unfiltered
+        key = wanted.key
+        result = current.results.get(key)
+        if result is None:
+            before, changes = current.older.pop(key, (None, []))
+            if before is not None:
+                result = self._renewed(before, np.unique(np.concatenate(changes)))
+            elif wanted.hides and (hidden := self._hidden.of(wanted)) is not None:
+                result = self._without(hidden, wanted, served)
+            else:
+                result = FilterResult(wanted, matching(wanted, self._columns, slice(len(self._columns))))
+            _keep(current.results, key, result, KEPT_FILTERS)
+            hiding = [key for key, each in current.results.items() if each.wanted.hides] if wanted.hides else []
+            for each in hiding[:-KEPT_HIDING]:
+                del current.results[each]
+            _forget(current.older, len(current.older) + len(current.results) - KEPT_FILTERS)
+        result.used = True
+        return result
+
+    def _without(self, rows: Rows, wanted: Filter, served: Served | None) -> FilterResult:
+        """The result of a filter by which these rows are hidden: that of its other parts, without the rows.
+
+        Looking at whole columns for every visitor who hides something takes some ten milliseconds of a million items.
+        """
+        others = self._result(wanted.without_hidden(), served)
+        passes = others.passes.copy()
+        passes[rows] = False
+        result = FilterResult(wanted, passes)
+        if served is not None:
+            mask = self._allowed(others, served).mask.copy()
+            mask[self._rows_of(served)[rows]] = 0  # row 0 is that of items which the model hasn't met
+            result.masks[served.same_rows] = self._allowed_items(mask, result, served.same_rows)
+        return result
 
     def prepare(self, served: Served) -> None:
         """Find the items of a version before it answers, for every filter that was used lately."""
@@ -348,24 +413,23 @@ class Catalogue:
                 mask = np.full(model_rows, result.passes_unknown, np.uint8)
                 mask[rows[met]] = result.passes[met]
                 mask[0] = 0
-                same = AllowedItems(mask)
+                same = self._allowed_items(mask, result, served.same_rows)
                 _keep(result.masks, served.same_rows, same, KEPT_VERSIONS)
             allowed = AllowedItems(same)
             _keep(result.allowed, served.version, allowed, KEPT_VERSIONS)
         return allowed
 
+    def _allowed_items(self, mask: NDArray[np.uint8], result: FilterResult, same_rows: Hashable) -> AllowedItems:
+        """A mask over a model's rows, with what its lists are compared with. The caller holds the lock."""
+        places = self._rows.places(same_rows, len(mask))
+        if places is None:
+            return AllowedItems(mask)
+        keys = self._columns.keys[: len(result.passes)]
+        return AllowedItems(mask, packed(ListCheck(places, result.passes.view(np.uint8), keys)))
+
     def _rows_of(self, served: Served) -> ItemRows:
         """The version's row of each row of the catalogue. The caller holds the lock."""
-        known = self._rows.get(served.same_rows)
-        keys = self._columns.keys[: len(self._columns)]
-        if known is None:
-            known = item_rows(served.model, keys, next(reversed(self._rows.values()), None))
-        elif len(known) < len(keys):
-            known = np.concatenate([known, item_rows(served.model, keys[len(known) :])])
-        else:
-            return known
-        _keep(self._rows, served.same_rows, known, KEPT_VERSIONS)
-        return known
+        return self._rows.of(served.same_rows, served.model, self._columns.keys[: len(self._columns)])
 
 
 def _keep(kept: dict[V, Any], key: V, value: Any, most: int) -> None:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.catalogue import matching
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter, LabelCondition, WrongFilter, check
 from stream.catalogue.item import Item
-from stream.catalogue.snapshot import Catalogue
+from stream.catalogue.snapshot import KEPT_HIDING, Catalogue
 
 ITEMS = [f"item {number}" for number in range(12)]
 TEXTS = ["a", "b", "c"]
@@ -65,7 +66,10 @@ filters = st.builds(
     available=st.sampled_from([None, True]),
     published_after=bound,
     labels=st.lists(conditions, max_size=1).map(tuple),
+    hidden_brands=some,
+    hidden_categories=some_paths,
 ).filter(sensible)
+hiding = st.builds(Filter, tags=some, hidden_brands=some, hidden_categories=some_paths)
 
 
 def plain(path: str) -> list[str]:
@@ -122,6 +126,8 @@ def passes(item: Item, wanted: Filter) -> bool:
         and (wanted.currency is None or item.currency == wanted.currency)
         and (wanted.published_after is None or (item.published_at or -1) >= wanted.published_after)
         and all(holds(condition, item.labels) for condition in wanted.labels)
+        and item.brand not in wanted.hidden_brands
+        and not any(within[each] for each in wanted.hidden_categories)
     )
 
 
@@ -161,6 +167,37 @@ def test_a_filter_lets_through_what_plain_python_finds(changes: list, wanted: Fi
         expected = {item for item, document in mirror.documents.items() if passes(document, wanted)}
         assert mirror.shown(wanted) == expected
         assert mirror.catalogue.current.items == len(mirror.documents)
+
+
+@pytest.mark.parametrize("most_changed", [0, 3, 1000])
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.tuples(some_changes, st.lists(hiding, max_size=3)), min_size=1, max_size=5))
+def test_what_visitors_hide_is_found_however_the_rows_were_ordered(
+    monkeypatch: pytest.MonkeyPatch, most_changed: int, steps: list
+) -> None:
+    monkeypatch.setattr(matching, "MOST_CHANGED", most_changed)
+    mirror = Mirror()
+    for change, wishes in steps:
+        mirror.put(change)
+        for wanted in wishes:
+            expected = {item for item, document in mirror.documents.items() if passes(document, wanted)}
+            assert mirror.shown(wanted) == expected
+            mirror.catalogue.order_rows()
+
+
+def test_filters_that_many_share_outlive_those_of_visitors_who_hide_something() -> None:
+    catalogue = Catalogue()
+    catalogue.apply([Change(item, 1, Item(brand=item, tags=["a"])) for item in ITEMS], 1)
+    shared = Filter(tags=("a",))
+    kept = catalogue.view(shared, None).result
+    for number in range(200):
+        catalogue.view(Filter(hidden_brands=(f"brand {number}",)), None)
+    assert catalogue.view(shared, None).result is kept
+    assert len(catalogue.current.results) == 1 + KEPT_HIDING
 
 
 def test_an_item_that_the_catalogue_does_not_know_passes_the_empty_filter_alone() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from stream.catalogue.columns import Change
 from stream.catalogue.filters import NO_FILTER, Filter
 from stream.catalogue.item import Item
 from stream.catalogue.item_rows import same_rows_key
+from stream.catalogue.matching import matching
 from stream.catalogue.snapshot import Catalogue, Served
 from stream.ingest.records import Record
+from stream.models.kernels.compile import packed
 from stream.models.query import Query
+from stream.models.ranking.allowed import AllowedItems, ListCheck
 from stream.models.schema import ITEMS_EVICTED
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
@@ -66,6 +71,37 @@ def test_masks_stay_right_while_items_are_evicted_and_rows_are_used_again() -> N
     assert served.model.scalars[ITEMS_EVICTED] > 100, "rows had to be used again"
 
 
+def test_a_mask_of_hidden_items_is_the_one_that_looking_at_every_item_gives() -> None:
+    """Through evictions and changes; another catalogue, which knows no mask yet, looks at every item."""
+    catalogue, learning = Catalogue(), Learning()
+    documents = {f"i{number}": Item(brand=f"b{number % 7}", categories=[f"c{number % 5}"]) for number in range(ITEMS)}
+    catalogue.apply([Change(item, 1, each) for item, each in documents.items()], 1)
+    for start in range(0, ITEMS, 20):
+        served = learning.learn(*range(start, start + 20))
+        renamed = {
+            f"i{number}": Item(brand=f"b{start % 7}", hidden=number % 2 == 0) for number in range(start, start + 4)
+        }
+        documents |= renamed
+        catalogue.apply([Change(item, start + 2, each) for item, each in renamed.items()], start + 2)
+        for wanted in (
+            Filter(hidden_brands=("b1", f"b{start % 7}")),
+            Filter(tags_none=("x",), hidden_categories=("c3",)),
+        ):
+            view = catalogue.view(wanted, served)
+            catalogue.order_rows()
+            fresh = Catalogue()
+            fresh.apply([Change(item, 1, each) for item, each in documents.items()], 1)
+            rows = np.array([fresh.row_of(item) for item in documents])
+            plain = matching(wanted, fresh._columns, rows)
+            expected = np.full(served.model.item_rows, view.result.passes_unknown, np.uint8)
+            for item, shown in zip(documents, plain, strict=True):
+                expected[served.model.rows_of([item])] = shown
+            expected[0] = 0
+            assert view.allowed is not None
+            assert view.allowed.mask.tolist() == expected.tolist()
+    assert served.model.scalars[ITEMS_EVICTED] > 100
+
+
 def test_a_version_without_new_items_takes_over_the_mask_of_the_last_one() -> None:
     catalogue, learning = shop(), Learning()
     first = learning.learn(*range(1, 40))
@@ -114,3 +150,30 @@ def test_a_filter_that_was_not_used_for_long_is_forgotten_and_found_again() -> N
         catalogue.view(Filter(price_min=float(number)), served)
         assert len(catalogue.current.results) + len(catalogue.current.older) <= 64
     assert listed(catalogue, EVEN, served) == expected
+
+
+def test_a_list_is_checked_by_the_keys_of_its_items_and_not_by_the_mask() -> None:
+    catalogue, learning = Catalogue(), Learning()
+    served = learning.learn(*range(40))
+    catalogue.apply([Change(f"i{number}", 1, Item(hidden=number % 3 == 0)) for number in range(40)], 1)
+    allowed = catalogue.view(NO_FILTER, served).allowed
+    assert allowed is not None
+    query = Query(user="u1", n=20)
+    assert served.model.recommend(query, allowed).checked
+    assert not served.model.recommend(query, allowed.mask).checked, "nothing is known of a mask alone"
+    assert allowed.check is not None
+    wrong = AllowedItems(np.ones_like(allowed.mask), allowed.check)
+    assert not served.model.recommend(query, wrong).checked, "hidden items are in the list"
+    moved = np.roll(allowed.check.places, 1)
+    check = ListCheck(moved, np.ones_like(allowed.check.passes), allowed.check.keys)
+    assert not served.model.recommend(query, AllowedItems(allowed.mask, packed(check))).checked, "rows of other items"
+
+
+def test_an_item_that_the_catalogue_does_not_know_is_looked_for_by_its_id() -> None:
+    catalogue, learning = Catalogue(), Learning()
+    served = learning.learn(*range(40))
+    catalogue.apply([Change("i1", 1, Item(hidden=True))], 1)
+    view = catalogue.view(NO_FILTER, served)
+    ranking = served.model.recommend(Query(user="u1", n=20), view.allowed)
+    assert not ranking.checked
+    assert view.shows_all(ranking.items)
