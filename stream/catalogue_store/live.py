@@ -19,7 +19,7 @@ import structlog
 from stream.catalogue.columns import Change, Columns
 from stream.catalogue.snapshot import Catalogue, Served
 from stream.catalogue.visitor_rules import NO_RULES, VisitorRules, decoded_rules
-from stream.catalogue_store.store import CatalogueStore, Changes, change_of
+from stream.catalogue_store.store import CatalogueStore, Changes, RuleChanges, change_of
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,7 @@ class LiveCatalogue:
         self.catalogue = Catalogue()
         self.visitor_rules: dict[str, VisitorRules] = {}
         self._rules_id, self._rules_number = "", 0
+        self._rules_lock = threading.Lock()
         self.behind = False
         self._store = store
         self._poll_seconds = poll_seconds
@@ -58,6 +59,8 @@ class LiveCatalogue:
         self._id = ""
         self._settled = threading.Event()
         """Set once all documents were read, or can't be read for now."""
+        self._rules_settled = threading.Event()
+        """The same for visitors' rules, which are read first."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follow the catalogue", daemon=True)
         self._warned = False
@@ -74,6 +77,7 @@ class LiveCatalogue:
         """
         self._stopping.set()
         self._settled.set()
+        self._rules_settled.set()
         if wait and self._thread.is_alive():
             self._thread.join(JOIN_SECONDS)
 
@@ -89,6 +93,19 @@ class LiveCatalogue:
     def rules_of(self, user: str) -> VisitorRules:
         """The rules of a visitor, by the id of the user."""
         return self.visitor_rules.get(user, NO_RULES)
+
+    def unprofiled(self, known: tuple[str, int] | None) -> tuple[tuple[str, int], list[str]] | None:
+        """The users who refuse profiling, and the revision of the rules that says so; None if it is the known one.
+
+        Waits until the rules were read once, or can't be read for now.
+        """
+        if self._thread.is_alive():
+            self._rules_settled.wait()
+        if known == (self._rules_id, self._rules_number):
+            return None
+        with self._rules_lock:
+            users = [user for user, rules in self.visitor_rules.items() if not rules.profiled]
+            return (self._rules_id, self._rules_number), users
 
     def catch_up(self) -> None:
         """Read and apply what has changed.
@@ -106,12 +123,18 @@ class LiveCatalogue:
                 self.catalogue.apply(self._read(changes), changes.revision)
                 self._call_changed()
             else:
+                self.catalogue.order_rows()
                 return
 
     def _catch_up_with_rules(self) -> None:
         changes = self._store.rule_changes(self._rules_id, self._rules_number)
         if changes.whole and not changes.catalogue and self._rules_id:
             return  # the catalogue is gone from Redis: `_read_all` says so, and the last rules stay in use
+        with self._rules_lock:
+            self._apply_rules(changes)
+        self._rules_settled.set()
+
+    def _apply_rules(self, changes: RuleChanges) -> None:
         rules = {} if changes.whole else self.visitor_rules
         for user, data in changes.rules.items():
             try:
@@ -183,6 +206,7 @@ class LiveCatalogue:
 
     def _note(self, error: Exception | None) -> None:
         self._settled.set()
+        self._rules_settled.set()
         if self._stopping.is_set():  # the connection is closed under it
             return
         if self.behind != (error is not None):

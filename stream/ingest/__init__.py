@@ -13,6 +13,7 @@ silently: a record becomes a `Rejection`, and a row is reported with its line nu
 | `decoding` | which records of a batch are bad, and the weight of an event |
 | `record_checks` | the reason that the rejection of a bad record gives |
 | `id_keys` | under which keys ids are learned |
+| `counted` | which events are counted only, because their visitors refuse profiling |
 | `left_out` | which good events are not learned, on purpose |
 | `kinds` | which kinds of events are known, and which known one is meant by another name |
 | `files` | how files of events are read: a room of its own |

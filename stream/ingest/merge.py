@@ -22,6 +22,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from stream.ingest.counted import Counted
 from stream.ingest.origins import in_order
 from stream.ingest.records import Place, Record
 from stream.state.journal import Journal
@@ -263,11 +264,13 @@ class JournaledBatch(NamedTuple):
         records: in the order in which they were applied.
         rate: share of the events that were tested.
         isolated: those that were rejected although nothing is known to be wrong with them, with a reason.
+        counted: those whose events were counted only.
     """
 
     records: list[Record]
     rate: float
     isolated: Mapping[Place, str]
+    counted: Counted
 
 
 def journaled_batches(
@@ -276,7 +279,7 @@ def journaled_batches(
     """Rebuild the batches of a journal, in the order in which they were applied.
 
     Args:
-        journal: bounds and sample rates of the batches, and what was isolated in them.
+        journal: bounds and sample rates of the batches, and what was isolated and counted only in them.
         logs: records of each log, by its key, in offset order; records outside the bounds are ignored.
         offsets: next offset of each log before the journal's first batch; by default 0.
     """
@@ -284,6 +287,7 @@ def journaled_batches(
     place = {origin: number for number, origin in enumerate(in_order(set(origins)))}
     origin_of_key = dict(sorted(zip(journal.keys, origins, strict=True), key=lambda pair: place[pair[1]]))
     before = {key: (offsets or {}).get(key, 0) for key in origin_of_key}  # ties are broken in this order
+    counted_places = {key: list(places) for key, places in journal.counted.items()}
     offsets_of = {key: [record.offset for record in logs.get(key, ())] for key in journal.keys}
     for rate, after in zip(journal.rates.tolist(), journal.offsets.tolist(), strict=True):
         merge = Merge(before)
@@ -297,5 +301,10 @@ def journaled_batches(
             for offset in journal.isolated.get(key, ())
             if before[key] <= offset < bound
         }
-        yield JournaledBatch(merge.take_all(), rate, isolated)
+        counted = frozenset(
+            (origin_of_key[key], offset)
+            for key, places in counted_places.items()
+            for offset in places[bisect_left(places, before[key]) : bisect_left(places, bounds[key])]
+        )
+        yield JournaledBatch(merge.take_all(), rate, isolated, Counted(places=counted))
         before = {key: bounds[key] for key in before}

@@ -4,6 +4,9 @@ A batch may have to wait: for dead letters that Kafka hasn't acknowledged, or fo
 asked for. Records whose schemas are missing go back to the merge's portions, and nothing is learned before them. Until
 the registry has answered, the shard publishes what it has learned, and stands still if the registry can't be used.
 
+Visitors who refuse profiling are found in the catalogue that the worker follows. Their events are counted only, and the
+batch carries the decision, so that the journal has it.
+
 This file decides when the next batch is decoded, and how often a registry that can't be used is asked again.
 """
 
@@ -11,20 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from structlog import get_logger
 
 from stream.health.failures import REPORT
 from stream.health.progress import Progress
+from stream.ingest.counted import NOBODY, Counted, keys_of
+from stream.ingest.records import Place, Record
 from stream.ingest.schemas.known import SchemasMissing
 from stream.registry.errors import RegistryUnusable
 from stream.runner.open_shard import OpenShard
 from stream.runner.publisher import Publisher
 from stream.runner.resources import WorkerResources
 from stream.shard.isolation import Isolation
-from stream.shard.shard import Batch
+from stream.shard.shard import Batch, Shard
 
 log = get_logger(__name__)
 
@@ -55,6 +60,8 @@ class NextBatch:
         self._progress = progress
         self._wake = wake
         self._finding: asyncio.Task[None] | None = None
+        self._rules: tuple[str, int] | None = None
+        self._counted = NOBODY
 
     def decode(self, opened: OpenShard, isolation: Isolation) -> asyncio.Future[tuple[Batch, float]] | None:
         """The next batch while it is decoded, with the CPU seconds of that; None if there is nothing to learn now.
@@ -69,10 +76,18 @@ class NextBatch:
             return None
         isolated = isolation.isolated_among(records)
         decoding = asyncio.get_running_loop().run_in_executor(
-            self._resources.decoding, timed, opened.shard.decode, records, isolated
+            self._resources.decoding, timed, self._decode, opened.shard, records, isolated
         )
         decoding.add_done_callback(_note_error)
         return decoding
+
+    def _decode(self, shard: Shard, records: Sequence[Record], isolated: Mapping[Place, str]) -> Batch:
+        """Decode a batch by what the visitors say now. Called in the thread for decoding alone."""
+        catalogue, salt = self._resources.catalogue, self._resources.settings.model.visitor_salt
+        if catalogue is not None and (found := catalogue.unprofiled(self._rules)) is not None:
+            self._rules, users = found
+            self._counted = Counted(keys_of(users, salt))
+        return shard.decode(records, isolated, self._counted)
 
     def waits(self) -> bool:
         """Return True if learning has to wait, although there may be records; says so if something is in the way."""

@@ -71,8 +71,8 @@ class WorkerResources:
         newest_number: the highest version number that was published from here.
         witnesses: newest witness of each log of a topic without an id; it may be in no published state yet.
         suspicions: newest states that could not be read once.
-        catalogue: the catalogue in memory, for reading alone; None before `follow_catalogue`. Learning doesn't look at
-            it.
+        catalogue: the catalogue in memory, for reading alone; None before `follow_catalogue`. Learning looks at nothing
+            but who refuses profiling.
         documents: reads the topics of documents while no other worker does; None before `follow_catalogue`.
     """
 

@@ -6,6 +6,7 @@ and publishes their checkpoints; `stream.ingest` decides the order of records be
 
 | file | decides |
 |---|---|
+| `batches` | what a shard hands from decoding to learning, and what it says of a learned batch |
 | `counters` | the names of counts, and the number of learned events that they stand for |
 | `isolation` | in what portions records are learned after a failure, and which one is isolated |
 | `logs` | when two logs of records are the same, and how far each one is learned |

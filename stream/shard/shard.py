@@ -17,18 +17,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import TOPIC_TYPES
+from stream.ingest.counted import NOBODY, Counted
 from stream.ingest.mapping.plan import MappingPlan
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection, first_offsets
 from stream.ingest.schemas.known import KnownSchemas
 from stream.ingest.schemas.schema_decoder import decoder_of
-from stream.models.batch import EventBatch, session_salt
+from stream.models.batch import session_salt
 from stream.models.kernels.hashing import hash_ids, salt_key
 from stream.models.learning.event_loop import AHEAD, TEST, UPDATE
 from stream.models.learning.learner import Learner
@@ -39,6 +39,7 @@ from stream.models.schema import CLOCK
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY, difference, names_in
 from stream.models.workspace.scoring_view import views_of
+from stream.shard.batches import Batch, LearnResult, RatingRange
 from stream.shard.counters import COUNTERS
 from stream.shard.logs import Logs
 from stream.shard.outcomes import event_counts, record_counts
@@ -61,65 +62,6 @@ NO_SETTINGS: Mapping[str, Any] = {}
 
 class UnknownState(ValueError):
     """A state in a format that this release does not read, or that can't be brought to these settings."""
-
-
-class Batch(NamedTuple):
-    """Records that are decoded and ready to be learned.
-
-    Attributes:
-        records: all of them, in merged order.
-        event_records: those that decoded to an event, one for each row of `events` and of `sample_hashes`. A record
-            that became several events stands there several times.
-        rejections: the reason for each of the others.
-        events: the decoded events as columns.
-        sample_hashes: uint64, see `stream.shard.sampling.sample_hashes`.
-        read: number of records of each origin.
-        first, last: offset of the first and of the last record of each origin.
-        isolated: records that were to be rejected unseen.
-        unknown_kinds: number of events by kind, of unknown kinds (`stream.ingest.kinds`).
-        left_out: number of events of mapped records that are left out, by origin and rule.
-    """
-
-    records: Sequence[Record]
-    event_records: Sequence[Record]
-    rejections: list[Rejection]
-    events: EventBatch
-    sample_hashes: NDArray[np.uint64]
-    read: Mapping[str, int]
-    first: Mapping[str, int]
-    last: Mapping[str, int]
-    isolated: Mapping[Place, str] = NO_PLACES
-    unknown_kinds: Mapping[str, int] = MappingProxyType({})
-    left_out: Mapping[tuple[str, str], int] = MappingProxyType({})
-
-
-class RatingRange(NamedTuple):
-    """Number of the ratings of a batch, and the least and the greatest of their values."""
-
-    ratings: int
-    least: float
-    most: float
-
-
-class LearnResult(NamedTuple):
-    """The outcomes of one learned batch.
-
-    Attributes:
-        rejections: one for every record that could not be learned.
-        counts: number of records by origin and outcome (the names in `COUNTERS`); only origins that the batch had.
-        events: number of events by origin and outcome (`stream.shard.counters`); only origins whose records may
-            become several events.
-        ahead: number of learned events by origin whose time was ahead of the stream clock; only origins that had any.
-        unknown_kinds: number of events by unknown kind; they are learned.
-        ratings: the range of ratings, if there were any.
-    """
-
-    rejections: list[Rejection]
-    counts: Mapping[str, Mapping[str, int]]
-    ahead: Mapping[str, int]
-    unknown_kinds: Mapping[str, int] = MappingProxyType({})
-    ratings: RatingRange | None = None
-    events: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
 
 class Shard:
@@ -178,6 +120,7 @@ class Shard:
         self._bounds: list[dict[str, int]] = []
         self._before: dict[str, int] = {}
         self._isolated: dict[str, list[int]] = {}
+        self._counted: dict[str, list[int]] = {}
         self._layout = layout_of(settings)
         self._anew = False
         """True until a checkpoint has all blocks of tables that were made anew."""
@@ -200,7 +143,11 @@ class Shard:
         return float(self._learner.state.scalars[CLOCK])
 
     def apply(
-        self, records: Sequence[Record], rate: float, isolated: Mapping[Place, str] = NO_PLACES
+        self,
+        records: Sequence[Record],
+        rate: float,
+        isolated: Mapping[Place, str] = NO_PLACES,
+        counted: Counted = NOBODY,
     ) -> list[Rejection]:
         """Test and learn one batch, in this order. Records that are in the state already are skipped.
 
@@ -208,13 +155,16 @@ class Shard:
             records: in merged order.
             rate: share of events, from 0 to 1, that is tested before it is learned.
             isolated: records that are rejected unseen, with the reason of each.
+            counted: events that are counted only, whatever they say.
 
         Returns:
             A rejection for every record that could not be learned.
         """
-        return self.learn(self.decode(records, isolated), rate).rejections
+        return self.learn(self.decode(records, isolated, counted), rate).rejections
 
-    def decode(self, records: Sequence[Record], isolated: Mapping[Place, str] = NO_PLACES) -> Batch:
+    def decode(
+        self, records: Sequence[Record], isolated: Mapping[Place, str] = NO_PLACES, counted: Counted = NOBODY
+    ) -> Batch:
         """One batch as `learn` takes it. Reads nothing that learning changes: another thread may be in `learn`.
 
         Nearly all of this holds Python's lock, and nearly all of `learn` is a kernel that doesn't.
@@ -222,6 +172,7 @@ class Shard:
         Args:
             records: in merged order.
             isolated: records that are rejected unseen, with the reason of each.
+            counted: events that are counted only, whatever they say.
 
         Raises:
             SchemasMissing: schemas have to be found before.
@@ -230,6 +181,7 @@ class Shard:
         unknown_kinds: Counter[str] = Counter()
         left_out: Counter[tuple[str, str]] = Counter()
         events, event_records, rejections = self._decoder.decode(records, isolated, unknown_kinds, left_out)
+        events, counted_places = counted.applied_to(events, event_records)
         hashes = sample_hashes(self._sample_seeds, event_records)
         read = Counter(map(_ORIGIN, records))
         return Batch(
@@ -242,6 +194,7 @@ class Shard:
             first=first_offsets(records, len(read)),
             last=first_offsets(reversed(records), len(read)),
             isolated=isolated,
+            counted=counted_places,
             unknown_kinds=unknown_kinds,
             left_out=left_out,
         )
@@ -258,7 +211,7 @@ class Shard:
         """
         if any(offset < self.logs.offset(origin) for origin, offset in batch.first.items()):
             new = [record for record in batch.records if record.offset >= self.logs.offset(record.origin)]
-            batch = self.decode(new, batch.isolated)
+            batch = self.decode(new, batch.isolated, Counted(places=batch.counted))
         if not batch.records:
             return LearnResult([], {}, {})
         tested = (TEST | UPDATE) * sampled(batch.sample_hashes, rate)
@@ -282,6 +235,8 @@ class Shard:
             if rejection.isolated:
                 key = self.logs.key(rejection.record.origin)
                 self._isolated.setdefault(key, []).append(rejection.record.offset)
+        for origin, offset in sorted(batch.counted):
+            self._counted.setdefault(self.logs.key(origin), []).append(offset)
         ratings = _range_of(batch.events.values)
         return LearnResult(batch.rejections, counts, ahead, batch.unknown_kinds, ratings, events)
 
@@ -358,7 +313,8 @@ class Shard:
     def _end_journal(self) -> Journal:
         """The journal of the batches since the last checkpoint; the next one begins empty."""
         journal = self._journal()
-        self._rates, self._bounds, self._isolated, self._before = [], [], {}, self.logs.offsets()
+        self._rates, self._bounds, self._before = [], [], self.logs.offsets()
+        self._isolated, self._counted = {}, {}
         return journal
 
     def _journal(self) -> Journal:
@@ -375,6 +331,7 @@ class Shard:
             np.array(self._rates, np.float64),
             offsets,
             {key: sorted(places) for key, places in self._isolated.items()},
+            {key: sorted(places) for key, places in self._counted.items()},
         )
 
     @classmethod

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.ingest.counted import NOBODY
 from stream.ingest.merge import Merge, MissingRecords, journaled_batches
 from stream.ingest.records import Record
 from stream.state.journal import Journal
@@ -142,16 +143,17 @@ def test_the_batches_of_a_journal_are_rebuilt_with_their_rates(logs: dict[str, l
         bounds.append([after[topic] for topic in TOPICS])
     journal = Journal(list(TOPICS), np.array(rates), np.array(bounds, np.int64).reshape(-1, len(TOPICS)))
     assert list(journaled_batches(journal, whole)) == [
-        (batch, rate, {}) for batch, rate in zip(batches, rates, strict=True)
+        (batch, rate, {}, NOBODY) for batch, rate in zip(batches, rates, strict=True)
     ]
 
 
 def test_a_journal_is_rebuilt_from_the_offsets_before_its_first_batch() -> None:
     log = {"clicks": records_of("clicks", [1, 2, 3, 4])}
-    journal = Journal(["clicks"], np.array([0.5]), np.array([[3]]), {"clicks": [2]})
-    [(batch, rate, isolated)] = journaled_batches(journal, log, {"clicks": 1})
+    journal = Journal(["clicks"], np.array([0.5]), np.array([[3]]), {"clicks": [2]}, {"clicks": [0, 1, 3]})
+    [(batch, rate, isolated, counted)] = journaled_batches(journal, log, {"clicks": 1})
     assert ([record.offset for record in batch], rate) == ([1, 2], 0.5)
     assert isolated.keys() == {("clicks", 2)}
+    assert counted.places == {("clicks", 1)}
 
 
 def test_a_batch_of_uneven_partitions_is_rebuilt_whole() -> None:

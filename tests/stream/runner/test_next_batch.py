@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.harness.schema_registry import SchemaRegistry
+from stream.catalogue.profile import Profile
+from stream.catalogue.visitor_rules import encoded_rules
+from stream.catalogue_store.live import LiveCatalogue
+from stream.catalogue_store.store import RuleChanges
 from stream.registry import lookup
 from stream.registry.lookup import SchemaLookup
 from stream.registry_settings import RegistrySettings
@@ -87,3 +91,32 @@ async def test_a_halted_shard_asks_no_more_and_goes_on_where_it_was(in_avro: Ben
     await bench.open()
     bench.poll()
     await eventually(lambda: learned(bench) == 1, "the record to be learned")
+
+
+class Rules:
+    """Rules of visitors as the store of a catalogue gives them."""
+
+    def __init__(self) -> None:
+        self.number, self.refusing = 0, set[str]()
+
+    def rule_changes(self, catalogue: str, number: int) -> RuleChanges:
+        if number == self.number:
+            return RuleChanges(catalogue, number, {}, whole=False)
+        rules = encoded_rules(Profile(profiling="off"))
+        return RuleChanges("catalogue", self.number, dict.fromkeys(map(str.encode, self.refusing), rules), whole=True)
+
+
+async def test_visitors_who_refuse_profiling_are_counted_only_and_a_replay_needs_no_documents(bench: Bench) -> None:
+    rules = Rules()
+    live = bench.resources.catalogue = LiveCatalogue(rules, poll_seconds=1.0)  # type: ignore[arg-type]
+    await bench.open()
+    for number, refusing in enumerate([["visitor 1"], ["visitor 1", "visitor 3"], ["visitor 2"], []], 1):
+        rules.number, rules.refusing = number, set(refusing)
+        live._catch_up_with_rules()
+        await bench.learn(20)
+        await bench.publish()
+    journals = [each.journal.counted for each in bench.store.published]
+    assert [len(each.get("clicks", ())) for each in journals] == [4, 8, 4, 0]
+    assert all(place % 5 == 1 for place in journals[0]["clicks"])
+    assert learned(bench) == 80
+    bench.assert_the_same_as_a_replay()
