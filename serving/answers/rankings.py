@@ -19,7 +19,7 @@ def without_hidden(ranking: Ranking, shown: Sequence[bool]) -> Ranking:
         shown: for each of its items, whether it stays.
 
     >>> without_hidden(Ranking(["a", "b", "c"], [3.0, 2.0, 1.0], popular=1), [True, False, True])
-    Ranking(items=['a', 'c'], scores=[3.0, 1.0], fallback=None, popular=1, newest=0, together=None)
+    Ranking(items=['a', 'c'], scores=[3.0, 1.0], fallback=None, popular=1, newest=0, together=None, checked=False)
     """
     added_from = len(ranking.items) - ranking.popular - ranking.newest
     new_from = len(ranking.items) - ranking.newest
@@ -36,8 +36,8 @@ def without_hidden(ranking: Ranking, shown: Sequence[bool]) -> Ranking:
 def with_added(ranking: Ranking, added: list[str]) -> Ranking:
     """The list, with items at its end that the model has not ranked. Their scores lie below those of the list.
 
-    >>> with_added(Ranking(["a"], [3.0]), ["b", "c"])
-    Ranking(items=['a', 'b', 'c'], scores=[3.0, 2.0, 1.0], fallback=None, popular=0, newest=2, together=None)
+    >>> with_added(Ranking(["a"], [3.0]), ["b"])
+    Ranking(items=['a', 'b'], scores=[3.0, 2.0], fallback=None, popular=0, newest=1, together=None, checked=False)
     """
     if not added:
         return ranking
@@ -56,7 +56,7 @@ def cut(ranking: Ranking, n: int) -> Ranking:
     """The first `n` items; the very same ranking if there are no more.
 
     >>> cut(Ranking(["a", "b", "c"], [3.0, 2.0, 1.0], popular=1, newest=1), 2)
-    Ranking(items=['a', 'b'], scores=[3.0, 2.0], fallback=None, popular=1, newest=0, together=None)
+    Ranking(items=['a', 'b'], scores=[3.0, 2.0], fallback=None, popular=1, newest=0, together=None, checked=False)
     """
     surplus = len(ranking.items) - n
     if surplus <= 0:

@@ -26,7 +26,7 @@ from stream.models.kernels.compile import packed
 from stream.models.kernels.hashing import SEPARATOR, hash_ids, salt_key
 from stream.models.kernels.key_hints import KeyHints
 from stream.models.query import Query, Ranking
-from stream.models.ranking.allowed import AllowedItems
+from stream.models.ranking.allowed import AllowedItems, all_pass
 from stream.models.ranking.answer import fill, fill_from
 from stream.models.ranking.explanation import HistoryPart, Reasons, explain_added, explain_candidates
 from stream.models.ranking.list_call import FALLBACKS, Lookup, Scratch, address_of, make_list
@@ -61,7 +61,7 @@ class Model:
     >>> from stream.state.tables import Tables
     >>> settings = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64)
     >>> Model(settings, views_of(Tables(table_specs(settings)))).recommend(Query(user="ada"))
-    Ranking(items=[], scores=[], fallback='trending', popular=0, newest=0, together=None)
+    Ranking(items=[], scores=[], fallback='trending', popular=0, newest=0, together=None, checked=False)
     """
 
     HINTED = ("items", "visitors", "sessions")
@@ -175,7 +175,9 @@ class Model:
             names = str(scratch.names[: used - 1], "utf-8").split(SEPARATOR)
         else:  # there are none, or they are too long for the room
             names = self.names(room.rows[:held])
-        return Ranking(names, room.scores[:held].tolist(), fallback, by_count, by_age)
+        check = None if only is None else only.check
+        checked = check is not None and all_pass(self._reader_address, address_of(check), room.rows[:held])
+        return Ranking(names, room.scores[:held].tolist(), fallback, by_count, by_age, None, checked)
 
     def explain(self, query: Query, allowed: Allowed = None) -> tuple[Ranking, list[Reasons]]:
         """The list of `recommend`, and the reasons of each of its items; arguments as `recommend` takes them."""

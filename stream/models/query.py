@@ -57,6 +57,7 @@ class Ranking(msgspec.Struct, frozen=True):
             added by their counts.
         newest: number of items at its end that were added because they are new.
         together: number of items at its beginning that are bought together with an item; None in other lists.
+        checked: True if every item was found among the allowed ones once more, after the list was made (`ListCheck`).
     """
 
     items: list[str] = []
@@ -65,3 +66,4 @@ class Ranking(msgspec.Struct, frozen=True):
     popular: int = 0
     newest: int = 0
     together: int | None = None
+    checked: bool = False
