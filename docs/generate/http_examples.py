@@ -97,7 +97,7 @@ SITUATIONS: Mapping[str, tuple[Request, ...]] = {
             "GET /v1/items/{item}/bought-together",
             "What was bought within a day of an item, then similar items",
             "GET",
-            "/v1/items/tea/bought-together?n=3",
+            "/v1/items/cups/bought-together?n=2",
         ),
         Request("GET /v1/popular", "The two most popular items", "GET", "/v1/popular?n=2"),
         Request("GET /v1/trending", "The same over the last hours", "GET", "/v1/trending?n=2"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from importlib.metadata import version as version_of
 
 import httpx
@@ -18,11 +19,13 @@ from tests.serving.conftest import Broker, Publisher, RedisServer, running, sett
 
 FIRST = [("ada", "teapot"), ("ada", "cups"), ("eve", "teapot"), ("eve", "cups"), ("eve", "tea"), ("bob", "teapot")]
 SECOND = [("joe", "spade"), ("joe", "seeds"), ("ida", "teapot"), ("ida", "tea"), ("ida", "cups")]
+BASKET = [("ida", "tea"), ("ida", "cups")]
 
 
-def publish(publisher: Publisher, clicks: list[tuple[str, str]]) -> None:
+def publish(publisher: Publisher, clicks: list[tuple[str, str]], purchases: Sequence[tuple[str, str]] = ()) -> None:
     """Publish as a worker does: under the version of the program."""
     publisher.apply(*clicks)
+    publisher.apply(*purchases, topic="purchases")
     publisher.store.publish(
         publisher.claim,
         publisher.shard.checkpoint(),
@@ -61,7 +64,7 @@ async def test_examples_are_what_a_running_application_answers(
     redis_server: RedisServer, broker: Broker, publisher: Publisher
 ) -> None:
     publish(publisher, FIRST)
-    publish(publisher, SECOND)
+    publish(publisher, SECOND, BASKET)
     found = []
     settings = settings_for(redis_server, broker).model_copy(update={"acknowledge_seconds": 1.0})
     async with running(settings) as (app, client):
