@@ -60,7 +60,7 @@ class LiveCatalogue:
         self._settled = threading.Event()
         """Set once all documents were read, or can't be read for now."""
         self._rules_settled = threading.Event()
-        """The same for visitors' rules, which are read first."""
+        """Set once the rules of visitors, which are read before the documents, were read or can't be read for now."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follow the catalogue", daemon=True)
         self._warned = False
