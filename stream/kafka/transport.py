@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
+from itertools import chain
 from typing import Any, ClassVar
 
 import faust
@@ -34,7 +35,7 @@ from stream.ingest.records import Record
 from stream.kafka.fetch import NO_IDS, Fetch, PartitionOwner, Position
 from stream.kafka.group import commit_note, other_model
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
-from stream.kafka.record_maker import Maker, record_maker
+from stream.kafka.record_maker import Maker, record_maker, take_whole_batches
 
 log = get_logger(__name__)
 
@@ -226,12 +227,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return max(0, min(first, reached) - delivered)
 
     async def _drain(self, fetcher: Any, wanted: set[TopicPartition]) -> Mapping[TopicPartition, list[Record]]:
-        # Packed records are made into our records directly, instead of into aiokafka's first: half the time.
         for result in fetcher._records.values():
             packed = getattr(result, "_partition_records", None)
             if packed is not None:
-                packed._consumer_record = self._maker(result._topic_partition)
-        return await fetcher.fetched_records(wanted, timeout=0)
+                take_whole_batches(packed, self._maker(result._topic_partition))
+        drained = await fetcher.fetched_records(wanted, timeout=0)
+        return {tp: list(chain.from_iterable(batches)) for tp, batches in drained.items()}
 
     def _maker(self, tp: TopicPartition) -> Maker:
         if tp not in self._makers:

@@ -57,8 +57,8 @@ async def read_records(
             consumer.seek(partition, offset)
         while True:
             for partition, records in (await consumer.getmany(timeout_ms=500)).items():
-                for record in records:
-                    yield partition, makers[partition](partition, record)
+                for record in makers[partition](records):
+                    yield partition, record
     finally:
         await consumer.stop()
 

@@ -48,7 +48,7 @@ DEFINED = [
     (fetcher.Fetcher, "fetched_records", "hands out whole fetches"),
     (group_coordinator.GroupCoordinator, "fetch_committed_offsets", "gives offsets with the committed text"),
     (group_coordinator.GroupCoordinator, "check_errors", "hands out an error of joining, and tries again then"),
-    (fetcher.PartitionRecords, "_consumer_record", "makes a record; replaced by one that makes ours directly"),
+    (fetcher.PartitionRecords, "_consumer_record", "makes a record; replaced by one that hands out a whole batch"),
     (subscription_state.SubscriptionState, "fetch_context", "says that this consumer is alive"),
     (subscription_state.SubscriptionState, "subscription", "leads to the assignment"),
     (subscription_state.Assignment, "active", "is false once partitions were revoked"),

@@ -21,7 +21,6 @@ from stream.ingest.records import Record
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
-from stream.kafka.record_maker import record_maker
 from stream.kafka.transport import Consumer, ConsumerThread, Transport
 from stream.settings import Settings
 from stream.worker import WorkerApp, make_app
@@ -59,11 +58,11 @@ class FakeFetcher:
         self,
         partitions: set[TopicPartition],
         timeout: float,  # noqa: ASYNC109  aiokafka's signature
-    ) -> dict[TopicPartition, list[Record]]:
+    ) -> dict[TopicPartition, list[list[Record]]]:
         taken = {tp: self.arrived.pop(tp) for tp in list(self.arrived) if tp in partitions}
         for tp, records in taken.items():
             self._consumer.states[tp].position = records[-1].offset + 1
-        return taken
+        return {tp: [records[:1], records[1:]] for tp, records in taken.items()}
 
 
 class FakeKafkaConsumer:
@@ -427,26 +426,6 @@ async def test_faust_never_takes_a_fetch_for_one_that_it_has_seen(bench: Bench) 
     offsets = bench.consumer._read_offset
     offsets[CLICKS] = 7
     assert offsets[CLICKS] is None
-
-
-def test_records_become_ours_with_the_name_that_we_have_for_their_partition() -> None:
-    kafkas = SimpleNamespace(offset=4, timestamp=1000, value=b"{}", key=b"ada")
-    made = record_maker("clicks/1")(TopicPartition("shop-clicks", 1), kafkas)
-    assert made == Record("clicks/1", 4, 1000, b"{}", b"ada")
-    assert type(made) is Record
-
-
-async def test_packed_records_are_unpacked_by_the_maker_of_their_partition(bench: Bench) -> None:
-    packed = SimpleNamespace(_consumer_record=None)
-    bench.kafka._fetcher._records = {
-        TopicPartition(*CLICKS): SimpleNamespace(_topic_partition=TopicPartition(*CLICKS), _partition_records=packed),
-        TopicPartition(*PURCHASES): SimpleNamespace(error=None),  # an error instead of records
-    }
-    await bench.consumer.start_at({CLICKS: 0})
-    bench.kafka.arrive(CLICKS, 0)
-    await bench.poll()
-    made = packed._consumer_record(TopicPartition(*CLICKS), SimpleNamespace(offset=1, timestamp=2, value=b"", key=None))
-    assert made == Record("clicks/1", 1, 2, b"", None)
 
 
 class OneFetcher:
