@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter, call, itemgetter
 from typing import Any
@@ -163,7 +163,7 @@ class Decoder:
         left_out: Counter[tuple[str, str]] | None = None,  # noqa: ARG002  only a mapped record has several events
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
         """Decode and check all records at once, and look only at the bad ones one by one."""
-        events, undecoded = self._events(records)
+        events, undecoded = self._events(records, self._decoders)
         good = list(records)
         if len(undecoded) < FEW:
             for place in reversed(undecoded):
@@ -205,15 +205,22 @@ class Decoder:
                 if row not in bad and not is_known(kind, self._weights):
                     unknown_kinds[kind] += 1
 
-    def _events(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
-        """The events of all records that can be decoded, and the places of the others, rising."""
+    def _events(
+        self, records: Sequence[Record], decoders: Mapping[str, Callable[[Any], Any]]
+    ) -> tuple[list[Event], list[int]]:
+        """The events of all records that can be decoded, and the places of the others, rising.
+
+        Args:
+            records: the batch.
+            decoders: by origin.
+        """
         events: list[Event] = []
         bad: list[int] = []
-        different = {self._decoders[origin] for origin in set(map(_origin, records))}
+        different = {decoders[origin] for origin in set(map(_origin, records))}
         if len(different) == 1:  # a batch of one topic: no decoder has to be found for each record
             decoded = map(different.pop(), map(_value, records))
         else:
-            decoded = map(call, map(self._decoders.__getitem__, map(_origin, records)), map(_value, records))
+            decoded = map(call, map(decoders.__getitem__, map(_origin, records)), map(_value, records))
         while True:
             try:
                 events.extend(decoded)  # what was decoded before an error stays, and the next call goes on behind it
@@ -222,18 +229,19 @@ class Decoder:
                 raise
             except Exception:  # its reason is looked for in `undecodable`
                 place = len(events) + len(bad)
-                if (event := self._without_mark(records[place])) is None:
+                if (event := self._without_mark(records[place], decoders)) is None:
                     bad.append(place)
                 else:
                     events.append(event)
 
-    def _without_mark(self, record: Record) -> Event | None:
+    @staticmethod
+    def _without_mark(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) -> Event | None:
         """The event of a record that begins with a byte-order mark, or None if it can't be decoded either."""
         value = without_mark(record.value)
         if value is record.value:
             return None
         try:
-            event: Event = self._decoders[record.origin](value)
+            event: Event = decoders[record.origin](value)
             return event
         except (MemoryError, OSError):
             raise
@@ -250,7 +258,9 @@ class Decoder:
         latest = np.minimum(arrived + self._max_future_seconds, LATEST_SECONDS)
         seconds = _seconds(list(map(_timestamp, events)), arrived, latest, bad)
         weights, kinds, values, scopes = self._kinds(events, records, bad)
-        _check_values(records, bad)
+        bodies = list(map(_value, records))
+        if max(map(len, bodies), default=0) > 2 * MAX_NESTING:  # shorter ones can't be nested too deep
+            self._check_values(bodies, bad)
         batch = EventBatch(
             items=items,
             visitors=visitors,
@@ -266,6 +276,18 @@ class Decoder:
             starts=starts,
         )
         return batch, bad
+
+    def _check_values(self, values: Sequence[bytes], bad: set[int]) -> None:
+        """Note records that are too long, or nested too deep."""
+        for place, value in enumerate(values):
+            if len(value) > 2 * MAX_NESTING:
+                if len(value) > RECORD_MAX_BYTES:
+                    bad.add(place)
+                    continue
+                try:
+                    check_nesting(value)
+                except InvalidEvent:
+                    bad.add(place)
 
     def _kinds(self, events: Sequence[Event], records: Sequence[Record], bad: set[int]) -> tuple[Any, Any, Any, Any]:
         """Weights (int16), kinds (uint8), values of ratings (float32, else NaN) and id scopes (uint64)."""
@@ -388,21 +410,6 @@ def _seconds(
     seconds = np.where(np.isnan(seconds) | (seconds == 0), arrived, seconds)
     bad.update(np.flatnonzero(~((seconds >= 0) & (seconds <= latest))).tolist())
     return seconds
-
-
-def _check_values(records: Sequence[Record], bad: set[int]) -> None:
-    """Note records that are too long, or nested too deep. Shorter ones can't be: a level takes two bytes."""
-    if max(map(len, map(_value, records)), default=0) <= 2 * MAX_NESTING:
-        return
-    for place, value in enumerate(map(_value, records)):
-        if len(value) > 2 * MAX_NESTING:
-            if len(value) > RECORD_MAX_BYTES:
-                bad.add(place)
-                continue
-            try:
-                check_nesting(value)
-            except InvalidEvent:
-                bad.add(place)
 
 
 def _kept(batch: EventBatch, bad: Sequence[int]) -> EventBatch:

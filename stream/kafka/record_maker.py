@@ -36,20 +36,29 @@ def record_maker(origin: str, *, schema_headers: bool = False) -> Maker:
 
     def make_with_headers(records: Iterable[Any]) -> list[Record]:
         return [
-            new(Record, (origin, each.offset, each.timestamp, with_reference(each.value, each.headers), each.key))
+            new(
+                Record,
+                (
+                    origin,
+                    each.offset,
+                    each.timestamp,
+                    with_reference(each.value, headers) if (headers := each.headers) else each.value,
+                    each.key,
+                ),
+            )
             for each in records
         ]
 
     return make_with_headers if schema_headers else make
 
 
-def with_reference(value: bytes | None, headers: Any) -> bytes | None:
+def with_reference(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
     r"""A value behind the reference to its schema, if a header has one.
 
     >>> with_reference(b"payload", [("trace", b"1"), ("__value_schema_id", b"\0\0\0\0\7")])
     b'\x00\x00\x00\x00\x07payload'
     """
-    if not headers or value is None:
+    if value is None:
         return value
     for name, reference in headers:
         if name == HEADER and reference and LENGTHS.get(reference[0], 0) <= len(reference):

@@ -11,6 +11,7 @@ the decoder knows Kafka's records.
 | `nearest` | the sentence that follows a name that is not known |
 | `trees` | how the part of a record that is read is decoded in one step |
 | `sources` | how the source of a field is checked, and which value it gives |
+| `direct` | which rules only give fields other names, and how their records are decoded without a tree |
 | `rules` | whether a rule fits a record, and which events the record becomes |
 | `plan` | how a document becomes a plan, and which mappings are refused |
 | `loading` | which mapping a name means: a ready-made one (`ready/`), or a file |

@@ -62,6 +62,11 @@ class MappedDecoder(Decoder):
         self._plans = dict(plans)
         readers: dict[str, Any] = {topic: self._decoders[topic] for topic in TOPIC_TYPES}
         self._readers = DecoderByOrigin(readers | {topic: plan.read for topic, plan in plans.items()})
+        self._direct = {topic: self._decoders[topic] for topic in TOPIC_TYPES if topic not in plans}
+        """Decoders of topics whose records are events, perhaps with other names."""
+        for topic, plan in plans.items():
+            if plan.decode_directly is not None and plan.at_home:
+                self._direct[topic] = plan.decode_directly
 
     def _whole(
         self,
@@ -69,10 +74,22 @@ class MappedDecoder(Decoder):
         unknown_kinds: Counter[str] | None = None,
         left_out: Counter[tuple[str, str]] | None = None,
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
-        topics = [topic_of(origin) for origin in map(_origin, records)]
-        places_of: dict[str, list[int]] = {}
-        for topic in dict.fromkeys(topics):
-            places_of[topic] = [place for place, each in enumerate(topics) if each == topic]
+        topic_by_origin = {origin: topic_of(origin) for origin in set(map(_origin, records))}
+        if self._direct.keys() >= set(topic_by_origin.values()):
+            return self._directly(records, topic_by_origin, unknown_kinds, left_out)
+        return self._by_topic(records, topic_by_origin, unknown_kinds, left_out)
+
+    def _by_topic(
+        self,
+        records: Sequence[Record],
+        topic_by_origin: Mapping[str, str],
+        unknown_kinds: Counter[str] | None,
+        left_out: Counter[tuple[str, str]] | None,
+    ) -> tuple[EventBatch, list[Record], list[Rejection]]:
+        """Rows and rejections of records whose topics are decoded one after another, each at once if possible."""
+        places_of: dict[str, list[int]] = {topic: [] for topic in topic_by_origin.values()}
+        for place, origin in enumerate(map(_origin, records)):
+            places_of[topic_by_origin[origin]].append(place)
         found: list[Any] = [None] * len(records)
         plain, at_home = True, True
         for topic, places in places_of.items():
@@ -90,6 +107,27 @@ class MappedDecoder(Decoder):
                 self._note_kinds(batch, found, unknown_kinds)
                 return batch, list(records), []
         return self._several(records, found, unknown_kinds, left_out)
+
+    def _directly(
+        self,
+        records: Sequence[Record],
+        topic_by_origin: Mapping[str, str],
+        unknown_kinds: Counter[str] | None,
+        left_out: Counter[tuple[str, str]] | None,
+    ) -> tuple[EventBatch, list[Record], list[Rejection]]:
+        """Rows and rejections of records that are decoded without a tree; those that need one are looked at by it."""
+        decoders = {origin: self._direct[topic] for origin, topic in topic_by_origin.items()}
+        found, others = self._events(records, decoders)
+        if not others:
+            batch, bad = self._batch(found, records)
+            if not bad:
+                self._note_kinds(batch, found, unknown_kinds)
+                return batch, list(records), []
+            return self._several(records, found, unknown_kinds, left_out)
+        looked_at = iter(self._one_by_one([records[place] for place in others]))
+        places, decoded = set(others), iter(found)
+        whole = [next(looked_at if place in places else decoded) for place in range(len(records))]
+        return self._several(records, whole, unknown_kinds, left_out)
 
     def _at_once(self, topic: str, values: Sequence[Any]) -> list[Event] | None:
         """The event of each value; None if the rules aren't flat, or a value needs a closer look."""
@@ -114,6 +152,11 @@ class MappedDecoder(Decoder):
             except Exception:  # its reason is looked for in `undecodable`
                 found.append(undecodable(record, self._readers))
         return found
+
+    @staticmethod
+    def _json_of(value: bytes | None) -> bytes:
+        """The text of a record, whose length and nesting are checked."""
+        return value or b""
 
     @staticmethod
     def _under_home(events: Sequence[Event], records: Sequence[Record]) -> list[Record]:
@@ -145,8 +188,9 @@ class MappedDecoder(Decoder):
             else:
                 events.append(each)
                 owners.append(place)
+        bodies = list(map(self._json_of, map(_value, records)))
         row_records = [
-            Record(home_of(event), records[place].offset, records[place].timestamp_ms, b"")
+            Record(home_of(event), records[place].offset, records[place].timestamp_ms, bodies[place])
             for event, place in zip(events, owners, strict=True)
         ]
         batch, bad = self._batch(events, row_records)

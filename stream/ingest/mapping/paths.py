@@ -59,6 +59,8 @@ Path = tuple[Step, ...]
 
 _STEP = re.compile(r'(?P<dot>\.)?(?:"(?P<quoted>[^"]+)"|(?P<name>[^.\[\]"]+))|\[(?P<inside>[^\]]*)\]')
 _CHOICE = re.compile(r'(?P<key>[^="]+)=(?:"(?P<quoted>[^"]*)"|(?P<value>.*))')
+_UNREADABLE = re.compile(r"[\\\x00-\x1f]")
+"""Characters in names of fields that the decoder of JSON doesn't find."""
 _BARE = re.compile(r'[^.\[\]"]+')
 
 
@@ -69,7 +71,8 @@ def parse_path(text: str) -> Path:
     (('params', Having(key='key', value='id'), 'value'), ('items', Each(), 'sku'))
 
     Raises:
-        WrongPath: the text is no path, or has two lists of which each element would be an event.
+        WrongPath: the text is no path, names a field that can't be read, or has two lists of which each element would
+            be an event.
     """
     steps: list[Step] = []
     at = 0
@@ -95,6 +98,8 @@ def parse_path(text: str) -> Path:
             raise WrongPath(f"{text!r} is no path: [{inside}] is neither [], a number nor key=value")
     if not steps:
         raise WrongPath("a path is empty; one is written as user.id or items[].id")
+    if any(isinstance(step, str) and _UNREADABLE.search(step) for step in steps):
+        raise WrongPath(f"{text!r} can't be read: the name of a field has a backslash or a control character")
     if steps.count(Each()) > 1:
         raise WrongPath(f"{text!r} has [] twice; a record is cut into events along one list")
     return tuple(steps)

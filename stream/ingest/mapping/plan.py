@@ -74,6 +74,8 @@ class TopicPlan:
         leaves_out: True if a record that no rule fits is left out, False if it is a dead letter.
         cuts: True if a record may become several events.
         at_home: True if every record is read by one rule, whose events are of the topic's own kind.
+        decode_directly: makes the event of a record that is one with other names; None if the rules do more than that.
+            It raises an error of msgspec for a record that needs a closer look.
     """
 
     def __init__(self, topic: str, rules: Sequence[PreparedRule], forest: Forest, *, leaves_out: bool) -> None:
@@ -85,6 +87,9 @@ class TopicPlan:
         self._always = rules[0] if rules and not rules[0].tests and rules[0].kinds.source is None else None
         self._flat = self._always if self._always is not None and self._always.flat else None
         self.at_home = self._flat is not None and self._flat.home == topic
+        direct: Any = self._flat.direct if self._flat is not None else None
+        self.decode_directly = msgspec.json.Decoder(direct).decode if direct else None
+        self._direct_list: Any = list[direct] if direct else None
 
     def read(self, value: bytes | str | None) -> Mapped:
         """The events of a record, as JSON.
@@ -105,12 +110,23 @@ class TopicPlan:
         """
         if self._flat is None:
             return None
+        if self.decode_directly is not None:
+            try:
+                return list(map(self.decode_directly, values))
+            except msgspec.ValidationError:
+                return None
         return self._flat.events_at_once(list(map(self.forest.decode_strictly, values)))
 
     def read_flat_fields(self, records: Sequence[Mapping[str, Any]]) -> list[Event] | None:
         """The event of each decoded record, as `read_flat`."""
         if self._flat is None:
             return None
+        if self._direct_list is not None:
+            try:
+                found: list[Event] = msgspec.convert(records, self._direct_list)
+            except msgspec.ValidationError:
+                return None
+            return found
         return self._flat.events_at_once(self.forest.convert_strictly(records))
 
     def read_fields(self, record: Mapping[str, Any]) -> Mapped:

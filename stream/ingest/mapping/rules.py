@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream.events import TOPIC_TYPES, Event, text_of
+from stream.ingest.mapping.direct import direct_type
 from stream.ingest.mapping.document import Scalar
 from stream.ingest.mapping.paths import Path, list_of, text_of_path
 from stream.ingest.mapping.sources import FieldSource
@@ -173,6 +174,8 @@ class PreparedRule:
         self._variants = {topic: self._variant(topic, constants) for topic in topics}
         self._only = next(iter(self._variants.values())) if kinds.source is None else None
         self._plain = self._only if self._only and self.list is None and not self._only.others else None
+        self.direct = direct_type(next(iter(topics)), sources, kinds.constant) if self._plain else None
+        """Type of events that a record is decoded to, if the rule only gives fields other names."""
 
     def _variant(self, topic: str, constants: Sequence[Scalar]) -> _Variant:
         event_type = MAPPED_TYPES[topic]

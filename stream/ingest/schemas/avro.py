@@ -14,7 +14,7 @@ This file decides which plain values the types of Avro become, which schemas are
 is read.
 
 >>> text = '{"type": "record", "name": "Cart", "fields": [{"name": "n", "type": "int"}]}'
->>> avro_reader(FetchedSchema("AVRO", text))(b"\0\0\0\0\7\x2a", 5)
+>>> AvroReader(FetchedSchema("AVRO", text))(b"\0\0\0\0\7\x2a", 5)
 {'n': 21}
 """
 
@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from itertools import accumulate
+from typing import Any, Protocol, runtime_checkable
 
 from stream.ingest.schemas.fetched import FetchedSchema, UnusableSchema
 from stream.ingest.schemas.wire import guid_text
@@ -32,6 +33,15 @@ from stream.values import InvalidEvent
 
 Reader = Callable[[bytes, int], dict[str, Any]]
 """A function from a record and the place of its payload to the record's fields."""
+
+
+@runtime_checkable
+class BatchReader(Protocol):
+    """A reader that reads many records in less time than one by one."""
+
+    def read_all(self, payloads: Sequence[bytes]) -> list[dict[str, Any]]:
+        """The fields of records without their beginnings. Raises an error if one of them doesn't fit."""
+
 
 EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
 
@@ -81,7 +91,7 @@ class OwnSchemas:
 NO_SCHEMAS = OwnSchemas()
 
 
-def avro_reader(schema: FetchedSchema, own: OwnSchemas = NO_SCHEMAS) -> Reader:
+class AvroReader:
     """A reader of an Avro schema.
 
     Args:
@@ -92,21 +102,40 @@ def avro_reader(schema: FetchedSchema, own: OwnSchemas = NO_SCHEMAS) -> Reader:
         UnusableSchema: it is no Avro schema, or its records aren't events.
         ImportError: fastavro is not installed.
     """
-    import fastavro
 
-    parsed = _parse(schema, {})
-    mine = own.of(parsed["name"]) if parsed["type"] == "record" else None
-    read = fastavro.schemaless_reader
+    def __init__(self, schema: FetchedSchema, own: OwnSchemas = NO_SCHEMAS) -> None:
+        import fastavro
 
-    def read_record(value: bytes, start: int) -> dict[str, Any]:
+        self._read = fastavro.schemaless_reader
+        self._written = _parse(schema, {})
+        self._mine = own.of(self._written["name"]) if self._written["type"] == "record" else None
+
+    def __call__(self, value: bytes, start: int) -> dict[str, Any]:
+        """The fields of a record. Raises `InvalidEvent`, or what fastavro does, if the record doesn't fit."""
         stream = BytesIO(value)
         stream.seek(start)
-        record: Any = read(stream, parsed, mine)
+        record: Any = self._read(stream, self._written, self._mine)
         if (end := stream.tell()) != len(value):
             raise InvalidEvent(f"{len(value) - end} bytes are left behind its last field")
         return record
 
-    return read_record
+    def read_all(self, payloads: Sequence[bytes]) -> list[dict[str, Any]]:
+        """The fields of many records, which takes less time than a call for each.
+
+        Args:
+            payloads: the records without their beginnings.
+
+        Raises:
+            Exception: one of them doesn't fit; which one has to be looked for.
+        """
+        stream = BytesIO(b"".join(payloads))
+        read, tell, written, mine = self._read, stream.tell, self._written, self._mine
+        records: list[dict[str, Any]] = []
+        for end in accumulate(map(len, payloads)):
+            records.append(read(stream, written, mine))
+            if tell() != end:  # it took bytes of the next one, or left some
+                raise InvalidEvent("a record doesn't end where its schema says")
+        return records
 
 
 def _parse(schema: FetchedSchema, named: dict[str, Any], *, own: bool = False) -> Any:

@@ -18,13 +18,16 @@ stream.values.InvalidEvent: schema: id 7: the registry doesn't know it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from stream.ingest.record_checks import RECORD_MAX_BYTES
 from stream.ingest.records import Record
-from stream.ingest.schemas.avro import Reader
+from stream.ingest.schemas.avro import BatchReader, Reader
 from stream.ingest.schemas.wire import BY_GUID, BY_ID, LENGTHS, describe, is_framed, reference_of
 from stream.values import InvalidEvent
+
+_beginning = itemgetter(slice(LENGTHS[BY_ID]))
 
 
 class SchemasMissing(LookupError):
@@ -82,7 +85,7 @@ class KnownSchemas:
         Raises:
             SchemasMissing: some aren't.
         """
-        beginnings = {value[: LENGTHS[BY_ID]] for value in values if value}
+        beginnings = set(map(_beginning, filter(None, values)))
         framed = {each for each in beginnings if is_framed(each)}
         if not framed:
             return False
@@ -111,6 +114,21 @@ class KnownSchemas:
             return found(value, length)
         except InvalidEvent as error:
             raise InvalidEvent(f"schema: the record doesn't fit {describe(value[:length])}: {error}") from None
+
+    def read_all(self, values: Sequence[bytes]) -> list[dict[str, Any]]:
+        """The fields of records in the wire format, in the order of the records.
+
+        Raises:
+            Exception: one of them can't be read; `read` says which one, and why.
+        """
+        beginnings = set(map(_beginning, values))
+        if len(beginnings) == 1 and sum(map(len, values)) <= RECORD_MAX_BYTES:
+            (reference,) = beginnings
+            found: Any = self._found.get(reference)
+            if reference[0] == BY_ID and isinstance(found, BatchReader):
+                records: list[dict[str, Any]] = found.read_all([value[LENGTHS[BY_ID] :] for value in values])
+                return records
+        return list(map(self.read, values))
 
 
 def _may_be_known(reference: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from stream.ingest.schemas.avro import NO_SCHEMAS, OwnSchemas, Reader, avro_reader
+from stream.ingest.schemas.avro import NO_SCHEMAS, AvroReader, OwnSchemas, Reader
 from stream.ingest.schemas.fetched import AVRO, FORMATS, JSON, PROTOBUF, FetchedSchema, UnusableSchema
 from stream.ingest.schemas.json_schema import json_reader
 from stream.ingest.schemas.protobuf import protobuf_reader
@@ -51,24 +51,31 @@ def make_reader(schema: FetchedSchema, own: OwnSchemas = NO_SCHEMAS) -> Reader:
         ImportError: a library is missing.
     """
     if schema.format == AVRO:
-        return _guarded(avro_reader(schema, own))
+        return _GuardedAvro(AvroReader(schema, own))
     if schema.format == PROTOBUF:
-        return _guarded(protobuf_reader(schema))
+        return _Guarded(protobuf_reader(schema))
     if schema.format == JSON:
         return json_reader(schema)
     raise UnusableSchema(f"its format is {schema.format}, and {', '.join(FORMATS.values())} are read")
 
 
-def _guarded(read: Reader) -> Reader:
+class _Guarded:
     """A reader that says of every record that it can't read that its schema doesn't fit."""
 
-    def guarded(value: bytes, start: int) -> dict[str, Any]:
+    def __init__(self, read: Reader) -> None:
+        self._read = read
+
+    def __call__(self, value: bytes, start: int) -> dict[str, Any]:
         try:
-            return read(value, start)
+            return self._read(value, start)
         except (MemoryError, OSError):
             raise
         except Exception as error:  # libraries raise whatever they come across in bytes that don't fit
             why = str(error) if isinstance(error, InvalidEvent) else f"{type(error).__name__}: {error}".rstrip(": ")
             raise InvalidEvent(why[:300]) from None
 
-    return guarded
+
+class _GuardedAvro(_Guarded):
+    def __init__(self, read: AvroReader) -> None:
+        super().__init__(read)
+        self.read_all = read.read_all

@@ -22,12 +22,12 @@ from stream.ingest.mapping.plan import Mapped, TopicPlan
 from stream.ingest.origins import topic_of
 from stream.ingest.records import NO_PLACES, Place, Record, Rejection, failure_of
 from stream.ingest.schemas.known import KnownSchemas, SchemasMissing
-from stream.ingest.schemas.wire import is_framed
+from stream.ingest.schemas.wire import framed_all, framed_among, is_framed
 from stream.models.batch import EventBatch
 from stream.models.settings import ModelSettings
 from stream.values import InvalidEvent
 
-_value = itemgetter(3)
+_origin, _value = itemgetter(0), itemgetter(3)
 
 
 class SchemaDecoder(MappedDecoder):
@@ -80,18 +80,20 @@ class SchemaDecoder(MappedDecoder):
         unknown_kinds: Counter[str] | None = None,
         left_out: Counter[tuple[str, str]] | None = None,
     ) -> tuple[EventBatch, list[Record], list[Rejection]]:
-        if not self._plans and not any(map(is_framed, map(_value, records))):
+        if not framed_among(map(_value, records)):
+            if self._plans:
+                return super()._whole(records, unknown_kinds, left_out)
             return Decoder._whole(self, records, unknown_kinds, left_out)  # noqa: SLF001  of a class above this one
-        return super()._whole(records, unknown_kinds, left_out)
+        topic_by_origin = {origin: topic_of(origin) for origin in set(map(_origin, records))}
+        return self._by_topic(records, topic_by_origin, unknown_kinds, left_out)
 
     def _at_once(self, topic: str, values: Sequence[Any]) -> list[Event] | None:
-        framed = sum(map(is_framed, values))
-        if not framed:
+        if not framed_among(values):
             return super()._at_once(topic, values)
-        if framed < len(values):
+        if not framed_all(values):
             return None
         try:
-            read = list(map(self._schemas.read, values))
+            read = self._schemas.read_all(values)
             plan = self._plans.get(topic)
             return msgspec.convert(read, self._lists[topic]) if plan is None else plan.read_flat_fields(read)
         except (MemoryError, OSError):
@@ -127,14 +129,13 @@ class SchemaDecoder(MappedDecoder):
         except Exception as error:
             return Rejection(record, failure_of(error), isolated=True)
 
-    def _batch(self, events: Sequence[Event], records: Sequence[Record]) -> tuple[EventBatch, set[int]]:
+    def _check_values(self, values: Sequence[bytes], bad: set[int]) -> None:
+        super()._check_values(list(map(self._json_of, values)), bad)
+
+    @staticmethod
+    def _json_of(value: bytes | None) -> bytes:
         # Checks of JSON's length and nesting say nothing about other formats, whose readers have checks of their own.
-        new = tuple.__new__
-        plain = [
-            new(Record, (record[0], record[1], record[2], b"")) if is_framed(record[3]) else record
-            for record in records
-        ]
-        return super()._batch(events, plain)
+        return b"" if is_framed(value) else value or b""
 
 
 def decoder_of(

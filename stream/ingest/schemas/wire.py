@@ -15,6 +15,10 @@ This file decides which records are in this format, and where the payload begins
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
 from stream.values import InvalidEvent
 
 HEADER = "__value_schema_id"
@@ -27,12 +31,32 @@ LENGTHS = {BY_ID: 5, BY_GUID: 17}
 LARGEST_ID = 2**31 - 1
 """Largest id that a registry gives: ids are Java's `int`."""
 
+_first_byte: Callable[[Any], bytes] = itemgetter(slice(1))
+
 FRAME_BYTES = frozenset(bytes((first,)) for first in LENGTHS)
 
 
 def is_framed(value: bytes | None) -> bool:
     """True if a record is in the wire format. No JSON text begins so."""
     return value is not None and value[:1] in FRAME_BYTES
+
+
+def framed_among(values: Iterable[bytes | None]) -> bool:
+    r"""True if a record of several is in the wire format.
+
+    >>> framed_among([b"{}", None, b"", b"\0\0\0\0\7payload"])
+    True
+    """
+    return not FRAME_BYTES.isdisjoint(map(_first_byte, filter(None, values)))
+
+
+def framed_all(values: Sequence[bytes | None]) -> bool:
+    r"""True if each of several records is in the wire format.
+
+    >>> framed_all([b"\0\0\0\0\7payload", None])
+    False
+    """
+    return None not in values and all(map(FRAME_BYTES.__contains__, map(_first_byte, values)))
 
 
 def reference_of(value: bytes) -> bytes:

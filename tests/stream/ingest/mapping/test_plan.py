@@ -269,3 +269,61 @@ def test_a_flat_mapping_reads_what_renamed_fields_read_at_once_one_by_one_and_fr
             fields = expected.__struct_fields__
             for name in fields:
                 assert getattr(found, name) == getattr(expected, name)
+
+
+DIRECT = """
+topics:
+  clicks: {fields: {item: sku, user: who, timestamp: at, event_id: id, bot: {value: 1}}}
+  purchases: {fields: {item: sku, session: who, price: paid, currency: {value: CHF}}}
+  feedback: {kind: view, fields: {item: sku, user: who, value: {value: "3"}}}
+"""
+DIRECT_PLANS = plan_of(DIRECT, "shop.yaml").topics
+
+OWN_FORM = st.one_of(st.none(), st.just({}), st.just({"event_id": "x"}), st.just({"event": {"item": "a", "user": "b"}}))
+VALUES = st.one_of(IDS, st.lists(st.none(), max_size=2), st.just({}), st.just(2**70), st.just("2026-01-31T00:00:00Z"))
+NAMES = st.sampled_from(["sku", "who", "at", "id", "paid", "quantity", "item", "kind", "corrente: not kind"])
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(sorted(DIRECT_PLANS)), st.dictionaries(NAMES, VALUES), OWN_FORM)
+def test_a_record_that_is_decoded_without_a_tree_is_the_event_that_its_tree_gives(
+    topic: str, record: dict[str, Any], own: Any
+) -> None:
+    plan = DIRECT_PLANS[topic]
+    value = json.dumps({**record, "corrente": own} if own is not None else record).encode()
+    assert plan.decode_directly is not None
+    try:
+        found = plan.decode_directly(value)
+    except msgspec.ValidationError:
+        assert plan.read_flat([value]) is None
+        return
+    expected = plan.read(value).events[0]
+    assert {name: getattr(found, name) for name in expected.__struct_fields__} == msgspec.structs.asdict(expected)
+    for name in expected.__struct_fields__:
+        assert type(getattr(found, name)) is type(getattr(expected, name)), name
+
+
+def test_most_records_are_decoded_without_a_tree() -> None:
+    for topic, plan in DIRECT_PLANS.items():
+        assert plan.read_flat([b'{"sku": "tea", "who": 7, "page": {"a": [1]}}']) is not None, topic
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "{item: product.sku, user: who}",
+        "{item: sku, user: sku}",
+        "{item: [sku, ean], user: who}",
+        "{item: sku, user: who, timestamp: {path: at, unit: ms}}",
+        "{item: sku, user: who, bot: {value: true}}",
+        "{item: sku, user: corrente}",
+        "{item: 'lines[].sku', user: who}",
+    ],
+)
+def test_a_rule_that_does_more_than_give_names_needs_a_tree(fields: str) -> None:
+    assert clicks(f"topics: {{clicks: {{fields: {fields}}}}}").decode_directly is None
+
+
+def test_a_name_that_the_decoder_of_json_does_not_find_is_refused_with_its_line() -> None:
+    with pytest.raises(WrongMapping, match=r"line 4: .* has a backslash or a control character"):
+        clicks("topics:\n  clicks:\n    fields:\n      item: 'a\\b'\n      user: u")

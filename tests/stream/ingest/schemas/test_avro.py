@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.ingest.schemas.avro import OwnSchemas
+from stream.ingest.schemas.avro import AvroReader, OwnSchemas
 from stream.ingest.schemas.fetched import FetchedSchema, Reference, UnusableSchema
 from stream.ingest.schemas.readers import make_reader
 from stream.values import InvalidEvent
@@ -216,3 +216,35 @@ def test_schemas_of_our_own_have_names_and_each_its_own() -> None:
         own_schemas({"type": "map", "values": "int"})
     with pytest.raises(UnusableSchema, match=r"another file has a schema of the name shop\.Basket"):
         own_schemas(CART, {"type": "record", "name": "shop.Basket", "fields": []})
+
+
+LINE = {"type": "record", "name": "Line", "fields": [{"name": "sku", "type": "string"}]}
+ORDER = record_of("string", ["null", "long"], {"type": "array", "items": LINE}, ["null", "Line"])
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "f0": st.text(max_size=3),
+                "f1": st.none() | st.integers(-(2**63), 2**63 - 1),
+                "f2": st.lists(st.fixed_dictionaries({"sku": st.text(max_size=2)}), max_size=3),
+                "f3": st.none() | st.just({"sku": "a"}),
+            }
+        ),
+        max_size=5,
+    )
+)
+def test_many_records_are_read_as_one_by_one(records: list[dict[str, Any]]) -> None:
+    reader = AvroReader(FetchedSchema("AVRO", json.dumps(ORDER)))
+    assert reader.read_all([encoded(ORDER, each) for each in records]) == records
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: data[:1], bytes])
+def test_many_records_of_which_one_does_not_end_where_its_schema_says_are_not_read(place: int, damage: Any) -> None:
+    reader = AvroReader(FetchedSchema("AVRO", json.dumps(record_of("string", "string"))))
+    payloads = [encoded(record_of("string", "string"), {"f0": "tea", "f1": "jug"})] * 3
+    payloads[place] = damage(payloads[place]) if damage is not bytes else b""
+    with pytest.raises((InvalidEvent, EOFError)):
+        reader.read_all(payloads)
