@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -56,6 +57,8 @@ class Exchange:
             headers["x-visitor-token"] = token
         if self.origin:
             headers["origin"] = self.origin
+        if call.why:
+            headers["x-why"] = quote(call.why, safe=" ")
         return {
             "method": call.method,
             "url": self.address.rstrip("/") + call.target,

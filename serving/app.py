@@ -19,9 +19,10 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
+from serving.access import why
 from serving.access.guard import Guard, require_scope
 from serving.access.key_ring import KeyRing
-from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, ROUTE_SCOPES
+from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, READING_ROUTES, ROUTE_SCOPES
 from serving.answers import item_lists, recommendations
 from serving.answers.responder import Responder
 from serving.answers.response import Recommendations
@@ -254,6 +255,7 @@ def _document(app: FastAPI) -> None:
                 ROUTE_SCOPES,
                 public_routes=PUBLIC_ROUTES,
                 beacon_routes=BEACON_ROUTES,
+                headers=dict.fromkeys(READING_ROUTES, why.PARAMETER),
                 is_open=is_open,
                 field_names=app.state.settings.fields,
             )

@@ -31,6 +31,7 @@ class Call(Generic[T]):
         query: pairs of the query string.
         body: JSON; None for none.
         repeatable: False if the call does something else the second time.
+        why: reason for the audit trail.
         answers: statuses beside 200 and 202 that are answers and not errors.
     """
 
@@ -40,6 +41,7 @@ class Call(Generic[T]):
     query: Sequence[tuple[str, str]] = ()
     body: bytes | None = None
     repeatable: bool = True
+    why: str = ""
     answers: frozenset[int] = field(default_factory=frozenset)
 
     @property

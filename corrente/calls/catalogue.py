@@ -90,9 +90,9 @@ def delete_item(item: Id) -> Call[ItemDeleted]:
     return Call("DELETE /v1/items/{item}", json_of(ItemDeleted), ids=[item])
 
 
-def users(*, cursor: str | None = None, limit: int | None = None) -> Call[ProfilePage]:
-    """Users' profiles in the order of their ids, one page at a time; as `items`."""
-    return Call("GET /v1/users", json_of(ProfilePage), query=pairs_of({"cursor": cursor, "limit": limit}))
+def users(*, cursor: str | None = None, limit: int | None = None, why: str = "") -> Call[ProfilePage]:
+    """Users' profiles in the order of their ids, one page at a time; as `items`. `why` is for the audit trail."""
+    return Call("GET /v1/users", json_of(ProfilePage), query=pairs_of({"cursor": cursor, "limit": limit}), why=why)
 
 
 def put_user(user: Id, profile: Profile, *, revision: int | None = None) -> Call[ProfileWritten]:
@@ -114,9 +114,9 @@ def patch_user(user: Id, changes: Mapping[str, Any], *, revision: int | None = N
     )
 
 
-def user(user: Id) -> Call[ProfileDocument]:
-    """A user's profile. Raises `NotFound` if there is none."""
-    return Call("GET /v1/users/{user}", json_of(ProfileDocument), ids=[user])
+def user(user: Id, *, why: str = "") -> Call[ProfileDocument]:
+    """A user's profile. `why` is for the audit trail. Raises `NotFound` if there is none."""
+    return Call("GET /v1/users/{user}", json_of(ProfileDocument), ids=[user], why=why)
 
 
 def delete_user(user: Id) -> Call[ProfileDeleted]:

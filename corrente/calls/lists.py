@@ -32,6 +32,7 @@ def recommendations(
     profiling: bool = True,
     version: Id | None = None,
     explain: bool | None = None,
+    why: str = "",
     filter: Filter = NO_FILTER,  # noqa: A002  the word of the guide and of the API
 ) -> Call[Recommendations]:
     """Items for a user.
@@ -47,6 +48,7 @@ def recommendations(
         profiling: False: nothing that is known of the visitor counts.
         version: number, alias or id of the version to answer from.
         explain: True adds the reasons of each item; with a named visitor the key needs `visitors:read` for them.
+        why: reason for the audit trail, which records each reading of a named visitor's reasons.
         filter: conditions that every item meets.
 
     >>> client.recommendations("bob", n=2).item_ids
@@ -55,7 +57,8 @@ def recommendations(
     query = {"n": n, "session": session, "include": include, "exclude": exclude, "seen_within": seen_within}
     query |= {"exclude_seen": exclude_seen if isinstance(exclude_seen, bool | None) else ",".join(exclude_seen)}
     query |= {"profiling": None if profiling else "off", "version": version, "explain": explain}
-    return Call("GET /v1/recommendations/{user}", _LIST, ids=[user], query=[*pairs_of(query), *filter.as_parameters()])
+    pairs = [*pairs_of(query), *filter.as_parameters()]
+    return Call("GET /v1/recommendations/{user}", _LIST, ids=[user], query=pairs, why=why)
 
 
 def recommendations_for(
@@ -73,6 +76,7 @@ def recommendations_for(
     n: int | None = None,
     version: Id | None = None,
     explain: bool | None = None,
+    why: str = "",
     filter: Filter = NO_FILTER,  # noqa: A002  as above
 ) -> Call[Recommendations]:
     """Items for a user, a session or a visitor with recent items, perhaps out of given candidates.
@@ -84,7 +88,7 @@ def recommendations_for(
         basket: items in the basket now: the list is what goes with them.
         candidates: rank only these, all of them.
         include: only these may be in the list, out of those that the sources propose.
-        exclude, exclude_seen, seen_within, profiling, n, version, explain, filter: as for `recommendations`.
+        exclude, exclude_seen, seen_within, profiling, n, version, explain, why, filter: as for `recommendations`.
 
     >>> client.recommendations_for(recent=["teapot"], candidates=["cups", "spade"]).item_ids
     ['cups', 'spade']
@@ -94,7 +98,8 @@ def recommendations_for(
     fields |= {"exclude_seen": exclude_seen, "seen_within": seen_within}
     fields |= {"profiling": None if profiling else "off", "version": None if version is None else str(version)}
     fields |= {"explain": explain}
-    return Call("POST /v1/recommendations", _LIST, body=encode({**given(fields), **filter.as_fields()}))
+    body = encode({**given(fields), **filter.as_fields()})
+    return Call("POST /v1/recommendations", _LIST, body=body, why=why)
 
 
 def similar(

@@ -10,6 +10,7 @@ into a dictionary and one comparison, without a task and without Redis.
 | `key_ring` | which keys are in memory, how old they may be, and when the server is open |
 | `refusals` | how a refusal looks, and which reasons there are |
 | `visitors` | the visitor that a call with a public key is kept to, and how a beacon is read |
+| `why` | how the reason of a reading of personal data is read from a request |
 | `guard` | whether a request is let in, and how it is refused |
 | `start_check` | with which keys a server starts that other machines can reach |
 """

@@ -33,6 +33,7 @@ from serving.access.visitors import (
     require_own_list,
     token_of,
 )
+from serving.access.why import reason_of
 from serving.limits.bucket import Bucket
 from serving.limits.limits import Limits
 from serving.limits.rate_headers import note_limits
@@ -341,7 +342,8 @@ class Guard:
             for kind, given in (("user", user), ("session", session))
             if given is not None
         ]
-        act = scope[CALLER].act(READ_VISITORS, " of ".join([what, *([" and ".join(named)] if named else [])]))
+        target = " of ".join([what, *([" and ".join(named)] if named else [])])
+        act = scope[CALLER].act(READ_VISITORS, target, why=reason_of(scope["headers"]))
         try:
             await asyncio.wait_for(asyncio.to_thread(self._trail.note, act), LOOK_SECONDS)
         except (redis.exceptions.RedisError, TimeoutError):

@@ -76,6 +76,12 @@ PUBLIC_ROUTES = BEACON_ROUTES | {
 """Routes that a public key opens, with a token. Each keeps the request to the visitor of the token."""
 
 
+READING_ROUTES = frozenset(
+    {"GET /v1/users", "GET /v1/users/{user}", "GET /v1/recommendations/{user}", "POST /v1/recommendations"}
+)
+"""Routes that may read personal data, the lists if they are explained. A caller may say why in a header."""
+
+
 class UndeclaredRoute(LookupError):
     """A route has no row in `ROUTE_SCOPES`."""
 

@@ -40,6 +40,12 @@ def test_the_time_that_the_server_names_is_waited_first(connect, server) -> None
     assert shop.slept == [2.05, 3.1]  # the clock of the test says 08:00:00
 
 
+def test_the_reason_of_a_reading_is_a_header_of_plain_ascii(connect, server) -> None:
+    server.script = [Step(200, body={"user": "ada", "revision": 1})]
+    connect().do("user", "ada", why="Größe of 100 %")
+    assert server.received[0].headers["x-why"] == "Gr%C3%B6%C3%9Fe of 100 %25"
+
+
 def test_a_time_beyond_all_patience_ends_the_call_at_once(connect, server) -> None:
     server.script = [problem(429, "5 events on a day", retry_after="3600")]
     shop = connect()

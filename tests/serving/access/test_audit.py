@@ -100,6 +100,29 @@ async def test_every_reading_of_personal_data_is_recorded_with_the_key_and_witho
     assert "visitor-u" not in str(readings(store))
 
 
+async def test_a_reading_is_recorded_with_the_reason_that_the_caller_gives(
+    redis_server: RedisServer, store: VersionStore, publisher: Publisher
+) -> None:
+    body = {"user": "u", "explain": True}
+    async with supported(redis_server, store, publisher) as (client, _):
+        await client.get("/v1/users", headers={"x-why": "ticket 1"})
+        await client.get("/v1/users/u", headers={"x-why": "caf%C3%A9 %0Afor 100 %"})
+        await client.get("/v1/recommendations/u?explain=true", headers=[(b"x-why", "Größe".encode())])
+        await client.post("/v1/recommendations", json=body, headers=[(b"x-why", "Größe".encode("latin-1"))])
+        await client.get("/v1/users/u", headers=[(b"x-why", b"one"), (b"x-why", b"two")])
+        await client.get("/v1/users/u", headers={"x-why": "x" * 501})
+        await client.get("/v1/users/u")
+    assert [act.why for act in readings(store)] == [
+        "ticket 1",
+        "café  for 100 %",
+        "Größe",
+        "Größe",
+        "one, two",
+        "x" * 499 + "…",
+        "",
+    ]
+
+
 async def test_a_reading_that_can_not_be_recorded_is_refused(
     redis_server: RedisServer, store: VersionStore, publisher: Publisher
 ) -> None:
