@@ -45,6 +45,15 @@ AHEAD = 4
 smaller, and small batches cost more an event. Of three topics the one with nine tenths of the events gives it all."""
 
 
+def full_share(partitions: int) -> int:
+    """Waiting records of which each of so many partitions is full.
+
+    >>> full_share(3), full_share(36)
+    (20000, 2048)
+    """
+    return max(LEAST_FULL_RECORDS, FULL_RECORDS // max(1, partitions))
+
+
 class MissingRecords(Exception):
     """Records between two fetches never arrived: the second one starts behind the end of the first."""
 
@@ -75,10 +84,10 @@ class Merge(Generic[Key]):
         self, offsets: Mapping[Key, int], *, full_records: int | None = None, full_bytes: int | None = None
     ) -> None:
         share = max(1, len(offsets))
+        self._full_records = full_records or full_share(len(offsets))
         self._waiting = {key: _Queue() for key in offsets}
         self._next = dict(offsets)
         self._ends: dict[Key, int | None] = dict.fromkeys(offsets)
-        self._full_records = full_records or max(LEAST_FULL_RECORDS, FULL_RECORDS // share)
         self._full_bytes = full_bytes or FULL_BYTES // share
 
     def add(

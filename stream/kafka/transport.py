@@ -25,12 +25,14 @@ from typing import Any, ClassVar
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from structlog import get_logger
 
+from stream.ingest.merge import full_share
 from stream.ingest.records import Record
 from stream.kafka.fetch import NO_IDS, Fetch, PartitionOwner, Position
 from stream.kafka.group import commit_note, other_model
@@ -176,7 +178,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if not wanted or not self.consumer.flow_active:
                 await asyncio.sleep(POLL_SECONDS)
                 return [], []
-            drained = await self._drain(fetcher, wanted)
+            most = full_share(len(started))
+            drained = await self._drain(fetcher, wanted, most)
             if not drained:
                 waiter = fetcher._create_fetch_waiter()
                 await asyncio.wait([waiter], timeout=POLL_SECONDS)
@@ -184,7 +187,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     waiter.result()  # raises if fetching is not possible at all
                 else:
                     waiter.cancel()
-                drained = await self._drain(fetcher, wanted)
+                drained = await self._drain(fetcher, wanted, most)
         subscription = fetcher._subscriptions.subscription
         assignment = subscription.assignment if subscription is not None else None
         if assignment is None or not assignment.active:
@@ -226,13 +229,31 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         first = (await consumer.beginning_offsets([tp]))[tp]
         return max(0, min(first, reached) - delivered)
 
-    async def _drain(self, fetcher: Any, wanted: set[TopicPartition]) -> Mapping[TopicPartition, list[Record]]:
-        for result in fetcher._records.values():
-            packed = getattr(result, "_partition_records", None)
-            if packed is not None:
-                take_whole_batches(packed, self._maker(result._topic_partition))
-        drained = await fetcher.fetched_records(wanted, timeout=0)
-        return {tp: list(chain.from_iterable(batches)) for tp, batches in drained.items()}
+    async def _drain(
+        self, fetcher: Any, wanted: set[TopicPartition], most: int
+    ) -> Mapping[TopicPartition, list[Record]]:
+        """Records that have arrived, of each partition whole batches of Kafka's until there are `most`.
+
+        The others stay packed, which takes a quarter of the memory.
+        """
+        drained: dict[TopicPartition, list[Record]] = {}
+        arrived = wanted & fetcher._records.keys()
+        failed = {tp for tp in arrived if isinstance(fetcher._records[tp], FetchError)}
+        for tp in arrived - failed:
+            records: list[Record] = []
+            while len(records) < most and tp in fetcher._records:
+                packed = fetcher._records[tp]._partition_records
+                if packed is not None:
+                    take_whole_batches(packed, self._maker(tp))
+                batches = (await fetcher.fetched_records({tp}, timeout=0, max_records=1)).get(tp)
+                if not batches:
+                    break
+                records.extend(chain.from_iterable(batches))
+            if records:
+                drained[tp] = records
+        if failed and not drained:
+            await fetcher.fetched_records(failed, timeout=0)  # raises; what was drained would be lost with it
+        return drained
 
     def _maker(self, tp: TopicPartition) -> Maker:
         if tp not in self._makers:

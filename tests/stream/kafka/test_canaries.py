@@ -27,7 +27,6 @@ ASSIGNED = [
     (fetcher.Fetcher, "_subscriptions", "knows the assignment and its positions"),
     (fetcher.Fetcher, "_records", "results that wait, by topic-partition"),
     (fetcher.FetchResult, "_partition_records", "packed records of a result"),
-    (fetcher.FetchResult, "_topic_partition", "names the topic of a result"),
     (fetch.FetchRequest, "_max_wait_ms", "is taken over by a request by ids"),
     (fetch.FetchRequest, "_min_bytes", "is taken over by a request by ids"),
     (fetch.FetchRequest, "_max_bytes", "is taken over by a request by ids"),
@@ -43,6 +42,7 @@ ASSIGNED = [
 """Attributes that are assigned when an object is made or started: owner, name, and what they are needed for."""
 
 DEFINED = [
+    (fetcher, "FetchError", "is a result that raises when it is drained"),
     (fetcher.Fetcher, "_create_fetch_waiter", "wakes the transport when records arrive"),
     (fetcher.Fetcher, "_proc_fetch_request", "sends a fetch; a request that names topics by their ids takes its place"),
     (fetcher.Fetcher, "fetched_records", "hands out whole fetches"),

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import IllegalStateError, InconsistentGroupProtocolError, KafkaConnectionError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import ConsumerStoppedError
 from faust.types import TP
 
+from stream.ingest.merge import full_share
 from stream.ingest.records import Record
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.fetch import Fetch, Position
@@ -41,8 +43,7 @@ class FakeFetcher:
         self._records: dict[TopicPartition, Any] = {}
         self._subscriptions = SimpleNamespace(fetch_context=contextlib.nullcontext, subscription=consumer.subscription)
         self._consumer = consumer
-        self.arrived: dict[TopicPartition, list[Record]] = {}
-        self.later: dict[TopicPartition, list[Record]] = {}
+        self.later: dict[TopicPartition, Any] = {}
         self.error: Exception | None = None
 
     def _create_fetch_waiter(self) -> asyncio.Future[None]:
@@ -50,7 +51,8 @@ class FakeFetcher:
         if self.error is not None:
             waiter.set_exception(self.error)
         elif self.later:
-            self.arrived, self.later = self.later, {}
+            self._records.update(self.later)
+            self.later = {}
             waiter.set_result(None)
         return waiter
 
@@ -58,11 +60,19 @@ class FakeFetcher:
         self,
         partitions: set[TopicPartition],
         timeout: float,  # noqa: ASYNC109  aiokafka's signature
+        max_records: int | None = None,
     ) -> dict[TopicPartition, list[list[Record]]]:
-        taken = {tp: self.arrived.pop(tp) for tp in list(self.arrived) if tp in partitions}
-        for tp, records in taken.items():
-            self._consumer.states[tp].position = records[-1].offset + 1
-        return {tp: [records[:1], records[1:]] for tp, records in taken.items()}
+        for tp in partitions & self._records.keys():
+            result = self._records[tp]
+            if isinstance(result, FetchError):
+                del self._records[tp]
+                result.check_raise()
+            taken, result.portions = result.portions[:max_records], result.portions[max_records:]
+            if not result.portions:
+                del self._records[tp]
+            self._consumer.states[tp].position = taken[-1][-1].offset + 1
+            return {tp: taken}
+        return {}
 
 
 class FakeKafkaConsumer:
@@ -124,8 +134,10 @@ class FakeKafkaConsumer:
 
     def arrive(self, tp: TP, *offsets: int, later: bool = False) -> None:
         """Let records arrive at once, or while the consumer waits for them."""
-        arrived = self._fetcher.later if later else self._fetcher.arrived
-        arrived[TopicPartition(*tp)] = [record(offset) for offset in offsets]
+        arrived = self._fetcher.later if later else self._fetcher._records
+        records = [record(offset) for offset in offsets]
+        portions = [each for each in (records[:1], records[1:]) if each]
+        arrived[TopicPartition(*tp)] = SimpleNamespace(_partition_records=None, portions=portions)
 
 
 class FakeOwner:
@@ -283,6 +295,28 @@ async def test_fetches_that_arrive_while_the_flow_stops_are_left_to_the_next_ses
         fetched += message.value
         bench.consumer.stop_flow()
     assert len(fetched) == 1
+
+
+async def test_a_partition_gives_whole_batches_until_it_has_its_share_and_keeps_the_others_packed(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    bench.kafka.arrive(CLICKS, *range(100_000))
+    result = bench.kafka._fetcher._records[TopicPartition(*CLICKS)]
+    records = [each for portion in result.portions for each in portion]
+    result.portions = [records[start : start + 20_000] for start in range(0, 100_000, 20_000)]
+    assert full_share(2) == 30_000
+    polls = [[(fetch.since, len(fetch.records), fetch.next_offset) for fetch in await bench.poll()] for _ in range(3)]
+    assert polls == [[(0, 40_000, 40_000)], [(40_000, 40_000, 80_000)], [(80_000, 20_000, 100_000)]]
+
+
+async def test_an_error_of_one_partition_loses_nothing_that_others_have_delivered(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    bench.kafka.arrive(CLICKS, 0, 1)
+    failed = FetchError(error=KafkaConnectionError("not allowed"), backoff=0.0)
+    bench.kafka._fetcher._records[TopicPartition(*PURCHASES)] = failed
+    (fetch,) = await bench.poll()
+    assert (fetch.tp, len(fetch.records)) == (CLICKS, 2)
+    with pytest.raises(KafkaConnectionError, match="not allowed"):
+        await bench.poll()
 
 
 async def test_a_partition_that_is_not_assigned_can_not_be_started(bench: Bench) -> None:
