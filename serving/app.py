@@ -255,7 +255,7 @@ def _document(app: FastAPI) -> None:
                 ROUTE_SCOPES,
                 public_routes=PUBLIC_ROUTES,
                 beacon_routes=BEACON_ROUTES,
-                headers=dict.fromkeys(READING_ROUTES, why.PARAMETER),
+                header_parameters=dict.fromkeys(READING_ROUTES, why.PARAMETER),
                 is_open=is_open,
                 field_names=app.state.settings.fields,
             )

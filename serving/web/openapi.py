@@ -71,7 +71,7 @@ def document(
     *,
     public_routes: Collection[str],
     beacon_routes: Collection[str],
-    headers: Mapping[str, Mapping[str, Any]],
+    header_parameters: Mapping[str, Mapping[str, Any]],
     is_open: bool,
     field_names: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def document(
         public_routes: those of `scopes` that a public key opens, with a token.
         beacon_routes: those of them that take key and token in a body of plain text. An open server has no public keys,
             so its document has no beacons.
-        headers: further parameters, by route one that is a header.
+        header_parameters: by route a parameter that is a header, beside those of the route itself.
         is_open: True while calls need no key.
         field_names: our name of an event's field to the one that producers use.
     """
@@ -120,7 +120,7 @@ def document(
                 for status in (status for status in responses if status.startswith("2")):
                     headers = {**responses[status].get("headers", {}), **described_headers(RATE_HEADERS)}
                     responses[status] = {**responses[status], "headers": headers}
-            if header := headers.get(route):
+            if header := header_parameters.get(route):
                 operation["parameters"] = [*operation.get("parameters", []), header]
             operation["responses"] = {status: responses[status] for status in sorted(responses)}
             add_examples(route, operation, field_names if path.startswith("/v1/events/") else {})

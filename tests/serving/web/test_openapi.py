@@ -11,11 +11,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, ROUTE_SCOPES
+from serving.access.route_scopes import BEACON_ROUTES, PUBLIC_ROUTES, READING_ROUTES, ROUTE_SCOPES
 from serving.access.visitors import Beacon
 from serving.app import create_app
 from serving.web.links import LINKS
 from serving.web.openapi import ANYWHERE
+from stream.access.scopes import VISITORS_READ
 from stream.settings import load_settings
 
 OPERATION_IDS = {
@@ -204,3 +205,9 @@ def test_an_event_needs_a_user_or_a_session_also_under_other_names() -> None:
             jsonschema.validate(wrong, click)
     shown = renamed["paths"]["/v1/events/clicks"]["post"]["requestBody"]["content"]["application/json"]["example"]
     jsonschema.validate(shown, click)
+
+
+def test_every_route_that_may_read_personal_data_takes_a_reason_and_no_other_does() -> None:
+    named = {route: {each["name"] for each in operation.get("parameters", ())} for route, operation in operations()}
+    assert {route for route, names in named.items() if "X-Why" in names} == READING_ROUTES
+    assert {route for route, scope in ROUTE_SCOPES.items() if scope == VISITORS_READ} < READING_ROUTES
