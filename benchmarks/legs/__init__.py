@@ -9,6 +9,7 @@ hold on other machines too) and the description of the machine.
 | `catalogue` | what a filter costs a list, and how fast a change of an item is in every list |
 | `freshness` | the time from a click in Kafka to the lists that reflect it |
 | `ingest` | events per second from Kafka to learned tables, beside three baselines |
+| `in_turn` | the paces of several workers that learn at the same time, for `ingest` |
 | `large_model` | memory and learning time of a model of a given size, in a process of its own for `scale` |
 | `letters` | how fast bad records become dead letters, and how fresh good events beside them stay |
 | `lists` | lists over HTTP, one at a time beside a constant route, and in batches beside bare scoring |

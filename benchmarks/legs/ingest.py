@@ -6,8 +6,8 @@ start-up is in no figure. The same events lie in topics of one partition too: a 
 after the other one, in turn, so that the ratio of the two doesn't depend on what else the machine does.
 
 With a mapping, the same events lie in further topics under a producer's names, and a worker reads them by a flat
-mapping, beside the others in the same run. With Avro, they lie in further topics in Confluent's wire format, with a
-schema registry beside.
+mapping. With Avro, they lie in further topics in Confluent's wire format, with a schema registry beside. These workers
+and one for the events as they are learn at the same time, in turn (`benchmarks.legs.in_turn`).
 
 This file decides what is measured and how. The load is in `benchmarks.harness.events`, the baselines are in
 `benchmarks.baselines`.
@@ -23,7 +23,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +45,7 @@ from benchmarks.harness.processes import (
 )
 from benchmarks.harness.servers import KafkaServer, RedisServer, free_port, running_servers
 from benchmarks.harness.waiting import wait_until
+from benchmarks.legs.in_turn import InTurn, ratio, run_in_turn
 
 PATIENCE_SECONDS = 300.0
 READY_SECONDS = 120.0
@@ -90,6 +93,7 @@ class Measured:
 
     paces: dict[str, list[Pace]] = field(default_factory=dict)
     caught_up: dict[str, list[float]] = field(default_factory=dict)
+    in_turn: list[dict[str, InTurn]] = field(default_factory=list)
 
     def median(self, name: str) -> float:
         return statistics.median(pace.events_per_second for pace in self.paces[name])
@@ -162,30 +166,28 @@ def measure(
             load = map(in_avro.of, load) if topics.avro else load
             asyncio.run(fill_topics(kafka.bootstrap, topics.names, topics.partitions, iter(load)))
         for run in range(1, runs + 1):
-            for name, pace, more in _one_run(
-                run, kafka, redis, Path(folder), cases, events, slow_events, in_avro.registry.url
-            ):
+            for name, pace, more in _one_run(run, kafka, redis, Path(folder), cases, events, slow_events):
                 measured.paces.setdefault(name, []).append(pace)
                 for figure, value in more.items():
                     measured.caught_up.setdefault(figure, []).append(value)
                 progress(f"run {run}  {name:<22}{pace.events_per_second:>12,.0f} events/s")
+            if mapping or avro:
+                found = _in_turn(run, kafka, redis, Path(folder), cases, events, in_avro.registry.url)
+                measured.in_turn.append(found)
+                for name, each in found.items():
+                    progress(f"run {run}  in turn, {name:<22}{each.events_per_second:>12,.0f} events/s")
     return _result(runs, events, several, measured)
 
 
 def _result(runs: int, events: int, topics: Topics, measured: Measured) -> dict[str, Any]:
     ours = measured.median(OURS)
     same = OURS_ONE if OURS_ONE in measured.paces else OURS
-    mapped = (
-        {
-            "mapped_to_unmapped": round(measured.median(MAPPED) / ours, 3),
-            "mapped_to_unmapped_by_cpu": round(measured.median_by_cpu(MAPPED) / measured.median_by_cpu(OURS), 3),
-        }
-        if MAPPED in measured.paces
-        else {}
-    )
-    if IN_AVRO in measured.paces:
-        cpu = measured.median_by_cpu(OURS) / measured.median_by_cpu(IN_AVRO)
-        mapped["avro_cpu_an_event_to_json"] = round(cpu, 3)
+    in_turn, others = measured.in_turn, {}
+    if in_turn and MAPPED in in_turn[0]:
+        others["mapped_to_unmapped"] = ratio(in_turn, MAPPED, OURS, "events_per_second")
+        others["mapped_to_unmapped_by_cpu"] = ratio(in_turn, MAPPED, OURS, "events_per_cpu_second")
+    if in_turn and IN_AVRO in in_turn[0]:
+        others["avro_cpu_an_event_to_json"] = ratio(in_turn, OURS, IN_AVRO, "events_per_cpu_second")
     one, by_cpu = measured.median(same), measured.median_by_cpu(OURS)
     return {
         "leg": "ingest",
@@ -212,7 +214,7 @@ def _result(runs: int, events: int, topics: Topics, measured: Measured) -> dict[
         }
         | {name: [round(min(values), 2), round(max(values), 2)] for name, values in measured.caught_up.items()},
         "ratios": {
-            **mapped,
+            **others,
             "to_one_partition": round(ours / one, 3),
             "to_one_partition_by_cpu": round(by_cpu / measured.median_by_cpu(same), 3),
             "to_plain_faust_agent": round(ours / measured.median("plain Faust agent"), 2),
@@ -230,13 +232,13 @@ def _one_run(
     cases: Mapping[str, Topics],
     events: int,
     slow_events: int,
-    registry: str,
 ) -> Iterator[tuple[str, Pace, dict[str, float]]]:
     several = cases[OURS]
-    for name in cases if run % 2 else reversed(list(cases)):
+    alone = [name for name, topics in cases.items() if not (topics.mapped or topics.avro)]
+    for name in alone if run % 2 else reversed(alone):
         topics = cases[name]
-        label = f"{topics.partitions}-{run}{'-mapped' * topics.mapped}{'-avro' * topics.avro}"
-        pace, caught_up = _worker_run(label, kafka, redis, folder, topics, events, registry)
+        label = f"{topics.partitions}-{run}"
+        pace, caught_up = _worker_run(label, kafka, redis, folder, topics, events)
         yield name, pace, caught_up if name == OURS else {}
     names = list(several.names.values())
     yield "raw aiokafka", _counted_pace("raw_aiokafka", [kafka.bootstrap, f"raw-{run}", str(events), *names]), {}
@@ -254,8 +256,42 @@ class Seen(NamedTuple):
     samples: dict[str, float]
 
 
+def _in_turn(
+    run: int,
+    kafka: KafkaServer,
+    redis: RedisServer,
+    folder: Path,
+    cases: Mapping[str, Topics],
+    events: int,
+    registry: str,
+) -> dict[str, InTurn]:
+    """The paces of a worker on the topics that are asked for, and of those with a mapping and with Avro, in turn.
+
+    As in `_worker_run`, Redis is away until all of them have imported River. Each run begins with another worker.
+    """
+    names = [name for name in cases if name != OURS_ONE]
+    names = names[run % len(names) :] + names[: run % len(names)]
+    redis.stop(kill=True)
+    with ExitStack() as stack:
+        workers: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+        for name in names:
+            topics, port = cases[name], free_port()
+            label = f"in-turn-{run}{'-mapped' * topics.mapped}{'-avro' * topics.avro}"
+            settings = worker_settings(
+                kafka.bootstrap, redis.url, label, port, topics=topics.names, shards=topics.shards
+            )
+            if topics.mapped:
+                settings["CORRENTE_MAPPING"] = str(folder / "mapping.yaml")
+            if topics.avro:
+                settings["CORRENTE_SCHEMA_REGISTRY"] = registry
+            workers[name] = stack.enter_context(running(WORKER, settings, folder / f"worker-{label}.log")), port
+        for process, port in workers.values():
+            wait_until(partial(_has_river, process, port), "the worker imports River", READY_SECONDS)
+        return run_in_turn(workers, events, redis.start)
+
+
 def _worker_run(
-    name: str, kafka: KafkaServer, redis: RedisServer, folder: Path, topics: Topics, events: int, registry: str
+    name: str, kafka: KafkaServer, redis: RedisServer, folder: Path, topics: Topics, events: int
 ) -> tuple[Pace, dict[str, float]]:
     """Start a worker `events` behind; its pace, and figures of its catching up.
 
@@ -264,10 +300,6 @@ def _worker_run(
     """
     port = free_port()
     settings = worker_settings(kafka.bootstrap, redis.url, name, port, topics=topics.names, shards=topics.shards)
-    if topics.mapped:
-        settings["CORRENTE_MAPPING"] = str(folder / "mapping.yaml")
-    if topics.avro:
-        settings["CORRENTE_SCHEMA_REGISTRY"] = registry
     redis.stop(kill=True)
     with running(WORKER, settings, folder / f"worker-{name}.log") as process:
         wait_until(lambda: _has_river(process, port), "the worker imports River", READY_SECONDS)

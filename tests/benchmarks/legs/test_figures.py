@@ -11,6 +11,7 @@ from benchmarks.harness.events import OTHER_FORMAT
 from benchmarks.legs import ingest, letters, memory, partitions, scale
 from benchmarks.legs.catalogue import changes, filters
 from benchmarks.legs.freshness import Times, _percentile
+from benchmarks.legs.in_turn import InTurn, Slice, pace_of
 from benchmarks.legs.ingest import Measured, Pace, Seen, _pace
 from benchmarks.legs.lists import batch, serve
 from benchmarks.legs.lists.serve import Load
@@ -110,6 +111,15 @@ def test_ingest_compares_the_worker_with_itself_on_one_partition_and_with_baseli
     assert result["figures"]["catch_up_seconds"] == 4.0
     assert result["spread"][ingest.OURS] == [150, 170]
     assert (result["partitions"], result["shards"]) == (12, 1)
+    measured.in_turn = [
+        {ingest.OURS: InTurn(100.0, 60.0), ingest.MAPPED: InTurn(95.0, 54.0), ingest.IN_AVRO: InTurn(50.0, 40.0)},
+        {ingest.OURS: InTurn(200.0, 90.0), ingest.MAPPED: InTurn(198.0, 90.0), ingest.IN_AVRO: InTurn(80.0, 75.0)},
+        {ingest.OURS: InTurn(150.0, 66.0), ingest.MAPPED: InTurn(120.0, 33.0), ingest.IN_AVRO: InTurn(90.0, 33.0)},
+    ]
+    ratios = ingest._result(3, 1000, topics, measured)["ratios"]
+    assert (ratios["mapped_to_unmapped"], ratios["mapped_to_unmapped_by_cpu"]) == (0.95, 0.9)
+    assert ratios["avro_cpu_an_event_to_json"] == 1.5, "the median of 1.5, 1.2 and 2"
+
     del measured.paces[ingest.OURS_ONE]
     assert ingest._result(3, 1000, topics, measured)["ratios"]["to_one_partition"] == 1.0, "it is itself"
 
@@ -174,3 +184,10 @@ def test_batches_are_compared_with_scoring_of_the_same_run() -> None:
     assert result["ratios"] == {"batch_to_scoring": 0.9}
     assert result["figures"]["batch_visitors_per_second"] == 900
     assert result["spread"]["scoring"] == [500, 1000]
+
+
+def test_slices_count_between_a_third_of_the_events_and_the_last_one() -> None:
+    slices = [Slice(0, 390, 1.0, 1.0), Slice(400, 500, 1.0, 2.0), Slice(500, 1200, 9.0, 9.0)]
+    assert pace_of(slices, 1200) == InTurn(100.0, 50.0)
+    with pytest.raises(RuntimeError, match="use more --events"):
+        pace_of(slices[:1], 1200)
