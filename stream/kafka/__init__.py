@@ -15,7 +15,7 @@ learns nothing: fetches go to the `PartitionOwner`, which is `stream.worker`.
 | `identity` | whether a topic is the one that it was |
 | `known_topics` | which topics are missing, and what follows from the terms of the group's leader |
 | `letter_writer` | how dead letters are written until they are acknowledged, and which ones are lost |
-| `record_maker` | which parts of a Kafka record are kept |
+| `record_maker` | which parts of a Kafka record are kept, and how many records of a fetch are taken at a time |
 | `refusals` | the kinds of reasons for which a worker ends |
 | `shard_count` | which number of shards fits the topics and the model |
 | `topics` | which topics are checked and created at start |

@@ -1,9 +1,14 @@
 """Records of ours, made of aiokafka's, a batch of Kafka's at a time.
 
-This file decides which parts of a Kafka record are kept, and how aiokafka hands them over. aiokafka takes a partition's
-records out one by one, through three functions of Python for each. Here each of Kafka's batches is taken as one portion
-(`take_whole_batches`), and one loop makes its records, in half of the time. Everything that aiokafka decides by the
-batch stays its own: checksums, transactions that were aborted, markers, and where the next fetch starts.
+This file decides which parts of a Kafka record are kept, how aiokafka hands them over, and how many at a time. aiokafka
+takes a partition's records out one by one, through three functions of Python for each. Here each of Kafka's batches is
+taken as one portion (`take_whole_batches`), and one loop makes its records, in half of the time. Everything that
+aiokafka decides by the batch stays its own: checksums, transactions that were aborted, markers, and where the next
+fetch starts.
+
+A fetch of a partition may hold tens of thousands of records, packed as Kafka sent them. As records of ours they take
+four times of that memory, so each partition gives some whole batches at a time (`drain`), and the others stay packed
+until it has room for more.
 
 With a schema registry, a header that names a record's schema is put in front of its value, where older serializers put
 it.
@@ -14,7 +19,11 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchError
 
 from stream.ingest.records import Record
 from stream.ingest.schemas.wire import HEADER, LENGTHS
@@ -76,6 +85,41 @@ def take_whole_batches(packed: Any, make: Maker) -> None:
     if not isinstance(packed._records, _Batches):
         packed._records = _Batches(packed._records, packed.next_fetch_offset, make)
         packed._consumer_record = _records_of
+
+
+async def drain(
+    fetcher: Any, wanted: set[TopicPartition], most: int, maker_of: Callable[[TopicPartition], Maker]
+) -> dict[TopicPartition, list[Record]]:
+    """Records that have arrived, of each partition whole batches of Kafka's until there are `most`.
+
+    Args:
+        fetcher: aiokafka's.
+        wanted: partitions that have room.
+        most: records at which no further batch of a partition is taken.
+        maker_of: a partition to what makes records of its batches.
+
+    Raises:
+        KafkaError: a partition can't be fetched. As long as others have records, it waits for the next call, because
+            what they gave would be lost with it.
+    """
+    drained: dict[TopicPartition, list[Record]] = {}
+    arrived = wanted & fetcher._records.keys()
+    failed = {tp for tp in arrived if isinstance(fetcher._records[tp], FetchError)}
+    for tp in arrived - failed:
+        records: list[Record] = []
+        while len(records) < most and tp in fetcher._records:
+            packed = fetcher._records[tp]._partition_records
+            if packed is not None:
+                take_whole_batches(packed, maker_of(tp))
+            batches = (await fetcher.fetched_records({tp}, timeout=0, max_records=1)).get(tp)
+            if not batches:
+                break
+            records.extend(chain.from_iterable(batches))
+        if records:
+            drained[tp] = records
+    if failed and not drained:
+        await fetcher.fetched_records(failed, timeout=0)
+    return drained
 
 
 class _Portion(NamedTuple):

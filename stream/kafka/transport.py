@@ -20,12 +20,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
-from itertools import chain
 from typing import Any, ClassVar
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
@@ -33,11 +31,10 @@ from faust.types import TP, ConsumerMessage
 from structlog import get_logger
 
 from stream.ingest.merge import full_share
-from stream.ingest.records import Record
 from stream.kafka.fetch import NO_IDS, Fetch, PartitionOwner, Position
 from stream.kafka.group import commit_note, other_model
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
-from stream.kafka.record_maker import Maker, record_maker, take_whole_batches
+from stream.kafka.record_maker import Maker, drain, record_maker
 
 log = get_logger(__name__)
 
@@ -179,7 +176,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 await asyncio.sleep(POLL_SECONDS)
                 return [], []
             most = full_share(len(started))
-            drained = await self._drain(fetcher, wanted, most)
+            drained = await drain(fetcher, wanted, most, self._maker)
             if not drained:
                 waiter = fetcher._create_fetch_waiter()
                 await asyncio.wait([waiter], timeout=POLL_SECONDS)
@@ -187,7 +184,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     waiter.result()  # raises if fetching is not possible at all
                 else:
                     waiter.cancel()
-                drained = await self._drain(fetcher, wanted, most)
+                drained = await drain(fetcher, wanted, most, self._maker)
         subscription = fetcher._subscriptions.subscription
         assignment = subscription.assignment if subscription is not None else None
         if assignment is None or not assignment.active:
@@ -228,32 +225,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return 0
         first = (await consumer.beginning_offsets([tp]))[tp]
         return max(0, min(first, reached) - delivered)
-
-    async def _drain(
-        self, fetcher: Any, wanted: set[TopicPartition], most: int
-    ) -> Mapping[TopicPartition, list[Record]]:
-        """Records that have arrived, of each partition whole batches of Kafka's until there are `most`.
-
-        The others stay packed, which takes a quarter of the memory.
-        """
-        drained: dict[TopicPartition, list[Record]] = {}
-        arrived = wanted & fetcher._records.keys()
-        failed = {tp for tp in arrived if isinstance(fetcher._records[tp], FetchError)}
-        for tp in arrived - failed:
-            records: list[Record] = []
-            while len(records) < most and tp in fetcher._records:
-                packed = fetcher._records[tp]._partition_records
-                if packed is not None:
-                    take_whole_batches(packed, self._maker(tp))
-                batches = (await fetcher.fetched_records({tp}, timeout=0, max_records=1)).get(tp)
-                if not batches:
-                    break
-                records.extend(chain.from_iterable(batches))
-            if records:
-                drained[tp] = records
-        if failed and not drained:
-            await fetcher.fetched_records(failed, timeout=0)  # raises; what was drained would be lost with it
-        return drained
 
     def _maker(self, tp: TopicPartition) -> Maker:
         if tp not in self._makers:
