@@ -107,14 +107,18 @@ async def drain(
     failed = {tp for tp in arrived if isinstance(fetcher._records[tp], FetchError)}
     for tp in arrived - failed:
         records: list[Record] = []
-        while len(records) < most and tp in fetcher._records:
+        portions = 1
+        while len(records) < most and tp in fetcher._records and not isinstance(fetcher._records[tp], FetchError):
             packed = fetcher._records[tp]._partition_records
             if packed is not None:
                 take_whole_batches(packed, maker_of(tp))
-            batches = (await fetcher.fetched_records({tp}, timeout=0, max_records=1)).get(tp)
+            batches = (await fetcher.fetched_records({tp}, timeout=0, max_records=portions)).get(tp)
             if not batches:
                 break
+            before = len(records)
             records.extend(chain.from_iterable(batches))
+            # Batches of one record are common, and a call for each would cost more than the records.
+            portions = max(1, (most - len(records)) * len(batches) // (len(records) - before))
         if records:
             drained[tp] = records
     if failed and not drained:

@@ -308,6 +308,22 @@ async def test_a_partition_gives_whole_batches_until_it_has_its_share_and_keeps_
     assert polls == [[(0, 40_000, 40_000)], [(40_000, 40_000, 80_000)], [(80_000, 20_000, 100_000)]]
 
 
+async def test_many_small_batches_of_a_partition_are_taken_with_few_calls(bench: Bench) -> None:
+    await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
+    bench.kafka.arrive(CLICKS, *range(50_000))
+    fetcher = bench.kafka._fetcher
+    result, asked, fetched = fetcher._records[TopicPartition(*CLICKS)], [], fetcher.fetched_records
+    result.portions = [[each] for portion in result.portions for each in portion]
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        asked.append(options["max_records"])
+        return await fetched(*args, **options)
+
+    fetcher.fetched_records = counted
+    assert [len(fetch.records) for fetch in await bench.poll()] == [30_000]
+    assert asked == [1, 29_999]
+
+
 async def test_an_error_of_one_partition_loses_nothing_that_others_have_delivered(bench: Bench) -> None:
     await bench.consumer.start_at({CLICKS: 0, PURCHASES: 0})
     bench.kafka.arrive(CLICKS, 0, 1)
