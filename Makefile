@@ -30,10 +30,11 @@ help:
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml requirements-dev.lock
+.venv/installed: pyproject.toml requirements-build.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	@echo "installing into .venv (once)"
 	@$(PYTHON) -m venv .venv
+	@$(PIP) install --no-compile --require-hashes --requirement requirements-build.lock
 	@$(PIP) install --no-compile --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
