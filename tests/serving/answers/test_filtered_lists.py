@@ -70,8 +70,8 @@ asks = st.one_of(
 
 
 def passes(document: Item | None, wanted: Filter, known: bool) -> bool:
-    if not known:
-        return wanted == NO_FILTER
+    if not known:  # what a visitor hides is no wish for the rest: such items stay
+        return msgspec.structs.replace(wanted, hidden_brands=(), hidden_categories=()) == NO_FILTER
     return document is not None and passes_filter(document, wanted)
 
 
