@@ -69,9 +69,9 @@ kernels: install
 
 # Each part names its files, so that no part imports those of the others; `in-process` takes all that none of them names.
 PACKAGED := tests/test_packaging.py
-GUIDES := tests/docs/test_guides.py tests/integration/test_guides.py tests/integration/test_quickstart.py
+GUIDES := tests/docs/test_guides.py tests/integration/commands/test_guides.py tests/integration/commands/test_quickstart.py
 INTEGRATION := tests/integration
-PAGES := tests/docs/test_decisions.py tests/docs/test_reference.py tests/docs/test_site.py tests/test_habits.py
+PAGES := tests/docs/test_decisions.py tests/docs/test_reference.py tests/docs/test_site.py tests/repository/test_habits.py
 PROGRAMS := tests/connections tests/examples tests/simulators tests/stream/models/sources/test_custom.py
 SERVED := tests/serving
 MEASURED := $(BIN)/python -m coverage run -m pytest

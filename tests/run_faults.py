@@ -3,9 +3,9 @@
     python -m tests.run_faults [arguments of pytest]
 
 A test that is marked `fault` kills, pauses or restarts something, or writes what should not be written. Its numbers are
-measured by `tests.integration.fault_record`; a test that sends nothing has none, and is in the table alone. Tests that
-are marked `long` run here and not in `make test`. The exit code is 1 if a test fails, or if a record is lost or
-duplicated.
+measured by `tests.integration.harness.fault_record`; a test that sends nothing has none, and is in the table alone.
+Tests that are marked `long` run here and not in `make test`. The exit code is 1 if a test fails, or if a record is lost
+or duplicated.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.fault_record import Account, StandstillClock, account
+from tests.integration.harness.fault_record import Account, StandstillClock, account
 from tests.run_faults import any_wrong, measured, table
 
 GOOD = {"name": "kills", "outcome": "passed", "sent": 1200, "lost": 0, "duplicated": 0, "removed": 0}

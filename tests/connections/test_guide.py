@@ -9,7 +9,7 @@ import pytest
 from benchmarks.harness.servers import RedisServer
 from tests.connections.kafka_side import PASSWORD, SecuredKafka
 from tests.docs.terminal import Terminal
-from tests.integration.test_guides import HOW_TO, ON_SECURED_SERVERS
+from tests.integration.commands.test_guides import HOW_TO, ON_SECURED_SERVERS
 
 
 @pytest.mark.connections

@@ -31,7 +31,7 @@ from stream.kafka.topics import find_topics
 from stream.settings import Settings, load_settings
 from tests.connections.conftest import SHORT_SESSION_SECONDS
 from tests.connections.kafka_side import SIDES, STRANGER, SecuredKafka
-from tests.integration import kafka_client
+from tests.integration.harness import kafka_client
 
 LONGEST_SECONDS = 10.0
 """Time within which every mistake is named."""

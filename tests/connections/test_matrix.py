@@ -21,9 +21,9 @@ from tests.connections.kafka_side import SIDES, SecuredKafka
 from tests.connections.redis_side import PASSWORD as REDIS_PASSWORD
 from tests.connections.redis_side import SIDES as REDIS_SIDES
 from tests.connections.redis_side import redis_side
-from tests.integration import kafka_client
-from tests.integration.server_process import running_server
-from tests.integration.worker_process import WorkerProcess
+from tests.integration.harness import kafka_client
+from tests.integration.harness.server_process import running_server
+from tests.integration.harness.worker_process import WorkerProcess
 
 NAMED_SECONDS = 30.0
 """Longest time until a process has started and named its mistake. The naming itself takes ten seconds at most."""

@@ -1,5 +1,5 @@
-"""The storm of `tests.integration.test_storm` over TLS and SASL, with sessions that end every ten seconds, and over
-sentinels that make another Redis the master.
+"""The storm of `tests.integration.workers.test_storm` over TLS and SASL, with sessions that end every ten seconds, and
+over sentinels that make another Redis the master.
 
 Workers connect to the secured listener, the tools of the test to the plain one of the same broker. `MINUTES=…` and
 `SEED=…` are those of the storm. Afterwards the workers' logs are read: no request may have failed because a session
@@ -22,15 +22,15 @@ from benchmarks.harness.servers import KafkaServer, RedisServer
 from tests.connections.kafka_side import SecuredKafka
 from tests.connections.redis_side import RedisSide, redis_side
 from tests.integration.conftest import environment, make_topics, redis_server, redis_url
-from tests.integration.log_tap import LogTap
-from tests.integration.test_storm import (
+from tests.integration.harness.log_tap import LogTap
+from tests.integration.harness.worker_process import WorkerProcess
+from tests.integration.workers.test_storm import (
     MINUTES,
     Storm,
     assert_nothing_is_lost_or_counted_twice,
     kept_redis,
     test_nothing_is_lost_or_counted_twice_in_a_storm,
 )
-from tests.integration.worker_process import WorkerProcess
 
 __all__ = ["environment", "kept_redis", "make_topics", "redis_server", "redis_url"]
 

@@ -1,7 +1,7 @@
 """The tutorial and the how-to guides do what they say: every block is typed, in order, in one shell and one empty
 folder for a page.
 
-Pages about an own Kafka and Redis are typed on real ones, in `tests/integration/test_guides.py`.
+Pages about an own Kafka and Redis are typed on real ones, in `tests/integration/commands/test_guides.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from tests.docs.guide_page import Block, Output, WrongPage, blocks_of
 from tests.docs.terminal import Terminal
-from tests.integration.test_guides import ON_REAL_SERVERS, ON_SECURED_SERVERS
+from tests.integration.commands.test_guides import ON_REAL_SERVERS, ON_SECURED_SERVERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = [DOCS / "tutorial.md", *sorted(path for path in (DOCS / "how-to").glob("*.md") if path.name != "index.md")]

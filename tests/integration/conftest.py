@@ -17,8 +17,8 @@ import pytest
 
 from benchmarks.harness.processes import WORKER
 from benchmarks.harness.servers import KafkaServer, RedisServer, missing_servers
-from tests.integration import fault_record, kafka_client
-from tests.integration.worker_process import WorkerProcess
+from tests.integration.harness import fault_record, kafka_client
+from tests.integration.harness.worker_process import WorkerProcess
 
 MEASURED = {f"test_{name}" for name in ("bench", "doctor", "fetch_by_id", "replay", "worker")}
 """Files whose tests are measured. All others run a dozen lines more, in processes that are mostly killed."""

@@ -1,4 +1,4 @@
-"""A shard: counters add up, records in the state are skipped, and a restored shard continues bit for bit."""
+"""A shard: counters add up, repeats and records in the state are skipped, a restored shard continues bit for bit."""
 
 import json
 from typing import Any
@@ -245,3 +245,33 @@ def test_a_replay_rejects_what_was_isolated_although_nothing_fails_on_it_any_mor
     assert replayed.tables == live.tables
     assert replayed.readable_state() == live.readable_state()
     assert replayed.checkpoint().journal == journal
+
+
+WINDOW = 64
+FEW_IDS = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=WINDOW)
+
+
+def clicks_with(event_ids: list[str], first_offset: int) -> list[Record]:
+    """Clicks of one visitor, a millisecond after each other, with these ids."""
+    return [
+        click(offset, "a", "u", seconds=1_700_000_000 + offset / 1000, event_id=event_id)
+        for offset, event_id in enumerate(event_ids, first_offset)
+    ]
+
+
+def test_a_repeated_event_counts_once_while_its_id_is_among_the_newest() -> None:
+    shard = Shard(FEW_IDS)
+    shard.apply(clicks_with(["first"], 0), rate=0.0)
+    for number in range(WINDOW // 2):
+        shard.apply(clicks_with([f"other {number}", "first"], 1 + 2 * number), rate=0.0)
+    counts = shard.counters["clicks"]
+    assert (counts["learned"], counts["duplicates"]) == (1 + WINDOW // 2, WINDOW // 2)
+
+
+def test_a_repeated_event_counts_again_once_its_id_has_left_the_window() -> None:
+    shard = Shard(FEW_IDS)
+    shard.apply(clicks_with(["first"], 0), rate=0.0)
+    shard.apply(clicks_with([f"other {number}" for number in range(20 * WINDOW)], 1), rate=0.0)
+    shard.apply(clicks_with(["first"], 1 + 20 * WINDOW), rate=0.0)
+    assert shard.counters["clicks"]["duplicates"] == 0
+    assert shard.counters["clicks"]["learned"] == 2 + 20 * WINDOW

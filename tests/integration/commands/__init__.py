@@ -1,0 +1,1 @@
+"""Commands and guides, typed on real servers."""

@@ -1,0 +1,1 @@
+"""Kafka, workers and servers as tests start, load, kill and check them."""

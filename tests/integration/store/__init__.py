@@ -1,0 +1,1 @@
+"""What happens to the state in Redis: losses, failovers, other settings."""
