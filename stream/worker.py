@@ -49,9 +49,9 @@ from stream.runner.metrics import WorkerMetrics
 from stream.runner.resources import WorkerResources
 from stream.runner.task import ShardRunner
 from stream.runner.warmup import warm_up
-from stream.runtime.collector import disable_collector, enable_collector
+from stream.runtime.collector import disable_collector
 from stream.runtime.gil import use_short_switch_interval
-from stream.runtime.late_import import import_later
+from stream.runtime.late_import import end_of_import, import_later
 from stream.runtime.logs import configure_logs
 from stream.runtime.loop_lag import probe_loop_lag
 from stream.runtime.malloc import return_large_pieces
@@ -154,13 +154,17 @@ class Worker:
                 return
             if not isinstance(error, KafkaError | TimeoutError):
                 raise
-            refusal = CannotLearn(f"Kafka at {self.settings.kafka} can't be used: {error!r}. Check CORRENTE_KAFKA")
-            self._refuse(refusal)
-            raise refusal from error
+            raise self.refuse_kafka(error) from error
 
     def _refuse(self, refusal: CannotLearn) -> None:
         self.refusal = refusal
         log.error("this worker can't learn, and ends", reason=str(refusal))
+
+    def refuse_kafka(self, error: Exception) -> CannotLearn:
+        """Note that this worker ends because no broker can be used; return the reason."""
+        refusal = CannotLearn(f"Kafka at {self.settings.kafka} can't be used: {error!r}. Check CORRENTE_KAFKA")
+        self._refuse(refusal)
+        return refusal
 
     async def prepare(self) -> None:
         """Check topics, compile kernels, start metrics.
@@ -178,7 +182,7 @@ class Worker:
         seconds = await resources.in_learning(warm_up, settings.model)
         use_short_switch_interval()
         importing = asyncio.create_task(import_later(resources.import_river, self._up_to_date))
-        importing.add_done_callback(_everything_is_imported)
+        importing.add_done_callback(end_of_import)
         reporting = asyncio.create_task(keep_reporting(self._runners, resources))
         self._background += [importing, reporting, resources.follow_catalogue()]
         if resources.follower is not None:
@@ -430,13 +434,6 @@ def make_app(settings: Settings) -> WorkerApp:
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)
     return app
-
-
-def _everything_is_imported(importing: asyncio.Task[None]) -> None:
-    """Enable the cycle collector, and log why River is missing if it is."""
-    if not importing.cancelled() and (error := importing.exception()) is not None:
-        log.error("River can't be imported: events are learned, and none is tested", error=str(error))
-    enable_collector()
 
 
 def _raise(refusal: CannotLearn) -> None:

@@ -88,6 +88,9 @@ class PartitionOwner(Protocol):
     def published(self) -> Mapping[TP, int]:
         """Next offsets of the published states, to be committed."""
 
+    def refuse_kafka(self, error: Exception) -> Exception:
+        """Note that no broker can be used, for which the process ends; return what is raised."""
+
 
 class SeekableConsumer(Protocol):
     """The requests that a runner makes of Kafka's consumer."""

@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import InvalidConfigurationError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 from structlog import get_logger
 
+from stream.kafka.connection.bootstrap import CONNECT_SECONDS, PATIENCE_SECONDS
 from stream.kafka.connection.diagnosis import find_problem
 from stream.kafka.connection.options import client_options
 from stream.kafka.connection.rights import learner_needs
@@ -30,16 +31,13 @@ MAX_AHEAD_MS = 3_600_000
 """Largest lead of a record's timestamp over the broker's clock, in topics that are created here. An hour is the default
 of Kafka 4. Brokers before 3.6 don't know the setting, and get topics without it."""
 
-CONNECT_SECONDS = 2.0
-"""Pause between two attempts to reach a broker."""
-
 
 def connect_admin(settings: Settings) -> Any:
     """An admin client, not started yet."""
     return AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=10_000)
 
 
-async def find_topics(settings: Settings, *, patience_seconds: float = 60.0) -> dict[str, int]:
+async def find_topics(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> dict[str, int]:
     """Wait until Kafka can be used, then do what `prepare_topics` does.
 
     The reason why it can't is logged once, within ten seconds of the start, and what waiting may mend is waited for.
@@ -61,13 +59,16 @@ async def find_topics(settings: Settings, *, patience_seconds: float = 60.0) -> 
 
 
 async def prepare_topics(
-    settings: Settings, *, patience_seconds: float = 60.0, connect: Callable[[Settings], Any] = connect_admin
+    settings: Settings,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+    connect: Callable[[Settings], Any] = connect_admin,
 ) -> dict[str, int]:
     """Create missing topics, check the others, and return the number of partitions of each event topic.
 
     Args:
         settings: names of the topics, and whether they may be created.
-        patience_seconds: longest time to wait for a broker: in a compose file everything starts at once.
+        patience_seconds: longest time to wait for a broker.
         connect: makes an admin client, for each attempt a new one.
 
     Returns:

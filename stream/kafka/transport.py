@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar
 
 import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
@@ -31,6 +31,7 @@ from faust.types import TP, ConsumerMessage
 from structlog import get_logger
 
 from stream.ingest.merge import full_share
+from stream.kafka.connection.bootstrap import patiently
 from stream.kafka.fetch import NO_IDS, Fetch, PartitionOwner, Position
 from stream.kafka.group import commit_note, other_model
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
@@ -96,6 +97,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # that are open or were aborted never happened, so they are not fetched.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS
         consumer._isolation_level = "read_committed"
+        consumer.start = patiently(consumer.start, self.consumer.transport.owner.refuse_kafka)
         return consumer
 
     async def start_at(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str] = NO_IDS) -> dict[TP, int]:
@@ -389,6 +391,15 @@ class Consumer(driver.Consumer):
         """Do nothing. Faust checks here for records without acknowledgement; our lag metrics replace that."""
 
 
+class Producer(driver.Producer):
+    """Faust's producer, which the app starts before its consumer. Nothing is sent with it."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        producer = super()._new_producer(transactional_id)
+        producer.start = patiently(producer.start, self.transport.owner.refuse_kafka)
+        return producer
+
+
 class Transport(driver.Transport):
     """Faust's aiokafka transport with our consumer.
 
@@ -400,6 +411,7 @@ class Transport(driver.Transport):
     """
 
     Consumer: ClassVar[Any] = Consumer
+    Producer: ClassVar[Any] = Producer
 
     def __init__(self, url: Any, app: Any, *, owner: PartitionOwner, model: str, schema_headers: bool = False) -> None:
         super().__init__(url, app)

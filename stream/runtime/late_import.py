@@ -10,6 +10,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from structlog import get_logger
+
+from stream.runtime.collector import enable_collector
+
+log = get_logger(__name__)
+
 LATEST_SECONDS = 2.0
 """Longest time for which an import is put off."""
 
@@ -23,3 +29,10 @@ async def import_later(start: Callable[[], Awaitable[None]], has_time: Callable[
     while time.monotonic() < latest and not has_time():  # noqa: ASYNC110  two seconds, any of several
         await asyncio.sleep(CHECK_SECONDS)
     await start()
+
+
+def end_of_import(importing: asyncio.Task[None]) -> None:
+    """Enable the cycle collector, and log why River is missing if it is."""
+    if not importing.cancelled() and (error := importing.exception()) is not None:
+        log.error("River can't be imported: events are learned, and none is tested", error=str(error))
+    enable_collector()

@@ -5,6 +5,7 @@ alike, and a new kind of security is added in one place. The room knows no topic
 
 | file | decides |
 |---|---|
+| `bootstrap` | how long a client that starts waits for a broker |
 | `diagnosis` | the reason why Kafka can't be used, in one line, and whether waiting can mend it |
 | `faust_settings` | the form in which Faust takes the same |
 | `metadata` | the request for topic ids and rights, which aiokafka doesn't have |

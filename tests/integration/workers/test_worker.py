@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from benchmarks.harness.processes import learned, metrics, total
-from benchmarks.harness.servers import RedisServer, free_port
+from benchmarks.harness.servers import KafkaServer, RedisServer, free_port
 from benchmarks.harness.waiting import wait_until
 from tests.integration.conftest import quick_to_time_out
 from tests.integration.harness.checking import assert_every_event_counted_once, learned_everything, store_of
@@ -26,6 +26,7 @@ from tests.integration.harness.kafka_client import (
     produce,
 )
 from tests.integration.harness.kafka_client import make_topics as make_kafka_topics
+from tests.integration.harness.late_worker import WAITS_FOR
 from tests.integration.harness.worker_process import WorkerProcess
 
 
@@ -88,6 +89,33 @@ def test_metrics_and_health_are_served_on_the_address_of_the_setting_and_no_othe
     with urlopen(f"http://127.0.0.2:{port}/health/live", timeout=30.0) as answer:
         assert answer.status == 200
     assert metrics(port) == {}, "nothing listens on 127.0.0.1"
+
+
+@pytest.mark.fault
+def test_a_worker_whose_kafka_goes_away_while_it_starts_waits_for_it_and_can_be_stopped_meanwhile(
+    environment: dict[str, str],
+    make_topics: Callable[..., None],
+    worker: Callable[..., WorkerProcess],
+    kafka_server: KafkaServer,
+    tmp_path: Path,
+) -> None:
+    make_topics(1)
+    go_on = tmp_path / "go on"
+    late = ("-m", "tests.integration.harness.late_worker")
+    waiting, stopped = (worker(*late, **{WAITS_FOR: str(go_on)}) for _ in range(2))
+    for each in (waiting, stopped):
+        each.wait_for_log("ready to join the group")
+    kafka_server.stop(kill=True)
+    try:
+        go_on.touch()
+        for each in (waiting, stopped):
+            each.wait_for_log("Kafka does not answer yet")
+        assert stopped.stop() == 0
+    finally:
+        kafka_server.start()
+    wait_for(environment, clicks(environment, 0, 100))
+    assert waiting.stop() == 0
+    assert_every_event_counted_once(environment, 1)
 
 
 def test_producers_may_compress_in_any_way_that_kafka_knows(

@@ -17,17 +17,21 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import ConsumerStoppedError
 from faust.types import TP
+from structlog.testing import capture_logs
 
 from stream.ingest.merge import full_share
 from stream.ingest.records import Record
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.fetch import Fetch, Position
 from stream.kafka.identity.fetch_by_id import FetchById, id_bytes
+from stream.kafka.refusals import CannotLearn
 from stream.kafka.transport import Consumer, ConsumerThread, Transport
 from stream.settings import Settings
 from stream.worker import WorkerApp, make_app
 
-SETTINGS = Settings(clicks_topic="shop-clicks", purchases_topic="shop-purchases", feedback_topic="shop-feedback")
+SETTINGS = Settings(
+    kafka="127.0.0.1:1", clicks_topic="shop-clicks", purchases_topic="shop-purchases", feedback_topic="shop-feedback"
+)
 CLICKS, PURCHASES = TP("shop-clicks", 1), TP("shop-purchases", 1)
 
 
@@ -168,6 +172,9 @@ class FakeOwner:
     def published(self) -> Mapping[TP, int]:
         return self.offsets
 
+    def refuse_kafka(self, error: Exception) -> Exception:
+        return CannotLearn(str(error))
+
 
 class DirectThread(ConsumerThread):
     """The consumer's thread without a thread: calls run on the loop of the test."""
@@ -232,6 +239,20 @@ async def test_the_group_is_joined_with_the_assignor_of_shards(app: WorkerApp) -
     made = app.consumer._thread._create_worker_consumer(app.transport)
     (assignor,) = made._partition_assignment_strategy
     assert isinstance(assignor, ShardAssignor)
+
+
+async def test_clients_that_start_while_no_broker_answers_wait_for_one(app: WorkerApp) -> None:
+    """Kafka may go away between the checks at the start of a worker and this."""
+    producer, consumer = app.producer._new_producer(), app.consumer._thread._create_worker_consumer(app.transport)
+    for client in (producer, consumer):
+        with capture_logs() as logs:
+            starting = asyncio.create_task(client.start())
+            while not logs and not starting.done():
+                await asyncio.sleep(0)
+            assert not starting.done()
+            starting.cancel()
+        assert [(line["event"], line["log_level"]) for line in logs] == [("Kafka does not answer yet", "warning")]
+        await client.stop()
 
 
 async def test_nothing_is_fetched_before_the_owner_has_started_a_partition(bench: Bench) -> None:
