@@ -65,6 +65,7 @@ DEFINED = [
     (base.Consumer, "force_commit", "is called by the commit loop"),
     (base.Consumer, "verify_event_path", "would miss acknowledgements, and is silenced"),
     (driver.Consumer, "_new_consumer_thread", "makes our thread instead of Faust's"),
+    (driver.Producer, "_new_producer", "makes the aiokafka producer, which waits for a broker"),
     (PartitionAssignor, "_perform_assignment", "shares the partitions out, and is replaced"),
     (PartitionAssignor, "_get_client_metadata", "reads the message of a member"),
     (PartitionAssignor, "_update_member_urls", "has to be called before messages to members are made"),
