@@ -48,8 +48,10 @@ demo: install
 # two of them: all later processes load what lies beside the modules, and no two of them compile the same kernels.
 # `packaged` installs its environment meanwhile, and then waits for them.
 # `integration` has a Kafka, `guides` are typed with another one, `programs` starts systems on the embedded broker,
-# and `in-process` is the rest. The longest begin first.
-PARTS := pages packaged integration in-process guides served programs
+# and `in-process` is the rest. The longest begin first. Parts that compute all the time leave the processor to those
+# that start programs, wait for them, and so last longest.
+PARTS := pages packaged integration guides in-process programs served
+YIELDING := nice -n 5
 ifeq ($(strip $(PYTEST)),)
 test: install
 	rm -rf .cache/coverage
@@ -77,10 +79,10 @@ SERVED := tests/serving
 MEASURED := $(BIN)/python -m coverage run -m pytest
 
 pages: install
-	$(MEASURED) $(PAGES) $(PYTEST)
+	$(YIELDING) $(MEASURED) $(PAGES) $(PYTEST)
 
 packaged: install
-	$(BIN)/python -m pytest -m packaging $(PACKAGED) $(PYTEST)
+	$(YIELDING) $(BIN)/python -m pytest -m packaging $(PACKAGED) $(PYTEST)
 
 integration: install $(FIRST)
 	$(MEASURED) $(INTEGRATION) $(addprefix --ignore=,$(GUIDES)) $(PYTEST)
@@ -92,10 +94,10 @@ programs: install $(FIRST)
 	$(MEASURED) $(PROGRAMS) $(PYTEST)
 
 served: install $(FIRST)
-	$(MEASURED) $(SERVED) $(PYTEST)
+	$(YIELDING) $(MEASURED) $(SERVED) $(PYTEST)
 
 in-process: install $(FIRST)
-	$(MEASURED) -m "not packaging" $(addprefix --ignore=,$(PAGES) $(INTEGRATION) $(GUIDES) $(SERVED) $(PROGRAMS)) $(PYTEST)
+	$(YIELDING) $(MEASURED) -m "not packaging" $(addprefix --ignore=,$(PAGES) $(INTEGRATION) $(GUIDES) $(SERVED) $(PROGRAMS)) $(PYTEST)
 
 # Share of the lines outside compiled functions that the last `make test` ran, and the floor (see pyproject.toml). Where
 # servers are missing, tests of them are skipped, and the floor says nothing.

@@ -233,14 +233,15 @@ def make_variable(name: str) -> list[str]:
 
 
 def recipe_of(target: str) -> str:
+    """Commands of a target of the Makefile, whatever their priority."""
     found = re.search(rf"^{target}: .*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     assert found, target
-    return found[1]
+    return found[1].replace("$(YIELDING) ", "")
 
 
 def test_every_test_is_in_one_part_of_make_test() -> None:
-    parts = ["pages", "packaged", "integration", "in-process", "guides", "served", "programs"]
-    assert make_variable("PARTS") == parts
+    parts = {"pages", "packaged", "integration", "guides", "in-process", "programs", "served"}
+    assert set(make_variable("PARTS")) == parts
     assert "$(PARTS)" in recipe_of("test")
     named = {part: make_variable(part.upper()) for part in ("pages", "integration", "guides", "served", "programs")}
     for part, paths in named.items():
