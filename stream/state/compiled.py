@@ -56,7 +56,8 @@ def compiled_with(function: Callable[..., Any], **options: Any) -> Any:
 
     If `NUMBA_DISABLE_JIT` is set, the function is returned as it is.
     """
-    dispatcher = nb.njit(**options)(function)
+    # Nothing calls these functions from C, and without a way to do so they are compiled a tenth faster.
+    dispatcher = nb.njit(no_cfunc_wrapper=True, **options)(function)
     if not config.DISABLE_JIT:
         # Numba has no public way to say what a cache depends on. If the attribute moves, a test of this file fails and
         # says where to look.
