@@ -62,7 +62,7 @@ async def _reason(settings: Settings, connect: Callable[[Settings], Any]) -> str
     try:
         await admin.start()
         return stranger(await describe_group(admin, settings.consumer_group), settings)
-    except KafkaError as error:  # no right to describe groups, or a broker that can't: nothing is known, so go on
+    except (KafkaError, TimeoutError) as error:  # no right to describe groups, or a broker that can't: go on
         log.debug("could not look at the consumer group", error=repr(error))
         return None
     finally:
@@ -148,7 +148,7 @@ class KafkaWatch:
             counts = await partition_counts(admin, list(self._settings.topics.values()))
             await self._note_topics(counts)
             group = await describe_group(admin, self._settings.consumer_group)
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:  # aiokafka lets some time limits through as they are
             log.debug("could not look at topics and group", error=repr(error))
             return
         finally:

@@ -109,8 +109,11 @@ async def test_the_model_that_came_first_goes_on(watch: KafkaWatch, admin: FakeA
     await watch.look(0.0)
 
 
-async def test_a_kafka_that_does_not_answer_is_no_reason_to_end(watch: KafkaWatch, admin: FakeAdmin) -> None:
-    admin.error = KafkaConnectionError("no broker")
+@pytest.mark.parametrize("error", [KafkaConnectionError("no broker"), TimeoutError()], ids=repr)
+async def test_a_kafka_that_does_not_answer_is_no_reason_to_end(
+    watch: KafkaWatch, admin: FakeAdmin, error: Exception
+) -> None:
+    admin.error = error
     await watch.look(0.0)
     assert admin.open == 0
 
@@ -147,6 +150,7 @@ async def test_a_start_waits_for_a_stranger_to_leave_and_then_gives_up(admin: Fa
     await check_group(SHOP, patience_seconds=0.0, connect=lambda _: admin)
 
 
-async def test_a_broker_that_describes_no_groups_does_not_hinder_a_start(admin: FakeAdmin) -> None:
-    admin.error = KafkaConnectionError("refused")
+@pytest.mark.parametrize("error", [KafkaConnectionError("refused"), TimeoutError()], ids=repr)
+async def test_a_broker_that_describes_no_groups_does_not_hinder_a_start(admin: FakeAdmin, error: Exception) -> None:
+    admin.error = error
     await check_group(SHOP, patience_seconds=0.0, connect=lambda _: admin)
