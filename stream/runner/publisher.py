@@ -387,9 +387,10 @@ def _wait(confirmed: Future[None]) -> None:
 def _timed_part(
     shard: Shard, most_blocks: int, clock: Clock, store: Callable[[Checkpoint], Future[Version]] | None
 ) -> tuple[Checkpoint | Delta, Future[Version] | None, float]:
-    """The next part of a checkpoint, its publish if `store` began it, and for how many seconds learning was held up."""
+    """The next part of a checkpoint, its publish if `store` began it, and for how many seconds it held learning up."""
     started = clock.monotonic()
     with long_switch_interval():
         part = shard.next_part(most_blocks)
+    seconds = clock.monotonic() - started  # without the wait for the lock, which the thread of the publish takes first
     storing = store(part) if store is not None and isinstance(part, Checkpoint) else None
-    return part, storing, clock.monotonic() - started
+    return part, storing, seconds
