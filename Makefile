@@ -42,20 +42,20 @@ install: .venv/installed
 demo: install
 	@$(BIN)/corrente demo --seconds $(SECONDS)
 
-# Every test, in seven parts; some tests alone with PYTEST="tests/... -k ...". Three parts run at a time on two cores,
-# because those that start programs wait half of their time.
+# Every test, in seven parts; some tests alone with PYTEST="tests/... -k ...". Four parts run at a time on two cores:
+# two start programs and wait half of their time, and two compute whenever those do.
 # Kernels are compiled by one process, while the linters run, Maven downloads Kafka and the tests of pages run, which call
 # two of them: all later processes load what lies beside the modules, and no two of them compile the same kernels.
 # `packaged` installs its environment meanwhile, and then waits for them.
 # `integration` has a Kafka, `guides` are typed with another one, `programs` starts systems on the embedded broker,
-# and `in-process` is the rest. The longest begin first. Parts that compute all the time leave the processor to those
-# that start programs, wait for them, and so last longest.
-PARTS := pages packaged integration guides in-process programs served
+# and `in-process` is the rest. The longest begin first. Parts that compute leave the processor to those that wait for
+# programs, which would last longest otherwise.
+PARTS := pages packaged integration in-process served guides programs
 YIELDING := nice -n 5
 ifeq ($(strip $(PYTEST)),)
 test: install
 	rm -rf .cache/coverage
-	$(MAKE) --jobs=3 --output-sync=line --keep-going FIRST="lint kernels jars" kernels lint jars $(PARTS)
+	$(MAKE) --jobs=4 --output-sync=line --keep-going FIRST="lint kernels jars" kernels lint jars $(PARTS)
 	$(MAKE) coverage
 else
 test: lint
