@@ -1,1 +1,1 @@
-"""What the repository says of itself is true: its README, guarantees, recipes, map and habits."""
+"""The repository's own words: README, guarantees, recipes, map and habits are true."""

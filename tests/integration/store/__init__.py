@@ -1,1 +1,1 @@
-"""What happens to the state in Redis: losses, failovers, other settings."""
+"""State in Redis on real servers: losses, failovers, and settings that change."""

@@ -1,1 +1,1 @@
-"""What comes from topics: odd records, other formats, documents, topics that are others than they were."""
+"""Topics on a real Kafka: odd records, other formats, documents, and topics that were created again."""
