@@ -53,10 +53,9 @@ class _Table(Protocol):
 
     @property
     def spec(self) -> _Spec: ...
-    @property
-    def dirty(self) -> NDArray[np.uint8]: ...
 
     def raw(self) -> NDArray[np.uint8]: ...
+    def mark(self, blocks: NDArray[np.integer]) -> None: ...
 
 
 class Pattern(NamedTuple):
@@ -99,7 +98,7 @@ def mend(tables: Mapping[str, _Table]) -> dict[str, int]:
             exponent = column[:, -1] & EXPONENT[size]
             bad = np.flatnonzero(exponent == EXPONENT[size])
             column[bad] = 0
-            table.dirty[bad * table.spec.blocks_per_row + offset // table.spec.block_bytes] = 1
+            table.mark(bad * table.spec.blocks_per_row + offset // table.spec.block_bytes)
             count += len(bad)
         mended[name] = count
     return mended

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.state.compiled import compiled, compiled_keeping_gil
 from stream.state.finite import check_finite
+from stream.state.marks import mark, marks_for, take_blocks
 
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint32]
@@ -41,16 +41,23 @@ class CorruptDelta(ValueError):
 class TableSpec:
     """The shape of one table: `rows` rows of `dtype`, copied in blocks of `block_bytes`.
 
+    If it is `grouped`, marks are found by groups of blocks, and kernels set them with `mark_block` alone
+    (`stream.state.marks`).
+
     Raises:
-        ValueError: a row is not a whole number of blocks, or a block is not a whole number of 4-byte words.
+        ValueError: a row is not a whole number of blocks, a block is not a whole number of 4-byte words, or a grouped
+            table has one row: kernels find its number of blocks in a row by the size of its marks.
     """
 
     name: str
     rows: int
     dtype: np.dtype
     block_bytes: int = 64
+    grouped: bool = False
 
     def __post_init__(self) -> None:
+        if self.grouped and self.rows < 2:
+            raise ValueError(f"table {self.name!r}: a grouped table has at least two rows")
         row_bytes = self.dtype.itemsize
         if self.block_bytes <= 0 or self.block_bytes % 4 or row_bytes % self.block_bytes:
             raise ValueError(
@@ -100,7 +107,8 @@ def aligned_zeros(rows: int, dtype: np.dtype) -> NDArray[Any]:
 
 
 class Table:
-    """One table in memory: `data` (rows,) of `spec.dtype`, and `dirty`, one byte per block, set with each write.
+    """One table in memory: `data` (rows,) of `spec.dtype`, and `dirty`, one byte per block, set with each write
+    (and one for each group of blocks, if its spec says so).
 
     >>> spec = TableSpec("counts", rows=4, dtype=np.dtype([("n", "<f4", (4,))]), block_bytes=16)
     >>> table = Table(spec)
@@ -115,7 +123,7 @@ class Table:
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
         self.data = aligned_zeros(spec.rows, spec.dtype)
-        self.dirty = np.zeros(spec.blocks, np.uint8)
+        self.dirty = marks_for(spec.blocks, grouped=spec.grouped)
 
     def raw(self) -> Bytes:
         """A view of the data as (blocks, block_bytes) bytes."""
@@ -123,13 +131,16 @@ class Table:
 
     def mark_rows(self, rows: Iterable[int]) -> None:
         """Mark whole rows as written (compiled kernels set `dirty` themselves, block by block)."""
-        width = self.spec.blocks_per_row
-        for row in rows:
-            self.dirty[row * width : (row + 1) * width] = 1
+        first = np.fromiter(rows, np.int64) * self.spec.blocks_per_row
+        self.mark((first[:, None] + np.arange(self.spec.blocks_per_row)).reshape(-1))
+
+    def mark(self, blocks: NDArray[np.integer]) -> None:
+        """Mark these blocks as written."""
+        mark(self.dirty, blocks, grouped=self.spec.grouped)
 
     def mark_nonzero(self) -> None:
         """Mark every block that is not zero as written, so that the next checkpoint has all of them."""
-        self.dirty[nonzero_blocks(self.raw())] = 1
+        self.mark(nonzero_blocks(self.raw()))
 
     def checkpoint(self) -> TableDelta:
         """The blocks written since the last checkpoint. Their marks are cleared."""
@@ -138,7 +149,7 @@ class Table:
     def take(self, start: int, most: int) -> tuple[TableDelta, int]:
         """At most `most` marked blocks from block `start` on, and the block before which all marks are cleared now."""
         word = np.uint64 if self.spec.block_bytes % 8 == 0 else np.uint32
-        blocks, words, stopped_at = take_blocks(self.dirty, self.raw().view(word), start, most)
+        blocks, words, stopped_at = take_blocks(self.dirty, self.raw().view(word), start, most, self.spec.grouped)
         return TableDelta(blocks, words.view(np.uint8)), stopped_at
 
     def snapshot(self) -> TableDelta:
@@ -322,64 +333,6 @@ def words_of(data: Bytes) -> Words:
     """A view of blocks in 8-byte words, or in 4-byte words: copying single bytes takes several times as long."""
     data = np.ascontiguousarray(data)
     return data.view(np.uint64) if data.shape[1] % 8 == 0 else data.view(np.uint32)
-
-
-@compiled_keeping_gil
-def take_blocks(dirty: Bytes, raw: NDArray, start: int, most: int) -> tuple[Blocks, NDArray, int]:
-    """Copy at most `most` marked blocks from block `start` on, and clear their marks.
-
-    The interpreter lock is kept meanwhile, a millisecond at most for one part of a checkpoint. A call that releases it
-    waits for it afterwards, up to the switch interval each time, and a part takes thirty calls.
-
-    Args:
-        dirty: (blocks,) marks.
-        raw: (blocks, words) content.
-        start: first block.
-        most: largest number of blocks.
-
-    Returns:
-        Numbers of the blocks, rising; copies of them; the block at which the search stopped.
-    """
-    found = np.empty(max(0, min(most, dirty.size - start)), np.uint32)  # costs memory only where it is written
-    words = dirty[: dirty.size // 8 * 8].view(np.uint64)
-    count = 0
-    at = start
-    while at < dirty.size and count < most:
-        if at % 8 == 0:
-            at = 8 * skip_clear(words, at // 8)
-        end = min(dirty.size, (at // 8 + 1) * 8)
-        while at < end and count < most:
-            if dirty[at]:
-                dirty[at] = 0
-                found[count] = at
-                count += 1
-            at += 1
-    blocks = found[:count].copy()
-    data = np.empty((count, raw.shape[1]), raw.dtype)
-    for number in range(count):
-        block = blocks[number]
-        for word in range(raw.shape[1]):
-            data[number, word] = raw[block, word]
-    return blocks, data, at
-
-
-@compiled
-def skip_clear(words: NDArray[np.uint64], start: int) -> int:
-    """The first word from `start` on that may have a mark. Nearly all are clear, so eight are tested at once.
-
-    Positions are unsigned, because Numba tests each signed one for counting from the end.
-    """
-    at, one = np.uint64(start), np.uint64(1)
-    size = np.uint64(words.size)
-    while at + np.uint64(8) <= size:
-        low = words[at] | words[at + one] | words[at + np.uint64(2)] | words[at + np.uint64(3)]
-        high = words[at + np.uint64(4)] | words[at + np.uint64(5)] | words[at + np.uint64(6)] | words[at + np.uint64(7)]
-        if low | high:
-            break
-        at += np.uint64(8)
-    while at < size and words[at] == 0:
-        at += one
-    return np.int64(at)  # type: ignore[return-value]  # Numba gives an int
 
 
 def nonzero_blocks(raw: Bytes) -> Blocks:

@@ -21,6 +21,7 @@ from stream.models.entities.row_lifecycle import give_back_row, no_row_left, tak
 from stream.models.had import bought_together
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find, remove
+from stream.models.kernels.marks import mark_block
 from stream.models.kernels.row_pool import run_row, run_rows
 from stream.models.ranking import item_bias
 from stream.models.schema import (
@@ -93,7 +94,7 @@ def keep_name(state, joined, start, size):
                 if at < size:
                     packed |= np.uint32(joined[start + at]) << np.uint32(8 * byte)
             state.names[cell, word] = packed
-        state.names_dirty[cell] = 1
+        mark_block(state.names_dirty, cell)
         following = cell
     return following
 
@@ -106,7 +107,7 @@ def drop_name(state, row):
         following = np.int64(state.names[cell, 0])
         state.names[cell] = 0
         state.names[cell, 0] = np.uint32(state.scalars[NAME_FREE])
-        state.names_dirty[cell] = 1
+        mark_block(state.names_dirty, cell)
         state.scalars[NAME_FREE] = cell
         state.scalars[NAME_CELLS_FREE] += 1
         cell = following
@@ -235,4 +236,4 @@ def forget_in_histories(state: State, first: int, end: int) -> None:
                     item = state.history[row, column].item
                     if item and state.items_leaving[item]:
                         state.history[row, column].item = 0
-                        state.history_dirty[row * blocks + column // per_block] = 1
+                        mark_block(state.history_dirty, row * blocks + column // per_block)

@@ -15,6 +15,7 @@ import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find, remove
+from stream.models.kernels.marks import mark_block
 from stream.models.kernels.ordinals import high_word, listed_ordinal, low_word, whole
 from stream.models.kernels.row_pool import CLASSES, give_back, ring_row, run_class, run_row, run_rows, take
 from stream.models.schema import POOL_POSTINGS, POSTING_ENTRIES, SESSION_ITEMS, SESSIONS_BEGUN
@@ -59,7 +60,7 @@ def find_or_add(state: State, key0: np.uint64, key1: np.uint64) -> int:
 @inlined
 def mark(state: State, row: int, column: int) -> None:
     """Mark the block of an item of a session as written."""
-    state.session_items_dirty[row * (SESSION_ITEMS // BLOCK_ITEMS) + column // BLOCK_ITEMS] = 1
+    mark_block(state.session_items_dirty, row * (SESSION_ITEMS // BLOCK_ITEMS) + column // BLOCK_ITEMS)
 
 
 @kernel
@@ -118,7 +119,7 @@ def post(state: State, item: int, ordinal: int) -> None:
     at = posted % length
     posting_row = run_row(row.postings) + at // POSTING_ENTRIES
     state.postings[posting_row, at % POSTING_ENTRIES] = low_word(ordinal)
-    state.postings_dirty[posting_row] = 1
+    mark_block(state.postings_dirty, posting_row)
     row.posted = low_word(posted + 1)
     row.posted_high = high_word(posted + 1)
     state.items_dirty[2 * item + 1] = 1
@@ -137,7 +138,7 @@ def drop_old_postings(state: State) -> None:
                     word = state.postings[row, column]
                     if word and listed_ordinal(word, begun) <= oldest:
                         state.postings[row, column] = 0
-                        state.postings_dirty[row] = 1
+                        mark_block(state.postings_dirty, row)
 
 
 @kernel
@@ -158,7 +159,7 @@ def lengthen(state: State, item: int) -> None:
     for number in range(run_rows(old)):
         for column in range(POSTING_ENTRIES):
             state.postings[run_row(new) + number, column] = state.postings[run_row(old) + number, column]
-        state.postings_dirty[run_row(new) + number] = 1
+        mark_block(state.postings_dirty, run_row(new) + number)
     give_back(state.postings_words, state.postings_dirty, state.scalars, POOL_POSTINGS, old, False)
     state.items[item].postings = new
 

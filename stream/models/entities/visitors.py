@@ -16,6 +16,7 @@ from stream.models.entities.eviction import FREE_STEPS, LEAVING, POSITION, WANTE
 from stream.models.entities.row_lifecycle import give_back_row, no_row_left, take_row
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.hash_index import enter, find, remove
+from stream.models.kernels.marks import mark_block
 from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.schema import (
     EVICT_VISITORS,
@@ -93,7 +94,7 @@ def remember(state, row, item, seconds, weight, kind, learned):
 def mark(state, row, column):
     """Mark the block of an entry as written."""
     blocks = state.history_dirty.size // state.history.shape[0]
-    state.history_dirty[row * blocks + column * blocks // state.history.shape[1]] = 1
+    mark_block(state.history_dirty, row * blocks + column * blocks // state.history.shape[1])
 
 
 @kernel

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from stream.models.had.kept import entries_each, entry_of, place_of
 from stream.models.had.places import check_of, checks_of
 from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.marks import mark_block
 from stream.models.schema import BOUGHT_SLOTS, KEPT_ENTRIES
 from stream.models.workspace.learning_view import State
 from stream.models.workspace.scoring_view import Views
@@ -105,7 +106,7 @@ def add(state: State, item: int, other: int, check: np.uint32, moment: int) -> N
         slot.seconds = moment
     slot.weight += np.float32(growth(slot.seconds, moment))
     blocks = state.bought_dirty.size // state.bought.shape[0]
-    state.bought_dirty[item * blocks + column * blocks // BOUGHT_SLOTS] = 1
+    mark_block(state.bought_dirty, item * blocks + column * blocks // BOUGHT_SLOTS)
 
 
 @inlined
@@ -135,7 +136,7 @@ def forget(state: State, item: int) -> None:
             slot.check = 0
             slot.weight = 0.0
             slot.seconds = 0
-            state.bought_dirty[item * blocks + number * blocks // BOUGHT_SLOTS] = 1
+            mark_block(state.bought_dirty, item * blocks + number * blocks // BOUGHT_SLOTS)
 
 
 def bought_with(views: Views, item: int, seconds: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stream.models.event_codes import CLICK, OTHER_KIND, PURCHASE, RETURN, VIEW
 from stream.models.had.places import check_of, rows_each, set_of
 from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.marks import mark_block
 from stream.models.schema import KEPT_ENTRIES, KEPT_VISITORS, KEPT_WAYS
 from stream.models.workspace.learning_view import State
 from stream.state.compiled import compiled
@@ -87,7 +88,7 @@ def entries_each(visitors: NDArray, entries: NDArray) -> int:
 def mark(entries: NDArray, dirty: NDArray[np.uint8], at: int) -> None:
     """Mark the block of an entry as written."""
     blocks = dirty.size // entries.shape[0]
-    dirty[at // KEPT_ENTRIES * blocks + at % KEPT_ENTRIES * blocks // KEPT_ENTRIES] = 1
+    mark_block(dirty, at // KEPT_ENTRIES * blocks + at % KEPT_ENTRIES * blocks // KEPT_ENTRIES)
 
 
 @kernel

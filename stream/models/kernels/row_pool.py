@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.models.kernels.compile import inlined, kernel
+from stream.models.kernels.marks import mark_block, mark_blocks
 from stream.models.schema import RUNS
 
 CLASSES = len(RUNS)
@@ -99,7 +100,7 @@ def take(words, dirty, scalars, base, owners, size, replaced):
     if first:
         scalars[base + POOL_FREE_RUNS + size] = words[first, 0]
         words[first, 0] = 0
-        dirty[first * (dirty.size // words.shape[0])] = 1
+        mark_block(dirty, first * (dirty.size // words.shape[0]))
         scalars[base + POOL_FREE_ROWS] -= length
     elif used + length <= rows:
         first = used
@@ -129,8 +130,8 @@ def split(words, dirty, scalars, base):
             for row in range(first + rows_of_class(size) - 1, first, -1):
                 words[row, 0] = np.uint32(scalars[base + POOL_FREE_RUNS])
                 scalars[base + POOL_FREE_RUNS] = row
-                dirty[row * blocks] = 1
-            dirty[first * blocks] = 1
+                mark_block(dirty, row * blocks)
+            mark_block(dirty, first * blocks)
             scalars[base + POOL_FREE_ROWS] -= 1
             return first
     return 0
@@ -155,7 +156,7 @@ def give_back(words, dirty, scalars, base, pointer, leaves):
     if leaves:
         scalars[base + POOL_OWNERS] -= 1
     blocks = dirty.size // words.shape[0]
-    dirty[first * blocks : (first + length) * blocks] = 1
+    mark_blocks(dirty, first * blocks, (first + length) * blocks)
 
 
 @inlined

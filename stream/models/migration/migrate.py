@@ -19,7 +19,7 @@ from stream.models.schema import table_specs
 from stream.models.settings import CAPACITIES, FIXED, ModelSettings
 from stream.models.source_names import SOURCES
 from stream.models.state_names import Names, same_names
-from stream.state.tables import Table, Tables, nonzero_blocks
+from stream.state.tables import Table, Tables
 
 
 class WrongCapacity(ValueError):
@@ -92,4 +92,4 @@ def migrated(tables: Tables, names: Names, learned: ModelSettings, settings: Mod
 def _mark_written(table: Table) -> None:
     """Mark every block that is not zero, and no other."""
     table.dirty[:] = 0
-    table.dirty[nonzero_blocks(table.raw())] = 1
+    table.mark_nonzero()

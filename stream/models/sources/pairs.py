@@ -18,6 +18,7 @@ import numpy as np
 
 from stream.models.kernels.compile import bits_of, float_of, inlined, kernel
 from stream.models.kernels.hashing import mixed
+from stream.models.kernels.marks import mark_block
 from stream.models.kernels.row_pool import CLASSES, give_back, run_class, run_row, run_rows, take
 from stream.models.schema import EVENTS, FAST_LANDMARK, FAST_SUM, FORWARD_SUM, POOL_PAIRS, RUN_SETS, SET_SLOTS
 from stream.models.workspace.learning_view import State
@@ -125,7 +126,7 @@ def subtract(state: State, item: int, other: int, together: float, forward: floa
                 slot.together = rounded_at_random(slot.together, -together, draw)
                 slot.forward = rounded_at_random(slot.forward, -forward, draw)
                 slot.fast = rounded_at_random(slot.fast, -fast, draw)
-            state.pairs_dirty[row * SET_SLOTS + column] = 1
+            mark_block(state.pairs_dirty, row * SET_SLOTS + column)
             return lost_forward, lost_fast
     return 0.0, 0.0
 
@@ -161,7 +162,7 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
                     slot.together = rounded_at_random(slot.together, together, draw)
                     slot.forward = rounded_at_random(slot.forward, forward, draw)
                     slot.fast = rounded_at_random(slot.fast, fast, draw)
-                state.pairs_dirty[row * SET_SLOTS + column] = 1
+                mark_block(state.pairs_dirty, row * SET_SLOTS + column)
                 return
         if together <= 0.0:
             return
@@ -191,7 +192,7 @@ def add(state: State, item: int, other: int, together: float, forward: float, fa
         slot.together = together
         slot.forward = forward
         slot.fast = fast
-        state.pairs_dirty[row * SET_SLOTS + column] = 1
+        mark_block(state.pairs_dirty, row * SET_SLOTS + column)
         return
 
 
@@ -261,7 +262,7 @@ def lengthen(state: State, item: int) -> np.uint32:
                 moved.together = slot.together
                 moved.forward = slot.forward
                 moved.fast = slot.fast
-                state.pairs_dirty[row * SET_SLOTS + column] = 1
+                mark_block(state.pairs_dirty, row * SET_SLOTS + column)
     give_back(state.pairs_words, state.pairs_dirty, state.scalars, POOL_PAIRS, old, False)
     state.items[item].pairs = new
     state.items_dirty[2 * item + 1] = 1
@@ -290,7 +291,7 @@ def move_landmark(state: State, seconds: float) -> None:
                     slot = state.pairs[row, column]
                     if slot.fast != 0.0:
                         slot.fast = np.float32(slot.fast * factor)
-                        state.pairs_dirty[row * SET_SLOTS + column] = 1
+                        mark_block(state.pairs_dirty, row * SET_SLOTS + column)
     state.scalars[FAST_LANDMARK] = seconds
 
 
@@ -317,4 +318,4 @@ def forget_others(state: State, first: int, end: int) -> None:
                         slot.together = 0
                         slot.forward = 0
                         slot.fast = 0
-                        state.pairs_dirty[row * SET_SLOTS + column] = 1
+                        mark_block(state.pairs_dirty, row * SET_SLOTS + column)

@@ -27,8 +27,8 @@ if "WITHOUT_COMMAND" not in os.environ:
     warnings.formatwarning = cli._formatted
     provide_kernel_folder(os.environ)
 import numpy as np
-from stream.state.tables import skip_clear
-print(skip_clear(np.zeros(8, np.uint64), 0), sum(skip_clear.stats.cache_hits.values()))
+from stream.state.marks import skip_clear
+print(skip_clear(np.zeros(8, np.uint64), 0, 8), sum(skip_clear.stats.cache_hits.values()))
 """
 
 WARMS_UP = """

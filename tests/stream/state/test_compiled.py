@@ -14,7 +14,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from stream.state import compiled, tables
+from stream.state import compiled, marks
 
 KINDS = ("kernel", "inlined", "vectored", "compiled", "compiled_keeping_gil")
 
@@ -135,7 +135,7 @@ def test_everything_that_is_cached_is_stamped():
 
 
 def test_the_stamp_is_part_of_what_numba_compares():
-    function = tables.skip_clear
+    function = marks.skip_clear
     directions = (
         f"Numba {nb.__version__} keeps the stamp of cached code elsewhere than in `Dispatcher._cache._cache_file."
         "_source_stamp`: look at numba.core.caching.IndexDataCacheFile and at `compiled_with` in "
@@ -144,7 +144,7 @@ def test_the_stamp_is_part_of_what_numba_compares():
     stamp = getattr(getattr(getattr(function, "_cache", None), "_cache_file", None), "_source_stamp", None)
     assert isinstance(stamp, tuple), directions
     assert stamp[-1] == compiled.stamp_of(Path(function.py_func.__code__.co_filename)), directions
-    function(np.zeros(8, np.uint64), 0)
+    function(np.zeros(8, np.uint64), 0, 8)
     cache_file = function._cache._cache_file
     assert cache_file._load_index(), directions
     cache_file._source_stamp = (*stamp, "another")

@@ -46,7 +46,7 @@ def test_one_number_that_is_not_finite_fails_the_cut_which_names_table_and_row(n
         tables = Tables([spec])
         table = tables[name]
         table.raw()[:] = filled(spec).raw()
-        table.dirty[draw.integers(spec.blocks, size=9)] = 1
+        table.mark(draw.integers(spec.blocks, size=9))
         row = int(draw.integers(spec.rows))
         place = table.raw().reshape(spec.rows, -1)[row, offset : offset + size]
         place[:] = np.array([bad], f"<f{size}").view(np.uint8)

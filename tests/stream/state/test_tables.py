@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.state.codec import decode_delta, encode_delta
+from stream.state.marks import take_blocks
 from stream.state.table_writer import TableWriter, put_all
 from stream.state.tables import (
     CACHE_LINE,
@@ -18,7 +19,6 @@ from stream.state.tables import (
     delta_bytes,
     differing_tables,
     fold,
-    take_blocks,
 )
 
 SPECS = [
@@ -27,7 +27,7 @@ SPECS = [
 ]
 
 for kind in (np.uint32, np.uint64):  # compiled now, not within the time that Hypothesis gives an example
-    take_blocks(np.zeros(8, np.uint8), np.zeros((8, 2), kind), 0, 8)
+    take_blocks(np.zeros(8, np.uint8), np.zeros((8, 2), kind), 0, 8, False)
 
 WRITES = st.lists(st.tuples(st.sampled_from(["slots", "sums"]), st.integers(0, 44), st.integers(0, 3)), max_size=12)
 
@@ -88,7 +88,7 @@ def test_marks_are_found_in_order_and_cleared(size, marked, start, most):
     marked = sorted(block for block in marked if block < size)
     dirty[marked] = 1
     wanted = [block for block in marked if block >= start]
-    blocks, data, stopped_at = take_blocks(dirty, raw, start, most)
+    blocks, data, stopped_at = take_blocks(dirty, raw, start, most, False)
     assert blocks.tolist() == wanted[:most]
     assert data.tolist() == raw[blocks].tolist()
     assert np.flatnonzero(dirty).tolist() == [block for block in marked if block < start] + wanted[most:]

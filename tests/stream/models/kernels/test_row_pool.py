@@ -22,6 +22,7 @@ from stream.models.kernels.row_pool import (
     take,
 )
 from stream.models.schema import POOL_CELLS, RUNS
+from stream.state.marks import marks_for
 
 BASE = 3
 
@@ -31,7 +32,7 @@ class Pool:
 
     def __init__(self, rows: int, owners: int) -> None:
         self.words = np.zeros((rows, 4), np.uint32)
-        self.dirty = np.zeros(2 * rows, np.uint8)
+        self.dirty = marks_for(2 * rows, grouped=True)
         self.scalars = np.zeros(BASE + POOL_CELLS)
         self.owners = owners
 
