@@ -18,6 +18,7 @@ from stream.models.kernels.key_hints import KeyHints
 from stream.models.merging.merge import merged
 from stream.models.migration.columns import reorder_views
 from stream.models.model import Model
+from stream.models.schema import LEARNING_ONLY
 from stream.models.settings import ModelSettings
 from stream.models.state_names import Names
 from stream.models.workspace.scoring_view import views_of
@@ -31,15 +32,18 @@ WeakView = tuple[weakref.ref[np.ndarray], weakref.ref[np.ndarray]]
 class ShardMemory:
     """Memory that all versions of one shard share whose tables have equal shapes.
 
+    Tables that learning alone reads (`LEARNING_ONLY`) are left out.
+
     Args:
         specs: shapes of the tables.
         allocate: source of the memory.
     """
 
     def __init__(self, specs: Sequence[TableSpec], allocate: Allocate = allocate_small_pages) -> None:
-        self._arena = Arena(specs, allocate=allocate)
+        read = [spec for spec in specs if spec.name not in LEARNING_ONLY]
+        self._arena = Arena(read, without=LEARNING_ONLY, allocate=allocate)
         self._allocate = allocate
-        self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in specs}
+        self._blocks_per_row = {spec.name: spec.blocks_per_row for spec in read}
         self.hints: dict[str, KeyHints] = {}
         self._in_use: dict[str, list[WeakView]] = {}
         """Tables of every version, so that a version that is in use keeps its hints whatever comes after it."""

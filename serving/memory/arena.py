@@ -17,7 +17,7 @@ This file decides how a version of several tables is written, whole or as change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from serving.memory.pages import Allocate, allocate_small_pages
 from serving.memory.table_arena import TableArena, TableLoad, TableView, Usage
@@ -33,6 +33,7 @@ class Arena:
 
     Args:
         specs: shapes of the tables.
+        without: names of further tables, whose blocks are left out of every version: no reader needs them.
         allocate: source of the memory: small or large pages of this process, or segments that processes share.
 
     >>> import numpy as np
@@ -53,7 +54,14 @@ class Arena:
     (2, [0.0, 5.0, 7.0])
     """
 
-    def __init__(self, specs: Iterable[TableSpec], *, allocate: Allocate = allocate_small_pages) -> None:
+    def __init__(
+        self,
+        specs: Iterable[TableSpec],
+        *,
+        without: Collection[str] = (),
+        allocate: Allocate = allocate_small_pages,
+    ) -> None:
+        self._without = frozenset(without)
         self._tables = {spec.name: TableArena(spec, allocate) for spec in specs}
 
     def load(self, read: Callable[[DeltaSink], object], like: Views | None = None) -> Views:
@@ -93,6 +101,8 @@ class Arena:
 
     def _check(self, delta: Delta) -> None:
         for name, part in delta.items():
+            if name in self._without:
+                continue
             if name not in self._tables:
                 raise CorruptDelta(f"the delta has a table {name!r}; this model has {', '.join(self._tables)}")
             self._tables[name].spec.check(part)
@@ -116,4 +126,5 @@ class _LoadSink:
     def put(self, age: int, piece: Delta) -> None:
         self._check(piece)
         for name, part in piece.items():
-            self._tables[name].put(age, part)
+            if name in self._tables:
+                self._tables[name].put(age, part)

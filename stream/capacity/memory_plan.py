@@ -10,9 +10,10 @@ scale` measures the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from stream.models.schema import EVICTION_SAMPLE, ID_CELLS, table_specs
+from stream.models.schema import EVICTION_SAMPLE, ID_CELLS, LEARNING_ONLY, table_specs
 from stream.models.settings import ModelSettings
 from stream.state.tables import TableSpec
 
@@ -83,26 +84,27 @@ def plan_memory(visitors: int, items: int, shards: int = 1, settings: ModelSetti
     planned = (settings or ModelSettings()).model_copy(
         update={"max_items": max(64, items), "max_visitors": per_shard, "max_sessions": per_shard}
     )
-    tables = marks = rows = 0
-    for spec in _written_specs(planned):
-        tables += spec.rows * spec.row_bytes
-        marks += spec.blocks
-        rows += spec.rows
+    specs = _written_specs(planned)
+    read = [spec for spec in specs if spec.name not in LEARNING_ONLY]
     hash_indexes = _hash_index_bytes(planned)
     worker = {
-        "tables": tables,
-        "marks": marks,
+        "tables": _bytes_of(specs),
+        "marks": sum(spec.blocks for spec in specs),
         "directories": hash_indexes + CELL_BYTES * _cells(planned.max_event_ids),
         "scratch": SCRATCH_BYTES * (planned.max_items + planned.max_visitors) + 8 * EVICTION_SAMPLE,
     }
-    server = {"rows": shards * tables, "indexes": shards * 2 * INDEX_BYTES * rows, "directories": shards * hash_indexes}
+    server = {
+        "rows": shards * _bytes_of(read),
+        "indexes": shards * 2 * INDEX_BYTES * sum(spec.rows for spec in read),
+        "directories": shards * hash_indexes,
+    }
     if shards > 1:
         whole = planned.model_copy(update={"max_visitors": max(64, visitors), "max_sessions": max(64, visitors)})
-        server["merged"] = _table_bytes(whole) + _hash_index_bytes(whole)
+        server["merged"] = _bytes_of(_written_specs(whole)) + _hash_index_bytes(whole)
     more_items = {"max_items": planned.max_items + 1000}
     more_visitors = {"max_visitors": planned.max_visitors + 1000, "max_sessions": planned.max_sessions + 1000}
     per_item, per_visitor = (
-        round((_table_bytes(planned.model_copy(update=more)) - _table_bytes(planned)) / 1000)
+        round((_bytes_of(_written_specs(planned.model_copy(update=more))) - _bytes_of(specs)) / 1000)
         for more in (more_items, more_visitors)
     )
     return MemoryPlan(planned, shards, worker, server, per_item, per_visitor)
@@ -116,8 +118,8 @@ def _written_specs(settings: ModelSettings) -> list[TableSpec]:
     ]
 
 
-def _table_bytes(settings: ModelSettings) -> int:
-    return sum(spec.rows * spec.row_bytes for spec in _written_specs(settings))
+def _bytes_of(specs: Iterable[TableSpec]) -> int:
+    return sum(spec.rows * spec.row_bytes for spec in specs)
 
 
 def _hash_index_bytes(settings: ModelSettings) -> int:

@@ -52,7 +52,7 @@ class Model:
 
     Args:
         settings: settings of the model.
-        views: every table of `table_specs(settings)`.
+        views: the tables of `table_specs(settings)`; those in `LEARNING_ONLY` are not needed.
         state: the readable state of the version.
         hints: shared indexes of the tables in `HINTED` by key; made from the views if none are given.
 

@@ -228,6 +228,10 @@ NETWORK_ROWS = FEATURES_WIDE + CONTEXT_FEATURES + 2
 first and of second moments follow."""
 
 
+LEARNING_ONLY = ("event_ids",)
+"""Tables that learning alone reads. Servers keep none of their rows."""
+
+
 class Capacities(NamedTuple):
     """Rows of each table, including row 0 where that stands for none."""
 

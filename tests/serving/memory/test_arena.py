@@ -123,6 +123,20 @@ def test_views_of_every_resident_version_equal_its_own_tables(steps):
     assert {name: usage.rows for name, usage in arena.usage().items()} == in_use
 
 
+def test_blocks_of_tables_that_no_reader_needs_are_left_out_and_those_of_unknown_ones_refused():
+    arena, tables = Arena(SPECS[:2], without=["scalars"]), Tables(SPECS)
+    first = arena.load(pieces(write(tables, range(60), 1)))
+    changes = write(tables, [3], 2)
+    assert "scalars" in changes
+    second = arena.apply(first, changes)
+    assert set(second) == set(arena.usage()) == {"pairs", "items"}
+    assert all(np.array_equal(read(second, name), tables[name].data) for name in second)
+    arena = Arena(SPECS[:1], without=["scalars"])
+    for attempt in (lambda: arena.load(pieces(changes)), lambda: arena.apply({}, changes)):
+        with pytest.raises(CorruptDelta, match="'items'"):
+            attempt()
+
+
 def test_the_arena_stays_small_when_versions_pass_through():
     arena, tables = Arena(SPECS), Tables(SPECS)
     views = arena.load(pieces(write(tables, range(60), 1)))

@@ -132,7 +132,7 @@ def test_the_rows_are_there_once(server: tuple[int, str]):
     assert rows(segments(answering[0])) == rows(segments(loading))
     tables = [name for _, name in rows(segments(loading))]
     assert sorted(set(tables)) == sorted(tables)
-    assert {"items", "visitors", "event_ids"} <= set(tables)
+    assert {"items", "visitors", "history"} <= set(tables)
 
 
 def test_pages_of_the_model_are_in_memory_once_however_many_processes_answer(server: tuple[int, str]):

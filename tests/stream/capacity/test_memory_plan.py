@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from serving.memory.arena import Arena
+from serving.loading.shard_memory import ShardMemory
 from stream.capacity.catalogue_plan import ID_BYTES, PLANNED_LABELS, document_bytes, plan_catalogue
 from stream.capacity.cli import size as size_command
 from stream.capacity.memory_plan import PLANNED_NAME_CELLS, plan_memory
@@ -51,12 +51,11 @@ def test_a_server_with_every_row_written_holds_what_was_computed():
     for table in learner.tables.values():
         table.raw()[: planned_rows(table) * table.spec.blocks_per_row] = 1
     full = learner.tables.snapshot()
-    arena = Arena(table_specs(PLAN))
-    views = arena.apply({}, full)
+    memory = ShardMemory(table_specs(PLAN))
+    views = memory.apply({}, full)
     computed = plan_memory(2000, 300, settings=PLAN)
-    assert set(views) == set(learner.tables)
-    held = sum(usage.nbytes for usage in arena.usage().values())
-    assert held == pytest.approx(computed.server["rows"] + computed.server["indexes"] / 2, rel=0.01)
+    assert set(views) == set(learner.tables) - {"event_ids"}
+    assert memory.nbytes == pytest.approx(computed.server["rows"] + computed.server["indexes"] / 2, rel=0.01)
 
 
 def test_bytes_an_item_and_a_visitor_do_not_depend_on_how_many_there_are():
