@@ -57,7 +57,7 @@ DESCRIPTIONS: Mapping[str, Description] = {
         ("had/kept.py",),
     ),
     "kept_items": Description(
-        "eight items that one of these visitors bought or disliked; each place of a set has as many rows, in order",
+        "eight items that one of these visitors bought or disliked; each place of a set has as many rows",
         ("had/kept.py",),
     ),
     "bought": Description(
@@ -159,7 +159,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "kept_visitors": {
         "key": "first half of the visitor's key; 0 is none",
         "seconds": "time of the last purchase or dislike",
-        "spare": "unused",
+        "entries": "number of the place's rows of `kept_items`; 0: the number of the place itself, or never used",
     },
     "kept_items": {
         "item": "row of the item",

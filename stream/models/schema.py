@@ -110,8 +110,9 @@ SESSION = np.dtype(
 )
 ENTRY = np.dtype([("item", "<u4"), ("seconds", "<u4"), ("weight", "<i2"), ("kind", "u1"), ("learned", "u1")])
 """One event in a visitor's history. `weight` is in units of 1/WEIGHT_ONE."""
-KEPT_VISITOR = np.dtype([("key", "<u8"), ("seconds", "<u4"), ("spare", "<u4")])
-"""A visitor whose purchases and dislikes are kept: the first half of their key, 0 for none, and their latest time."""
+KEPT_VISITOR = np.dtype([("key", "<u8"), ("seconds", "<u4"), ("entries", "<u4")])
+"""A visitor whose purchases and dislikes are kept: the first half of their key, 0 for none, and their latest time.
+`entries` says where the entries of the place are (`had.places`); it stays with the place when the visitor goes."""
 KEPT_ITEM = np.dtype([("item", "<u4"), ("check", "<u4"), ("bought", "<u4"), ("disliked", "<u4")])
 """An item that a visitor bought or disliked, and when: the last time of each in seconds, 0 for never. `check` is a part
 of the item's key. If the item was evicted, its row has another key, and the entry counts for no item."""
@@ -193,6 +194,7 @@ NAME_FREE = 31
 NAME_CELLS_FREE = 32
 SESSION_KEYS = 34  # 1 if sessions have keys of their own (`batch.session_salt`); 0 in states of older programs
 KEPT_VISITORS = 35  # visitors whose purchases and dislikes are kept
+KEPT_NUMBERED = 36  # places that have entries of their own number; 0 in states of older programs, where none has
 POOL_PAIRS = 40  # pools: POOL_CELLS each
 POOL_POSTINGS = 48
 POOL_HISTORY = 56

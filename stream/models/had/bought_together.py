@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.models.had.kept import entries_each, entry_of, place_of
+from stream.models.had.kept import entries_each, entry_of, first_entry, place_of
 from stream.models.had.places import check_of, checks_of
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.marks import mark_block
@@ -61,8 +61,8 @@ def learn(state: State, key: np.uint64, item: int, seconds: float) -> None:
     own = entry_of(visitors, entries, place, item, check)
     if own >= 0 and in_basket(entries[own // KEPT_ENTRIES, own % KEPT_ENTRIES].bought, moment):
         return
-    each = entries_each(visitors, entries)
-    for at in range(place * each, (place + 1) * each):
+    start = first_entry(visitors, entries, place)
+    for at in range(start, start + entries_each(visitors, entries)):
         entry = entries[at // KEPT_ENTRIES, at % KEPT_ENTRIES]
         other = np.int64(entry.item)
         if other == 0 or other == item or not in_basket(entry.bought, moment):

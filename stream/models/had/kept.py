@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.event_codes import CLICK, OTHER_KIND, PURCHASE, RETURN, VIEW
-from stream.models.had.places import check_of, rows_each, set_of
+from stream.models.had.places import check_of, first_row, rows_each, set_of
 from stream.models.kernels.compile import inlined, kernel
 from stream.models.kernels.marks import mark_block
-from stream.models.schema import KEPT_ENTRIES, KEPT_VISITORS, KEPT_WAYS
+from stream.models.schema import KEPT_ENTRIES, KEPT_NUMBERED, KEPT_VISITORS, KEPT_WAYS
 from stream.models.workspace.learning_view import State
 from stream.state.compiled import compiled
 
@@ -85,6 +85,13 @@ def entries_each(visitors: NDArray, entries: NDArray) -> int:
 
 
 @inlined
+def first_entry(visitors: NDArray, entries: NDArray, place: int) -> int:
+    """Number of the first entry of a place."""
+    each = rows_each(visitors.shape[0], entries.shape[0])
+    return first_row(visitors[place // KEPT_WAYS, place % KEPT_WAYS].entries, place, each) * KEPT_ENTRIES
+
+
+@inlined
 def mark(entries: NDArray, dirty: NDArray[np.uint8], at: int) -> None:
     """Mark the block of an entry as written."""
     blocks = dirty.size // entries.shape[0]
@@ -112,7 +119,7 @@ def place_for(
     Args:
         visitors, entries: the tables `kept_visitors` and `kept_items`.
         entries_dirty: marks of the entries.
-        scalars: the table of the number of visitors.
+        scalars: the table of the numbers of visitors and of places.
         key: first half of the visitor's key, not 0.
     """
     place = place_of(visitors, key)
@@ -128,6 +135,9 @@ def place_for(
     if visitors[row, best].key:
         forget_place(visitors, entries, entries_dirty, place)
     else:
+        if visitors[row, best].entries == 0 and (scalars[KEPT_NUMBERED] or not scalars[KEPT_VISITORS]):
+            scalars[KEPT_NUMBERED] += 1
+            visitors[row, best].entries = np.uint32(scalars[KEPT_NUMBERED])
         scalars[KEPT_VISITORS] += 1
     visitors[row, best].key = key
     return place
@@ -135,12 +145,12 @@ def place_for(
 
 @kernel
 def forget_place(visitors: NDArray, entries: NDArray, entries_dirty: NDArray[np.uint8], place: int) -> None:
-    """Clear a place and its entries; the caller marks the place as written."""
+    """Clear a place, but for the number of its entries, and clear these; the caller marks the place as written."""
     visitor = visitors[place // KEPT_WAYS, place % KEPT_WAYS]
     visitor.key = 0
     visitor.seconds = 0
-    each = entries_each(visitors, entries)
-    for at in range(place * each, (place + 1) * each):
+    start = first_entry(visitors, entries, place)
+    for at in range(start, start + entries_each(visitors, entries)):
         entry = entries[at // KEPT_ENTRIES, at % KEPT_ENTRIES]
         if entry.item:
             entry.item = 0
@@ -153,8 +163,8 @@ def forget_place(visitors: NDArray, entries: NDArray, entries_dirty: NDArray[np.
 @kernel
 def entry_of(visitors: NDArray, entries: NDArray, place: int, item: int, check: int) -> int:
     """The number of the entry of an item in a place; -1 if there is none."""
-    each = entries_each(visitors, entries)
-    for at in range(place * each, (place + 1) * each):
+    start = first_entry(visitors, entries, place)
+    for at in range(start, start + entries_each(visitors, entries)):
         entry = entries[at // KEPT_ENTRIES, at % KEPT_ENTRIES]
         if entry.item == item and entry.check == check:
             return at
@@ -164,10 +174,9 @@ def entry_of(visitors: NDArray, entries: NDArray, place: int, item: int, check: 
 @kernel
 def oldest_entry(visitors: NDArray, entries: NDArray, place: int) -> int:
     """The number of a free entry of a place, or of the one whose latest time is the earliest."""
-    each = entries_each(visitors, entries)
-    best = place * each
+    best = start = first_entry(visitors, entries, place)
     least = np.int64(1) << 40
-    for at in range(place * each, (place + 1) * each):
+    for at in range(start, start + entries_each(visitors, entries)):
         entry = entries[at // KEPT_ENTRIES, at % KEPT_ENTRIES]
         latest = max(np.int64(entry.bought), np.int64(entry.disliked))
         if latest < least:
@@ -205,7 +214,7 @@ def copy_kept(
 
     Args:
         visitors, entries: the tables to write to; their marks stay as they are.
-        scalars: the table of the number of visitors.
+        scalars: the table of the numbers of visitors and of places.
         old_visitors, old_visitors_index: the table of visitors to read; row r is `old_visitors[old_visitors_index[r]]`.
         old_entries, old_entries_index: that of their items.
         items: by row of an item there, its row here, 0 if it has none.
@@ -219,7 +228,8 @@ def copy_kept(
         place = place_for(visitors, entries, unmarked, scalars, visitor.key)
         here = visitors[place // KEPT_WAYS, place % KEPT_WAYS]
         here.seconds = max(np.uint32(here.seconds), np.uint32(visitor.seconds))
-        for old_row in range(old_place * old_rows, (old_place + 1) * old_rows):
+        start = first_row(visitor.entries, old_place, old_rows)
+        for old_row in range(start, start + old_rows):
             for column in range(KEPT_ENTRIES):
                 old = old_entries[old_entries_index[old_row], column]
                 item = items[np.int64(old.item)] if np.int64(old.item) < items.size else 0

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.models.event_codes import KINDS, PURCHASE
-from stream.models.had.places import check_of, rows_each
+from stream.models.had.places import check_of, first_row, rows_each
 from stream.models.kernels.compile import kernel
-from stream.models.schema import COUNT, KEPT_ENTRIES, SET_SLOTS
+from stream.models.schema import COUNT, KEPT_ENTRIES, KEPT_WAYS, SET_SLOTS
 from stream.models.source_names import COSINE
 from stream.models.sources import cosine
 from stream.models.sources.pairs import first_set, sets_of
@@ -110,7 +110,9 @@ def leave_out(
 def apply_kept(reader: Reader, work: Work, place: int, bought: bool, since: float) -> None:
     """Exclude the kept dislikes of a place, and note them; exclude its purchases if asked for."""
     rows = rows_each(reader.kept_visitors_index.size, reader.kept_items_index.size)
-    for row in range(place * rows, (place + 1) * rows):
+    visitors = reader.kept_visitors[reader.kept_visitors_index[place // KEPT_WAYS]]
+    start = first_row(visitors[place % KEPT_WAYS].entries, place, rows)
+    for row in range(start, start + rows):
         entries = reader.kept_items[reader.kept_items_index[row]]
         for column in range(KEPT_ENTRIES):
             entry = entries[column]

@@ -21,7 +21,14 @@ from stream.models.had.kept import copy_kept
 from stream.models.kernels.ordinals import LOW_MASK, whole_column
 from stream.models.kernels.row_pool import CLASS_SHIFT, ROW_MASK
 from stream.models.merging.counts import copy_seen
-from stream.models.schema import EVENT_IDS_SEEN, EVICT_ITEMS, EVICT_VISITORS, KEPT_VISITORS, SESSIONS_BEGUN
+from stream.models.schema import (
+    EVENT_IDS_SEEN,
+    EVICT_ITEMS,
+    EVICT_VISITORS,
+    KEPT_NUMBERED,
+    KEPT_VISITORS,
+    SESSIONS_BEGUN,
+)
 from stream.state.tables import Table, Tables
 
 PART_BYTES = 1 << 20
@@ -94,7 +101,7 @@ def _turn_sessions(old: Tables, new: Tables) -> None:
 def _move_kept(old: Tables, new: Tables) -> None:
     """Give every visitor whose purchases and dislikes are kept a place in the larger tables."""
     scalars = new["scalars"].data[0]
-    scalars[KEPT_VISITORS] = 0
+    scalars[KEPT_VISITORS] = scalars[KEPT_NUMBERED] = 0
     for name in KEPT:
         new[name].data[:] = np.zeros(1, new[name].data.dtype)
     into = (new["kept_visitors"].data, new["kept_items"].data, scalars)

@@ -15,7 +15,7 @@ from stream.models.kernels.ordinals import whole_column
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query
-from stream.models.schema import KEPT_VISITORS, SESSION_KEYS, SESSIONS_BEGUN, table_specs
+from stream.models.schema import KEPT_NUMBERED, KEPT_VISITORS, SESSION_KEYS, SESSIONS_BEGUN, table_specs
 from stream.models.settings import ModelSettings
 from stream.models.state_names import RELEASE_0_1
 from stream.models.workspace.scoring_view import views_of
@@ -157,7 +157,7 @@ def test_a_worker_claims_restores_and_goes_on_bit_for_bit(store, monkeypatch):
         shard = restored(store, partition, claim)
         assert shard.apply(later_records(partition), rate=0.5) == []
         assert shard.tables["scalars"].data[0, SESSION_KEYS] == 1
-        shard.tables["scalars"].data[0, [SESSION_KEYS, KEPT_VISITORS]] = 0
+        shard.tables["scalars"].data[0, [SESSION_KEYS, KEPT_VISITORS, KEPT_NUMBERED]] = 0
         later, expected = checksums(shard.tables), fixture()["later_tables"][partition]
         learned[partition] = later
         disliked = any(b"dislike" in record.value for record in later_records(partition))

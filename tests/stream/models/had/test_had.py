@@ -14,7 +14,7 @@ from stream.models.merging.learning_state.merge_state import merged_to_learn
 from stream.models.merging.merge import merged
 from stream.models.model import Model
 from stream.models.query import Query
-from stream.models.schema import KEPT_VISITORS
+from stream.models.schema import KEPT_ENTRIES, KEPT_NUMBERED, KEPT_VISITORS
 from stream.models.settings import ModelSettings
 from stream.models.workspace.scoring_view import views_of
 from stream.shard.shard import Shard
@@ -170,7 +170,78 @@ def test_an_erased_visitor_is_not_known_any_more(shop: Shop) -> None:
     assert "fork" in shop.listed()
     assert "kettle" in shop.listed(exclude_kinds=["bought"])
     assert shop.shard.tables["scalars"].data[0, KEPT_VISITORS] == 0
-    assert not any(shop.shard.tables[name].data.view(np.uint8).any() for name in ("kept_visitors", "kept_items"))
+    visitors, entries = (shop.shard.tables[name].data for name in ("kept_visitors", "kept_items"))
+    assert not entries.view(np.uint8).any()
+    assert not visitors["key"].any()
+    assert not visitors["seconds"].any()
+    assert np.count_nonzero(visitors["entries"]) == 1, "the place keeps its number, which says nothing about anyone"
+
+
+def test_entries_of_the_places_in_use_lie_side_by_side_and_the_next_visitor_of_a_place_gets_those_of_the_last() -> None:
+    shop = Shop()
+    for number in range(10):
+        shop.happen("purchases", f"buyer {number}", "lamp")
+    rows_each = SETTINGS.max_kept_items // KEPT_ENTRIES
+
+    def used() -> list[int]:
+        written = shop.shard.tables["kept_items"].data["item"].any(1)
+        return [int(row) for row in np.flatnonzero(written)]
+
+    first = [rows_each * number for number in range(1, 11)]
+    assert used() == first
+    for number in range(10):
+        shop.shard.erase([f"buyer {number}"])
+    assert used() == []
+    for number in range(10):
+        shop.happen("purchases", f"buyer {number}", "lamp")
+    assert used() == first
+    for number in range(400):
+        shop.happen("purchases", f"buyer {number}", "lamp")
+    assert used() == [rows_each * number for number in range(1, 65)]
+
+
+def in_the_order_of_places(shard: Shard) -> None:
+    """Rewrite the tables of a shard as programs had them in which no place had a number of its own."""
+    visitors, entries = (shard.tables[name] for name in ("kept_visitors", "kept_items"))
+    rows_each = len(entries.data) // visitors.data.size
+    old = entries.data.copy()
+    entries.data[:] = np.zeros(1, entries.data.dtype)
+    of_place = visitors.data.reshape(-1)
+    for place in np.flatnonzero(of_place["key"]):
+        first = int(of_place["entries"][place]) * rows_each
+        entries.data[place * rows_each : (place + 1) * rows_each] = old[first : first + rows_each]
+    of_place["entries"] = 0
+    shard.tables["scalars"].data[0, KEPT_NUMBERED] = 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_state_without_numbers_of_places_gives_the_same_lists_and_goes_on(seed: int) -> None:
+    print(f"{seed=}")
+    records = random_records(seed, 900)
+    ours, older = Shard(SETTINGS), Shard(SETTINGS)
+    for shard in (ours, older):
+        shard.apply(records[:600], rate=0.0)
+    in_the_order_of_places(older)
+    snapshot = older.snapshot()
+    older = Shard.restore(SETTINGS, tables_of(SETTINGS, snapshot.delta), snapshot.state)
+    for part in (records[600:600], records[600:]):
+        for shard in (ours, older):
+            shard.apply(part, rate=0.0)
+        for user in range(150):
+            query = Query(user=f"u{user}", n=50, exclude_kinds=["bought"])
+            assert older.model().recommend(query) == ours.model().recommend(query)
+    assert not older.tables["kept_visitors"].data["entries"].any(), "it stays as it is"
+    in_the_order_of_places(ours)
+    kept = [name for name in differing_tables(ours.tables, older.tables) if name != "scalars"]
+    assert kept == [], "and has its entries where they were, with those of 300 more events"
+    snapshot = older.snapshot()
+    larger = SETTINGS.model_copy(update={"max_kept_visitors": 400})
+    grown = Shard.restore(larger, tables_of(SETTINGS, snapshot.delta), snapshot.state)
+    numbers = grown.tables["kept_visitors"].data["entries"].reshape(-1)
+    assert sorted(numbers[numbers != 0]) == list(range(1, np.count_nonzero(numbers) + 1)), "until it grows"
+    for user in range(150):
+        query = Query(user=f"u{user}", n=50, exclude_kinds=["bought"])
+        assert grown.model().recommend(query) == older.model().recommend(query)
 
 
 def test_events_without_consent_are_not_kept() -> None:
@@ -284,8 +355,8 @@ def test_lists_of_visitors_without_dislikes_are_the_same_bytes_whatever_others_t
         assert one.shard.model().recommend(query).items == other.shard.model().recommend(query).items
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_shards_that_are_merged_leave_out_what_each_of_them_knew(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "older"), [(1, False), (2, True)])
+def test_shards_that_are_merged_leave_out_what_each_of_them_knew(seed: int, older: bool) -> None:
     """Half of the visitors are in each shard, and their items have other rows in the merge."""
     print(f"{seed=}")
     records = random_records(seed, 900)
@@ -296,6 +367,8 @@ def test_shards_that_are_merged_leave_out_what_each_of_them_knew(seed: int) -> N
     shards = [Shard(settings), Shard(settings)]
     for shard, half in zip(shards, halves, strict=True):
         shard.apply(half, rate=0.0)
+    if older:
+        in_the_order_of_places(shards[0])
     views = {number: views_of(shard.tables) for number, shard in enumerate(shards)}
     for tables in (merged(settings, views), merged_to_learn(settings, views)):
         model = Model(settings, views_of(tables))
