@@ -24,6 +24,7 @@ This file decides when states are folded and encoded anew. Which versions are ke
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import groupby, pairwise
@@ -57,6 +58,10 @@ from stream.versions.storage.records import (
 )
 from stream.versions.storage.requests import DropRequest, ReencodeRequest
 from stream.versions.store import VersionStore
+
+KEYFRAME_PACK_BYTES = 8 * 1024 * 1024
+"""Size up to which tables of a keyframe are packed. Larger ones would keep a load waiting: pairs take a third of a
+second to pack, and twice their time to read."""
 
 FOLD_RUN = 8
 """Neighbouring states without a version that are folded although more may join them."""
@@ -250,7 +255,7 @@ class _ShardStates:
                 continue
             lasting = seq not in self.recent and bool(run)
             if lasting and settled(run[-1].created_at, child.created_at, following.get(seq)):
-                self._fold([*reversed(run), child], base.seq, child.keyframe, pack=True)
+                self._fold([*reversed(run), child], base.seq, child.keyframe, pack_bytes=math.inf)
             else:
                 self._fold_groups(run[::-1])
         if newest_keyframe is not None and newest_keyframe < min(self.needed & self.records.keys(), default=0):
@@ -271,15 +276,15 @@ class _ShardStates:
         for _, neighbours in groupby(run, key=lambda record: record.revision):
             group = list(neighbours)
             if len(group) >= FOLD_RUN:
-                self._fold(group, group[0].parent, None, pack=False)
+                self._fold(group, group[0].parent, None, pack_bytes=0)
 
     def _fold(
-        self, chain: list[StateRecord], parent: int | None, keyframe: list[ChunkRef] | None, *, pack: bool
+        self, chain: list[StateRecord], parent: int | None, keyframe: list[ChunkRef] | None, *, pack_bytes: float
     ) -> None:
         """Write the deltas and journals of a chain as those of its last state, unless one of the deltas is lost."""
         if any(is_lost(record.delta, self.lost) for record in chain):
             return
-        delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack=pack)
+        delta = self._write_tables(self._read([ref for record in chain for ref in record.delta]), pack_bytes=pack_bytes)
         self._reencode(chain[-1], parent, delta, keyframe, self._join_journals(chain))
 
     def _following(self) -> dict[int, float]:
@@ -365,14 +370,14 @@ class _ShardStates:
     def _read(self, refs: list[ChunkRef]) -> Delta:
         return self.store.read_tables(refs)
 
-    def _write_tables(self, delta: Delta, *, pack: bool) -> list[ChunkRef]:
-        refs = write_chunks(self.store.redis, self.store.keys, encode_tables(delta, pack=pack))
+    def _write_tables(self, delta: Delta, *, pack_bytes: float) -> list[ChunkRef]:
+        refs = write_chunks(self.store.redis, self.store.keys, encode_tables(delta, pack_bytes=pack_bytes))
         self.bytes_written += stored_bytes(refs)
         return refs
 
     def _write_keyframe(self, refs: list[ChunkRef]) -> list[ChunkRef]:
         self.keyframes += 1
-        return self._write_tables(without_zeros(self._read(refs)), pack=False)  # a keyframe is for loading quickly
+        return self._write_tables(without_zeros(self._read(refs)), pack_bytes=KEYFRAME_PACK_BYTES)
 
     def _join_journals(self, chain: Iterable[StateRecord]) -> list[ChunkRef]:
         """Chunks of neighbouring journals, small ones rewritten as one."""

@@ -90,7 +90,7 @@ def split(delta: Delta, limit_bytes: int = CHUNK_BYTES - _HEADER_BYTES) -> Itera
         yield part
 
 
-def encode_tables(delta: Delta, *, pack: bool = False) -> Iterator[tuple[bytes, str]]:
+def encode_tables(delta: Delta, *, pack_bytes: float = 0) -> Iterator[tuple[bytes, str]]:
     """The contents of chunks for a delta, as (bytes, codec).
 
     Packing takes time (zstd at its quickest: 400 MB/s, five times zlib's speed), so fresh deltas are left plain and
@@ -99,14 +99,14 @@ def encode_tables(delta: Delta, *, pack: bool = False) -> Iterator[tuple[bytes, 
 
     Args:
         delta: blocks to store.
-        pack: compress, with the bytes of blocks sorted by their meaning.
+        pack_bytes: size up to which a table is compressed, with the bytes of blocks sorted by their meaning.
     """
-    for group in _by_table(delta) if pack else [delta]:
+    plain = {name: part for name, part in delta.items() if part.nbytes > pack_bytes}
+    for part in split(plain):
+        yield encode_delta(part), PLAIN
+    for group in _by_table({name: part for name, part in delta.items() if name not in plain}):
         for part in split(group):
-            if pack:
-                yield bytes(cramjam.zstd.compress(encode_delta(part, planes=True), ZSTD_LEVEL)), PACKED
-            else:
-                yield encode_delta(part), PLAIN
+            yield bytes(cramjam.zstd.compress(encode_delta(part, planes=True), ZSTD_LEVEL)), PACKED
 
 
 def _by_table(delta: Delta) -> Iterator[Delta]:

@@ -134,14 +134,17 @@ def test_what_an_alias_names_stays(publishing, loaded):
 
 
 @pytest.mark.usefixtures("small_chains")
-def test_a_long_chain_gets_a_keyframe(publishing, loaded):
+@pytest.mark.parametrize(("pack_bytes", "codec"), [(0, "safetensors"), (8 * 1024 * 1024, "safetensors+zstd")])
+def test_a_long_chain_gets_a_keyframe(publishing, loaded, monkeypatch, pack_bytes, codec):
+    monkeypatch.setattr(compaction, "KEYFRAME_PACK_BYTES", pack_bytes)
     store = publishing.store
     for number in range(200):
         publishing.publish(*range(number, number + 20), value=number)
     assert len(store.chain(0, store.latest().shards[0], "keyframe")) == 200
     done = compact(store, 0, Policy(), publishing.now)
     assert done.keyframes >= 1
-    assert len(store.chain(0, store.latest().shards[0], "keyframe")) == 1
+    chain = store.chain(0, store.latest().shards[0], "keyframe")
+    assert [{ref.codec for ref in record.keyframe} for record in chain] == [{codec}]
     assert loaded(store, 0, store.latest().shards[0]) == publishing.learner.tables
     publishing.publish(3, value=7)
     assert loaded(store, 0, store.latest().shards[0]) == publishing.learner.tables
