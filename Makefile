@@ -7,7 +7,7 @@ SECONDS ?= 90
 PYTEST ?=
 
 .PHONY: help install demo test lint coverage kernels packaged integration programs in-process unit bench aging quality faults
-.PHONY: jars pages guides served api connections picture wheel lock neural clean
+.PHONY: jars pages guides served learning api connections picture wheel lock neural clean
 .PHONY: docs docs-look reference reference-examples
 
 help:
@@ -42,15 +42,15 @@ install: .venv/installed
 demo: install
 	@$(BIN)/corrente demo --seconds $(SECONDS)
 
-# Every test, in seven parts; some tests alone with PYTEST="tests/... -k ...". Four parts run at a time on two cores:
+# Every test, in eight parts; some tests alone with PYTEST="tests/... -k ...". Four parts run at a time on two cores:
 # two start programs and wait half of their time, and two compute whenever those do.
 # Kernels are compiled by one process, while the linters run, Maven downloads Kafka and the tests of pages run, which call
 # two of them: all later processes load what lies beside the modules, and no two of them compile the same kernels.
 # `packaged` installs its environment meanwhile, and then waits for them.
-# `integration` has a Kafka, `guides` are typed with another one, `programs` starts systems on the embedded broker,
-# and `in-process` is the rest. The longest begin first. Parts that compute leave the processor to those that wait for
-# programs, which would last longest otherwise.
-PARTS := pages packaged integration in-process served guides programs
+# `integration` has a Kafka, `guides` are typed with another one, `programs` starts systems on the embedded broker and
+# failovers of Redis, `learning` calls kernels all the time, and `in-process` is the rest. The longest begin first. Parts
+# that compute leave the processor to those that wait for programs, which would last longest otherwise.
+PARTS := pages packaged integration served guides in-process programs learning
 YIELDING := nice -n 5
 ifeq ($(strip $(PYTEST)),)
 test: install
@@ -73,8 +73,12 @@ kernels: install
 PACKAGED := tests/test_packaging.py
 GUIDES := tests/docs/test_guides.py tests/integration/commands/test_guides.py tests/integration/commands/test_quickstart.py
 INTEGRATION := tests/integration
-PAGES := tests/docs/test_decisions.py tests/docs/test_reference.py tests/docs/test_site.py tests/repository/test_habits.py
-PROGRAMS := tests/connections tests/examples tests/simulators tests/stream/models/sources/test_custom.py
+PAGES := tests/docs/test_decisions.py tests/docs/test_operations.py tests/docs/test_reference.py tests/docs/test_site.py \
+	tests/repository/test_guarantees.py tests/repository/test_habits.py tests/repository/test_map.py \
+	tests/test_architecture.py tests/test_monitoring.py
+CUSTOM := tests/stream/models/sources/test_custom.py
+PROGRAMS := tests/connections tests/examples tests/simulators tests/stream/versions/storage/connection $(CUSTOM)
+LEARNING := tests/stream/models tests/stream/evaluation tests/stream/shard tests/benchmarks
 SERVED := tests/serving
 MEASURED := $(BIN)/python -m coverage run -m pytest
 
@@ -96,8 +100,12 @@ programs: install $(FIRST)
 served: install $(FIRST)
 	$(YIELDING) $(MEASURED) $(SERVED) $(PYTEST)
 
+learning: install $(FIRST)
+	$(YIELDING) $(MEASURED) $(LEARNING) $(addprefix --ignore=,$(PROGRAMS)) $(PYTEST)
+
+ELSEWHERE := $(PAGES) $(INTEGRATION) $(GUIDES) $(SERVED) $(PROGRAMS) $(LEARNING)
 in-process: install $(FIRST)
-	$(YIELDING) $(MEASURED) -m "not packaging" $(addprefix --ignore=,$(PAGES) $(INTEGRATION) $(GUIDES) $(SERVED) $(PROGRAMS)) $(PYTEST)
+	$(YIELDING) $(MEASURED) -m "not packaging" $(addprefix --ignore=,$(ELSEWHERE)) $(PYTEST)
 
 # Share of the lines outside compiled functions that the last `make test` ran, and the floor (see pyproject.toml). Where
 # servers are missing, tests of them are skipped, and the floor says nothing.

@@ -226,10 +226,11 @@ def test_every_target_that_contributors_read_of_is_there(target: str) -> None:
 
 
 def make_variable(name: str) -> list[str]:
-    """Words of a variable of the Makefile."""
-    found = re.search(rf"^{name} := (.*)$", MAKEFILE, re.MULTILINE)
+    """Words of a variable of the Makefile, those of other variables among them."""
+    found = re.search(rf"^{name} := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
     assert found, name
-    return found[1].split()
+    words = found[1].replace("\\\n", " ").split()
+    return [each for word in words for each in (make_variable(word[2:-1]) if word.startswith("$(") else [word])]
 
 
 def recipe_of(target: str) -> str:
@@ -240,17 +241,25 @@ def recipe_of(target: str) -> str:
 
 
 def test_every_test_is_in_one_part_of_make_test() -> None:
-    parts = {"pages", "packaged", "integration", "guides", "in-process", "programs", "served"}
-    assert set(make_variable("PARTS")) == parts
+    named = {
+        part: make_variable(part.upper())
+        for part in ("pages", "integration", "guides", "served", "programs", "learning")
+    }
+    assert set(make_variable("PARTS")) == {*named, "packaged", "in-process"}
     assert "$(PARTS)" in recipe_of("test")
-    named = {part: make_variable(part.upper()) for part in ("pages", "integration", "guides", "served", "programs")}
     for part, paths in named.items():
         assert all((ROOT / path).exists() for path in paths), "a path that is missing would leave its tests out"
-        assert recipe_of(part).startswith(f"\t$(MEASURED) $({part.upper()}) ")
-    assert recipe_of("integration").startswith("\t$(MEASURED) $(INTEGRATION) $(addprefix --ignore=,$(GUIDES)) ")
-    rest = recipe_of("in-process").split(None, 1)[1]
-    elsewhere = " ".join(f"$({part.upper()})" for part in named)
-    assert rest.startswith(f'-m "not packaging" $(addprefix --ignore=,{elsewhere}) ')
+        inside = {
+            other
+            for other, others in named.items()
+            if other != part and any(Path(each).is_relative_to(path) for each in others for path in paths)
+        }
+        ignored = f"$(addprefix --ignore=,$({inside.pop().upper()})) " if inside else ""
+        assert recipe_of(part) == f"\t$(MEASURED) $({part.upper()}) {ignored}$(PYTEST)\n"
+        assert not inside
+    assert sorted(make_variable("ELSEWHERE")) == sorted(path for paths in named.values() for path in paths)
+    rest = recipe_of("in-process")
+    assert rest == '\t$(MEASURED) -m "not packaging" $(addprefix --ignore=,$(ELSEWHERE)) $(PYTEST)\n'
     assert "-m packaging $(PACKAGED)" in recipe_of("packaged")
     marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.packaging" in path.read_text()]
     marked.remove(Path(__file__))  # which names the mark in this test
