@@ -4,7 +4,13 @@ No property fails because the machine is busy: Hypothesis limits neither the tim
 
 Coverage is paused in tests that are marked `unmeasured`, and in the processes that they start: they run only lines that
 other tests run too, many times or for a long time, and the interpreter's trace function would make them up to half
-slower. Tests that are marked `long` run in `make faults` alone, which names a file for their numbers in `FAULTS`.
+slower. Two kinds of tests are marked here, because half of the time of all tests goes to lines that they repeat, and
+hardly a line of a hundred is run by them alone:
+
+- properties that Hypothesis tries with many examples,
+- all but the first case of a parametrized test.
+
+Tests that are marked `long` run in `make faults` alone, which names a file for their numbers in `FAULTS`.
 """
 
 from __future__ import annotations
@@ -32,11 +38,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that are marked `long`, unless `make faults` runs them."""
+    """Leave out the tests that are marked `long`, unless `make faults` runs them; mark those that repeat lines."""
     if "FAULTS" not in os.environ:
         left_out = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
+    for item in items:
+        case = getattr(item, "callspec", None)
+        is_first = case is None or not any(case.indices.values())
+        if not is_first or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.unmeasured)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,6 +18,7 @@ import coverage
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given, strategies
 from trove_classifiers import classifiers as known_classifiers
 
 from tests.conftest import MEASURES_CHILDREN
@@ -310,6 +311,16 @@ def test_an_unmeasured_test_is_not_traced_nor_are_the_processes_that_it_starts()
     assert MEASURES_CHILDREN not in os.environ
     child = [sys.executable, "-c", "import sys; print(sys.gettrace())"]
     assert subprocess.run(child, capture_output=True, text=True, check=True).stdout == "None\n"
+
+
+@pytest.mark.parametrize("case", ["first", "second"])
+def test_the_first_case_of_a_parametrized_test_is_measured(case: str, request: pytest.FixtureRequest) -> None:
+    assert (request.node.get_closest_marker("unmeasured") is None) == (case == "first")
+
+
+@given(strategies.none())
+def test_a_property_is_unmeasured(request: pytest.FixtureRequest, nothing: None) -> None:
+    assert request.node.get_closest_marker("unmeasured")
 
 
 def test_no_line_is_left_out_of_coverage_by_hand() -> None:
