@@ -4,11 +4,12 @@ No property fails because the machine is busy: Hypothesis limits neither the tim
 
 Coverage is paused in tests that are marked `unmeasured`, and in the processes that they start: they run only lines that
 other tests run too, many times or for a long time, and the interpreter's trace function would make them up to half
-slower. Two kinds of tests are marked here, because half of the time of all tests goes to lines that they repeat, and
-hardly a line of a hundred is run by them alone:
+slower. Three kinds of tests are marked here, because half of the time of all tests goes to lines that they repeat, and
+hardly two lines of a hundred are run by them alone:
 
 - properties that Hypothesis tries with many examples,
-- all but the first case of a parametrized test.
+- all but the first case of a parametrized test,
+- tests of the model in `tests/stream/models`, most of which is machine code, whose lines aren't seen.
 
 Tests that are marked `long` run in `make faults` alone, which names a file for their numbers in `FAULTS`.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import coverage
 import pytest
@@ -25,6 +27,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("corrente", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("corrente")
+
+MODEL = Path(__file__).parent / "stream" / "models"
 
 MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 """Variable by which coverage measures the Python processes that are started (its patch `subprocess`)."""
@@ -44,10 +48,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
     for item in items:
-        case = getattr(item, "callspec", None)
-        is_first = case is None or not any(case.indices.values())
-        if not is_first or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        if repeats_lines(item):
             item.add_marker(pytest.mark.unmeasured)
+
+
+def repeats_lines(item: pytest.Item) -> bool:
+    """True if a test is of one of the three kinds above that run hardly a line that no other test runs."""
+    is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    case = getattr(item, "callspec", None)
+    is_further_case = case is not None and any(case.indices.values())
+    return is_property or is_further_case or MODEL in item.path.parents
 
 
 @pytest.hookimpl(wrapper=True)

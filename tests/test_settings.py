@@ -203,6 +203,7 @@ def test_two_topics_of_one_name_are_refused_by_both_names(first: str, second: st
     assert f"CORRENTE_{first}_TOPIC and CORRENTE_{second}_TOPIC both name the topic 'events'" in str(refused.value)
 
 
+@pytest.mark.unmeasured
 def test_a_wrong_mapping_is_refused_with_the_setting_and_the_line(tmp_path: Path) -> None:
     path = tmp_path / "shop.yaml"
     path.write_text("topics:\n  clicks:\n    fields:\n      itm: sku\n")

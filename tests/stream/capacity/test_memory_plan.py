@@ -24,6 +24,8 @@ from stream.models.settings import ModelSettings
 from stream.settings import load_settings
 from stream.state.tables import Table
 
+pytestmark = pytest.mark.unmeasured
+
 PLAN = ModelSettings(max_items=300, max_visitors=2000, max_sessions=2000, max_event_ids=512)
 
 

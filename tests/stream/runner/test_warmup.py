@@ -4,6 +4,8 @@ import pickle
 import subprocess
 import sys
 
+import pytest
+
 from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.shard.shard import Shard
@@ -40,6 +42,7 @@ print("sqlalchemy" in sys.modules)
 """
 
 
+@pytest.mark.unmeasured
 def test_a_restored_shard_learns_and_publishes_before_river_is_imported(tmp_path):
     shard = Shard(ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64, drift_burn_in=0))
     clicks = [b'{"item": "%d", "user": "%d"}' % (n % 7, n % 5) for n in range(60)]

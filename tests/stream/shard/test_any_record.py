@@ -28,6 +28,8 @@ from stream.state.tables import Tables
 from stream.versions import VersionStore
 from tests.stream.versions.conftest import RedisServer
 
+pytestmark = pytest.mark.unmeasured
+
 SETTINGS = ModelSettings(max_items=500, max_visitors=700, max_sessions=300, max_event_ids=4096)
 NOW = 1_700_000_000
 BATCH = 1000

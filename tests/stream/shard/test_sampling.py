@@ -9,6 +9,8 @@ from stream.ingest.records import Record
 from stream.models.settings import ModelSettings
 from stream.shard.sampling import SampleSeeds, sample_hashes, sampled
 
+pytestmark = pytest.mark.unmeasured
+
 RECORDS = [Record("clicks", offset, 0, b"") for offset in range(20_000)]
 
 

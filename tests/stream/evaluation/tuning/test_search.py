@@ -10,6 +10,8 @@ from stream.evaluation.tuning.verdict import read_settings_file
 from stream.models.settings import ModelSettings
 from stream.settings import load_settings
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture
 def run(simple):

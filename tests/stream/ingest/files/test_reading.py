@@ -206,6 +206,7 @@ def test_a_row_that_cannot_be_read_is_reported_with_its_line_and_costs_no_other_
         read_dataset(path)
 
 
+@pytest.mark.unmeasured
 def test_a_field_of_ten_megabytes_is_one_bad_row(tmp_path: Path) -> None:
     path = written(
         tmp_path / "a.tsv", f"ts\tuser\titem\tevent\n1\tu\ta\tclick\n2\tu\t{'x' * 10_000_000}\tclick\n3\tu\tb\tclick\n"

@@ -383,6 +383,7 @@ def new_model(new_store: Callable[[], VersionStore]) -> Callable[[], tuple[Versi
     return make
 
 
+@pytest.mark.unmeasured
 def test_a_command_that_is_killed_at_any_command_leaves_the_old_or_the_new_model_whole(
     new_model: Callable[[], tuple[VersionStore, list[Learning]]], shared_redis: Any
 ) -> None:
