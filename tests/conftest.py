@@ -71,9 +71,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
+        start_again(measuring)
         if configuration is not None:
             os.environ[MEASURES_CHILDREN] = configuration
-        measuring.start()
+
+
+def start_again(measuring: coverage.Coverage) -> None:
+    """Start to measure, without what the first start has done for good.
+
+    Another start would look at every module that was imported, for a warning that is disabled, and patch `os` and
+    `subprocess` once more. That takes up to a tenth of a second, and thousands of tests are unmeasured.
+    """
+    measuring._warn_preimported_source = False  # there is no public name; without this, tests are slower
+    patches = measuring.get_option("run:patch")
+    measuring.set_option("run:patch", [])
+    measuring.start()
+    measuring.set_option("run:patch", patches)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -313,6 +313,12 @@ def test_an_unmeasured_test_is_not_traced_nor_are_the_processes_that_it_starts()
     assert subprocess.run(child, capture_output=True, text=True, check=True).stdout == "None\n"
 
 
+def test_what_makes_a_pause_short_is_in_this_release_of_coverage() -> None:
+    """If it isn't, look at what `Coverage.start` does before it traces, beside `start_again` in `tests/conftest.py`."""
+    assert hasattr(coverage.Coverage(), "_warn_preimported_source")
+    assert coverage.Coverage().get_option("run:patch") == PROJECT["tool"]["coverage"]["run"]["patch"]
+
+
 @pytest.mark.parametrize("case", ["first", "second"])
 def test_the_first_case_of_a_parametrized_test_is_measured(case: str, request: pytest.FixtureRequest) -> None:
     assert (request.node.get_closest_marker("unmeasured") is None) == (case == "first")
