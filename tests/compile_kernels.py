@@ -12,6 +12,7 @@ This file decides how others wait for the end of it: while it compiles, it holds
 from __future__ import annotations
 
 import fcntl
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ def nobody_else_compiles() -> Iterator[None]:
 
 
 def main() -> None:
+    # Numba makes millions of objects that stay: looking for garbage among them as often as usual takes a tenth of the
+    # time of compiling.
+    gc.set_threshold(50_000)
     with nobody_else_compiles():
         # Imported here, because importing them takes seconds in which a process that waits could pass.
         from serving.loading.warm_up import compile_kernels as compile_server

@@ -36,6 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.mark.unmeasured
 def test_the_installed_source_has_a_table_and_features_and_passes_its_own_tests(site: Path) -> None:
     path = os.pathsep.join([str(site), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(site / "kernels")}

@@ -24,8 +24,18 @@ SOURCE = re.search(
     r"cat > my-shop/my_shop/hour_of_day.py <<'END'\n(.*?)^END$", PAGE.read_text(), re.DOTALL | re.MULTILINE
 )[1]
 
-QUICKLY = {"NUMBA_OPT": "1"}
+QUICKLY = {
+    "NUMBA_OPT": "1",
+    "NUMBA_LOOP_VECTORIZE": "0",
+    "NUMBA_SLP_VECTORIZE": "0",
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_CPU_FEATURES": "",
+}
 """Variables with which kernels are compiled in less time and are slower: each run here compiles its own."""
+
+RARELY_COLLECTED = "import gc\n\ngc.set_threshold(50_000)\n"
+"""What Python runs at its start. Numba makes millions of objects that stay, and looking for garbage among them would
+take a tenth of the time of compiling."""
 
 STORY = """
 import json
@@ -105,8 +115,11 @@ def run_with(site: Path, program: str, kernels: Path | None = None) -> subproces
 def test_the_guide_s_package_is_installed_and_makes_a_source_of_the_blend(tmp_path):
     site, kernels, typed = (tmp_path / name for name in ("site", "kernels", "typed"))
     typed.mkdir()
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(RARELY_COLLECTED)
     pip = {"PIP_TARGET": str(site), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # 0: the option is negated
-    with Terminal(typed, environment={**pip, "PYTHONPATH": str(site)}) as terminal:
+    path = os.pathsep.join([str(site), str(ROOT)])  # the code of this folder, whose kernels the story finds compiled
+    with Terminal(typed, environment={**pip, "PYTHONPATH": path}) as terminal:
         own = {**QUICKLY, "NUMBA_CACHE_DIR": f"'{kernels}'"}
         terminal.type_page(PAGE, exports={"package": f"export {' '.join(f'{k}={v}' for k, v in own.items())}"})
     run = run_with(site, STORY, kernels)  # which finds the kernels that the guide has compiled
