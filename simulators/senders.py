@@ -17,7 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from simulators.client import key_header
+from simulators.client import authorities, key_header
 from simulators.replay import Outcome
 from stream.ingest.mapping.plan import EVENT, OWN
 from stream.kafka.connection.diagnosis import require_kafka
@@ -74,9 +74,8 @@ class HttpSender:
 
 @asynccontextmanager
 async def http_sender(address: str, key: str = "") -> AsyncIterator[HttpSender]:
-    certificates = httpx.create_ssl_context()  # those of the environment count, its proxies don't
-    async with httpx.AsyncClient(
-        base_url=address, headers=key_header(key), timeout=60, trust_env=False, verify=certificates
+    async with httpx.AsyncClient(  # authorities of the environment count, its proxies don't
+        base_url=address, headers=key_header(key), timeout=60, trust_env=False, verify=authorities(address)
     ) as client:
         yield HttpSender(client)
 

@@ -23,6 +23,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from simulators.children import Child
+from simulators.client import authorities
 from simulators.embedded import embedded_kafka, embedded_redis
 
 HOST = "127.0.0.1"
@@ -171,7 +172,7 @@ def _address(server: Child) -> str:
 def _server_ready(system: System) -> bool:
     """True if the server answers and reaches broker and Redis; `degraded` is a success, but would refuse a post."""
     try:
-        answer = httpx.get(f"{system.address}/health/ready", trust_env=False)
+        answer = httpx.get(f"{system.address}/health/ready", trust_env=False, verify=authorities(system.address))
     except httpx.TransportError:
         return False
     return answer.is_success and answer.json()["status"] == "ready"
@@ -183,7 +184,7 @@ def _worker_ready(system: System, partitions: int) -> bool:
     It tests none until it has caught up and imported River, which takes a CPU second.
     """
     try:
-        answer = httpx.get(system.metrics, trust_env=False)
+        answer = httpx.get(system.metrics, trust_env=False, verify=authorities(system.metrics))
     except httpx.TransportError:
         return False
     families = text_string_to_metric_families(answer.text) if answer.is_success else ()

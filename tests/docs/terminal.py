@@ -34,6 +34,7 @@ from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
 from simulators.client import Client, key_header
 from simulators.replay import counters
+from tests import plain_http
 from tests.docs.guide_page import Block, blocks_of
 
 BLOCK_SECONDS = 300.0
@@ -186,7 +187,7 @@ class Terminal:
         """True if no server answers on the page's port, or it has nothing left to wait for."""
         address = f"http://127.0.0.1:{self._port}"
         try:
-            health = httpx.get(f"{address}/health/ready")
+            health = plain_http.get(f"{address}/health/ready")
             if not health.is_success:
                 return False
             key = ""
@@ -196,11 +197,11 @@ class Terminal:
                 key = self.key_file.read_text().strip()
             headers = key_header(key)
             # Ask for the learned version first and for the served one last: each may only have gone on meanwhile.
-            metrics = httpx.get(f"{address}/metrics", headers=headers).text
+            metrics = plain_http.get(f"{address}/metrics", headers=headers).text
             with Client(address, key=key) as client:
                 read = counters(client)["read"]
-            versions = httpx.get(f"{address}/v1/versions", headers=headers).json()
-            served = httpx.get(f"{address}/health/ready", headers=headers).json()["version"]
+            versions = plain_http.get(f"{address}/v1/versions", headers=headers).json()
+            served = plain_http.get(f"{address}/health/ready", headers=headers).json()["version"]
         except httpx.TransportError:
             return True
         accepted = sum(

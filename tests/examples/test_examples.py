@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
-import httpx
 import pytest
 
 from simulators.system import running_system
+from tests import plain_http
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -83,7 +83,7 @@ def eventually(holds: Callable[[], Any], what: str) -> Any:
 
 
 def popular(address: str) -> set[str]:
-    return {each["item"] for each in httpx.get(f"{address}/v1/popular?n=100").json()["items"]}
+    return {each["item"] for each in plain_http.get(f"{address}/v1/popular?n=100").json()["items"]}
 
 
 def test_a_click_that_is_produced_to_kafka_is_learned(running: Running) -> None:
@@ -93,7 +93,7 @@ def test_a_click_that_is_produced_to_kafka_is_learned(running: Running) -> None:
 
 def test_a_client_posts_a_click_and_prints_a_list(running: Running) -> None:
     clicks = [{"user": user, "item": item} for user in ("bob", "cem") for item in ("kettle", "toaster oven")]
-    httpx.post(f"{running.server}/v1/events/clicks", json=clicks).raise_for_status()
+    plain_http.post(f"{running.server}/v1/events/clicks", json=clicks).raise_for_status()
     running.example("ask.py", "a/visitor?", "kettle")
     eventually(lambda: {"kettle", "toaster oven"} <= popular(running.server), "the clicks are learned")
     said = running.example("ask.py", "a/visitor?", "kettle")
@@ -102,18 +102,18 @@ def test_a_client_posts_a_click_and_prints_a_list(running: Running) -> None:
 
 
 def test_the_page_and_its_two_calls_come_from_one_address(running: Running, shop: str) -> None:
-    page = httpx.get(shop)
+    page = plain_http.get(shop)
     assert page.headers["content-type"].startswith("text/html")
     assert set(re.findall(r"[`\"](/v1/[\w/]+)", page.text)) == {"/v1/events/clicks", "/v1/recommendations/"}
     assert "http://" not in page.text, "nothing is loaded from elsewhere"
 
     body = json.dumps({"user": "dan/1", "item": "lamp"})
-    posted = httpx.post(f"{shop}/v1/events/clicks", content=body)
+    posted = plain_http.post(f"{shop}/v1/events/clicks", content=body)
     assert (posted.status_code, posted.json()["accepted"]) == (202, 1)
-    answer = httpx.get(f"{shop}/v1/recommendations/{quote('dan/1', safe='')}?n=3")
+    answer = plain_http.get(f"{shop}/v1/recommendations/{quote('dan/1', safe='')}?n=3")
     assert answer.status_code == 200, "an id may hold any character"
     assert len(answer.json()["items"]) <= 3
-    wrong = httpx.post(f"{shop}/v1/events/clicks", content="{}")
+    wrong = plain_http.post(f"{shop}/v1/events/clicks", content="{}")
     assert (wrong.status_code, wrong.json()["status"]) == (422, 422)
 
 
@@ -197,7 +197,7 @@ def debugger(tmp_path: Path) -> Iterator[str]:
 def _garden(running: Running) -> None:
     """Two visitors have clicked two items, and the model knows it."""
     clicks = [{"user": user, "item": item} for user in ("eve", "fay") for item in ("spade", "<b>seeds</b>")]
-    httpx.post(f"{running.server}/v1/events/clicks", json=clicks).raise_for_status()
+    plain_http.post(f"{running.server}/v1/events/clicks", json=clicks).raise_for_status()
     eventually(lambda: "spade" in popular(running.server), "the clicks are learned")
 
 

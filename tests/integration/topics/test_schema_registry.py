@@ -16,6 +16,7 @@ from benchmarks.harness.schema_registry import SchemaRegistry
 from benchmarks.harness.servers import free_port
 from benchmarks.harness.waiting import wait_until
 from stream.ingest.schemas.wire import HEADER
+from tests import plain_http
 from tests.integration.harness.checking import ends_of, learned_everything, store_of
 from tests.integration.harness.kafka_client import Message, produce, read_all
 from tests.integration.harness.kills import Portion, count_each_event_once_through_kills
@@ -89,7 +90,7 @@ def letters_of(environment: dict[str, str]) -> list[str]:
 def health(port: int) -> tuple[int, Any]:
     """Status and body of the worker's probe; 0 before it answers."""
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/health/ready")
+        answer = plain_http.get(f"http://127.0.0.1:{port}/health/ready")
     except httpx.ConnectError:
         return 0, {}
     return answer.status_code, answer.json()

@@ -19,7 +19,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from corrente import visitor_token
@@ -27,6 +26,7 @@ from stream.access.acts import Caller
 from stream.access.key_store import KeyStore
 from stream.access.lifecycle import create_public_key
 from stream.versions import VersionStore
+from tests import plain_http
 from tests.serving.conftest import Broker, Publisher, RedisServer, until
 from tests.serving.process.test_serve import serving
 
@@ -128,7 +128,7 @@ def test_a_page_reads_its_visitor_s_list_and_its_beacon_arrives(
         headers = {"x-api-key": key.text, "x-visitor-token": token, "origin": origin}
 
         def ready() -> bool:
-            answer = httpx.get(f"{address}/v1/recommendations/bob", headers=headers)
+            answer = plain_http.get(f"{address}/v1/recommendations/bob", headers=headers)
             return answer.status_code == 200 and answer.json()["version"] == 1
 
         until(ready, "the server has the key and the version")

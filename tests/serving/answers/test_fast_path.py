@@ -17,6 +17,7 @@ from serving.loading.served import LoaderAway
 from serving.web.problems import Problem
 from stream.state.tables import CorruptDelta
 from stream.versions import CorruptVersion, UnknownVersion, VersionError
+from tests import plain_http
 from tests.serving.answers.shop import InMemory, application
 from tests.serving.conftest import Publisher, RedisServer, until
 from tests.serving.process.test_serve import serving
@@ -35,7 +36,7 @@ def _address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     publisher.learn(("u", "a"), ("u", "b"), ("v", "b"), ("v", "c"), ("a/b", "c"), ("ü", "a"), ("%2F", "d"))
     try:
         with serving(redis_server, None, "--port", "0") as (_, address):
-            until(lambda: httpx.get(f"{address}/health/ready").json()["version"], "a version answers")
+            until(lambda: plain_http.get(f"{address}/health/ready").json()["version"], "a version answers")
             yield address
     finally:
         store.close()
@@ -67,8 +68,8 @@ def without_id(answer: httpx.Response) -> dict:
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("fields", [{}, {"n": 2}, {"exclude": ["a", "b"]}, {"exclude_seen": True}, {"session": "v"}])
 def test_the_fast_path_and_the_full_path_give_the_same_list(address: str, user: str, fields: dict):
-    fast = httpx.get(f"{address}/v1/recommendations/{quote(user, safe='')}", params=fields)
-    full = httpx.post(f"{address}/v1/recommendations", json={"user": user, **fields})
+    fast = plain_http.get(f"{address}/v1/recommendations/{quote(user, safe='')}", params=fields)
+    full = plain_http.post(f"{address}/v1/recommendations", json={"user": user, **fields})
     assert (fast.status_code, full.status_code) == (200, 200)
     assert without_id(fast) == without_id(full)
     assert fast.headers["content-type"] == full.headers["content-type"] == "application/json"
@@ -112,13 +113,13 @@ def test_a_client_of_http_1_0_is_answered_and_disconnected(address: str):
 
 def test_requests_on_the_fast_path_are_counted(address: str):
     def counted() -> float:
-        lines = httpx.get(f"{address}/metrics").text.splitlines()
+        lines = plain_http.get(f"{address}/metrics").text.splitlines()
         wanted = 'corrente_http_requests_total{method="GET",route="/v1/recommendations/{user}",status="200"} '
         return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
     before = counted()
     for _ in range(3):
-        assert httpx.get(f"{address}/v1/recommendations/u").status_code == 200
+        assert plain_http.get(f"{address}/v1/recommendations/u").status_code == 200
     assert counted() == before + 3
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from stream.catalogue.item import Item
 from stream.catalogue_store.store import CatalogueStore, Write
 from stream.versions import VersionStore
+from tests import plain_http
 from tests.serving.conftest import Broker, Publisher, RedisServer, running, settings_for, until
 from tests.serving.process.test_serve import serving
 
@@ -28,7 +28,7 @@ def catalogue(store: VersionStore, publisher: Publisher) -> CatalogueStore:
 @pytest.fixture
 def address(redis_server: RedisServer, catalogue: CatalogueStore, broker: Broker) -> Iterator[str]:
     with serving(redis_server, broker, "--port", "0", "--workers", str(PROCESSES)) as (_, address):
-        until(lambda: httpx.get(f"{address}/health/ready").status_code == 200, "the server is ready")
+        until(lambda: plain_http.get(f"{address}/health/ready").status_code == 200, "the server is ready")
         yield address
 
 
@@ -36,13 +36,13 @@ def listed_somewhere(address: str) -> set[str]:
     """Items that any of many connections, which are accepted by one process or another, still lists."""
     found: set[str] = set()
     for _ in range(12 * PROCESSES):
-        found |= {each["item"] for each in httpx.get(f"{address}/v1/popular?n=12").json()["items"]}
+        found |= {each["item"] for each in plain_http.get(f"{address}/v1/popular?n=12").json()["items"]}
     return found
 
 
 def test_a_change_reaches_every_process(address: str) -> None:
     assert listed_somewhere(address) == set(ITEMS) - {"i3"}
-    assert httpx.put(f"{address}/v1/items/i5", json={"available": False}).status_code == 200
+    assert plain_http.put(f"{address}/v1/items/i5", json={"available": False}).status_code == 200
     until(lambda: listed_somewhere(address) == set(ITEMS) - {"i3", "i5"}, "no process lists the item")
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from serving.loading import shared_server
@@ -35,6 +36,7 @@ from serving.loading.outbox import Outbox
 from serving.loading.shared_server import SnapshotServer
 from stream.models.query import Query
 from stream.versions import VersionStore
+from tests import plain_http
 from tests.serving.awaiting import eventually
 from tests.serving.conftest import Publisher, RedisServer, until
 from tests.serving.loading.test_shared import CLICKS, hang_up, lists, serves, sharing
@@ -217,14 +219,15 @@ def test_a_process_that_was_stopped_under_load_answers_right_and_goes_on(
 
         def served() -> set[int | None]:
             with contextlib.suppress(httpx.TransportError):
-                return {httpx.get(f"{address}/v1/popular").json()["version"] for _ in range(12)}
+                return {plain_http.get(f"{address}/v1/popular").json()["version"] for _ in range(12)}
             return set()
 
         until(lambda: served() == {first}, "both serve the first version")
         port = int(address.rpartition(":")[2])
         asked = itertools.cycle(users)
-        connections = []
-        for _ in range(40):
+        connections: list[socket.socket] = []
+        while len(connections) < 40 or not accepted_by(stopped, port):
+            assert len(connections) < 1000, "the process that is to be stopped accepts nothing"
             connection = socket.create_connection(("127.0.0.1", port))
             connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n")
             connection.recv(4096)
@@ -248,11 +251,19 @@ def test_a_process_that_was_stopped_under_load_answers_right_and_goes_on(
             assert right(answer, user), answer
         until(lambda: served() == {newest}, "it goes on with the newest version")
         for user in users * 4:
-            assert right(httpx.get(f"{address}/v1/recommendations/{user}").json(), user)
+            assert right(plain_http.get(f"{address}/v1/recommendations/{user}").json(), user)
         assert stopped in children(process.pid), "it has not died"
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
         assert "exited" not in errors
+
+
+def accepted_by(process: int, port: int) -> bool:
+    """True if a process has connections to a port on which it listens."""
+    return any(
+        each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port
+        for each in psutil.Process(process).net_connections("tcp")
+    )
 
 
 def test_a_child_that_is_paused_is_killed_at_the_end():

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from stream.access.acts import Caller
 from stream.access.key_store import KeyStore
 from stream.access.lifecycle import create_key
 from stream.versions import VersionStore
+from tests import plain_http
 from tests.serving.conftest import MODEL, Broker, Publisher, RedisServer, until
 
 COMMAND = [sys.executable, "-c", "from stream.cli import main; main()", "serve"]
@@ -72,13 +72,13 @@ def test_the_port_that_0_stands_for_is_printed_and_a_post_that_has_begun_is_fini
     with serving(redis_server, broker, "--port", "0") as (process, address):
 
         def ready() -> bool:
-            health = httpx.get(f"{address}/health/ready").json()
+            health = plain_http.get(f"{address}/health/ready").json()
             return health["version"] == version.number and health["kafka"]["up"]
 
         until(ready, "the server is ready")
-        answer = httpx.get(f"{address}/v1/recommendations/a%2Fb").json()
+        answer = plain_http.get(f"{address}/v1/recommendations/a%2Fb").json()
         assert {each["item"] for each in answer["items"]} == {"a", "b"}
-        assert httpx.post(f"{address}/v1/events/clicks", json={"item": "a", "user": "u"}).status_code == 202
+        assert plain_http.post(f"{address}/v1/events/clicks", json={"item": "a", "user": "u"}).status_code == 202
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 0, errors
@@ -108,7 +108,7 @@ def test_requests_as_other_programs_send_them_and_a_stop_beside_half_a_request(
     with serving(redis_server, broker, "--port", "0", "--root-path", "/shop") as (process, address):
 
         def ready() -> bool:
-            health = httpx.get(f"{address}/health/ready").json()
+            health = plain_http.get(f"{address}/health/ready").json()
             return health["version"] == version.number and health["kafka"]["up"]
 
         until(ready, "the server is ready")
@@ -118,21 +118,21 @@ def test_requests_as_other_programs_send_them_and_a_stop_beside_half_a_request(
         assert asked(address, path, "-H", "content-encoding: br", "--data-binary", f"@{packed}")[0] == 415
         assert asked(address, "/v1/versions/1/rollback", "-X", "POST")[0] == 415
         for path in ("/health/live", "/health/ready", "/shop/health/ready", "/v1/popular", "/metrics"):
-            head, get = httpx.head(f"{address}{path}"), httpx.get(f"{address}{path}")
+            head, get = plain_http.head(f"{address}{path}"), plain_http.get(f"{address}{path}")
             assert (head.status_code, head.content) == (get.status_code, b"")
             assert head.headers["content-type"] == get.headers["content-type"]
-        page = httpx.get(f"{address}/shop/docs").text
+        page = plain_http.get(f"{address}/shop/docs").text
         links = re.findall(r'(?:href|src|url)[=:] ?["\']([^"\']+)["\']', page)
         assert "/shop/openapi.json" in links
-        assert [httpx.get(f"{address}{link}").status_code for link in links] == [200] * len(links)
-        assert httpx.get(f"{address}/openapi.json").json()["servers"] == [{"url": "/shop"}]
+        assert [plain_http.get(f"{address}{link}").status_code for link in links] == [200] * len(links)
+        assert plain_http.get(f"{address}/openapi.json").json()["servers"] == [{"url": "/shop"}]
 
         port = int(address.rpartition(":")[2])
         halves = [b"GET /health/live HTTP/1.1\r\nho", b"POST /v1/events/clicks HTTP/1.1\r\ncontent-length: 9\r\n\r\n["]
         with contextlib.ExitStack() as stack:
             for half in halves:
                 stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(half)
-            until(lambda: httpx.get(f"{address}/health/live").status_code == 200, "both are read")
+            until(lambda: plain_http.get(f"{address}/health/live").status_code == 200, "both are read")
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=30)  # the grace period that the documentation names
         assert process.returncode == 0, errors
@@ -185,17 +185,17 @@ def test_a_server_with_a_salt_of_16_bytes_and_a_key_starts_on_every_address(
         headers = {"authorization": f"Bearer {KEY}"}
 
         def served() -> bool:
-            return httpx.get(f"{address}/health/ready", headers=headers).json().get("version") == version.number
+            return plain_http.get(f"{address}/health/ready", headers=headers).json().get("version") == version.number
 
         until(served, "the version answers", 60.0)
-        assert httpx.get(f"{address}/health/live").status_code == 200
+        assert plain_http.get(f"{address}/health/live").status_code == 200
         for path in ("/v1/recommendations/u", "/v1/popular", "/metrics", "/v1/versions"):
             for _ in range(4):  # connections of their own, so that several processes answer
-                refused = httpx.get(f"{address}{path}")
+                refused = plain_http.get(f"{address}{path}")
                 assert refused.status_code == 401, path
                 assert refused.headers["www-authenticate"] == 'Bearer realm="corrente"'
-                assert httpx.get(f"{address}{path}", headers=headers).status_code == 200, path
-        wrong = httpx.get(f"{address}/v1/recommendations/u", headers={"x-api-key": KEY[:-1] + "0"})
+                assert plain_http.get(f"{address}{path}", headers=headers).status_code == 200, path
+        wrong = plain_http.get(f"{address}/v1/recommendations/u", headers={"x-api-key": KEY[:-1] + "0"})
         assert (wrong.status_code, KEY[:-1] in wrong.text) == (401, False)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
@@ -225,9 +225,9 @@ def test_a_server_that_other_machines_can_reach_starts_while_redis_is_away_and_r
     options = ("--host", "0.0.0.0", "--port", "0")
     with serving(None, None, *options, CORRENTE_MODEL__VISITOR_SALT=SALT) as (process, address):
         address = address.replace("0.0.0.0", "127.0.0.1")
-        assert httpx.get(f"{address}/health/live").status_code == 200
-        assert httpx.get(f"{address}/v1/popular").status_code == 401
-        assert httpx.get(f"{address}/v1/popular", headers={"x-api-key": KEY}).status_code == 503
+        assert plain_http.get(f"{address}/health/live").status_code == 200
+        assert plain_http.get(f"{address}/v1/popular").status_code == 401
+        assert plain_http.get(f"{address}/v1/popular", headers={"x-api-key": KEY}).status_code == 503
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     assert errors.count("can't see yet whether there is a key") == 1

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.serving.conftest import Publisher, RedisServer, until
 from tests.serving.process.test_serve import serving
 
@@ -97,24 +98,24 @@ def server(redis_server: RedisServer, publisher: Publisher) -> Iterator[tuple[in
 def versions(address: str, tries: int = 12) -> set[int | None]:
     """Numbers of the versions that answer, over new connections, each of which any process may accept."""
     try:
-        return {httpx.get(f"{address}/v1/recommendations/u").json()["version"] for _ in range(tries)}
+        return {plain_http.get(f"{address}/v1/recommendations/u").json()["version"] for _ in range(tries)}
     except httpx.TransportError:
         return set()
 
 
 def test_new_versions_and_rollbacks_reach_every_process(server: tuple[int, str], publisher: Publisher):
     _, address = server
-    first = httpx.get(f"{address}/v1/recommendations/v").json()
+    first = plain_http.get(f"{address}/v1/recommendations/v").json()
     for number in range(2, 6):
         publisher.learn(("v", f"new-{number}"), ("u", f"new-{number}"))
         until(lambda number=number: versions(address) == {number}, "every process answers from the newest")
-    assert httpx.post(f"{address}/v1/versions/1/rollback", json={"why": "test"}).status_code == 200
+    assert plain_http.post(f"{address}/v1/versions/1/rollback", json={"why": "test"}).status_code == 200
     until(lambda: versions(address) == {1}, "every process was rolled back")
-    again = httpx.get(f"{address}/v1/recommendations/v").json()
+    again = plain_http.get(f"{address}/v1/recommendations/v").json()
     assert again["items"] == first["items"]
-    asked = httpx.get(f"{address}/v1/recommendations/v", params={"version": "3"}).json()
+    asked = plain_http.get(f"{address}/v1/recommendations/v", params={"version": "3"}).json()
     assert asked["version"] == 3
-    assert httpx.get(f"{address}/v1/recommendations/v", params={"version": "99"}).status_code == 404
+    assert plain_http.get(f"{address}/v1/recommendations/v", params={"version": "99"}).status_code == 404
 
 
 def test_the_rows_are_there_once(server: tuple[int, str]):
@@ -166,7 +167,7 @@ def test_a_process_that_is_killed_is_restarted(server: tuple[int, str], publishe
         until(lambda before=before: len(set(children(process)) - set(before)) == 1, "another was started")
     publisher.learn(("u", "later"))
     until(lambda: versions(address) == {2}, "all of them follow")
-    health = httpx.get(f"{address}/health/ready").json()
+    health = plain_http.get(f"{address}/health/ready").json()
     assert health["problem"] is None
     assert health["redis"]["up"]
 
@@ -175,7 +176,7 @@ def test_metrics_are_sums_over_all_processes(server: tuple[int, str]):
     _, address = server
 
     def counted() -> float:
-        lines = httpx.get(f"{address}/metrics").text.splitlines()
+        lines = plain_http.get(f"{address}/metrics").text.splitlines()
         wanted = 'corrente_http_requests_total{method="GET",route="/v1/popular",status="200"} '
         return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
@@ -184,7 +185,7 @@ def test_metrics_are_sums_over_all_processes(server: tuple[int, str]):
         (1, 21),
     ):  # a process that counted twice would have sent its counts by the second time
         for _ in range(more):
-            assert httpx.get(f"{address}/v1/popular").status_code == 200
+            assert plain_http.get(f"{address}/v1/popular").status_code == 200
         until(lambda asked=asked: counted() == asked, "every request is counted once")
 
 

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from stream.access.acts import Caller
 from stream.access.key_store import KeyStore
 from stream.access.lifecycle import create_key
 from stream.versions import VersionStore
+from tests import plain_http
 from tests.serving.answers.test_recommendations import CLICKS
 from tests.serving.conftest import Broker, Publisher, RedisServer, until
 from tests.serving.process.test_serve import serving
@@ -88,7 +88,7 @@ def schemathesis(address: str, folder: Path, *, key: str = "") -> int:
 
 def await_readiness(address: str, key: str = "") -> None:
     def ready() -> bool:
-        health = httpx.get(f"{address}/health/ready", headers={"x-api-key": key} if key else {}).json()
+        health = plain_http.get(f"{address}/health/ready", headers={"x-api-key": key} if key else {}).json()
         return health.get("version") and health["kafka"]["up"]  # requests may have pinned either version
 
     until(ready, "the server is ready")
