@@ -8,7 +8,8 @@ slower. Three kinds of tests are marked here, because half of the time of all te
 hardly two lines of a hundred are run by them alone:
 
 - properties that Hypothesis tries with many examples,
-- all but the first case of a parametrized test,
+- all but the first case of a test that is marked `parametrize`, but for `tests/integration`, where a case may be a
+  program of its own,
 - tests of the model in `tests/stream/models`, most of which is machine code, whose lines aren't seen.
 
 Tests that are marked `long` run in `make faults` alone, which names a file for their numbers in `FAULTS`.
@@ -29,6 +30,7 @@ settings.register_profile("corrente", deadline=None, suppress_health_check=[Heal
 settings.load_profile("corrente")
 
 MODEL = Path(__file__).parent / "stream" / "models"
+INTEGRATION = Path(__file__).parent / "integration"
 
 MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 """Variable by which coverage measures the Python processes that are started (its patch `subprocess`)."""
@@ -55,8 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def repeats_lines(item: pytest.Item) -> bool:
     """True if a test is of one of the three kinds above that run hardly a line that no other test runs."""
     is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
-    case = getattr(item, "callspec", None)
-    is_further_case = case is not None and any(case.indices.values())
+    is_further_case = (
+        item.get_closest_marker("parametrize") is not None
+        and any(item.callspec.indices.values())
+        and INTEGRATION not in item.path.parents
+    )
     return is_property or is_further_case or MODEL in item.path.parents
 
 
