@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -150,13 +151,19 @@ def test_every_target_that_is_named_is_there(page: Path) -> None:
 NAMED_FILE = re.compile(r"`((?:stream|serving|simulators|benchmarks|tests|docs)/[\w/.-]*\w)(?:::(\w+))?`")
 
 
+@cache
+def functions_in(path: Path) -> frozenset[str]:
+    """Functions and methods of a file, wherever they are defined in it."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
 @pytest.mark.parametrize("page", MARKDOWN, ids=name_of)
 def test_every_file_that_is_named_is_there(page: Path) -> None:
     for path, name in NAMED_FILE.findall(page.read_text()):
         assert (ROOT / path).exists(), path
         if name:
-            defined = ast.walk(ast.parse((ROOT / path).read_text()))
-            assert name in {node.name for node in defined if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+            assert name in functions_in(ROOT / path), f"{path} has no {name}"
 
 
 def test_the_door_of_the_generators_lists_every_file() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ ROWS = rows_of(MAP)
 STEPS = [(page, row) for page in sorted(EXPLANATION.glob("*.md")) for row in rows_of(page)]
 
 
+@cache
 def names_in(path: Path) -> set[str]:
     """Functions, classes, methods (`Class.method`) and constants of a file."""
     found = set()
