@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from stream.tail.cli import app
 from tests.serving.conftest import TOPICS, Broker
 
-COMMAND = [sys.executable, "-c", "from stream.cli import main; main()", "events", "tail"]
+HEEDS_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""A shell that starts something in the background has it ignore interrupts, and everything below it."""
+COMMAND = [sys.executable, "-c", f"{HEEDS_INTERRUPTS}; from stream.cli import main; main()", "events", "tail"]
 
 
 @pytest.fixture(scope="module")
