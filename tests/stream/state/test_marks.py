@@ -11,7 +11,7 @@ from stream.state.marks import GROUP_BLOCKS
 from stream.state.tables import Table, TableDelta, Tables, TableSpec
 
 ROWS = GROUP_BLOCKS + GROUP_BLOCKS // 2 + 3
-"""Of two blocks each: four groups, of which the last has six blocks."""
+"""Rows of two blocks each: four groups, of which the last has six blocks."""
 
 WORDS = np.dtype(("<u4", (8,)))
 

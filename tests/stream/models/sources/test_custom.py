@@ -34,8 +34,8 @@ QUICKLY = {
 """Variables with which kernels are compiled in less time and are slower: each run here compiles its own."""
 
 RARELY_COLLECTED = "import gc\n\ngc.set_threshold(50_000)\n"
-"""What Python runs at its start. Numba makes millions of objects that stay, and looking for garbage among them would
-take a tenth of the time of compiling."""
+"""Code that Python runs at its start. Numba makes millions of objects that stay, and looking for garbage among them
+would take a tenth of the time of compiling."""
 
 STORY = """
 import json
