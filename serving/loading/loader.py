@@ -89,6 +89,10 @@ class Loader(VersionSource):
         self.memory = VersionMemory(store, visitor_salt, allocate)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._check_pending = threading.Event()
+        self._checks_lock = threading.Lock()
+        self._checks_ended = 0
+        self._awaited_checks: list[tuple[int, Future[None]]] = []
+        """Numbers of checks whose end is awaited."""
         self._rests_until = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -98,18 +102,32 @@ class Loader(VersionSource):
     async def answering(self, version: str | None) -> LoadedVersion | None:
         if version is None:
             return self.served
-        for each in self.in_memory():
-            if version in (str(each.version.number), each.version.id):
-                return each
+        if held := self.held(version):
+            return held
         return await asyncio.wrap_future(self._submit(lambda: self._load_requested(version)))
 
-    async def caught_up(self) -> None:
+    async def caught_up(self, begun: int | None = None) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(self.submit_check()), CAUGHT_UP_SECONDS)
+            await asyncio.wait_for(asyncio.wrap_future(self.submit_check(begun)), CAUGHT_UP_SECONDS)
 
-    def submit_check(self) -> Future[None]:
-        """Check the store in the loading thread; done once the version that it names is served, or can't be."""
-        return self._submit(self.check_store)
+    def submit_check(self, begun: int | None = None) -> Future[None]:
+        """Check the store in the loading thread; done once the version that it names is served, or can't be.
+
+        Args:
+            begun: number of checks that had begun when the store changed; a later one will do, also one that runs by
+                now. By default it is one that begins after this call.
+        """
+        ended: Future[None] = Future()
+        with self._checks_lock:
+            wanted = (self.checks_begun if begun is None else begun) + 1
+            if wanted <= self._checks_ended:
+                ended.set_result(None)
+                return ended
+            self._awaited_checks.append((wanted, ended))
+            begins = wanted <= self.checks_begun
+        if not begins:
+            self._jobs.put(self.check_store)
+        return ended
 
     async def totals(self) -> list[Any] | None:
         return None
@@ -132,6 +150,24 @@ class Loader(VersionSource):
 
     def check_store(self) -> None:
         """Load and swap in the version that the store names, unless it is served already or held back."""
+        with self._checks_lock:
+            self.checks_begun += 1
+        self._serve_what_the_store_names()
+        self._call_changed()
+        self._end_check()
+        if self.redis.up and self._look_at_learning():
+            self._call_changed()
+
+    def _end_check(self) -> None:
+        with self._checks_lock:
+            self._checks_ended = self.checks_begun
+            awaited = self._awaited_checks
+            self._awaited_checks = [each for each in awaited if each[0] > self._checks_ended]
+        for wanted, ended in awaited:
+            if wanted <= self._checks_ended and ended.set_running_or_notify_cancel():
+                ended.set_result(None)
+
+    def _serve_what_the_store_names(self) -> None:
         held = None
         try:
             wanted = self._store.served()
@@ -155,9 +191,6 @@ class Loader(VersionSource):
         else:
             self._note_held(held)
             self._note_ready()
-        self._call_changed()
-        if self.redis.up and self._look_at_learning():
-            self._call_changed()
 
     def _look_at_learning(self) -> bool:
         """Take note of the shards that stand still; return True if others did before.
@@ -293,7 +326,6 @@ class Loader(VersionSource):
         return loaded
 
     def in_memory(self) -> Iterator[LoadedVersion]:
-        """Every version that is held, each once."""
         seen = set()
         for each in (self.served, self._previous, *self._requested):
             if each is not None and id(each) not in seen:

@@ -9,7 +9,7 @@ This file decides what a request may ask of a loader, and which errors it has to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -72,6 +72,7 @@ class VersionSource(ABC):
         problem: reason why the version that should be served can't be loaded; None if there is none.
         problem_since: seconds since the epoch at which the problem began.
         stopped: shards that are not learned at present; lists are answered all the same.
+        checks_begun: number of checks of the store that have begun in this process.
         prepare: is called with every version before it answers, in the thread that loads it.
     """
 
@@ -83,6 +84,7 @@ class VersionSource(ABC):
         self.problem: str | None = None
         self.problem_since: float | None = None
         self.stopped: tuple[StoppedShard, ...] = ()
+        self.checks_begun = 0
         self.prepare: Callable[[LoadedVersion], None] = lambda _: None
 
     def note_stopped(self, stopped: Sequence[StoppedShard], metrics: Metrics) -> bool:
@@ -119,6 +121,17 @@ class VersionSource(ABC):
         """Stop loading. Versions in memory go on answering."""
 
     @abstractmethod
+    def in_memory(self) -> Iterable[LoadedVersion]:
+        """Every version that is held, each once."""
+
+    def held(self, name: str) -> LoadedVersion | None:
+        """The version of this number or id if it is in memory; None for others, and for aliases."""
+        for each in self.in_memory():
+            if name in (str(each.version.number), each.version.id):
+                return each
+        return None
+
+    @abstractmethod
     async def answering(self, version: str | None) -> LoadedVersion | None:
         """The served version, or the one of this number, alias or id, which is loaded if it is not in memory.
 
@@ -130,8 +143,12 @@ class VersionSource(ABC):
         """
 
     @abstractmethod
-    async def caught_up(self) -> None:
-        """Wait until the version that the store names now is served, but at most `CAUGHT_UP_SECONDS`."""
+    async def caught_up(self, begun: int | None = None) -> None:
+        """Wait until the version that the store names now is served, but at most `CAUGHT_UP_SECONDS`.
+
+        Args:
+            begun: value of `checks_begun` when the store changed: a check that has begun since will do.
+        """
 
     @abstractmethod
     async def totals(self) -> list[Any] | None:

@@ -101,12 +101,14 @@ class SnapshotClient(VersionSource):
 
     # ---- for requests
 
+    def in_memory(self) -> list[LoadedVersion]:
+        return list(self._known.values())
+
     async def answering(self, version: str | None) -> LoadedVersion | None:
         if version is None:
             return self.served
-        for each in list(self._known.values()):
-            if version in (str(each.version.number), each.version.id):
-                return each
+        if held := self.held(version):
+            return held
         for _ in range(REQUESTS):
             reply = await self._request(GetVersion(next(self._numbers), version))
             if reply is None:
@@ -118,7 +120,7 @@ class SnapshotClient(VersionSource):
             # Released here while the other side believed it was mapped; it has read the release by now.
         raise LoaderAway("the process that loads versions does not answer")
 
-    async def caught_up(self) -> None:
+    async def caught_up(self, begun: int | None = None) -> None:  # noqa: ARG002  checks begin in another process
         await self._request(CatchUp(next(self._numbers)))
 
     async def totals(self) -> list[Any] | None:

@@ -167,35 +167,37 @@ async def compare_versions(a: OlderVersion, b: NewerVersion, store: Store) -> Re
 )
 async def roll_back(version: VersionName, request: Request, loader: ServedVersions, store: Store) -> Response:
     """Pin a version: every server answers from it until another is pinned or the pin is removed."""
-    reason = await _reason(request)
+    held = loader.held(version)
 
-    def pin() -> tuple[Version, str | None]:
-        found = store.version(checked_name(version))
-        note = store.move_alias(
-            PINNED,
-            found.number,
-            who=reason.who,
-            why=reason.why,
-            now=time.time(),
-            caller=caller_of(request.scope),
-        )
-        return found, note
+    def number() -> int:
+        if held is not None and version == str(held.version.number):
+            return held.version.number  # it can be read, and moving the alias fails if the store no longer has it
+        # Also by an id that is held: once the store was emptied, its number may be another version's.
+        return store.version(checked_name(version)).number
 
-    pinned, note = await from_store(pin)
-    await loader.caught_up()
-    return _json(_pinned(loader, pinned.number, note))
+    return await _move_pin(request, loader, store, number)
 
 
 @router.delete("/pin", responses=_responses("Pinned", "400", "413", "415"), openapi_extra=_REASON_BODY)
 async def follow_newest(request: Request, loader: ServedVersions, store: Store) -> Response:
     """Remove the pin: answer from the newest version again."""
-    reason = await _reason(request)
-    caller = caller_of(request.scope)
-    note = await from_store(
-        lambda: store.move_alias(PINNED, None, who=reason.who, why=reason.why, now=time.time(), caller=caller)
-    )
-    await loader.caught_up()
-    return _json(_pinned(loader, None, note))
+    return await _move_pin(request, loader, store, lambda: None)
+
+
+async def _move_pin(
+    request: Request, loader: ServedVersions, store: Store, number: Callable[[], int | None]
+) -> Response:
+    """Pin the version of a number, or remove the pin, and answer once this server has followed."""
+    reason, caller = await _reason(request), caller_of(request.scope)
+
+    def move() -> tuple[int | None, str | None, int]:
+        pinned = number()
+        note = store.move_alias(PINNED, pinned, who=reason.who, why=reason.why, now=time.time(), caller=caller)
+        return pinned, note, loader.checks_begun
+
+    pinned, note, begun = await from_store(move)
+    await loader.caught_up(begun)
+    return _json(_pinned(loader, pinned, note))
 
 
 async def from_store(read: Callable[[], T]) -> T:

@@ -237,6 +237,40 @@ async def test_many_announcements_during_one_check_are_one_check_afterwards():
         await loader.stop()
 
 
+async def test_who_moved_an_alias_waits_for_no_check_beyond_the_one_that_has_begun_since():
+    store = FakeStore(version(1))
+    loader = loader_of(store)
+    loader.start()
+    try:
+        await loader.caught_up()
+        async with asyncio.timeout(120):
+            while store.checks < 2:  # this one, and the one with which listening begins
+                await asyncio.sleep(0.001)
+        await loader.caught_up()
+        begun, checks = loader.checks_begun, store.checks
+        store.gate.clear()
+        store.announced.put("announcement")
+        async with asyncio.timeout(120):
+            while store.checks == checks:
+                await asyncio.sleep(0.001)
+        since, later = loader.submit_check(begun), loader.submit_check()
+        assert not since.done()
+        store.kept[2] = version(2)
+        store.gate.set()
+        async with asyncio.timeout(120):
+            await asyncio.wrap_future(since)
+            assert loader.served.version.number == 2
+            await asyncio.wrap_future(later)
+        assert store.checks == checks + 2, "the one that was announced, and the one that begins later"
+        assert loader.submit_check(begun).done()
+        assert store.checks == checks + 2
+    finally:
+        store.gate.set()
+        loader._stopping.set()
+        store.announced.put("announcement")  # wakes the thread that listens
+        await loader.stop()
+
+
 async def test_an_error_of_the_store_reaches_the_request_as_it_is():
     store = FakeStore(version(1))
     loader = loader_of(store)

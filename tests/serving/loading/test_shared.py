@@ -109,6 +109,8 @@ async def test_a_client_answers_as_the_shard_that_learned(store: VersionStore, p
         assert lists(client.served.model) == lists(publisher.shard.model())
         older = await client.answering(str(first.number))
         assert lists(older.model) == expected_first
+        assert client.held(first.id) is client.held(str(first.number)) is older
+        assert client.held("99") is None
         assert await client.answering(None) is client.served
 
 

@@ -8,7 +8,8 @@ import threading
 
 from stream.models.query import Query
 from stream.state.tables import delta_bytes
-from stream.versions import ShardReport, VersionStore
+from stream.versions import PINNED, Policy, ShardReport, VersionStore
+from stream.versions.compaction import compact
 from tests.serving.answers.test_recommendations import CLICKS, ranked, shown
 from tests.serving.awaiting import eventually, served_version
 from tests.serving.conftest import MODEL, Publisher, RedisServer, running, settings_for
@@ -104,6 +105,23 @@ async def test_unknown_versions_are_404_everywhere(redis_server: RedisServer, pu
             assert answer.status_code == 404, answer.text
             assert answer.headers["content-type"] == "application/problem+json"
         assert (await client.get("/health/ready")).json()["version"] == version.number
+
+
+async def test_a_version_that_only_a_server_still_holds_can_not_be_pinned(
+    redis_server: RedisServer, publisher: Publisher
+):
+    first, second = publisher.learn(*CLICKS[:50]), publisher.learn(*CLICKS[50:])
+    async with running(settings_for(redis_server)) as (app, client):
+        await served_version(client, second.number)
+        assert (await client.get(f"/v1/popular?version={first.number}")).status_code == 200
+        policy = Policy(keep_last=1, keep_minutes=0, keep_hours=0, keep_days=0)
+        assert compact(publisher.store, 0, policy, second.created_at + 1e6).versions_dropped == 1
+        for name in (str(first.number), first.id):
+            assert app.state.loader.held(name).version.id == first.id
+            answer = await client.post(f"/v1/versions/{name}/rollback", json={})
+            assert answer.status_code == 404, answer.text
+        assert PINNED not in publisher.store.aliases()
+        assert app.state.loader.served.version.id == second.id
 
 
 async def test_memory_holds_at_most_the_configured_number_of_versions(redis_server: RedisServer, publisher: Publisher):
