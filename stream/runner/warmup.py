@@ -57,8 +57,10 @@ def warm_up(settings: ModelSettings) -> float:
         ]
         shard.apply(records, 0.0)
         checkpoints.append(shard.checkpoint().delta)
+        shard.tables.check_finite(checkpoints[-1])
         events = decoder.decode(records)[0]
         outcomes = learner.walk(events._replace(tested=np.full(len(records), TEST | UPDATE, np.uint8)))
+        learner.rows_of(events, 0)
         learner.prequential.add(outcomes.greater, outcomes.equal)
     learner.prequential.metrics()
     read = [decode_delta(encode_delta(delta, planes=planes)) for delta in checkpoints for planes in (False, True)]

@@ -114,12 +114,17 @@ class Learner:
             batch: the events.
             events: numbers of events in the batch, rising.
         """
-        state = self.state
         for event in events[np.isfinite(batch.values[events]) & (batch.learned[events] == LEARN)].tolist():
-            item = find(state.item_cells, state.items, *batch.items[event])
-            visitor = find(state.visitor_cells, state.visitors, *batch.visitors[event])
+            item, visitor = self.rows_of(batch, event)
             if item and visitor:
                 self.ratings.learn(visitor, item, float(batch.values[event]))
+
+    def rows_of(self, batch: EventBatch, event: int) -> tuple[int, int]:
+        """Rows of an event's item and visitor; 0 for one that has none."""
+        state = self.state
+        item = find(state.item_cells, state.items, *batch.items[event])
+        visitor = find(state.visitor_cells, state.visitors, *batch.visitors[event])
+        return item, visitor
 
     def erase(self, visitors_and_sessions: Keys) -> int:
         """Empty the rows of these keys as visitors and as sessions; returns the number of rows that were emptied.
