@@ -106,6 +106,11 @@ class Loader(VersionSource):
             return held
         return await asyncio.wrap_future(self._submit(lambda: self._load_requested(version)))
 
+    def store_changed(self) -> int:
+        begun = self.checks_begun
+        self._check_soon()
+        return begun
+
     async def caught_up(self, begun: int | None = None) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(self.submit_check(begun)), CAUGHT_UP_SECONDS)
@@ -114,8 +119,8 @@ class Loader(VersionSource):
         """Check the store in the loading thread; done once the version that it names is served, or can't be.
 
         Args:
-            begun: number of checks that had begun when the store changed; a later one will do, also one that runs by
-                now. By default it is one that begins after this call.
+            begun: number of checks that had begun when the store changed; a later one will do, also one that runs or
+                is queued by now. By default it is one that begins after this call.
         """
         ended: Future[None] = Future()
         with self._checks_lock:
@@ -124,7 +129,7 @@ class Loader(VersionSource):
                 ended.set_result(None)
                 return ended
             self._awaited_checks.append((wanted, ended))
-            begins = wanted <= self.checks_begun
+            begins = wanted <= self.checks_begun or self._check_pending.is_set()
         if not begins:
             self._jobs.put(self.check_store)
         return ended

@@ -142,6 +142,13 @@ class VersionSource(ABC):
             LoaderAway: it is not in memory, and the process that loads versions does not answer.
         """
 
+    def store_changed(self) -> int:
+        """Take note that this process has changed the store, in any of its threads; return the value for `caught_up`.
+
+        If the store is checked in this process, that begins now, before the change is announced back to it.
+        """
+        return self.checks_begun
+
     @abstractmethod
     async def caught_up(self, begun: int | None = None) -> None:
         """Wait until the version that the store names now is served, but at most `CAUGHT_UP_SECONDS`.

@@ -193,7 +193,7 @@ async def _move_pin(
     def move() -> tuple[int | None, str | None, int]:
         pinned = number()
         note = store.move_alias(PINNED, pinned, who=reason.who, why=reason.why, now=time.time(), caller=caller)
-        return pinned, note, loader.checks_begun
+        return pinned, note, loader.store_changed()
 
     pinned, note, begun = await from_store(move)
     await loader.caught_up(begun)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -53,6 +53,7 @@ class FakeStore:
         self.gate = threading.Event()
         self.gate.set()
         self.announced: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.listening = threading.Event()
 
     def served(self) -> Version | None:
         self.checks += 1
@@ -93,12 +94,35 @@ class FakeStore:
         return []
 
     def announcements(self, _: float) -> Iterator[Any]:
+        self.listening.set()
         while True:
             yield self.announced.get()
 
 
 def loader_of(store: FakeStore, **more: Any) -> Loader:
     return Loader(store, UpstreamHealth("redis"), Metrics(), visitor_salt="corrente", poll_seconds=0.01, **more)
+
+
+@contextlib.asynccontextmanager
+async def running(store: FakeStore) -> AsyncIterator[Loader]:
+    """A loader that has checked the store, and checks it again only if it is told to."""
+    loader = loader_of(store)
+    loader.start()
+    try:
+        assert await asyncio.to_thread(store.listening.wait, 120)
+        await loader.caught_up()  # after the check with which listening begins, or that one
+        yield loader
+    finally:
+        store.gate.set()
+        loader._stopping.set()
+        store.announced.put("announcement")  # wakes the thread that listens
+        await loader.stop()
+
+
+async def a_further_check(store: FakeStore, checks: int) -> None:
+    async with asyncio.timeout(120):
+        while store.checks == checks:
+            await asyncio.sleep(0.001)
 
 
 def request(loader: Loader, number: int):
@@ -215,13 +239,11 @@ def test_a_start_tries_a_limited_number_of_versions():
 
 async def test_many_announcements_during_one_check_are_one_check_afterwards():
     store = FakeStore(version(1))
-    store.gate.clear()
-    loader = loader_of(store)
-    loader.start()
-    try:
-        deadline = time.monotonic() + 120
-        while store.checks < 1 and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+    async with running(store) as loader:
+        checks = store.checks
+        store.gate.clear()
+        loader.submit_check()
+        await a_further_check(store, checks)
         for _ in range(100):
             store.announced.put("announcement")
         while not store.announced.empty():
@@ -229,30 +251,16 @@ async def test_many_announcements_during_one_check_are_one_check_afterwards():
         store.gate.set()
         await loader.caught_up()  # queued behind every check that was announced
         assert loader.served.version.number == 1
-        assert store.checks <= 3, "the check under way, one for all announcements, and this one"
-    finally:
-        store.gate.set()
-        loader._stopping.set()
-        store.announced.put("announcement")  # wakes the thread that listens
-        await loader.stop()
+        assert store.checks <= checks + 3, "the check under way, one for all announcements, and this one"
 
 
 async def test_who_moved_an_alias_waits_for_no_check_beyond_the_one_that_has_begun_since():
     store = FakeStore(version(1))
-    loader = loader_of(store)
-    loader.start()
-    try:
-        await loader.caught_up()
-        async with asyncio.timeout(120):
-            while store.checks < 2:  # this one, and the one with which listening begins
-                await asyncio.sleep(0.001)
-        await loader.caught_up()
+    async with running(store) as loader:
         begun, checks = loader.checks_begun, store.checks
         store.gate.clear()
         store.announced.put("announcement")
-        async with asyncio.timeout(120):
-            while store.checks == checks:
-                await asyncio.sleep(0.001)
+        await a_further_check(store, checks)
         since, later = loader.submit_check(begun), loader.submit_check()
         assert not since.done()
         store.kept[2] = version(2)
@@ -264,11 +272,30 @@ async def test_who_moved_an_alias_waits_for_no_check_beyond_the_one_that_has_beg
         assert store.checks == checks + 2, "the one that was announced, and the one that begins later"
         assert loader.submit_check(begun).done()
         assert store.checks == checks + 2
-    finally:
+
+
+async def test_a_change_of_ones_own_is_checked_once_without_being_announced():
+    store = FakeStore(version(1))
+    async with running(store) as loader:
+        checks = store.checks
+        store.gate.clear()
+        loader.submit_check()
+        await a_further_check(store, checks)  # it may have read the store before the change
+        store.kept[2] = version(2)
+        begun = await asyncio.to_thread(loader.store_changed)
+        queued = loader.submit_check(begun)
+        assert not queued.done()
         store.gate.set()
-        loader._stopping.set()
-        store.announced.put("announcement")  # wakes the thread that listens
-        await loader.stop()
+        async with asyncio.timeout(120):
+            await asyncio.wrap_future(queued)
+        assert loader.served.version.number == 2
+        await loader.caught_up(begun)
+        assert store.checks == checks + 2, "the one that ran when the store changed, and one for the change"
+        store.kept[3] = version(3)
+        loader.store_changed()
+        async with asyncio.timeout(120):
+            while loader.served.version.number != 3:  # also if nobody waits for it
+                await asyncio.sleep(0.001)
 
 
 async def test_an_error_of_the_store_reaches_the_request_as_it_is():
