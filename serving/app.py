@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 from fastapi import Depends, FastAPI
 
@@ -160,6 +161,7 @@ def create_app(settings: Settings, shared: str | None = None, *, reachable: bool
             visitor_salt=settings.model.visitor_salt,
             poll_seconds=settings.poll_seconds,
             resident_versions=settings.resident_versions,
+            origin=uuid4().hex,
         )
     else:
         state.loader = SnapshotClient(

@@ -62,6 +62,7 @@ class Loader(VersionSource):
         resident_versions: most versions in memory: the served one, the previous one, and those requested by name.
         allocate: source of the memory that requests read; memory of this process if None.
         changed: called in the loading thread after each check of the store.
+        origin: name of this process in announcements of its own, which are passed over (see `store_changed`).
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Loader(VersionSource):
         resident_versions: int = 6,
         allocate: Allocate | None = None,
         changed: Callable[[], None] = lambda: None,
+        origin: str = "",
     ) -> None:
         super().__init__(store.model, redis)
+        self.origin = origin
         self._store = store
         self._metrics = metrics
         self._call_changed = changed
@@ -260,10 +263,12 @@ class Loader(VersionSource):
         while not self._stopping.is_set():
             self._check_soon()
             try:
-                for _ in self._store.announcements(self._poll_seconds):
+                for heard in self._store.announcements(self._poll_seconds):
                     if self._stopping.is_set():
                         return
-                    self._check_soon()
+                    own = heard is not None and heard.origin and heard.origin == self.origin
+                    if not own:
+                        self._check_soon()
             except redis.exceptions.NoPermissionError as error:  # it answers, and polling does as well
                 if not refused:
                     log.warning(

@@ -73,6 +73,8 @@ class VersionSource(ABC):
         problem_since: seconds since the epoch at which the problem began.
         stopped: shards that are not learned at present; lists are answered all the same.
         checks_begun: number of checks of the store that have begun in this process.
+        origin: name of this process in announcements of what it changes itself, which it then passes over; empty if
+            versions are loaded by another process.
         prepare: is called with every version before it answers, in the thread that loads it.
     """
 
@@ -85,6 +87,7 @@ class VersionSource(ABC):
         self.problem_since: float | None = None
         self.stopped: tuple[StoppedShard, ...] = ()
         self.checks_begun = 0
+        self.origin = ""
         self.prepare: Callable[[LoadedVersion], None] = lambda _: None
 
     def note_stopped(self, stopped: Sequence[StoppedShard], metrics: Metrics) -> bool:
@@ -143,9 +146,10 @@ class VersionSource(ABC):
         """
 
     def store_changed(self) -> int:
-        """Take note that this process has changed the store, in any of its threads; return the value for `caught_up`.
+        """Take note that this process has changed the store; return the value for `caught_up`.
 
-        If the store is checked in this process, that begins now, before the change is announced back to it.
+        May be called in any thread, and has to be after every change under the name `origin`. If the store is checked
+        in this process, that begins now.
         """
         return self.checks_begun
 

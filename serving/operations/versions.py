@@ -192,8 +192,19 @@ async def _move_pin(
 
     def move() -> tuple[int | None, str | None, int]:
         pinned = number()
-        note = store.move_alias(PINNED, pinned, who=reason.who, why=reason.why, now=time.time(), caller=caller)
-        return pinned, note, loader.store_changed()
+        try:
+            note = store.move_alias(
+                PINNED,
+                pinned,
+                who=reason.who,
+                why=reason.why,
+                now=time.time(),
+                caller=caller,
+                origin=loader.origin,
+            )
+        finally:  # it may be moved also if the reply was lost
+            begun = loader.store_changed()
+        return pinned, note, begun
 
     pinned, note, begun = await from_store(move)
     await loader.caught_up(begun)

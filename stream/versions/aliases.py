@@ -51,10 +51,18 @@ class Aliases:
         return {**({LATEST: int(latest)} if latest else {}), **dict(sorted(found.items()))}
 
     def move(
-        self, name: str, number: int | None, *, who: str, why: str, now: float, caller: Caller | None = None
+        self,
+        name: str,
+        number: int | None,
+        *,
+        who: str,
+        why: str,
+        now: float,
+        caller: Caller | None = None,
+        origin: str = "",
     ) -> str | None:
         """Point an alias to a version, or take it away (None); see `VersionStore.move_alias`."""
-        announcement = Announcement(number, alias=check_alias(name))
+        announcement = Announcement(number, alias=check_alias(name), origin=origin)
         to = "no version" if number is None else f"version {number}"
         act = (caller or Caller(who)).act("alias.move", f"{name} to {to}", why=why, called=who)
         status, *cells = self._move(

@@ -17,12 +17,16 @@ from redis.exceptions import NoPermissionError
 from stream.versions.storage.namespace import Namespace
 
 
-class Announcement(msgspec.Struct, frozen=True):
-    """A new version of `partition`, or a move of `alias`; `number` is the version, None for an alias taken away."""
+class Announcement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A new version of `partition`, or a move of `alias`; `number` is the version, None for an alias taken away.
+
+    `origin` is the name of the process that moved the alias, if it gave one: that process needs no hint.
+    """
 
     number: int | None
     partition: int | None = None
     alias: str | None = None
+    origin: str = ""
 
 
 def refused(space: Namespace, reason: str) -> str:

@@ -332,7 +332,15 @@ class VersionStore:
         return self._aliases.all()
 
     def move_alias(
-        self, name: str, number: int | None, *, who: str, why: str, now: float, caller: Caller | None = None
+        self,
+        name: str,
+        number: int | None,
+        *,
+        who: str,
+        why: str,
+        now: float,
+        caller: Caller | None = None,
+        origin: str = "",
     ) -> str | None:
         """Point an alias to a version, or take it away (None). The move is kept in the history and in the audit trail.
 
@@ -343,6 +351,7 @@ class VersionStore:
             why: reason for the history.
             now: seconds since the epoch.
             caller: for the audit trail; by default the one that `who` names.
+            origin: name of this process in the announcement.
 
         Returns:
             None, or a sentence that says that Redis refused to announce the move. It has taken effect all the same.
@@ -351,7 +360,7 @@ class VersionStore:
             WrongAlias: an alias can't have this name.
             UnknownVersion: there is no such version (any more).
         """
-        return self._aliases.move(name, number, who=who, why=why, now=now, caller=caller)
+        return self._aliases.move(name, number, who=who, why=why, now=now, caller=caller, origin=origin)
 
     def history(self, limit: int = 1000) -> list[AliasMove]:
         """Moves of aliases, newest first."""

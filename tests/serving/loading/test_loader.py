@@ -18,6 +18,7 @@ from serving.upstream_health import UpstreamHealth
 from stream.models.settings import ModelSettings
 from stream.models.state_names import TODAY, Names
 from stream.versions import CorruptVersion, ShardState, UnknownVersion, Version
+from stream.versions.announcements import Announcement
 
 SETTINGS = ModelSettings(max_items=64, max_visitors=64, max_sessions=64, max_event_ids=64).model_dump()
 
@@ -100,7 +101,8 @@ class FakeStore:
 
 
 def loader_of(store: FakeStore, **more: Any) -> Loader:
-    return Loader(store, UpstreamHealth("redis"), Metrics(), visitor_salt="corrente", poll_seconds=0.01, **more)
+    metrics, more = Metrics(), {"poll_seconds": 0.01, "origin": "this server", **more}
+    return Loader(store, UpstreamHealth("redis"), metrics, visitor_salt="corrente", **more)
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +117,7 @@ async def running(store: FakeStore) -> AsyncIterator[Loader]:
     finally:
         store.gate.set()
         loader._stopping.set()
-        store.announced.put("announcement")  # wakes the thread that listens
+        store.announced.put(Announcement(2))  # wakes the thread that listens
         await loader.stop()
 
 
@@ -245,7 +247,7 @@ async def test_many_announcements_during_one_check_are_one_check_afterwards():
         loader.submit_check()
         await a_further_check(store, checks)
         for _ in range(100):
-            store.announced.put("announcement")
+            store.announced.put(Announcement(2))
         while not store.announced.empty():
             await asyncio.sleep(0.01)
         store.gate.set()
@@ -259,7 +261,7 @@ async def test_who_moved_an_alias_waits_for_no_check_beyond_the_one_that_has_beg
     async with running(store) as loader:
         begun, checks = loader.checks_begun, store.checks
         store.gate.clear()
-        store.announced.put("announcement")
+        store.announced.put(Announcement(2))
         await a_further_check(store, checks)
         since, later = loader.submit_check(begun), loader.submit_check()
         assert not since.done()
@@ -298,6 +300,23 @@ async def test_a_change_of_ones_own_is_checked_once_without_being_announced():
                 await asyncio.sleep(0.001)
 
 
+async def test_announcements_of_ones_own_changes_are_passed_over():
+    store = FakeStore(version(1))
+    async with running(store) as loader:
+        checks = store.checks
+        for _ in range(2):  # the second is taken once the first was heeded, or passed over
+            store.announced.put(Announcement(2, alias="pinned", origin="this server"))
+            while not store.announced.empty():
+                await asyncio.sleep(0.001)
+        with pytest.raises(UnknownVersion):
+            await loader.answering("99")  # behind every check that was queued
+        assert store.checks == checks
+        for origin in ("another server", ""):
+            store.announced.put(Announcement(2, alias="pinned", origin=origin))
+            await a_further_check(store, checks)
+            checks = store.checks
+
+
 async def test_an_error_of_the_store_reaches_the_request_as_it_is():
     store = FakeStore(version(1))
     loader = loader_of(store)
@@ -310,5 +329,5 @@ async def test_an_error_of_the_store_reaches_the_request_as_it_is():
             await loader.answering("98")
     finally:
         loader._stopping.set()
-        store.announced.put("announcement")
+        store.announced.put(Announcement(2))
         await loader.stop()

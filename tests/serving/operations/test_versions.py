@@ -6,6 +6,9 @@ import asyncio
 import json
 import threading
 
+import pytest
+import redis.exceptions
+
 from stream.models.query import Query
 from stream.state.tables import delta_bytes
 from stream.versions import PINNED, Policy, ShardReport, VersionStore
@@ -122,6 +125,27 @@ async def test_a_version_that_only_a_server_still_holds_can_not_be_pinned(
             assert answer.status_code == 404, answer.text
         assert PINNED not in publisher.store.aliases()
         assert app.state.loader.served.version.id == second.id
+
+
+async def test_a_rollback_whose_reply_is_lost_is_followed_all_the_same(
+    redis_server: RedisServer, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = publisher.learn(*CLICKS[:50]), publisher.learn(*CLICKS[50:])
+    async with running(settings_for(redis_server)) as (app, client):
+        await served_version(client, second.number)
+        move, look = app.state.store.move_alias, app.state.loader.store_changed
+        looks: list[int] = []
+
+        def without_a_reply(*args, **more) -> None:
+            move(*args, **more)
+            raise redis.exceptions.ConnectionError("Connection closed by server.")
+
+        monkeypatch.setattr(app.state.store, "move_alias", without_a_reply)
+        monkeypatch.setattr(app.state.loader, "store_changed", lambda: looks.append(look()) or looks[-1])
+        answer = await client.post(f"/v1/versions/{first.number}/rollback", json={})
+        assert answer.status_code == 503
+        assert len(looks) == 1, "not left to polling: the announcement is its own, which it passes over"
+        await served_version(client, first.number)
 
 
 async def test_memory_holds_at_most_the_configured_number_of_versions(redis_server: RedisServer, publisher: Publisher):

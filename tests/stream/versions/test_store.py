@@ -22,6 +22,7 @@ from stream.versions import (
     WrongAlias,
     reading,
 )
+from stream.versions.announcements import Announcement
 from stream.versions.manifest import FORMAT, canonical_json
 from tests.stream.versions.checkpoints import folded
 
@@ -396,10 +397,10 @@ def test_publishes_and_alias_moves_are_announced(publishing):
     while not store.redis.pubsub_numsub(store.keys.announcements)[0][1]:
         pass
     version = publishing.publish(1)
-    store.move_alias("pinned", version.number, who="ada", why="", now=1.0)
+    store.move_alias("pinned", version.number, who="ada", why="", now=1.0, origin="a server")
     listener.join()
     hints.close()
-    assert [(hint.number, hint.partition, hint.alias) for hint in heard] == [(1, 0, None), (1, None, "pinned")]
+    assert heard == [Announcement(1, partition=0), Announcement(1, alias="pinned", origin="a server")]
 
 
 def test_silence_is_a_none(store):
