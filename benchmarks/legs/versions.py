@@ -132,18 +132,20 @@ def _holding(folder: Path, runs: int, progress: Callable[[str], None]) -> dict[s
     found: dict[str, list[float]] = {}
     with ExitStack() as stack:
         kafka, redis = stack.enter_context(running_servers(folder))
-        asyncio.run(fill_topics(kafka.bootstrap, TOPIC_NAMES, 1, load_events(BACKLOG)))
         for run in range(1, runs + 1):
+            # Topics of its own: in those of the run before, its load would be a further backlog.
+            topics = {topic: f"{name}-{run}" for topic, name in TOPIC_NAMES.items()}
+            asyncio.run(fill_topics(kafka.bootstrap, topics, 1, load_events(BACKLOG)))
             port = free_port()
             log = folder / f"worker-{run}.log"
-            settings = worker_settings(kafka.bootstrap, redis.url, str(run), port)
+            settings = worker_settings(kafka.bootstrap, redis.url, str(run), port, topics=topics)
             with running(WORKER, settings, log) as worker:
-                with background(kafka.bootstrap, FLOWING[0]):
+                with background(kafka.bootstrap, FLOWING[0], topics=topics):
                     wait_until(partial(_has_begun, port), "the backlog is learned", 300.0, READING_SECONDS)
                     begun = _held(metrics(port))
                 flowing = []
                 for pace in FLOWING:
-                    with background(kafka.bootstrap, pace):
+                    with background(kafka.bootstrap, pace, topics=topics):
                         time.sleep(2 * WINDOW_SECONDS)  # until earlier maxima have left the window
                         for _ in range(READINGS):
                             time.sleep(WINDOW_SECONDS)
