@@ -140,7 +140,8 @@ class AsyncClient(QueueingClient, AsyncRoutes):
         """Wait until all events of the queue are sent or dropped; False if that takes longer."""
         self._hurry.set()
         try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True
@@ -180,7 +181,8 @@ class AsyncClient(QueueingClient, AsyncRoutes):
 
     async def _wait_for_others(self) -> None:
         try:
-            await asyncio.wait_for(self._hurry.wait(), self._batch_seconds)
+            async with asyncio.timeout(self._batch_seconds):
+                await self._hurry.wait()
         except TimeoutError:
             return
 

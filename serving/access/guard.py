@@ -317,7 +317,8 @@ class Guard:
         try:
             if self.ring.away:
                 raise redis.exceptions.ConnectionError
-            await asyncio.wait_for(asyncio.to_thread(self.ring.look), LOOK_SECONDS)
+            async with asyncio.timeout(LOOK_SECONDS):
+                await asyncio.to_thread(self.ring.look)
         except (redis.exceptions.RedisError, msgspec.MsgspecError, ValueError, TimeoutError):
             raise Refused(
                 503,
@@ -345,7 +346,8 @@ class Guard:
         target = " of ".join([what, *([" and ".join(named)] if named else [])])
         act = scope[CALLER].act(READ_VISITORS, target, why=reason_of(scope["headers"]))
         try:
-            await asyncio.wait_for(asyncio.to_thread(self._trail.note, act), LOOK_SECONDS)
+            async with asyncio.timeout(LOOK_SECONDS):
+                await asyncio.to_thread(self._trail.note, act)
         except (redis.exceptions.RedisError, TimeoutError):
             with self.counted():
                 raise Refused(

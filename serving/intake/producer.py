@@ -24,6 +24,7 @@ from serving.upstream_health import UpstreamHealth
 from stream.kafka.connection.diagnosis import require_kafka
 from stream.kafka.connection.options import client_options
 from stream.kafka.connection.rights import poster_needs
+from stream.runtime.tasks import cancel_and_wait
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -56,12 +57,11 @@ class EventProducer:
     async def stop(self) -> None:
         """Send the records that were taken, then close the connection."""
         if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+            await cancel_and_wait(self._watcher)
         if self._producer is not None:
             with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(self._producer.stop(), self.acknowledge_seconds)
+                async with asyncio.timeout(self.acknowledge_seconds):
+                    await self._producer.stop()
 
     async def send(self, topic: str, records: Sequence[tuple[bytes | None, bytes]]) -> list[str | None]:
         """Send records to one topic.
@@ -103,8 +103,9 @@ class EventProducer:
             try:
                 if self._producer is None:
                     self._producer = await self._connect()
-                metadata_update = self._producer.client.force_metadata_update()
-                if await asyncio.wait_for(metadata_update, self.acknowledge_seconds):
+                async with asyncio.timeout(self.acknowledge_seconds):
+                    updated = await self._producer.client.force_metadata_update()
+                if updated:
                     self.kafka.answered()
                 else:
                     self.kafka.failed(f"no broker of {self.settings.kafka} answers", time.time())

@@ -11,7 +11,6 @@ itself: up to P times the limit.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ import structlog
 
 from serving.limits.bucket import Bucket
 from stream.access.limit_store import LimitStore
+from stream.runtime.tasks import cancel_and_wait
 from stream.versions.storage.limit_scripts import LimitRow
 
 log = structlog.get_logger(__name__)
@@ -97,9 +97,7 @@ class SharedBuckets:
     async def stop(self) -> None:
         """Report once more, and end."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
             await self._exchange()
 
     async def _run(self, each_time: Callable[[], None]) -> None:

@@ -116,7 +116,8 @@ class Loader(VersionSource):
 
     async def caught_up(self, begun: int | None = None) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(self.submit_check(begun)), CAUGHT_UP_SECONDS)
+            async with asyncio.timeout(CAUGHT_UP_SECONDS):
+                await asyncio.wrap_future(self.submit_check(begun))
 
     def submit_check(self, begun: int | None = None) -> Future[None]:
         """Check the store in the loading thread; done once the version that it names is served, or can't be.

@@ -136,7 +136,8 @@ class SnapshotClient(VersionSource):
         future = self._waiting[request.number] = Future()
         try:
             link.outbox.put(request)
-            return await asyncio.wait_for(asyncio.wrap_future(future), CAUGHT_UP_SECONDS)
+            async with asyncio.timeout(CAUGHT_UP_SECONDS):
+                return await asyncio.wrap_future(future)
         except (OSError, TimeoutError):
             return None
         finally:

@@ -12,7 +12,6 @@ processes are started and restarted by `serving.process.supervisor`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import importlib
 import logging.config
@@ -39,6 +38,7 @@ from serving.web.fast_protocol import fast_protocol_class
 from serving.web.shedding import Shedder
 from stream.runtime.logs import configure_logs
 from stream.runtime.malloc import return_large_pieces
+from stream.runtime.tasks import cancel_and_wait
 from stream.settings import Settings
 from stream.versions import VersionStore
 
@@ -163,9 +163,7 @@ class HttpServer(uvicorn.Server):
         try:
             await super().serve(sockets)
         finally:
-            closing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await closing
+            await cancel_and_wait(closing)
 
 
 def load_versions(settings: Settings, shared: str) -> None:

@@ -29,4 +29,5 @@ class Clock:
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Wait until the event is set, but no longer than this."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await event.wait()

@@ -24,7 +24,6 @@ shard stands still. The other steps are decided in the files beside it, learning
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
 from aiokafka.errors import KafkaError
@@ -50,6 +49,7 @@ from stream.runner.recovery.errors import KafkaLostRecords
 from stream.runner.recovery.restore import restore
 from stream.runner.recovery.start import confirm_logs, log_lost, start_offsets
 from stream.runner.resources import WorkerResources
+from stream.runtime.tasks import cancel_and_wait
 from stream.shard.isolation import Isolation, TooManyFailures
 from stream.shard.logs import LogId
 from stream.shard.shard import Batch
@@ -118,9 +118,7 @@ class ShardRunner:
         if running.done():
             return
         # A checkpoint that was taken and not published would be missing in the next one: the state has to go with it.
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await cancel_and_wait(running)
         self._reset()
 
     async def drop(self) -> None:

@@ -11,4 +11,5 @@
 | `loop_lag` | how the lag of an event loop is measured |
 | `logs` | how log lines are written |
 | `release` | what this program calls its own version |
+| `tasks` | how one asyncio task ends another |
 """

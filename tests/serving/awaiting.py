@@ -18,7 +18,8 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: fl
         return found
 
     try:
-        return await asyncio.wait_for(wait(), seconds)
+        async with asyncio.timeout(seconds):
+            return await wait()
     except TimeoutError:
         raise AssertionError(f"waited {seconds} s for this to hold: {what}") from None
 

@@ -214,7 +214,8 @@ async def test_a_redis_that_hangs_holds_no_administrative_call_up(
         process.send_signal(signal.SIGSTOP)
         try:
             rollback = client.post("/v1/versions/1/rollback", json={}, headers=bearer(key))
-            refused = await asyncio.wait_for(rollback, 4.0)  # a connection would time out after five seconds
+            async with asyncio.timeout(4.0):  # a connection would time out after five seconds
+                refused = await rollback
             assert refused.status_code == 503
             assert (await client.get(LIST, headers=bearer(key))).status_code == 200
         finally:

@@ -37,4 +37,5 @@ async def live(settings: Settings, *, reachable: bool = False) -> AsyncIterator[
         yield Live(app, server, listening.getsockname()[1])
     finally:
         server.should_exit = True
-        await asyncio.wait_for(serving, 30.0)
+        async with asyncio.timeout(30.0):
+            await serving

@@ -269,6 +269,7 @@ async def test_requests_end_when_the_loading_process_goes(store: VersionStore, p
         hang_up(server)
         try:
             with pytest.raises(LoaderAway):
-                await asyncio.wait_for(waiting, 5.0)
+                async with asyncio.timeout(5.0):
+                    await waiting
         finally:
             blocked.set()

@@ -88,7 +88,8 @@ async def running(limits: ConnectionLimits = UNHURRIED, **more: Any) -> AsyncIte
     finally:
         held.set()
         server.should_exit = True
-        await asyncio.wait_for(serving, 30.0)
+        async with asyncio.timeout(30.0):
+            await serving
 
 
 @pytest.fixture(autouse=True)
@@ -397,7 +398,8 @@ async def test_a_stopping_server_waits_for_no_client_that_does_nothing(sent: byt
 
             await eventually(begun, "the request has begun", 30.0)
         served.server.should_exit = True
-        await asyncio.wait_for(served.serving, 30.0)
+        async with asyncio.timeout(30.0):
+            await served.serving
         if answered is not None:
             assert re.match(re.escape(answered), await client.closed())
         assert not served.server.server_state.connections
